@@ -1,0 +1,163 @@
+//! The configuration: its keys, their defaults, and how a file, drop-ins, the environment and the
+//! command line make one of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// The whole configuration, as `config/config.toml` lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How containerd is run and reached.
+    pub containerd: Containerd,
+    /// Which images, and how they are imported.
+    pub images: Images,
+    /// How image lists are pulled.
+    pub lists: Lists,
+    /// Where stowd keeps what it knows.
+    pub state_dir: PathBuf,
+    /// Which log lines are written, in the words of `RUST_LOG`.
+    pub log_level: String,
+}
+
+/// Table `containerd`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Containerd {
+    /// Run containerd as a child; otherwise attach to the one that serves `address`.
+    pub supervise: bool,
+    /// The program; found on PATH when it has no slash.
+    pub binary: PathBuf,
+    /// Passed as `--config`.
+    pub config: Option<PathBuf>,
+    /// The gRPC socket: containerd's services and CRI.
+    pub address: PathBuf,
+    /// Passed as `--root`.
+    pub root: PathBuf,
+    /// Passed as `--state`.
+    pub state: PathBuf,
+    /// Appended last.
+    pub extra_args: Vec<String>,
+    /// The namespace that images go to.
+    pub namespace: String,
+    /// How long containerd may take to serve.
+    pub start_timeout: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub stop_timeout: Duration,
+    /// What becomes of its output.
+    pub log: ContainerdLog,
+}
+
+/// Table `containerd.log`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerdLog {
+    /// Unset: the journal, or stderr where there is none.
+    pub file: Option<PathBuf>,
+    /// The file is rotated before it grows beyond this.
+    pub max_size: ByteSize,
+    /// How many rotated files are kept.
+    pub max_backups: usize,
+    /// How old a rotated file may get.
+    pub max_age: Duration,
+    /// Rotated files are compressed with gzip.
+    pub compress: bool,
+    /// Write to the file and to the journal.
+    pub tee: bool,
+}
+
+/// Table `images`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images {
+    /// The images directory. It may be missing.
+    pub dir: PathBuf,
+    /// `host`, `all`, or names such as `linux/arm64`.
+    pub platforms: Vec<String>,
+    /// Imported images are also named as if they came from these.
+    pub extra_registries: Vec<String>,
+    /// Quiet time after the last change of a file before it is read.
+    pub settle: Duration,
+    /// Entries imported at once; 0: as many as suit the machine.
+    pub parallel: usize,
+    /// Time between full rescans; zero: never.
+    pub rescan: Duration,
+    /// Unpin what no entry brings any more.
+    pub unpin_removed: bool,
+}
+
+/// Table `lists`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lists {
+    /// Pulls at once.
+    pub parallel: usize,
+    /// For one image.
+    pub pull_timeout: Duration,
+    /// How long pulls may hold READY back.
+    pub ready_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            containerd: Containerd::default(),
+            images: Images::default(),
+            lists: Lists::default(),
+            state_dir: "/var/lib/stowd".into(),
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for Containerd {
+    fn default() -> Self {
+        Self {
+            supervise: true,
+            binary: "containerd".into(),
+            config: None,
+            address: "/run/stowd/containerd.sock".into(),
+            root: "/var/lib/stowd/containerd".into(),
+            state: "/run/stowd/containerd".into(),
+            extra_args: Vec::new(),
+            namespace: "k8s.io".to_owned(),
+            start_timeout: Duration::from_secs(2 * 60),
+            stop_timeout: Duration::from_secs(30),
+            log: ContainerdLog::default(),
+        }
+    }
+}
+
+impl Default for ContainerdLog {
+    fn default() -> Self {
+        Self {
+            file: None,
+            max_size: ByteSize::mib(50),
+            max_backups: 3,
+            max_age: Duration::from_secs(28 * 24 * 60 * 60),
+            compress: true,
+            tee: false,
+        }
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self {
+            dir: "/var/lib/stowd/images".into(),
+            platforms: vec!["host".to_owned()],
+            extra_registries: Vec::new(),
+            settle: Duration::from_secs(2),
+            parallel: 0,
+            rescan: Duration::from_secs(10 * 60),
+            unpin_removed: true,
+        }
+    }
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self {
+            parallel: 4,
+            pull_timeout: Duration::from_secs(10 * 60),
+            ready_timeout: Duration::from_secs(5 * 60),
+        }
+    }
+}

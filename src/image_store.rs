@@ -1,0 +1,187 @@
+//! The one seam: what stowd asks of a store of images, in words of images, not of RPCs.
+//!
+//! `containerd` implements it over the wire; tests implement it in memory, to fail where the real
+//! one will not fail on demand.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use crate::digest::Digest;
+
+/// Labels as containerd keeps them on blobs and images.
+pub type Labels = BTreeMap<String, String>;
+
+/// What a manifest, an index or an image record points to (OCI image spec, "Content Descriptors").
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The media type of the blob.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// An image record: a name that points to a manifest or an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The normalised name, `registry/path:tag` or `registry/path@digest`.
+    pub name: String,
+    /// What the name points to.
+    pub target: Descriptor,
+    /// The record's labels, pins among them.
+    pub labels: Labels,
+}
+
+/// A blob that is about to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewBlob {
+    /// Its name is known before its first byte: it is sent only when it is not there.
+    Known {
+        /// The digest that it must have.
+        digest: Digest,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// Its digest is known only when its last byte has been read, as with the layers of a
+    /// compressed docker-archive. Such a write cannot be resumed.
+    Unnamed {
+        /// Tells it from the other blobs of its lease.
+        key: String,
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+/// The answer to [`ImageStore::open_blob`].
+pub enum Opened<W> {
+    /// The store has the blob; it is under the lease now.
+    Exists,
+    /// It is to be written, from [`BlobWriter::offset`] on.
+    Writer(W),
+}
+
+/// A blob on its way into the store. Dropped without a commit it leaves what it wrote, to be
+/// resumed by the next writer of the same digest.
+pub trait BlobWriter: Send + 'static {
+    /// How many bytes of the blob the store has already: a write that was cut off is taken up
+    /// there. 0 for unnamed blobs.
+    fn offset(&self) -> u64;
+
+    /// Sends the next bytes. Returns when they are queued, not when they are stored; an earlier
+    /// failure shows here or in [`commit`](Self::commit).
+    fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Ends the blob: the store checks its length and `digest`, then keeps it with `labels`.
+    /// That it is there already is success.
+    fn commit(
+        self,
+        digest: &Digest,
+        labels: Labels,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Throws away what was written, so that nobody resumes it.
+    fn abort(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A store of images in one namespace.
+pub trait ImageStore: Clone + Send + Sync + 'static {
+    /// Keeps what an import has written from garbage collection until its images are named.
+    type Lease: Clone + Send + Sync + 'static;
+    /// A blob on its way in.
+    type Writer: BlobWriter;
+
+    /// Begins a lease; `purpose` is for whoever lists leases. It expires by itself some time after
+    /// its owner died.
+    fn begin_lease(
+        &self,
+        purpose: &str,
+    ) -> impl Future<Output = Result<Self::Lease, StoreError>> + Send;
+
+    /// Ends a lease: what no image refers to is free to be collected.
+    fn release(&self, lease: Self::Lease) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Asks for a blob, and for a writer where it is not there.
+    fn open_blob(
+        &self,
+        lease: &Self::Lease,
+        blob: NewBlob,
+    ) -> impl Future<Output = Result<Opened<Self::Writer>, StoreError>> + Send;
+
+    /// A small blob that the store has, whole; `None` where it has none. Longer than `limit` bytes
+    /// is an error.
+    fn read_blob(
+        &self,
+        digest: &Digest,
+        limit: u64,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// Adds labels to a blob that was there already; its other labels stay.
+    fn label_blob(
+        &self,
+        digest: &Digest,
+        labels: Labels,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Creates the image, or points the existing name to its new target. Labels are set one by one:
+    /// those that others set stay.
+    fn put_image(
+        &self,
+        lease: &Self::Lease,
+        image: &Image,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All images of the namespace.
+    fn images(&self) -> impl Future<Output = Result<Vec<Image>, StoreError>> + Send;
+
+    /// Returns when whoever starts containers sees the image under this name. A store that nobody
+    /// asks for containers answers at once.
+    fn seen_by_runtime(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Why the store did not do what it was asked, as far as a caller can act on it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store is gone or does not answer; whatever was asked can be asked again.
+    #[error("{call}: containerd is not reachable: {cause}")]
+    Unreachable {
+        /// The call, as containerd's API names it.
+        call: &'static str,
+        /// Its own words.
+        cause: String,
+    },
+    /// An answer did not come in time.
+    #[error("{call}: no answer from containerd within {seconds} s")]
+    Deadline {
+        /// The call, as containerd's API names it.
+        call: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The bytes that the store holds for a blob are not those of its digest. The store has
+    /// thrown them away: sending the blob anew, from its first byte, can succeed.
+    #[error("blob {expected}: what the store was sent has another digest: {cause}")]
+    Mismatch {
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The store's own words, with the digest that it found.
+        cause: String,
+    },
+    /// No room on the store's file system.
+    #[error("{call}: no space left on the file system of containerd's root: {cause}")]
+    NoSpace {
+        /// The call, as containerd's API names it.
+        call: &'static str,
+        /// Its own words.
+        cause: String,
+    },
+    /// Anything else.
+    #[error("{call}: {cause}")]
+    Refused {
+        /// The call, as containerd's API names it.
+        call: &'static str,
+        /// Its own words.
+        cause: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! Notices entries in the images directory.

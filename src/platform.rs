@@ -1,0 +1,1 @@
+//! Platforms: what this host runs, and which of an image's platforms are wanted.

@@ -1,0 +1,1 @@
+//! Keeps containerd alive as a child.
