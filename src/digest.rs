@@ -123,7 +123,14 @@ mod tests {
     #[test]
     fn what_containerd_would_refuse_is_refused() {
         let upper = EMPTY.to_uppercase().replace("SHA256", "sha256");
-        for bad in ["", "sha256:", "sha512:00", &EMPTY[..70], &upper, &EMPTY[7..]] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha512:00",
+            &EMPTY[..70],
+            &upper,
+            &EMPTY[7..],
+        ] {
             assert!(Digest::parse(bad).is_err(), "{bad}");
         }
         let endless = "x".repeat(1 << 20);

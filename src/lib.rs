@@ -9,4 +9,5 @@ pub mod image_store;
 pub mod images_dir;
 pub mod naming;
 pub mod platform;
+pub mod progress;
 pub mod supervisor;

@@ -1,1 +1,3 @@
+//! The stowd daemon.
+
 fn main() {}

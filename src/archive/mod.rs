@@ -1,1 +1,4 @@
 //! Reads image archives.
+
+pub mod catalogue;
+pub mod limits;
