@@ -1,1 +1,6 @@
 //! The containerd tier.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;

@@ -1,0 +1,21 @@
+//! What the tiers with a real containerd share: the three generations of it, a private daemon, and
+//! a pod that runs a container.
+//!
+//! A tier takes it in with `#[path = "../support/mod.rs"] mod support;`.
+
+// Each tier uses a part of it.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+mod daemon;
+mod eventually;
+mod generations;
+mod pause;
+mod pod;
+mod sweep;
+
+pub use daemon::{Daemon, Options};
+pub use eventually::eventually;
+pub use generations::{Generation, generations};
+pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
+pub use pod::{Ran, run_in_pod};
+pub use sweep::sweep;
