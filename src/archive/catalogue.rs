@@ -34,10 +34,10 @@ pub struct File {
     /// How its bytes are compressed, by what they begin with.
     pub encoding: Encoding,
     /// The digest of its bytes when decompressed, where `digest` is that of a compressed layer
-    /// of a docker-archive.
+    /// of a docker-archive; `None` also where such a layer cannot be decompressed.
     pub diff_id: Option<Digest>,
     /// Its bytes, if it can be a JSON document: it begins like one and is no longer than
-    /// [`super::limits::DOCUMENT_MAX`].
+    /// [`super::limits::DOCUMENT_MAX`]. In-toto statements are not kept.
     pub document: Option<Vec<u8>>,
 }
 

@@ -1,4 +1,14 @@
-//! What an archive may ask of memory. Together these bound an import, whatever its archive holds.
+//! What an archive may ask of memory. Together these bound an import, whatever its archive holds:
+//!
+//! ```text
+//! members      MEMBERS_MAX * some 350 bytes, and NAMES_MAX      66 MiB
+//! documents    DOCUMENTS_MAX                                    64 MiB
+//! one decoder  a zstd window, or XZ_MEMORY_MAX                 128 MiB
+//! one layer    compressed inside: a second zstd window         128 MiB
+//! in flight    INPUT_BUFFER, CHUNK, EXTENSION_MAX, DOCUMENT_MAX 11 MiB
+//! ```
+//!
+//! An archive as the usual tools write it needs 2 to 20 MiB of that.
 
 /// The longest JSON document, in bytes: an index, a manifest or a configuration. containerd reads
 /// manifests up to 4 MiB when it pulls.
@@ -7,15 +17,28 @@ pub const DOCUMENT_MAX: u64 = 8 << 20;
 /// The bytes of all documents of one archive together.
 pub const DOCUMENTS_MAX: u64 = 64 << 20;
 
-/// The most members that an archive may have. Each costs its path and some 100 bytes.
+/// The most members that an archive may have, those that are ignored included.
 pub const MEMBERS_MAX: usize = 100_000;
 
 /// The longest path of a member, in bytes.
 pub const PATH_MAX: usize = 4096;
 
+/// The bytes of all paths and link targets of one archive together.
+pub const NAMES_MAX: usize = 32 << 20;
+
+/// The longest extension of a tar header, in bytes: a GNU long name or a PAX header. Go's reader,
+/// which containerd and Docker use, has the same limit.
+pub const EXTENSION_MAX: u64 = 1 << 20;
+
 /// The bytes that are handed on at a time.
 pub const CHUNK: usize = 1 << 20;
+
+/// The compressed bytes that are read at a time.
+pub const INPUT_BUFFER: usize = 256 << 10;
 
 /// The largest zstd window as a power of two: 128 MiB, what `zstd --long=27` makes and every
 /// decoder takes unasked.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// The memory that an xz decoder may take, in bytes. `xz -9` needs 65 MiB.
+pub const XZ_MEMORY_MAX: u64 = 128 << 20;

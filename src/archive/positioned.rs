@@ -1,0 +1,123 @@
+//! Reads of an archive file at a position of their own: the whole of it, for a decoder, and the
+//! body of one member.
+
+use std::io::{self, Read};
+
+use super::{Archive, catalogue};
+
+/// Why bytes of the archive file could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The stop flag is set.
+    #[error("stopped before the archive was read")]
+    Stopped,
+    /// The system's own error.
+    #[error("cannot read the archive at byte {offset}: {cause}")]
+    Failed {
+        /// Where in the file.
+        offset: u64,
+        /// The system's own words.
+        cause: io::Error,
+    },
+}
+
+impl From<InputError> for io::Error {
+    fn from(error: InputError) -> Self {
+        let kind = match &error {
+            InputError::Stopped => io::ErrorKind::Other,
+            InputError::Failed { cause, .. } => cause.kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// The archive file from its beginning to its end. Counts what it reads.
+pub(super) struct Whole<'a> {
+    archive: &'a Archive,
+    position: u64,
+}
+
+impl<'a> Whole<'a> {
+    pub(super) fn new(archive: &'a Archive) -> Self {
+        let position = 0;
+        Self { archive, position }
+    }
+}
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.archive.read_at(buf, self.position)?;
+        self.position += read as u64;
+        self.archive.meter.add(read as u64);
+        Ok(read)
+    }
+}
+
+/// How much of the first `bytes` bytes of a body counts when [`Archive::index`] hashes it; what
+/// is left counts when it is read as a [`Body`]. So the bytes move at both times, and their sum is
+/// the file's.
+pub(super) fn counted_when_hashed(bytes: u64) -> u64 {
+    bytes / 2
+}
+
+/// The bytes of one member of a plain archive.
+#[derive(Debug)]
+pub struct Body<'a> {
+    archive: &'a Archive,
+    /// Where the body begins in the file.
+    offset: Option<u64>,
+    position: u64,
+    size: u64,
+    was_hashed: bool,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn new(archive: &'a Archive, file: &catalogue::File, from: u64) -> Self {
+        let mut body = Self {
+            archive,
+            offset: file.offset,
+            position: 0,
+            size: file.size,
+            was_hashed: file.digest.is_some(),
+        };
+        body.advance(from.min(file.size));
+        body
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        let counted = |position| match self.was_hashed {
+            true => position - counted_when_hashed(position),
+            false => position,
+        };
+        let after = self.position + bytes;
+        self.archive
+            .meter
+            .add(counted(after) - counted(self.position));
+        self.position = after;
+    }
+}
+
+impl Read for Body<'_> {
+    /// Ends after the last byte of the member. That the file has become shorter is an error of the
+    /// kind `UnexpectedEof`.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(offset) = self.offset else {
+            let why = "a member of a compressed archive cannot be read by its position";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        };
+        let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
+        let wanted = buf.len().min(left);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self
+            .archive
+            .read_at(&mut buf[..wanted], offset + self.position)?;
+        if read == 0 {
+            let why = "the archive has become shorter while it was read";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+        }
+        self.advance(read as u64);
+        Ok(read)
+    }
+}
