@@ -1,1 +1,65 @@
-//! Writes to containerd.
+//! Writes to containerd, over the gRPC API of its socket.
+//!
+//! `client` holds the connection and the one way to make a call, `failure` tells failures apart;
+//! `content` and `blob_writer` put blobs, `images` names them, `leases` keeps them meanwhile, `cri`
+//! asks whether the runtime sees them, `serving` waits until all of that can be had.
+
+mod blob_writer;
+mod client;
+mod content;
+mod cri;
+mod failure;
+mod images;
+mod leases;
+mod owner;
+mod serving;
+
+pub use blob_writer::ContentWriter;
+pub use client::{Containerd, Deadlines};
+pub use images::{PINNED, PINNED_BY_STOWD, PINNED_VALUE};
+pub use leases::Lease;
+pub use serving::NotServing;
+
+use crate::digest::Digest;
+use crate::image_store::{Image, ImageStore, Labels, NewBlob, Opened, StoreError};
+
+impl ImageStore for Containerd {
+    type Lease = Lease;
+    type Writer = ContentWriter;
+
+    async fn begin_lease(&self, purpose: &str) -> Result<Lease, StoreError> {
+        self.create_lease(purpose).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.delete_lease(&lease).await
+    }
+
+    async fn open_blob(
+        &self,
+        lease: &Lease,
+        blob: NewBlob,
+    ) -> Result<Opened<ContentWriter>, StoreError> {
+        self.open_content(lease, blob).await
+    }
+
+    async fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_content(digest, limit).await
+    }
+
+    async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
+        self.label_content(digest, labels).await
+    }
+
+    async fn put_image(&self, lease: &Lease, image: &Image) -> Result<(), StoreError> {
+        self.create_or_update_image(lease, image).await
+    }
+
+    async fn images(&self) -> Result<Vec<Image>, StoreError> {
+        self.list_images().await
+    }
+
+    async fn seen_by_runtime(&self, name: &str) -> Result<(), StoreError> {
+        self.wait_for_runtime(name).await
+    }
+}

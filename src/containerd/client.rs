@@ -1,0 +1,186 @@
+//! The connection to containerd, and the one way in which calls are made over it.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use containerd_client::services::v1::content_client::ContentClient;
+use containerd_client::services::v1::images_client::ImagesClient;
+use containerd_client::services::v1::introspection_client::IntrospectionClient;
+use containerd_client::services::v1::leases_client::LeasesClient;
+use containerd_client::services::v1::version_client::VersionClient;
+use hyper_util::rt::TokioIo;
+use k8s_cri::v1::image_service_client::ImageServiceClient;
+use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use tokio::net::UnixStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use super::failure::Failure;
+use super::leases::Lease;
+use crate::image_store::StoreError;
+
+/// containerd sends messages of up to 16 MiB; tonic would take 4.
+const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// What a peer may send on one stream before it waits. Only reads of content are this large. Not
+/// adaptive: hyper measures with pings, and Go's gRPC server hangs up on who pings it too often.
+const STREAM_WINDOW: u32 = 8 << 20;
+
+/// The namespace that CRI keeps its images in, whatever the caller asks for.
+pub(super) const CRI_NAMESPACE: &str = "k8s.io";
+
+/// How long an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For a call that only reads.
+    pub answer: Duration,
+    /// For a call that changes something. containerd has one writer for its metadata, and commits
+    /// a blob inside its turn, fsync included: on a slow disk, with a large layer, the others wait.
+    pub change: Duration,
+    /// For the acknowledgement of the next bytes of a blob, whatever its length.
+    pub progress: Duration,
+    /// Until CRI, which learns of images through events, shows one that was put.
+    pub runtime: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(30),
+            change: Duration::from_secs(5 * 60),
+            progress: Duration::from_secs(60),
+            runtime: Duration::from_secs(30),
+        }
+    }
+}
+
+/// containerd at one socket, in one namespace. Clones share the connection, which is made at the
+/// first call and made again after it broke.
+#[derive(Debug, Clone)]
+pub struct Containerd {
+    channel: Channel,
+    namespace: String,
+    namespace_header: MetadataValue<Ascii>,
+    deadlines: Deadlines,
+}
+
+impl Containerd {
+    /// Prepares the connection to the unix socket `address`; nothing is sent yet. Must be called
+    /// within a tokio runtime. Fails where `namespace` cannot be sent as a header.
+    pub fn connect(address: impl Into<PathBuf>, namespace: &str) -> Result<Self, StoreError> {
+        let namespace_header = namespace.parse().map_err(|_| StoreError::Refused {
+            call: "connect",
+            cause: format!("{namespace:?} is not a name of a containerd namespace"),
+        })?;
+        let address = address.into();
+        // A unix socket has no host, but HTTP/2 wants one named.
+        let channel = Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(2 * STREAM_WINDOW)
+            .connect_with_connector_lazy(tower::service_fn(move |_| {
+                let address = address.clone();
+                async move { UnixStream::connect(address).await.map(TokioIo::new) }
+            }));
+        Ok(Self {
+            channel,
+            namespace: namespace.to_owned(),
+            namespace_header,
+            deadlines: Deadlines::default(),
+        })
+    }
+
+    /// The same connection with other deadlines.
+    pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
+    /// The namespace that everything is read from and written to.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn deadlines(&self) -> Deadlines {
+        self.deadlines
+    }
+
+    /// Whether images of this namespace are those that CRI serves.
+    pub(super) fn is_of_cri(&self) -> bool {
+        self.namespace == CRI_NAMESPACE
+    }
+
+    pub(super) fn content(&self, lease: Option<&Lease>) -> ContentClient<Transport> {
+        ContentClient::new(self.transport(lease)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn image_records(&self, lease: Option<&Lease>) -> ImagesClient<Transport> {
+        ImagesClient::new(self.transport(lease)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn leases(&self) -> LeasesClient<Transport> {
+        LeasesClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn introspection(&self) -> IntrospectionClient<Transport> {
+        IntrospectionClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn version_service(&self) -> VersionClient<Transport> {
+        VersionClient::new(self.transport(None))
+    }
+
+    pub(super) fn cri_images(&self) -> ImageServiceClient<Transport> {
+        ImageServiceClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn cri_runtime(&self) -> RuntimeServiceClient<Transport> {
+        RuntimeServiceClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    fn transport(&self, lease: Option<&Lease>) -> Transport {
+        InterceptedService::new(
+            self.channel.clone(),
+            Headers {
+                namespace: self.namespace_header.clone(),
+                lease: lease.map(Lease::header),
+            },
+        )
+    }
+}
+
+pub(super) type Transport = InterceptedService<Channel, Headers>;
+
+/// What containerd reads from the headers of each call.
+#[derive(Debug, Clone)]
+pub(super) struct Headers {
+    namespace: MetadataValue<Ascii>,
+    lease: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let headers = request.metadata_mut();
+        headers.insert("containerd-namespace", self.namespace.clone());
+        if let Some(lease) = &self.lease {
+            headers.insert("containerd-lease", lease.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// Waits for the answer to `call`, the name that a failure is reported under, for `deadline`.
+pub(super) async fn answered<T>(
+    call: &'static str,
+    deadline: Duration,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Failure::of(call, &status)),
+        Err(_) => Err(Failure::late(call, deadline)),
+    }
+}

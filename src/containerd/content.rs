@@ -1,0 +1,201 @@
+//! Blobs in containerd's content store: asking for them, opening them for writing, reading and
+//! labelling them.
+
+use std::time::Duration;
+
+use containerd_client::services::v1::{
+    AbortRequest, Info, InfoRequest, ReadContentRequest, StatusRequest, UpdateRequest,
+};
+use prost_types::FieldMask;
+use tokio::time::Instant;
+use tokio_stream::StreamExt as _;
+
+use super::blob_writer::ContentWriter;
+use super::client::{Containerd, answered};
+use super::failure::{Failure, Kind};
+use super::leases::Lease;
+use crate::digest::Digest;
+use crate::image_store::{Labels, NewBlob, Opened, StoreError};
+
+/// Between two looks at an ingest that another writer holds.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+impl Containerd {
+    /// Asks for a blob. Where another writer is at it (an import of an image with the same base
+    /// layer), waits until that one has put it, or has let go of it, as long as it gets on.
+    pub(super) async fn open_content(
+        &self,
+        lease: &Lease,
+        blob: NewBlob,
+    ) -> Result<Opened<ContentWriter>, StoreError> {
+        let ingest = Ingest::of(lease, blob);
+        if ingest.expected.is_none() {
+            // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
+            self.abort_ingest(&ingest.reference).await?;
+        }
+        let mut aborted = false;
+        let mut wait = FIRST_WAIT;
+        let mut moved = (None, Instant::now());
+        loop {
+            match ContentWriter::open(self, lease, &ingest).await {
+                Ok(writer) => return Ok(Opened::Writer(writer)),
+                // containerd has put the blob under the lease with this answer.
+                Err(failure) if failure.kind == Kind::AlreadyExists => return Ok(Opened::Exists),
+                // Half written with another length: not the beginning of this blob.
+                Err(failure) if failure.kind == Kind::OtherIngest && !aborted => {
+                    self.abort_ingest(&ingest.reference).await?;
+                    aborted = true;
+                }
+                Err(failure) if failure.kind == Kind::Locked => {
+                    let now_at = self.ingest_offset(&ingest.reference).await?;
+                    if now_at != moved.0 {
+                        moved = (now_at, Instant::now());
+                    }
+                    let patience = self.deadlines().change;
+                    if moved.1.elapsed() >= patience {
+                        let cause = format!(
+                            "another writer has it and has not moved for {} s: {}",
+                            patience.as_secs(),
+                            failure.cause
+                        );
+                        return Err(Failure { cause, ..failure }.into());
+                    }
+                    tokio::time::sleep(wait).await;
+                    wait = LONGEST_WAIT.min(wait * 2);
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// How far an ingest has come; `None` where there is none.
+    async fn ingest_offset(&self, reference: &str) -> Result<Option<i64>, StoreError> {
+        let request = StatusRequest {
+            r#ref: reference.to_owned(),
+        };
+        let mut content = self.content(None);
+        let status = content.status(request);
+        match answered("Content.Status", self.deadlines().answer, status).await {
+            Ok(answer) => Ok(answer.status.map(|status| status.offset)),
+            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Throws an ingest away; that there is none is fine.
+    pub(super) async fn abort_ingest(&self, reference: &str) -> Result<(), StoreError> {
+        let request = AbortRequest {
+            r#ref: reference.to_owned(),
+        };
+        let mut content = self.content(None);
+        let aborted = content.abort(request);
+        match answered("Content.Abort", self.deadlines().change, aborted).await {
+            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    pub(super) async fn read_content(
+        &self,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        const READ: &str = "Content.Read";
+        let patience = self.deadlines().answer;
+        let request = InfoRequest {
+            digest: digest.as_str().to_owned(),
+        };
+        let mut content = self.content(None);
+        let size = match answered("Content.Info", patience, content.info(request)).await {
+            Ok(answer) => answer.info.map_or(0, |info| info.size),
+            Err(failure) if failure.kind == Kind::NotFound => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        if u64::try_from(size).is_ok_and(|size| size > limit) {
+            return Err(StoreError::Refused {
+                call: READ,
+                cause: format!("blob {digest} has {size} bytes, more than the {limit} expected"),
+            });
+        }
+        let request = ReadContentRequest {
+            digest: digest.as_str().to_owned(),
+            offset: 0,
+            size,
+        };
+        let mut chunks = match answered(READ, patience, content.read(request)).await {
+            Ok(chunks) => chunks,
+            Err(failure) if failure.kind == Kind::NotFound => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        let mut bytes = Vec::new();
+        loop {
+            match tokio::time::timeout(patience, chunks.next()).await {
+                Ok(Some(Ok(chunk))) => bytes.extend_from_slice(&chunk.data),
+                Ok(Some(Err(status))) => return Err(Failure::of(READ, &status).into()),
+                Ok(None) => break,
+                Err(_) => return Err(Failure::late(READ, patience).into()),
+            }
+        }
+        // containerd checks what it takes, not what it gives.
+        if Digest::of(&bytes) == *digest {
+            Ok(Some(bytes))
+        } else {
+            Err(StoreError::Refused {
+                call: READ,
+                cause: format!("the store's blob {digest} is damaged"),
+            })
+        }
+    }
+
+    pub(super) async fn label_content(
+        &self,
+        digest: &Digest,
+        labels: Labels,
+    ) -> Result<(), StoreError> {
+        if labels.is_empty() {
+            return Ok(());
+        }
+        // Key by key: a mask of all labels would drop those that others set.
+        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
+        let request = UpdateRequest {
+            info: Some(Info {
+                digest: digest.as_str().to_owned(),
+                labels: labels.into_iter().collect(),
+                ..Default::default()
+            }),
+            update_mask: Some(FieldMask { paths }),
+        };
+        let mut content = self.content(None);
+        let updated = content.update(request);
+        answered("Content.Update", self.deadlines().change, updated).await?;
+        Ok(())
+    }
+}
+
+/// A blob on its way in, as containerd names it.
+#[derive(Debug, Clone)]
+pub(super) struct Ingest {
+    /// Its name among the half-written blobs of the namespace. stowd's own, with the digest in it:
+    /// whoever writes it, the bytes under it are the beginning of the same blob.
+    pub(super) reference: String,
+    pub(super) expected: Option<Digest>,
+    pub(super) size: u64,
+}
+
+impl Ingest {
+    fn of(lease: &Lease, blob: NewBlob) -> Self {
+        match blob {
+            NewBlob::Known { digest, size } => Self {
+                reference: format!("stowd-{digest}"),
+                expected: Some(digest),
+                size,
+            },
+            NewBlob::Unnamed { key, size } => Self {
+                reference: format!("{}-{key}", lease.id()),
+                expected: None,
+                size,
+            },
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a failed call to containerd means: the one mapping from its gRPC statuses.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+
+use crate::image_store::StoreError;
+
+/// A call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The call, as containerd's API names it.
+    pub(super) call: &'static str,
+    pub(super) kind: Kind,
+    /// containerd's own words.
+    pub(super) cause: String,
+}
+
+/// What a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    NotFound,
+    AlreadyExists,
+    /// Another writer is at the same ingest.
+    Locked,
+    /// What was sent has not the length or the digest that was told.
+    WrongContent,
+    /// A half-written ingest was begun with another length.
+    OtherIngest,
+    Unreachable,
+    NoSpace,
+    Late(Duration),
+    Other,
+}
+
+impl Failure {
+    pub(super) fn of(call: &'static str, status: &Status) -> Self {
+        let cause = words(status);
+        let kind = classify(status.code(), &cause, status.source().is_some());
+        Self { call, kind, cause }
+    }
+
+    pub(super) fn late(call: &'static str, deadline: Duration) -> Self {
+        Self {
+            call,
+            kind: Kind::Late(deadline),
+            cause: String::new(),
+        }
+    }
+}
+
+/// `local`: the status was made on this side of the socket, so it is about the connection.
+fn classify(code: Code, cause: &str, local: bool) -> Kind {
+    // containerd passes the errors of the operating system on as text, with the code Unknown.
+    if cause.contains("no space left on device") || cause.contains("disk quota exceeded") {
+        return Kind::NoSpace;
+    }
+    match code {
+        Code::NotFound => Kind::NotFound,
+        Code::AlreadyExists => Kind::AlreadyExists,
+        Code::Unavailable if !local && cause.contains(" locked") => Kind::Locked,
+        Code::Unavailable => Kind::Unreachable,
+        _ if local => Kind::Unreachable,
+        _ if is_wrong_content(cause) => Kind::WrongContent,
+        _ if cause.contains("differs from status") => Kind::OtherIngest,
+        // What containerd says between SIGTERM and its end.
+        _ if cause.contains("database not open") => Kind::Unreachable,
+        _ => Kind::Other,
+    }
+}
+
+/// containerd's `content/local/writer.go` and `metadata/content.go`. The code is
+/// FailedPrecondition where the local store checks, Unknown where the metadata does.
+fn is_wrong_content(cause: &str) -> bool {
+    [
+        "unexpected commit digest",
+        "unexpected commit size",
+        "failed size validation",
+    ]
+    .iter()
+    .any(|text| cause.contains(text))
+}
+
+/// The status's message and what lies below it, in one line. tonic says no more than "transport
+/// error" where the cause below it says "connection refused".
+fn words(status: &Status) -> String {
+    let mut words = status.message().to_owned();
+    let mut below = status.source();
+    while let Some(error) = below {
+        let text = error.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        below = error.source();
+    }
+    words
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        let Failure { call, kind, cause } = failure;
+        match kind {
+            Kind::Unreachable => Self::Unreachable { call, cause },
+            Kind::NoSpace => Self::NoSpace { call, cause },
+            Kind::Late(deadline) => Self::Deadline {
+                call,
+                seconds: deadline.as_secs(),
+            },
+            Kind::NotFound
+            | Kind::AlreadyExists
+            | Kind::Locked
+            | Kind::WrongContent
+            | Kind::OtherIngest
+            | Kind::Other => Self::Refused { call, cause },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(code: Code, message: &str) -> Kind {
+        Failure::of("Content.Write", &Status::new(code, message)).kind
+    }
+
+    #[test]
+    fn what_containerd_says_is_told_apart() {
+        for (code, message, expected) in [
+            (
+                Code::NotFound,
+                "content sha256:00: not found",
+                Kind::NotFound,
+            ),
+            (
+                Code::AlreadyExists,
+                "content sha256:00: already exists",
+                Kind::AlreadyExists,
+            ),
+            (
+                Code::Unavailable,
+                "ref k8s.io/1/x locked for 1s: unavailable",
+                Kind::Locked,
+            ),
+            (
+                Code::Unavailable,
+                "server is not initialized yet",
+                Kind::Unreachable,
+            ),
+            (
+                Code::FailedPrecondition,
+                "unexpected commit digest sha256:00",
+                Kind::WrongContent,
+            ),
+            (
+                Code::Unknown,
+                "\"x\" failed size validation: 1 != 2",
+                Kind::WrongContent,
+            ),
+            (
+                Code::Unknown,
+                "write data: no space left on device",
+                Kind::NoSpace,
+            ),
+            (Code::Unknown, "database not open", Kind::Unreachable),
+            (
+                Code::Unknown,
+                "provided total differs from status: 1 != 2",
+                Kind::OtherIngest,
+            ),
+            (Code::InvalidArgument, "namespace is required", Kind::Other),
+        ] {
+            assert_eq!(kind(code, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_named_with_its_cause() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let failure = Failure::of("Images.List", &Status::from_error(Box::new(broken)));
+        assert_eq!(failure.kind, Kind::Unreachable);
+        assert!(failure.cause.contains("broken pipe"), "{}", failure.cause);
+    }
+}

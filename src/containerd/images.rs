@@ -1,0 +1,218 @@
+//! Image records: names that point to manifests and indexes.
+
+use std::collections::BTreeMap;
+
+use containerd_client::services::v1 as api;
+use containerd_client::services::v1::{
+    CreateImageRequest, GetImageRequest, ListImagesRequest, UpdateImageRequest,
+};
+use containerd_client::types;
+use prost_types::FieldMask;
+
+use super::client::{Containerd, answered};
+use super::failure::Kind;
+use super::leases::Lease;
+use crate::digest::Digest;
+use crate::image_store::{Descriptor, Image, Labels, StoreError};
+
+/// The label with which CRI keeps an image from the kubelet's image collection.
+pub const PINNED: &str = "io.cri-containerd.pinned";
+/// The label that says that the pin is stowd's.
+pub const PINNED_BY_STOWD: &str = "io.stowd.pinned";
+/// The value of both.
+pub const PINNED_VALUE: &str = "pinned";
+
+/// How often a name may come or go between a look and a write before that is an error.
+const RACES: usize = 20;
+
+impl Containerd {
+    /// Creates the image, or changes the existing record in place: never is the name missing. A pin
+    /// that is there without stowd's label is somebody else's, and stays theirs: stowd's label is
+    /// not added to it.
+    pub(super) async fn create_or_update_image(
+        &self,
+        lease: &Lease,
+        image: &Image,
+    ) -> Result<(), StoreError> {
+        let patience = self.deadlines().change;
+        let mut records = self.image_records(Some(lease));
+        for _ in 0..RACES {
+            let existing = self.get_image(&image.name).await?;
+            let raced = match existing {
+                None => {
+                    let request = CreateImageRequest {
+                        image: Some(to_record(image, &image.labels)),
+                        ..Default::default()
+                    };
+                    let created = answered("Images.Create", patience, records.create(request));
+                    match created.await {
+                        Ok(_) => return Ok(()),
+                        Err(failure) if failure.kind == Kind::AlreadyExists => failure,
+                        Err(failure) => return Err(failure.into()),
+                    }
+                }
+                Some(existing) => {
+                    let Some(change) = change(&existing, image) else {
+                        return Ok(());
+                    };
+                    let updated = answered("Images.Update", patience, records.update(change));
+                    match updated.await {
+                        Ok(_) => return Ok(()),
+                        Err(failure) if failure.kind == Kind::NotFound => failure,
+                        Err(failure) => return Err(failure.into()),
+                    }
+                }
+            };
+            tracing::debug!(image = image.name, cause = raced.cause, "raced");
+        }
+        Err(StoreError::Refused {
+            call: "Images.Update",
+            cause: format!("somebody keeps creating and deleting {}", image.name),
+        })
+    }
+
+    async fn get_image(&self, name: &str) -> Result<Option<api::Image>, StoreError> {
+        let request = GetImageRequest {
+            name: name.to_owned(),
+        };
+        let mut records = self.image_records(None);
+        match answered("Images.Get", self.deadlines().answer, records.get(request)).await {
+            Ok(answer) => Ok(answer.image),
+            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    pub(super) async fn list_images(&self) -> Result<Vec<Image>, StoreError> {
+        let mut records = self.image_records(None);
+        let listed = records.list(ListImagesRequest::default());
+        let listed = answered("Images.List", self.deadlines().answer, listed).await?;
+        Ok(listed.images.into_iter().filter_map(from_record).collect())
+    }
+}
+
+/// What must change in a record for it to be `wanted`; `None`: nothing.
+fn change(existing: &api::Image, wanted: &Image) -> Option<UpdateImageRequest> {
+    let labels = labels_to_set(&existing.labels, &wanted.labels);
+    let mut paths: Vec<String> = labels.keys().map(|key| format!("labels.{key}")).collect();
+    let target = existing.target.as_ref();
+    if target.is_none_or(|target| to_descriptor(target).as_ref() != Some(&wanted.target)) {
+        paths.push("target".to_owned());
+    }
+    (!paths.is_empty()).then(|| UpdateImageRequest {
+        image: Some(to_record(wanted, &labels)),
+        update_mask: Some(FieldMask { paths }),
+        ..Default::default()
+    })
+}
+
+/// The wanted labels that the record lacks, less the pins where somebody else has pinned it.
+fn labels_to_set(existing: &std::collections::HashMap<String, String>, wanted: &Labels) -> Labels {
+    let foreign_pin = existing
+        .get(PINNED)
+        .is_some_and(|value| value == PINNED_VALUE)
+        && !existing.contains_key(PINNED_BY_STOWD);
+    wanted
+        .iter()
+        .filter(|&(key, value)| existing.get(key) != Some(value))
+        .filter(|(key, _)| !(foreign_pin && [PINNED, PINNED_BY_STOWD].contains(&key.as_str())))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn to_record(image: &Image, labels: &BTreeMap<String, String>) -> api::Image {
+    let labels = labels.clone().into_iter().collect();
+    api::Image {
+        name: image.name.clone(),
+        labels,
+        target: Some(types::Descriptor {
+            media_type: image.target.media_type.clone(),
+            digest: image.target.digest.as_str().to_owned(),
+            size: i64::try_from(image.target.size).unwrap_or(i64::MAX),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// `None` for a target that is no SHA-256: stowd makes none, and asks for none.
+fn from_record(record: api::Image) -> Option<Image> {
+    Some(Image {
+        target: to_descriptor(record.target.as_ref()?)?,
+        name: record.name,
+        labels: record.labels.into_iter().collect(),
+    })
+}
+
+fn to_descriptor(target: &types::Descriptor) -> Option<Descriptor> {
+    Some(Descriptor {
+        media_type: target.media_type.clone(),
+        digest: Digest::parse(&target.digest).ok()?,
+        size: u64::try_from(target.size).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels<M: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> M {
+        pairs
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    fn wanted() -> Image {
+        Image {
+            name: "docker.io/library/a:1".to_owned(),
+            target: Descriptor {
+                media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+                digest: Digest::of(b"a"),
+                size: 1,
+            },
+            labels: labels(&[
+                (PINNED, PINNED_VALUE),
+                (PINNED_BY_STOWD, PINNED_VALUE),
+                ("x", "new"),
+            ]),
+        }
+    }
+
+    fn paths(existing: &[(&str, &str)]) -> Vec<String> {
+        let image = wanted();
+        let record = to_record(&image, &labels(existing));
+        let change = change(&record, &image);
+        change.map_or(Vec::new(), |change| change.update_mask.unwrap().paths)
+    }
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let pin = format!("labels.{PINNED}");
+        let own = format!("labels.{PINNED_BY_STOWD}");
+        assert_eq!(paths(&[("y", "theirs")]), [pin.as_str(), &own, "labels.x"]);
+        let same = [
+            (PINNED, "pinned"),
+            (PINNED_BY_STOWD, "pinned"),
+            ("x", "new"),
+        ];
+        assert_eq!(paths(&same), Vec::<String>::new());
+
+        let image = wanted();
+        let mut record = to_record(&image, &image.labels);
+        record.target.as_mut().unwrap().digest = Digest::of(b"b").to_string();
+        let change = change(&record, &image).unwrap();
+        assert_eq!(change.update_mask.unwrap().paths, ["target"]);
+    }
+
+    #[test]
+    fn a_pin_of_somebody_else_stays_theirs() {
+        assert_eq!(paths(&[(PINNED, "pinned")]), ["labels.x"]);
+        // Unpinned by somebody, but stowd's once: it is pinned again.
+        let pin = format!("labels.{PINNED}");
+        assert_eq!(
+            paths(&[(PINNED_BY_STOWD, "pinned"), ("x", "new")]),
+            [pin.as_str()]
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Leases: what is written under one is not collected before it ends
+//! (containerd's docs/garbage-collection.md).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use containerd_client::services::v1 as api;
+use containerd_client::services::v1::{CreateRequest, DeleteRequest, ListRequest, Resource};
+use tonic::metadata::{Ascii, MetadataValue};
+
+use super::client::{Containerd, answered};
+use super::failure::Kind;
+use super::owner;
+use crate::digest::Digest;
+use crate::image_store::StoreError;
+
+/// The label that says what a lease of stowd's is for; that it is there tells stowd's leases.
+const PURPOSE: &str = "io.stowd.lease";
+/// The label that says which process began it.
+const OWNER: &str = "io.stowd.owner";
+/// When containerd ends it by itself, RFC 3339.
+const EXPIRE: &str = "containerd.io/gc.expire";
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// containerd refuses a label of more than 4096 bytes, key and value together.
+const PURPOSE_CHARS: usize = 500;
+
+/// A lease that stowd began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    id: String,
+    purpose: String,
+}
+
+impl Lease {
+    /// The name that containerd lists it under.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What it was begun for.
+    pub fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    pub(super) fn header(&self) -> MetadataValue<Ascii> {
+        // An id that a header cannot carry was not made here; with an empty one containerd says
+        // that it has no such lease.
+        self.id
+            .parse()
+            .unwrap_or_else(|_| MetadataValue::from_static(""))
+    }
+}
+
+impl Containerd {
+    pub(super) async fn create_lease(&self, purpose: &str) -> Result<Lease, StoreError> {
+        let lease = Lease {
+            id: new_id(),
+            purpose: purpose.chars().take(PURPOSE_CHARS).collect(),
+        };
+        let expiry = humantime::format_rfc3339_seconds(SystemTime::now() + LIFETIME);
+        let labels = HashMap::from([
+            (PURPOSE.to_owned(), lease.purpose.clone()),
+            (OWNER.to_owned(), owner::this_process()),
+            (EXPIRE.to_owned(), expiry.to_string()),
+        ]);
+        let request = CreateRequest {
+            id: lease.id.clone(),
+            labels,
+        };
+        let mut leases = self.leases();
+        let created = leases.create(request);
+        answered("Leases.Create", self.deadlines().change, created).await?;
+        Ok(lease)
+    }
+
+    pub(super) async fn delete_lease(&self, lease: &Lease) -> Result<(), StoreError> {
+        let request = DeleteRequest {
+            id: lease.id.clone(),
+            // The collection may take its time; nobody waits for it.
+            sync: false,
+        };
+        let mut leases = self.leases();
+        let deleted = leases.delete(request);
+        match answered("Leases.Delete", self.deadlines().change, deleted).await {
+            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// The leases of stowd processes that have ended without releasing them. What was half written
+    /// under them can be resumed only as long as they are there: take the list before the first
+    /// import and [clear](Self::clear_leases) it after that.
+    pub async fn stale_leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let request = ListRequest {
+            filters: vec![format!("labels.\"{PURPOSE}\"")],
+        };
+        let mut leases = self.leases();
+        let listed = leases.list(request);
+        let listed = answered("Leases.List", self.deadlines().answer, listed).await?;
+        Ok(listed.leases.into_iter().filter_map(stale).collect())
+    }
+
+    /// Ends these leases; that one is gone already is fine.
+    pub async fn clear_leases(&self, leases: &[Lease]) -> Result<(), StoreError> {
+        for lease in leases {
+            self.delete_lease(lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a blob that is there under the lease.
+    pub(super) async fn keep_content(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+    ) -> Result<(), StoreError> {
+        let request = api::AddResourceRequest {
+            id: lease.id.clone(),
+            resource: Some(Resource {
+                id: digest.as_str().to_owned(),
+                r#type: "content".to_owned(),
+            }),
+        };
+        let mut leases = self.leases();
+        let added = leases.add_resource(request);
+        answered("Leases.AddResource", self.deadlines().change, added).await?;
+        Ok(())
+    }
+}
+
+fn stale(mut lease: api::Lease) -> Option<Lease> {
+    let purpose = lease.labels.remove(PURPOSE)?;
+    let ended = owner::has_ended(lease.labels.get(OWNER)?);
+    ended.then_some(Lease {
+        id: lease.id,
+        purpose,
+    })
+}
+
+/// Unlike any other: the nanosecond, the process, and a count for those of one nanosecond.
+fn new_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("stowd-{:x}-{}-{count}", now.as_nanos(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(labels: &[(&str, &str)]) -> api::Lease {
+        let labels = labels.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()));
+        api::Lease {
+            id: "a".to_owned(),
+            labels: labels.collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn leases_of_others_and_of_the_living_are_not_stale() {
+        let this = owner::this_process();
+        let (namespace, _) = this.split_once('.').unwrap();
+        let dead = format!("{namespace}.4194305.1");
+        assert_eq!(stale(listed(&[(OWNER, &dead)])), None);
+        assert_eq!(stale(listed(&[(PURPOSE, "x")])), None);
+        assert_eq!(stale(listed(&[(PURPOSE, "x"), (OWNER, &this)])), None);
+        let found = stale(listed(&[(PURPOSE, "x"), (OWNER, &dead)])).unwrap();
+        assert_eq!((found.id(), found.purpose()), ("a", "x"));
+    }
+
+    #[test]
+    fn no_two_ids_are_alike() {
+        let ids: std::collections::BTreeSet<_> = (0..1000).map(|_| new_id()).collect();
+        assert_eq!(ids.len(), 1000);
+    }
+}
