@@ -85,14 +85,22 @@ impl Containerd {
 
     /// Throws an ingest away; that there is none is fine.
     pub(super) async fn abort_ingest(&self, reference: &str) -> Result<(), StoreError> {
-        let request = AbortRequest {
-            r#ref: reference.to_owned(),
-        };
-        let mut content = self.content(None);
-        let aborted = content.abort(request);
-        match answered("Content.Abort", self.deadlines().change, aborted).await {
-            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
-            other => Ok(other.map(drop)?),
+        let patience = self.deadlines().change;
+        let began = Instant::now();
+        loop {
+            let request = AbortRequest {
+                r#ref: reference.to_owned(),
+            };
+            let mut content = self.content(None);
+            match answered("Content.Abort", patience, content.abort(request)).await {
+                Ok(_) => return Ok(()),
+                Err(failure) if failure.kind == Kind::NotFound => return Ok(()),
+                // A writer that was just dropped closes its files while they are being removed.
+                Err(failure) if failure.is_removal_race() && began.elapsed() < patience => {
+                    tokio::time::sleep(FIRST_WAIT).await;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
         }
     }
 

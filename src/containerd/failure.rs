@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Locked,
     /// What was sent has not the length or the digest that was told.
     WrongContent,
-    /// A half-written ingest was begun with another length.
+    /// What lies half written is not the beginning of this blob.
     OtherIngest,
     Unreachable,
     NoSpace,
@@ -48,6 +48,11 @@ impl Failure {
             cause: String::new(),
         }
     }
+
+    /// Whether containerd found new files in a directory that it was removing.
+    pub(super) fn is_removal_race(&self) -> bool {
+        self.cause.contains("directory not empty")
+    }
 }
 
 /// `local`: the status was made on this side of the socket, so it is about the connection.
@@ -63,7 +68,6 @@ fn classify(code: Code, cause: &str, local: bool) -> Kind {
         Code::Unavailable => Kind::Unreachable,
         _ if local => Kind::Unreachable,
         _ if is_wrong_content(cause) => Kind::WrongContent,
-        _ if cause.contains("differs from status") => Kind::OtherIngest,
         // What containerd says between SIGTERM and its end.
         _ if cause.contains("database not open") => Kind::Unreachable,
         _ => Kind::Other,
@@ -165,11 +169,6 @@ mod tests {
                 Kind::NoSpace,
             ),
             (Code::Unknown, "database not open", Kind::Unreachable),
-            (
-                Code::Unknown,
-                "provided total differs from status: 1 != 2",
-                Kind::OtherIngest,
-            ),
             (Code::InvalidArgument, "namespace is required", Kind::Other),
         ] {
             assert_eq!(kind(code, message), expected, "{message}");

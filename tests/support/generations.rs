@@ -96,3 +96,34 @@ impl Generation {
         if self.name == "2.x" { 3 } else { 2 }
     }
 }
+
+/// The one of this name.
+pub fn generation(name: &str) -> Generation {
+    let found = generations().into_iter().find(|one| one.name == name);
+    found.expect("1.6, 1.7 or 2.x")
+}
+
+/// Makes a test of each `async fn NAME(Generation)`, for each generation: `NAME::on_1_6` and so on.
+macro_rules! on_each_generation {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[tokio::test(flavor = "multi_thread")]
+                async fn on_1_6() {
+                    super::$name($crate::support::generation("1.6")).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn on_1_7() {
+                    super::$name($crate::support::generation("1.7")).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn on_2() {
+                    super::$name($crate::support::generation("2.x")).await;
+                }
+            }
+        )+
+    };
+}
+pub(crate) use on_each_generation;

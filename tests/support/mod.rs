@@ -15,7 +15,8 @@ mod sweep;
 
 pub use daemon::{Daemon, Options};
 pub use eventually::eventually;
-pub use generations::{Generation, generations};
+pub(crate) use generations::on_each_generation;
+pub use generations::{Generation, generation, generations};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod};
 pub use sweep::sweep;

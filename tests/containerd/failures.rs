@@ -1,0 +1,196 @@
+//! A containerd that is gone, does not move, or has no room.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use stowd::containerd::{Containerd, Deadlines};
+use stowd::digest::Digest;
+use stowd::image_store::{BlobWriter, ImageStore, Labels, StoreError};
+
+use crate::raw::{NAMESPACE, bytes, client, known, put, serve, writer};
+use crate::support::{Daemon, Generation, Options, on_each_generation};
+
+const MIB: usize = 1 << 20;
+
+on_each_generation!(
+    one_that_is_gone_is_unreachable_and_comes_back,
+    one_that_does_not_move_is_past_its_deadline,
+    a_full_disk_is_named,
+    a_lock_that_nobody_gives_back_is_not_waited_for_for_ever,
+);
+
+fn impatient(daemon: &Daemon) -> Containerd {
+    client(daemon).with_deadlines(Deadlines {
+        answer: Duration::from_secs(1),
+        change: Duration::from_secs(2),
+        progress: Duration::from_secs(3),
+        runtime: Duration::from_secs(1),
+    })
+}
+
+async fn one_that_is_gone_is_unreachable_and_comes_back(generation: Generation) {
+    let (mut daemon, store) = serve(&generation).await;
+    let lease = store.begin_lease("gone").await.unwrap();
+    let blob = bytes(1, 8 * MIB);
+    let mut open = writer(&store, &lease, known(&blob)).await;
+    open.write(blob[..MIB].to_vec()).await.unwrap();
+
+    daemon.kill();
+    let began = Instant::now();
+    let mut lost = None;
+    for chunk in blob[MIB..].chunks(MIB / 2) {
+        if let Err(error) = open.write(chunk.to_vec()).await {
+            lost = Some(error);
+            break;
+        }
+    }
+    let lost = lost.expect("seven messages cannot all be queued");
+    assert!(matches!(lost, StoreError::Unreachable { .. }), "{lost:?}");
+    for error in [
+        store.begin_lease("more").await.unwrap_err(),
+        store.images().await.unwrap_err(),
+        store.read_blob(&Digest::of(&blob), 1).await.unwrap_err(),
+        store.release(lease.clone()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    }
+    let error = store.images().await.unwrap_err().to_string();
+    assert!(error.contains("Connection refused"), "{error}");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+
+    // The same client, the same lease, and the half that was stored.
+    daemon.restart();
+    daemon.wait();
+    put(&store, &lease, &blob, Labels::new()).await.unwrap();
+    let back = store.read_blob(&Digest::of(&blob), u64::MAX).await.unwrap();
+    assert!(back.is_some_and(|back| back == blob));
+}
+
+async fn one_that_does_not_move_is_past_its_deadline(generation: Generation) {
+    let (daemon, _) = serve(&generation).await;
+    let store = impatient(&daemon);
+    let lease = store.begin_lease("frozen").await.unwrap();
+    let (first, second) = (bytes(2, 64 * MIB), bytes(3, 10));
+    let mut large = writer(&store, &lease, known(&first)).await;
+    let mut small = writer(&store, &lease, known(&second)).await;
+
+    daemon.freeze();
+    let answer = StoreError::Deadline {
+        call: "Images.List",
+        seconds: 1,
+    };
+    assert_eq!(store.images().await, Err(answer));
+    let change = StoreError::Deadline {
+        call: "Leases.Create",
+        seconds: 2,
+    };
+    assert_eq!(store.begin_lease("more").await, Err(change));
+
+    // More than the queue, the connection and the socket hold: the write itself stalls.
+    let mut stalled = None;
+    for chunk in first.chunks(MIB) {
+        if let Err(error) = large.write(chunk.to_vec()).await {
+            stalled = Some(error);
+            break;
+        }
+    }
+    let progress = StoreError::Deadline {
+        call: "Content.Write",
+        seconds: 3,
+    };
+    assert_eq!(stalled, Some(progress.clone()));
+    // All of it is on its way: the commit stalls.
+    small.write(second.clone()).await.unwrap();
+    let error = small.commit(&Digest::of(&second), Labels::new()).await;
+    assert_eq!(error, Err(progress));
+    daemon.thaw();
+}
+
+/// A file system of its own size, unmounted when dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(status.success(), "mount: these tests need root");
+        Self(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.path())
+            .status();
+    }
+}
+
+async fn a_full_disk_is_named(generation: Generation) {
+    let small = Small::new("16m");
+    let options = Options {
+        root: Some(small.path().to_owned()),
+        ..Options::default()
+    };
+    let mut daemon = Daemon::start_with(&generation, options);
+    daemon.wait();
+    let store = client(&daemon);
+    let lease = store.begin_lease("too much").await.unwrap();
+    let blob = bytes(4, 20 * MIB);
+    let error = put(&store, &lease, &blob, Labels::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+    // It can go on with what fits, once the rest has gone.
+    let error = writer(&store, &lease, known(&blob)).await.abort().await;
+    assert_eq!(error, Ok(()));
+    put(&store, &lease, &bytes(5, MIB), Labels::new())
+        .await
+        .unwrap();
+}
+
+async fn a_lock_that_nobody_gives_back_is_not_waited_for_for_ever(generation: Generation) {
+    let (daemon, _) = serve(&generation).await;
+    let store = impatient(&daemon);
+    let lease = store.begin_lease("locked").await.unwrap();
+    let blob = bytes(6, 100);
+    let held = writer(&store, &lease, known(&blob)).await;
+    let began = Instant::now();
+    let error = put(&store, &lease, &blob, Labels::new()).await.unwrap_err();
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("another writer has it"),
+        "{error}"
+    );
+    drop(held);
+    put(&store, &lease, &blob, Labels::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_socket_is_unreachable_and_a_bad_namespace_is_refused() {
+    let nowhere = Path::new("/nonexistent/containerd.sock");
+    let store = Containerd::connect(nowhere, NAMESPACE).unwrap();
+    let error = store.images().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains("No such file"), "{error}");
+    let error = Containerd::connect(nowhere, "a\nb").unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+}

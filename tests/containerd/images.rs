@@ -1,0 +1,217 @@
+//! Names are created and moved, others' labels and pins stay, and CRI sees them.
+
+use std::time::{Duration, Instant};
+
+use stowd::containerd::{Containerd, Deadlines, PINNED, PINNED_BY_STOWD, PINNED_VALUE};
+use stowd::digest::Digest;
+use stowd::image_store::{Descriptor, Image, ImageStore, Labels, StoreError};
+
+use crate::raw::{Raw, client, labels, put, serve};
+use crate::support::{
+    Daemon, Generation, PAUSE_IMAGE, import_pause, on_each_generation, run_in_pod,
+};
+
+on_each_generation!(
+    a_name_is_created_then_moved,
+    the_pin_of_somebody_else_stays_theirs,
+    racing_writers_of_a_name_all_succeed,
+    cri_sees_what_was_put,
+    the_runtime_of_another_namespace_is_not_asked,
+);
+
+const NAME: &str = "docker.io/library/stowd:1";
+
+fn image(target: &[u8], labels: Labels) -> Image {
+    Image {
+        name: NAME.to_owned(),
+        target: Descriptor {
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            digest: Digest::of(target),
+            size: target.len() as u64,
+        },
+        labels,
+    }
+}
+
+fn pins() -> Labels {
+    labels(&[(PINNED, PINNED_VALUE), (PINNED_BY_STOWD, PINNED_VALUE)])
+}
+
+async fn a_name_is_created_then_moved(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let lease = store.begin_lease("names").await.unwrap();
+    assert_eq!(store.images().await, Ok(Vec::new()));
+    put(&store, &lease, b"first", Labels::new()).await.unwrap();
+    put(&store, &lease, b"second", Labels::new()).await.unwrap();
+
+    let mut wanted = image(b"first", pins());
+    store.put_image(&lease, &wanted).await.unwrap();
+    assert_eq!(store.images().await, Ok(vec![wanted.clone()]));
+
+    let ctr = [
+        "--namespace",
+        store.namespace(),
+        "images",
+        "label",
+        NAME,
+        "theirs=1",
+        "x=theirs",
+    ];
+    daemon.ctr(&ctr);
+    wanted.target = image(b"second", Labels::new()).target;
+    wanted.labels.insert("x".to_owned(), "ours".to_owned());
+    store.put_image(&lease, &wanted).await.unwrap();
+    // Once more, with nothing to change.
+    store.put_image(&lease, &wanted).await.unwrap();
+    wanted.labels.insert("theirs".to_owned(), "1".to_owned());
+    assert_eq!(store.images().await, Ok(vec![wanted]));
+}
+
+async fn the_pin_of_somebody_else_stays_theirs(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let raw = Raw::connect(&daemon).await;
+    let lease = store.begin_lease("pins").await.unwrap();
+    put(&store, &lease, b"first", Labels::new()).await.unwrap();
+    let theirs = labels(&[(PINNED, PINNED_VALUE)]);
+    store
+        .put_image(&lease, &image(b"first", theirs.clone()))
+        .await
+        .unwrap();
+    store
+        .put_image(&lease, &image(b"first", pins()))
+        .await
+        .unwrap();
+    assert_eq!(raw.image_labels(NAME).await, Some(theirs));
+
+    // They have let go: now it is stowd's.
+    let label = format!("{PINNED}=");
+    daemon.ctr(&[
+        "--namespace",
+        store.namespace(),
+        "images",
+        "label",
+        NAME,
+        &label,
+    ]);
+    store
+        .put_image(&lease, &image(b"first", pins()))
+        .await
+        .unwrap();
+    assert_eq!(raw.image_labels(NAME).await, Some(pins()));
+}
+
+async fn racing_writers_of_a_name_all_succeed(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let raw = Raw::connect(&daemon).await;
+    let lease = store.begin_lease("race").await.unwrap();
+    put(&store, &lease, b"first", Labels::new()).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let (store, lease) = (client(&daemon), lease.clone());
+        writers.spawn(async move {
+            for round in 0..5 {
+                let own = labels(&[(&format!("writer-{number}"), &format!("{round}"))]);
+                store
+                    .put_image(&lease, &image(b"first", own))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    // Somebody deletes the name under them, so that both sides of the race are run through.
+    for _ in 0..10 {
+        raw.delete_image(NAME).await;
+        tokio::task::yield_now().await;
+    }
+    writers.join_all().await;
+    assert_eq!(store.images().await.unwrap().len(), 1);
+    let kept = raw.image_labels(NAME).await.unwrap();
+    assert!(
+        !kept.is_empty() && kept.keys().all(|key| key.starts_with("writer-")),
+        "{kept:?}"
+    );
+}
+
+fn of_cri(daemon: &Daemon) -> Containerd {
+    Containerd::connect(daemon.address(), "k8s.io").unwrap()
+}
+
+async fn cri_sees_what_was_put(generation: Generation) {
+    let (daemon, _) = serve(&generation).await;
+    let store = of_cri(&daemon);
+    store
+        .wait_serving(Duration::from_secs(60), |_, _| ())
+        .await
+        .unwrap();
+    import_pause(&daemon);
+    let pause = store.images().await.unwrap();
+    let pause = pause
+        .into_iter()
+        .find(|image| image.name == PAUSE_IMAGE)
+        .unwrap();
+
+    let lease = store.begin_lease("cri").await.unwrap();
+    let digest = pause.target.digest.clone();
+    for name in [NAME.to_owned(), format!("docker.io/library/stowd@{digest}")] {
+        let image = Image {
+            name: name.clone(),
+            target: pause.target.clone(),
+            labels: pins(),
+        };
+        store.put_image(&lease, &image).await.unwrap();
+        store.seen_by_runtime(&name).await.unwrap();
+        let ran = run_in_pod(
+            &daemon.address(),
+            daemon.dir(),
+            &name,
+            &["/bin/sh", "-c", "exit 3"],
+        )
+        .await;
+        assert_eq!(ran.exit_code, 3, "{name}");
+    }
+    // CRI has put its own label on the record meanwhile. It and the pins are both there.
+    let kept = store.images().await.unwrap();
+    let kept = kept
+        .into_iter()
+        .find(|image| image.name == NAME)
+        .unwrap()
+        .labels;
+    assert_eq!(
+        kept.get("io.cri-containerd.image").map(String::as_str),
+        Some("managed")
+    );
+    assert_eq!(kept.get(PINNED).map(String::as_str), Some(PINNED_VALUE));
+
+    let impatient = store.with_deadlines(Deadlines {
+        runtime: Duration::from_millis(200),
+        ..Deadlines::default()
+    });
+    let error = impatient
+        .seen_by_runtime("docker.io/library/none:1")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::Refused {
+                call: "ImageStatus",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("docker.io/library/none:1"),
+        "{error}"
+    );
+}
+
+async fn the_runtime_of_another_namespace_is_not_asked(generation: Generation) {
+    let (_daemon, store) = serve(&generation).await;
+    let began = Instant::now();
+    store
+        .seen_by_runtime("docker.io/library/none:1")
+        .await
+        .unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
