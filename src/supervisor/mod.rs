@@ -1,1 +1,4 @@
 //! Keeps containerd alive as a child.
+
+pub mod arguments;
+pub mod environment;

@@ -1,1 +1,3 @@
 //! The hermetic tier.
+
+mod supervisor;

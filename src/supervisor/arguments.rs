@@ -1,0 +1,26 @@
+//! containerd's command line, made of the configuration. Pure.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::config;
+
+/// The arguments after the program's name: `--config`, `--address`, `--root`, `--state`,
+/// `--log-level`, then `containerd.extra-args`, which come last so that they win.
+pub fn arguments(config: &config::Containerd, log_level: Option<&OsStr>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut flag = |name: &str, value: &OsStr| {
+        arguments.push(name.into());
+        arguments.push(value.to_owned());
+    };
+    if let Some(file) = &config.config {
+        flag("--config", file.as_os_str());
+    }
+    flag("--address", config.address.as_os_str());
+    flag("--root", config.root.as_os_str());
+    flag("--state", config.state.as_os_str());
+    if let Some(level) = log_level {
+        flag("--log-level", level);
+    }
+    arguments.extend(config.extra_args.iter().map(OsString::from));
+    arguments
+}

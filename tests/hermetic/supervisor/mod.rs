@@ -1,0 +1,3 @@
+//! containerd as a supervised child.
+
+mod environment;
