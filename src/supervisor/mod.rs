@@ -2,3 +2,4 @@
 
 pub mod arguments;
 pub mod environment;
+pub mod output;

@@ -1,3 +1,4 @@
 //! containerd as a supervised child.
 
 mod environment;
+mod lines;

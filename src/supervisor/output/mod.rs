@@ -1,0 +1,284 @@
+//! The child's output: stdout and stderr through one pipe, to the journal or stderr, to a file,
+//! or to both.
+//!
+//! A thread reads the pipe. It waits on the pipe, on words of the handle, and on a stream that
+//! would not take a line. It never waits for the journal or for a terminal; what waits for a disk
+//! is the child's business as it would be without stowd.
+
+mod backups;
+mod file;
+mod journal;
+mod lines;
+mod stream;
+mod tidy;
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::fs::OFlags;
+use tokio::sync::oneshot;
+use tracing::error;
+
+pub use self::backups::{Naming, Plan, Policy};
+pub use self::file::FileError;
+use self::file::LogFile;
+pub use self::journal::{entry, names, priority};
+pub use self::lines::{LastLines, Lines, MAX_LINE};
+pub use self::stream::{Destination, MAX_WAITING};
+use self::stream::{Stream, timespec};
+use crate::config::ContainerdLog;
+
+/// The pipe takes this much while its reader is busy: what a process may ask for by default
+/// (pipe(7), `pipe-max-size`).
+const PIPE: usize = 1 << 20;
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
+/// Reads between two looks at everything else: all that the pipe can hold.
+const READS: usize = PIPE / CHUNK;
+/// For a stream to take the last lines.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why the output cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The file that is configured cannot be had.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Too few descriptors or threads.
+    #[error("cannot take containerd's output")]
+    Resources(#[source] io::Error),
+}
+
+/// The handle of the thread that reads. When it is dropped the thread passes on what is in the
+/// pipe and ends.
+#[derive(Debug)]
+pub struct Output {
+    words: mpsc::Sender<Word>,
+    bell: Arc<OwnedFd>,
+    last: Arc<Mutex<LastLines>>,
+}
+
+#[derive(Debug)]
+enum Word {
+    Reopen,
+    Flush(oneshot::Sender<()>),
+    End,
+}
+
+impl Output {
+    /// Starts to read the pipe. `stream` is where lines go when no file is configured, or besides
+    /// the file with `tee`.
+    ///
+    /// # Errors
+    /// When the file cannot be written, and when there are too few descriptors or threads.
+    pub fn start(
+        pipe: PipeReader,
+        config: &ContainerdLog,
+        stream: Destination,
+    ) -> Result<Self, OutputError> {
+        let file = match &config.file {
+            Some(path) => Some(LogFile::open(path, config)?),
+            None => None,
+        };
+        let stream = (file.is_none() || config.tee).then(|| Stream::new(stream));
+        let (words, received) = mpsc::channel();
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| OutputError::Resources(errno.into()))?;
+        rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)
+            .map_err(|errno| OutputError::Resources(errno.into()))?;
+        // The default size serves too.
+        let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE);
+        let output = Self {
+            words,
+            bell: Arc::new(bell),
+            last: Arc::default(),
+        };
+        let mut reader = Reader {
+            pipe: Some(pipe),
+            bell: Arc::clone(&output.bell),
+            words: received,
+            lines: Lines::default(),
+            last: Arc::clone(&output.last),
+            file,
+            stream,
+        };
+        thread::Builder::new()
+            .name("containerd-log".to_owned())
+            .spawn(move || {
+                survive(|panicked| {
+                    if panicked {
+                        reader.file = None;
+                        reader.stream = None;
+                    }
+                    reader.run();
+                });
+            })
+            .map_err(OutputError::Resources)?;
+        Ok(output)
+    }
+
+    /// Opens the log file anew with the next line.
+    pub fn reopen(&self) {
+        self.say(Word::Reopen);
+    }
+
+    /// Waits until what is in the pipe now is passed on, a line without an end included.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.say(Word::Flush(done));
+        // An error: the thread has ended, and it does not without a last flush.
+        let _ = flushed.await;
+    }
+
+    /// The last lines of the child that were not blank, the oldest first, shortened.
+    pub fn last_lines(&self) -> Vec<String> {
+        lock(&self.last).to_vec()
+    }
+
+    fn say(&self, word: Word) {
+        // The thread ends only with the handle. A full bell rings.
+        let _ = self.words.send(word);
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.say(Word::End);
+    }
+}
+
+fn lock(last: &Mutex<LastLines>) -> MutexGuard<'_, LastLines> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `work` until it returns; after a panic again, told so. Somebody must read the pipe: a Go
+/// program whose stderr nobody reads is killed by SIGPIPE, or blocks.
+fn survive(mut work: impl FnMut(bool)) {
+    let mut panicked = false;
+    while catch_unwind(AssertUnwindSafe(|| work(panicked))).is_err() {
+        error!("bug: what takes containerd's output panicked; its log ends here");
+        panicked = true;
+    }
+}
+
+/// What the thread has.
+struct Reader {
+    /// `None` once every writer has closed it.
+    pipe: Option<PipeReader>,
+    bell: Arc<OwnedFd>,
+    words: mpsc::Receiver<Word>,
+    lines: Lines,
+    last: Arc<Mutex<LastLines>>,
+    file: Option<LogFile>,
+    stream: Option<Stream>,
+}
+
+impl Reader {
+    fn run(&mut self) {
+        loop {
+            self.wait();
+            self.read();
+            while let Ok(word) = self.words.try_recv() {
+                match word {
+                    Word::Reopen => {
+                        if let Some(file) = &mut self.file {
+                            file.reopen();
+                        }
+                    }
+                    Word::Flush(done) => {
+                        self.flush();
+                        // Nobody waits any more.
+                        let _ = done.send(());
+                    }
+                    Word::End => return self.flush(),
+                }
+            }
+            if let Some(stream) = &mut self.stream {
+                stream.send();
+            }
+        }
+    }
+
+    fn wait(&self) {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN)];
+        if let Some(pipe) = &self.pipe {
+            fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+        }
+        let mut nap = None;
+        if let Some(stream) = &self.stream {
+            fds.extend(stream.wanted());
+            nap = stream.retry_in().map(timespec);
+        }
+        // An interrupted poll is a look too many.
+        let _ = rustix::event::poll(&mut fds, nap.as_ref());
+        let _ = rustix::io::read(&*self.bell, &mut [0; 8]);
+    }
+
+    /// Passes on what is in the pipe.
+    fn read(&mut self) {
+        let mut chunk = vec![0; CHUNK];
+        for _ in 0..READS {
+            let Some(pipe) = &mut self.pipe else {
+                return;
+            };
+            match pipe.read(&mut chunk) {
+                Ok(0) => {
+                    self.pipe = None;
+                    let rest = self.lines.rest();
+                    self.pass(&rest);
+                }
+                Ok(count) => {
+                    let lines = self.lines.push(&chunk[..count]);
+                    self.pass(&lines);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Empty: a pipe has no other error.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn pass(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        lock(&self.last).record(lines);
+        if let Some(file) = &mut self.file {
+            file.write(lines);
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.write(lines);
+        }
+    }
+
+    fn flush(&mut self) {
+        // What a grandchild goes on writing is not waited for.
+        self.read();
+        let rest = self.lines.rest();
+        self.pass(&rest);
+        if let Some(stream) = &mut self.stream {
+            stream.send_until(Instant::now() + LAST_WORDS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::survive;
+
+    #[test]
+    fn work_that_panics_goes_on_and_is_told() {
+        let mut seen = Vec::new();
+        survive(|panicked| {
+            seen.push(panicked);
+            assert!(seen.len() > 2, "for the test");
+        });
+        assert_eq!(seen, [false, true, true]);
+    }
+}
