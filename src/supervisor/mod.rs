@@ -1,5 +1,265 @@
 //! Keeps containerd alive as a child.
+//!
+//! `Supervisor::start` makes what it needs of the configuration (`arguments`, `environment`,
+//! `binary`, `directories`), deals with one that runs already (`leftover`), and forks it so that
+//! it dies with stowd (`spawn`). `output` takes what it writes.
 
 pub mod arguments;
+pub mod binary;
+pub mod directories;
 pub mod environment;
+pub mod leftover;
 pub mod output;
+mod spawn;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use self::environment::Environment;
+use self::output::{Destination, Output};
+use crate::config;
+
+/// For the last of the child's output to be passed on: a disk may be stuck.
+const LAST_OUTPUT: Duration = Duration::from_secs(3);
+
+/// Why containerd does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// There is no program.
+    #[error(transparent)]
+    Binary(#[from] binary::BinaryError),
+    /// Its configuration is missing or unreadable.
+    #[error("containerd.config {}: cannot be read", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// Its address is taken.
+    #[error(transparent)]
+    Leftover(#[from] leftover::LeftoverError),
+    /// Its directories cannot be made.
+    #[error(transparent)]
+    Directory(#[from] directories::DirectoryError),
+    /// Its output cannot be taken.
+    #[error(transparent)]
+    Output(#[from] output::OutputError),
+    /// It cannot be executed.
+    #[error("{}: cannot be executed{}", .binary.display(), hint(.source))]
+    Spawn {
+        /// The program.
+        binary: PathBuf,
+        /// What fork or exec said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The file is there, or another error would have come first: so it is what the file asks for.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => " (the interpreter or loader that it names is missing)",
+        _ => "",
+    }
+}
+
+/// containerd, running as a child.
+///
+/// It gets SIGKILL when this is dropped before `stop`, and when stowd ends in whatever way.
+#[derive(Debug)]
+pub struct Supervisor {
+    child: Child,
+    pid: Pid,
+    output: Output,
+    stop_timeout: Duration,
+}
+
+/// How the child ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Its status, or the signal that ended it.
+    pub status: ExitStatus,
+    /// The last lines that it wrote, the oldest first; blank ones are left out.
+    pub last_lines: Vec<String>,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "containerd exited: {}", self.status)?;
+        if self.last_lines.is_empty() {
+            f.write_str("; it wrote nothing")
+        } else {
+            write!(f, "; last lines: {}", self.last_lines.join(" | "))
+        }
+    }
+}
+
+/// What it took to stop the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// It had exited before it was asked to.
+    Nothing,
+    /// SIGTERM.
+    Asked,
+    /// SIGKILL, after `stop-timeout`.
+    TimedOut,
+    /// SIGKILL, because somebody was in a hurry.
+    Hurried,
+}
+
+/// How the child was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// What it took.
+    pub means: Means,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+impl Supervisor {
+    /// Starts containerd. One that an earlier stowd left on the same address is stopped first.
+    ///
+    /// It need not serve yet when this returns. Must be called in a tokio runtime with its I/O
+    /// driver; the runtime's end is the child's.
+    ///
+    /// # Errors
+    /// Each names the key or the file that is to be mended.
+    pub async fn start(config: &config::Containerd) -> Result<Self, SupervisorError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program = binary::find(&config.binary, &path)?;
+        if let Some(path) = &config.config {
+            std::fs::File::open(path).map_err(|source| SupervisorError::Config {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let environment = Environment::from_own(std::env::vars_os());
+        let arguments = arguments::arguments(config, environment.log_level.as_deref());
+        let mut command_line: Vec<OsString> = vec![program.clone().into()];
+        command_line.extend(arguments.iter().cloned());
+        leftover::clear(&config.address, &command_line, config.stop_timeout).await?;
+        directories::make(config)?;
+
+        let pipe_failed = |source| SupervisorError::Output(output::OutputError::Resources(source));
+        let (reader, writer) = io::pipe().map_err(pipe_failed)?;
+        let output = Output::start(reader, &config.log, Destination::detect())?;
+        let mut command = Command::new(&program);
+        command
+            .args(&arguments)
+            .env_clear()
+            .envs(&environment.variables)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().map_err(pipe_failed)?)
+            .stderr(writer);
+        let failed = |source| SupervisorError::Spawn {
+            binary: program.clone(),
+            source,
+        };
+        let child = spawn::spawn(command).await.map_err(failed)?;
+        let pid = child
+            .id()
+            .and_then(|pid| Pid::from_raw(pid.cast_signed()))
+            .ok_or_else(|| failed(io::Error::other("the child has no pid")))?;
+        info!(pid = pid.as_raw_pid(), binary = %program.display(), "containerd started");
+        Ok(Self {
+            child,
+            pid,
+            output,
+            stop_timeout: config.stop_timeout,
+        })
+    }
+
+    /// The child's pid. Another process may have it once the child has exited.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_pid().cast_unsigned()
+    }
+
+    /// Waits for the child to exit and for its output to be passed on. May be dropped and called
+    /// again; once the child has exited it returns the same at once.
+    pub async fn exited(&mut self) -> Exit {
+        let status = self.wait().await;
+        // A grandchild may hold the pipe, so its end is not waited for.
+        if timeout(LAST_OUTPUT, self.output.flush()).await.is_err() {
+            warn!("the last of containerd's output is not written yet; it is not waited for");
+        }
+        Exit {
+            status,
+            last_lines: self.output.last_lines(),
+        }
+    }
+
+    /// Stops the child: SIGTERM, after `stop-timeout` SIGKILL, which comes at once when `hurry`
+    /// completes. Returns when it has exited and its output is passed on. Its own children, the
+    /// shims, are left alone.
+    pub async fn stop(&mut self, hurry: impl Future<Output = ()>) -> Stopped {
+        let pid = self.pid();
+        let mut means = Means::Nothing;
+        if self.signal(Signal::TERM) {
+            info!(pid, "stopping containerd");
+            let limit = self.stop_timeout;
+            means = tokio::select! {
+                biased;
+                _ = self.wait() => Means::Asked,
+                () = hurry => Means::Hurried,
+                () = tokio::time::sleep(limit) => Means::TimedOut,
+            };
+            match means {
+                Means::TimedOut => {
+                    warn!(pid, timeout = ?limit, "containerd did not stop in time; killing it");
+                }
+                Means::Hurried => warn!(pid, "killing containerd: no time to stop it in order"),
+                Means::Nothing | Means::Asked => {}
+            }
+            self.signal(Signal::KILL);
+        }
+        let exit = self.exited().await;
+        info!(pid, status = %exit.status, "containerd stopped");
+        Stopped { means, exit }
+    }
+
+    /// Opens the log file anew, as after SIGHUP.
+    pub fn reopen_log(&self) {
+        self.output.reopen();
+    }
+
+    async fn wait(&mut self) -> ExitStatus {
+        loop {
+            match self.child.wait().await {
+                Ok(status) => return status,
+                Err(error) => {
+                    // waitpid(2) of an own child that nobody else reaps does not fail.
+                    warn!(%error, "cannot wait for containerd; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// False: it has exited. The pid is the child's for as long as it is not waited for.
+    fn signal(&mut self, signal: Signal) -> bool {
+        matches!(self.child.try_wait(), Ok(None)) && kill_process(self.pid, signal).is_ok()
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            warn!(
+                pid = self.pid(),
+                "containerd is killed: nobody waited for it to stop"
+            );
+        }
+    }
+}

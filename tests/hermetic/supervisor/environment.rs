@@ -8,6 +8,9 @@ use stowd::config;
 use stowd::supervisor::arguments::arguments;
 use stowd::supervisor::environment::Environment;
 
+use super::stowd::{Guard, command};
+use super::{content_of, eventually};
+
 fn environment(own: &[(&str, &str)]) -> Environment {
     Environment::from_own(own.iter().map(|(n, v)| (n.into(), v.into())))
 }
@@ -136,6 +139,65 @@ fn what_is_not_utf8_survives() {
         environment.variables.into_iter().collect::<Vec<_>>(),
         expected
     );
+}
+
+#[test]
+fn a_real_child_has_this_environment_and_these_arguments() {
+    let directory = tempfile::tempdir().unwrap();
+    // The shell's own environment as it was at its start, before the shell adds to it.
+    let script = "cat /proc/$$/environ > \"$4/e\"; printf '%s\\n' \"$@\" > \"$4/a\";
+        mv \"$4/e\" \"$4/environment\"";
+    let mut command = command(directory.path(), script);
+    let kept: Vec<_> = (command.get_envs())
+        .map(|(n, v)| (n.to_owned(), v.unwrap().to_owned()))
+        .collect();
+    command.env_clear().envs(kept).envs([
+        ("PATH", "/usr/bin:/bin"),
+        ("HTTPS_PROXY", "everybody"),
+        ("CONTAINERD_HTTPS_PROXY", "containerd"),
+        ("CONTAINERD_LOG_LEVEL", "debug"),
+        ("NOTIFY_SOCKET", "/run/x"),
+        ("CONTAINERD_NOTIFY_SOCKET", "/run/x"),
+        ("CONTAINERD_", "v"),
+        ("WATCHDOG_USEC", "1"),
+        ("LISTEN_FDS", "1"),
+        ("STOWD_LOG_LEVEL", "debug"),
+        ("INVOCATION_ID", "i"),
+        ("JOURNAL_STREAM", "1:1"),
+    ]);
+    command.env("RAW", OsString::from_vec(b"\xff".to_vec()));
+    let mut stowd = Guard::spawn(&mut command);
+    stowd.0.wait().unwrap();
+
+    let root = directory.path().join("root");
+    let environment = std::fs::read(root.join("environment")).unwrap();
+    let mut environment: Vec<&[u8]> = (environment.split(|b| *b == 0))
+        .filter(|v| !v.is_empty() && !v.starts_with(b"TEST_SUPERVISOR_"))
+        .collect();
+    environment.sort_unstable();
+    let expected: [&[u8]; 3] = [
+        b"HTTPS_PROXY=containerd",
+        b"PATH=/usr/bin:/bin",
+        b"RAW=\xff",
+    ];
+    assert_eq!(environment, expected);
+
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (address, root_path, state) = (path("run/containerd.sock"), path("root"), path("state"));
+    let arguments = eventually("the arguments", || Ok(content_of(&root.join("a"))));
+    let expected = [
+        "--address",
+        &address,
+        "--root",
+        &root_path,
+        "--state",
+        &state,
+        "--log-level",
+        "debug",
+        script,
+        "",
+    ];
+    assert_eq!(arguments, expected.join("\n"));
 }
 
 #[test]

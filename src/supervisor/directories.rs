@@ -1,0 +1,56 @@
+//! The directories that containerd is pointed at.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::config;
+
+/// A directory that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: cannot make the directory {}", .path.display())]
+pub struct DirectoryError {
+    /// The key of the configuration that names it.
+    pub key: &'static str,
+    /// The directory.
+    pub path: PathBuf,
+    /// What went wrong.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Makes containerd's root, its state and the socket's directory where they are missing, each with
+/// mode 0711 as containerd itself does: others may pass through but not list.
+///
+/// # Errors
+/// Names the key and the directory.
+pub fn make(config: &config::Containerd) -> Result<(), DirectoryError> {
+    let socket = config.address.parent().unwrap_or(Path::new(""));
+    for (key, path) in [
+        ("containerd.root", config.root.as_path()),
+        ("containerd.state", config.state.as_path()),
+        ("containerd.address", socket),
+    ] {
+        make_one(path).map_err(|source| DirectoryError {
+            key,
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn make_one(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)?;
+    }
+    // Recursive, so that one which is there is fine, and so that a file in its place is not.
+    DirBuilder::new().recursive(true).mode(0o711).create(path)
+}
