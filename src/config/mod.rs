@@ -1,5 +1,28 @@
-//! The configuration: its keys, their defaults, and how a file, drop-ins, the environment and the
+//! The configuration: its values, their defaults, and how a file, drop-ins, the environment and the
 //! command line make one of them.
+//!
+//! ```text
+//! file, drop-ins ─┐
+//! environment ────┼─ layer (unknown keys, wrong kinds) ─ load (merge, origins) ─ check (meaning)
+//! command line ───┘
+//! ```
+//!
+//! figment parses and merges; nothing outside this module knows of it.
+
+mod check;
+mod file;
+mod key;
+mod layer;
+mod load;
+mod nearest;
+mod registry;
+mod source;
+mod value;
+
+pub use check::{Finding, Findings, check};
+pub use key::{KEYS, Key};
+pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, Loaded, Problem, load};
+pub use source::Source;
 
 use std::path::PathBuf;
 use std::time::Duration;

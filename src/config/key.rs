@@ -1,0 +1,213 @@
+//! The keys: the name of each, the kind of value that it takes, and its place in [`Config`].
+//!
+//! Everything that walks the keys goes by this table: the loader, `stowd check`, and the test that
+//! holds the sample file and the manual together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::Config;
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    name: &'static str,
+    pub(super) place: Place,
+}
+
+/// Where the value of a key lives, and with that which kind it is.
+#[derive(Debug)]
+pub(super) enum Place {
+    Switch(fn(&mut Config) -> &mut bool),
+    Count(fn(&mut Config) -> &mut usize),
+    Text(fn(&mut Config) -> &mut String),
+    Texts(fn(&mut Config) -> &mut Vec<String>),
+    Path(fn(&mut Config) -> &mut PathBuf),
+    OptionalPath(fn(&mut Config) -> &mut Option<PathBuf>),
+    Size(fn(&mut Config) -> &mut ByteSize),
+    Duration(fn(&mut Config) -> &mut Duration),
+}
+
+/// Every key, in the order of a file: top level first, then table by table.
+pub const KEYS: &[Key] = &[
+    key("state-dir", Place::Path(|c| &mut c.state_dir)),
+    key("log-level", Place::Text(|c| &mut c.log_level)),
+    key(
+        "containerd.supervise",
+        Place::Switch(|c| &mut c.containerd.supervise),
+    ),
+    key(
+        "containerd.binary",
+        Place::Path(|c| &mut c.containerd.binary),
+    ),
+    key(
+        "containerd.config",
+        Place::OptionalPath(|c| &mut c.containerd.config),
+    ),
+    key(
+        "containerd.address",
+        Place::Path(|c| &mut c.containerd.address),
+    ),
+    key("containerd.root", Place::Path(|c| &mut c.containerd.root)),
+    key("containerd.state", Place::Path(|c| &mut c.containerd.state)),
+    key(
+        "containerd.extra-args",
+        Place::Texts(|c| &mut c.containerd.extra_args),
+    ),
+    key(
+        "containerd.namespace",
+        Place::Text(|c| &mut c.containerd.namespace),
+    ),
+    key(
+        "containerd.start-timeout",
+        Place::Duration(|c| &mut c.containerd.start_timeout),
+    ),
+    key(
+        "containerd.stop-timeout",
+        Place::Duration(|c| &mut c.containerd.stop_timeout),
+    ),
+    key(
+        "containerd.log.file",
+        Place::OptionalPath(|c| &mut c.containerd.log.file),
+    ),
+    key(
+        "containerd.log.max-size",
+        Place::Size(|c| &mut c.containerd.log.max_size),
+    ),
+    key(
+        "containerd.log.max-backups",
+        Place::Count(|c| &mut c.containerd.log.max_backups),
+    ),
+    key(
+        "containerd.log.max-age",
+        Place::Duration(|c| &mut c.containerd.log.max_age),
+    ),
+    key(
+        "containerd.log.compress",
+        Place::Switch(|c| &mut c.containerd.log.compress),
+    ),
+    key(
+        "containerd.log.tee",
+        Place::Switch(|c| &mut c.containerd.log.tee),
+    ),
+    key("images.dir", Place::Path(|c| &mut c.images.dir)),
+    key(
+        "images.platforms",
+        Place::Texts(|c| &mut c.images.platforms),
+    ),
+    key(
+        "images.extra-registries",
+        Place::Texts(|c| &mut c.images.extra_registries),
+    ),
+    key("images.settle", Place::Duration(|c| &mut c.images.settle)),
+    key("images.parallel", Place::Count(|c| &mut c.images.parallel)),
+    key("images.rescan", Place::Duration(|c| &mut c.images.rescan)),
+    key(
+        "images.unpin-removed",
+        Place::Switch(|c| &mut c.images.unpin_removed),
+    ),
+    key("lists.parallel", Place::Count(|c| &mut c.lists.parallel)),
+    key(
+        "lists.pull-timeout",
+        Place::Duration(|c| &mut c.lists.pull_timeout),
+    ),
+    key(
+        "lists.ready-timeout",
+        Place::Duration(|c| &mut c.lists.ready_timeout),
+    ),
+];
+
+const fn key(name: &'static str, place: Place) -> Key {
+    Key { name, place }
+}
+
+impl Key {
+    /// The key of this dotted name.
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The name with its tables: `containerd.log.max-size`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The table and the last word of the name; the table is empty at the top level.
+    pub fn table_and_word(&self) -> (&'static str, &'static str) {
+        self.name.rsplit_once('.').unwrap_or(("", self.name))
+    }
+
+    /// The environment variable that sets it: `STOWD_CONTAINERD__LOG__MAX_SIZE`.
+    pub fn variable(&self) -> String {
+        format!("STOWD_{}", words_of_variable(self.name))
+    }
+}
+
+/// The tables, outer before inner: every proper prefix of a key's name.
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
+    let mut seen: Vec<&str> = Vec::new();
+    KEYS.iter().filter_map(move |key| {
+        let (table, _) = key.table_and_word();
+        let new = !table.is_empty() && !seen.contains(&table);
+        seen.push(table);
+        new.then_some(table)
+    })
+}
+
+/// How a dotted name is written in a variable: `__` steps into a table, `_` stands for `-`.
+pub(super) fn words_of_variable(name: &str) -> String {
+    name.replace('.', "__")
+        .replace('-', "_")
+        .to_ascii_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_follow_the_names() {
+        let variable = |name| Key::named(name).unwrap().variable();
+        assert_eq!(variable("state-dir"), "STOWD_STATE_DIR");
+        assert_eq!(variable("images.dir"), "STOWD_IMAGES__DIR");
+        assert_eq!(
+            variable("containerd.log.max-size"),
+            "STOWD_CONTAINERD__LOG__MAX_SIZE"
+        );
+    }
+
+    #[test]
+    fn tables_are_named_once() {
+        assert_eq!(
+            tables().collect::<Vec<_>>(),
+            ["containerd", "containerd.log", "images", "lists"]
+        );
+    }
+
+    #[test]
+    fn every_key_has_a_place_of_its_own() {
+        for key in KEYS {
+            let mut config = Config::default();
+            let before = KEYS.iter().map(|k| k.text(&config)).collect::<Vec<_>>();
+            match key.place {
+                Place::Switch(at) => *at(&mut config) ^= true,
+                Place::Count(at) => *at(&mut config) += 1,
+                Place::Text(at) => at(&mut config).push('x'),
+                Place::Texts(at) => at(&mut config).push("x".to_owned()),
+                Place::Path(at) => *at(&mut config) = "x".into(),
+                Place::OptionalPath(at) => *at(&mut config) = Some("x".into()),
+                Place::Size(at) => *at(&mut config) = ByteSize::b(1),
+                Place::Duration(at) => *at(&mut config) += Duration::from_nanos(1),
+            }
+            let changed: Vec<_> = KEYS
+                .iter()
+                .zip(before)
+                .filter(|(k, before)| k.text(&config) != *before)
+                .map(|(k, _)| k.name)
+                .collect();
+            assert_eq!(changed, [key.name]);
+        }
+    }
+}
