@@ -7,6 +7,7 @@ pub mod containerd;
 pub mod digest;
 pub mod image_store;
 pub mod images_dir;
+pub mod logging;
 pub mod naming;
 pub mod platform;
 pub mod progress;

@@ -1,3 +1,7 @@
 //! The hermetic tier.
 
+// Here a panic is how a helper reports.
+#![allow(clippy::unwrap_used)]
+
+mod logging;
 mod supervisor;

@@ -1,1 +1,6 @@
 //! The systemd tier.
+
+// Here a panic is how a helper reports.
+#![allow(clippy::unwrap_used)]
+
+mod journal_fields;

@@ -1,0 +1,200 @@
+//! The log: to the journal with fields when systemd has connected stderr to it, else to stderr for
+//! people.
+//!
+//! In the journal the fields of an event are journal fields in capitals (`entry` is `ENTRY`), its
+//! text is `MESSAGE`, and `PRIORITY` is that of syslog(3): error 3, warning 4, info 6, debug and
+//! trace 7 (systemd.journal-fields(7)).
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+
+use rustix::fs::fstat;
+use tracing::level_filters::LevelFilter;
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// Under which name the journal keeps stowd's lines.
+const IDENTIFIER: &str = "stowd";
+
+/// Dependencies that tell the life of every connection: no more than their warnings is shown,
+/// unless the filter names them.
+const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// The journal, with fields.
+    Journal,
+    /// Standard error, for people.
+    Stderr,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The configured filter is none.
+    #[error("log-level {filter:?}: {cause}")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        cause: ParseError,
+    },
+    /// There is a log already.
+    #[error("the log is set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sets the log up, once in a process. `level` is a filter in the words of `RUST_LOG`; the variable
+/// itself wins where it is set and not empty. A `RUST_LOG` that is no filter is warned of and left.
+/// A stderr that nobody reads any more is no error, then or later.
+pub fn init(level: &str) -> Result<Destination, InitError> {
+    let from_environment = env::var("RUST_LOG").ok().filter(|words| !words.is_empty());
+    let chosen = from_environment.as_deref().map(filter);
+    let (filter, ignored) = match chosen {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(cause)) => (configured(level)?, Some(cause)),
+        None => (configured(level)?, None),
+    };
+    let journal = match destination() {
+        Destination::Journal => tracing_journald::layer().ok(),
+        Destination::Stderr => None,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let destination = match journal {
+        Some(journal) => {
+            let journal = journal
+                .with_field_prefix(None)
+                .with_syslog_identifier(IDENTIFIER.to_owned())
+                .with_priority_mappings(priorities());
+            registry.with(journal).try_init()?;
+            Destination::Journal
+        }
+        None => {
+            let people = tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(colours())
+                .with_target(false)
+                // It would tell stderr, and panic, that stderr cannot be written to.
+                .log_internal_errors(false);
+            registry.with(people).try_init()?;
+            Destination::Stderr
+        }
+    };
+    if let Some(cause) = ignored {
+        tracing::warn!(%cause, "RUST_LOG is no filter: log-level is used");
+    }
+    Ok(destination)
+}
+
+/// Where stderr leads, by what systemd says of it: `JOURNAL_STREAM` holds the device and the inode
+/// of the stream to the journal (systemd.exec(5)), and is inherited by those whose stderr leads
+/// elsewhere.
+pub fn destination() -> Destination {
+    let stream = env::var("JOURNAL_STREAM").unwrap_or_default();
+    match fstat(io::stderr()) {
+        Ok(stat) if is_stream(&stream, stat.st_dev, stat.st_ino) => Destination::Journal,
+        _ => Destination::Stderr,
+    }
+}
+
+fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
+    let ids = stream
+        .split_once(':')
+        .map(|(device, inode)| (device.parse(), inode.parse()));
+    ids == Some((Ok(device), Ok(inode)))
+}
+
+fn configured(level: &str) -> Result<EnvFilter, InitError> {
+    filter(level).map_err(|cause| InitError::Filter {
+        filter: level.to_owned(),
+        cause,
+    })
+}
+
+fn filter(words: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().parse(with_caps(words))
+}
+
+/// The words with the chatty capped before them: later words win, so whoever names `h2` gets it.
+/// The cap never shows more than the general level does.
+fn with_caps(words: &str) -> String {
+    let words: Vec<&str> = words.split(',').map(str::trim).collect();
+    let general: Option<LevelFilter> = words.iter().rev().find_map(|word| word.parse().ok());
+    let Some(general) = general else {
+        return words.join(",");
+    };
+    let cap = general.min(LevelFilter::WARN);
+    CHATTY
+        .iter()
+        .map(|target| format!("{target}={cap}"))
+        .chain(words.iter().map(|word| (*word).to_owned()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn priorities() -> PriorityMappings {
+    PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    }
+}
+
+/// <https://no-color.org>: set and not empty, it wins over the terminal.
+fn colours() -> bool {
+    let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !plain && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_known_by_device_and_inode() {
+        assert!(is_stream("8:4711", 8, 4711));
+        for other in [
+            "", "8", "8:", ":4711", "8:4712", "9:4711", "8:4711:1", "x:y",
+        ] {
+            assert!(!is_stream(other, 8, 4711), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_chatty_are_capped_unless_they_are_named() {
+        let capped = |words| {
+            with_caps(words)
+                .split(',')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            capped("debug,h2=trace"),
+            [
+                "h2=warn",
+                "hyper=warn",
+                "hyper_util=warn",
+                "tonic=warn",
+                "tower=warn",
+                "debug",
+                "h2=trace"
+            ]
+        );
+        assert_eq!(capped("error")[0], "h2=error");
+        assert_eq!(capped("off")[0], "h2=off");
+        assert_eq!(capped("stowd=debug"), ["stowd=debug"]);
+    }
+
+    #[test]
+    fn later_words_win_over_the_caps() {
+        let filter = filter("info,h2=trace").unwrap().to_string();
+        assert!(filter.contains("h2=trace"), "{filter}");
+        assert!(!filter.contains("h2=warn"), "{filter}");
+    }
+}
