@@ -2,6 +2,8 @@
 //! there.
 
 pub mod archive;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod containerd;
 pub mod digest;

@@ -1,3 +1,49 @@
 //! The stowd daemon.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use stowd::cli::{Cli, Command};
+use stowd::{commands, config, logging};
+
+/// The configuration is wrong (sysexits.h, EX_CONFIG).
+const EX_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let loaded = match config::load(&cli.inputs()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            error.problems.iter().for_each(tell);
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    let done = match cli.command_or_run() {
+        Command::Check(_) => {
+            for warning in &loaded.warnings {
+                tell(&format!("warning: {warning}"));
+            }
+            let rust_log = std::env::var("RUST_LOG").ok();
+            commands::check::check(&loaded, rust_log.as_deref(), &mut io::stdout().lock())
+                .map_err(|error| format!("standard output cannot be written to: {error}"))
+        }
+        Command::Run(_) => match logging::init(&loaded.config.log_level) {
+            Ok(_) => Err("run is not built yet".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line on stderr. There is nobody to tell that nobody reads it.
+fn tell(line: &impl Display) {
+    let _ = writeln!(io::stderr(), "stowd: {line}");
+}

@@ -3,5 +3,6 @@
 // Here a panic is how a helper reports.
 #![allow(clippy::unwrap_used)]
 
+mod config;
 mod logging;
 mod supervisor;

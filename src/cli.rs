@@ -1,0 +1,267 @@
+//! The command line.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigFile, DEFAULT_FILE, Flag, Inputs};
+
+const ABOUT: &str = "\
+Stows container images into containerd before the node says it is ready, and
+keeps them there.
+
+stowd runs containerd as its child (or attaches to one that runs), imports every
+image archive found in a directory, and tells systemd READY when that first load
+has drained.";
+
+const AFTER: &str = "\
+Configuration, later ones win:
+  1. the defaults
+  2. /etc/stowd/config.toml, or the file that --config names
+  3. config.d/*.toml beside that file, in lexical order
+  4. the environment: STOWD_IMAGES__DIR sets images.dir ('__' steps into a
+     table, '_' stands for '-')
+  5. options of the command line
+
+Environment:
+  STOWD_...       a key of the configuration; an unknown one is an error
+  RUST_LOG        wins over log-level, whoever set that
+  NO_COLOR        no colours in the log, even on a terminal
+  CONTAINERD_...  for containerd alone: CONTAINERD_HTTPS_PROXY reaches it as HTTPS_PROXY
+
+Exit status:
+  0   done; for a daemon: stopped as asked
+  1   failed; the reason is on stderr or in the journal
+  2   the command line is wrong
+  78  the configuration is wrong; every error is a line on stderr
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+  /var/lib/stowd/images/   the images directory
+  /run/stowd/              containerd's socket and state
+
+Examples:
+  stowd check                         show the configuration and where each value comes from
+  stowd run --once                    load the images into a machine image that is being baked
+  stowd --config /srv/stowd.toml run  run with another file and the config.d beside it";
+
+const RUN_ABOUT: &str = "\
+Runs the daemon: containerd comes up, every archive in the images directory is
+imported, READY goes to systemd, and stowd stays until SIGTERM or SIGINT.
+
+An archive that cannot be imported is reported and does not hold READY back.
+When containerd ends without being asked, stowd ends too, so that systemd
+restarts both.";
+
+const RUN_AFTER: &str = "\
+Exit status:
+  0   stopped as asked; with --once: every entry was imported
+  1   containerd did not start or ended by itself; with --once: an entry failed
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+
+Examples:
+  stowd run
+  stowd run --once --images-dir ./images
+  STOWD_CONTAINERD__SUPERVISE=false \\
+    STOWD_CONTAINERD__ADDRESS=/run/containerd/containerd.sock stowd run
+
+'stowd --help' tells the order of the configuration and the environment variables.";
+
+const CHECK_ABOUT: &str = "\
+Shows the configuration that 'run' would have with the same options and
+environment. Every value is followed by where it comes from. The output is
+itself a configuration file.
+
+Nothing is started or changed. Warnings go to stderr; so do errors, all of them,
+a line each.";
+
+const CHECK_AFTER: &str = "\
+Exit status:
+  0   the configuration can be used
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+
+Examples:
+  stowd check
+  stowd check | grep -v '# default'
+  stowd --config ./config.toml check && cp ./config.toml /etc/stowd/config.toml
+
+'stowd --help' tells the order of the configuration and the environment variables.";
+
+/// The command line, as parsed.
+#[derive(Debug, Parser)]
+#[command(name = "stowd", version, about, long_about = ABOUT, after_long_help = AFTER)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    /// Read FILE, not /etc/stowd/config.toml; its drop-ins are config.d/*.toml beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// What is logged: error, warn, info, debug, trace, off, or directives of RUST_LOG
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<OsString>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the daemon (this is what stowd does without a command)
+    #[command(long_about = RUN_ABOUT, after_long_help = RUN_AFTER)]
+    Run(RunArgs),
+    /// Show the configuration and where each value comes from
+    #[command(long_about = CHECK_ABOUT, after_long_help = CHECK_AFTER)]
+    Check(CheckArgs),
+}
+
+/// The options of `run`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    /// Import what is there, then stop: for baking machine images
+    #[arg(long)]
+    pub once: bool,
+
+    #[command(flatten)]
+    images: ImagesArgs,
+}
+
+/// The options of `check`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    images: ImagesArgs,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+struct ImagesArgs {
+    /// The images directory (sets images.dir)
+    #[arg(long, value_name = "DIR")]
+    images_dir: Option<PathBuf>,
+}
+
+impl Cli {
+    /// What is to be done; without a command: run.
+    pub fn command_or_run(&self) -> Command {
+        self.command
+            .clone()
+            .unwrap_or_else(|| Command::Run(RunArgs::default()))
+    }
+
+    /// Where the configuration is to be read from, with the environment of this process.
+    pub fn inputs(&self) -> Inputs {
+        Inputs {
+            file: match &self.config {
+                Some(file) => ConfigFile::Named(absolute(file)),
+                None => ConfigFile::IfPresent(DEFAULT_FILE.into()),
+            },
+            environment: env::vars_os().collect(),
+            flags: self.flags(),
+        }
+    }
+
+    fn flags(&self) -> Vec<Flag> {
+        let images_dir = match &self.command {
+            Some(Command::Run(run)) => run.images.images_dir.as_deref(),
+            Some(Command::Check(check)) => check.images.images_dir.as_deref(),
+            None => None,
+        };
+        let images_dir = images_dir.map(|dir| Flag {
+            name: "--images-dir",
+            key: "images.dir",
+            value: absolute(dir).into(),
+        });
+        let log_level = self.log_level.as_ref().map(|level| Flag {
+            name: "--log-level",
+            key: "log-level",
+            value: level.clone(),
+        });
+        images_dir.into_iter().chain(log_level).collect()
+    }
+}
+
+/// The same after a change of the working directory. What cannot be made absolute, an empty path,
+/// is left for the configuration's own rules to refuse.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Cli {
+        Cli::try_parse_from([&["stowd"], words].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default() {
+        let once = |once| {
+            Command::Run(RunArgs {
+                once,
+                ..RunArgs::default()
+            })
+        };
+        assert_eq!(parsed(&[]).command_or_run(), once(false));
+        assert_eq!(parsed(&["--config", "x"]).command_or_run(), once(false));
+        assert_eq!(parsed(&["run"]).command_or_run(), once(false));
+        assert_eq!(parsed(&["run", "--once"]).command_or_run(), once(true));
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_or_after_the_command() {
+        for words in [
+            ["--config", "/x", "check"],
+            ["check", "--config", "/x"],
+            ["--config=/x", "run", "--once"],
+        ] {
+            assert_eq!(
+                parsed(&words).inputs().file,
+                ConfigFile::Named("/x".into()),
+                "{words:?}"
+            );
+        }
+        assert_eq!(
+            parsed(&["check"]).inputs().file,
+            ConfigFile::IfPresent("/etc/stowd/config.toml".into())
+        );
+    }
+
+    #[test]
+    fn flags_set_keys_and_relative_directories_become_absolute() {
+        let inputs = parsed(&["run", "--images-dir", "x", "--log-level", "debug"]).inputs();
+        let here = env::current_dir().unwrap();
+        let told: Vec<_> = inputs
+            .flags
+            .iter()
+            .map(|flag| (flag.name, flag.key, flag.value.clone()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("--images-dir", "images.dir", here.join("x").into()),
+                ("--log-level", "log-level", "debug".into()),
+            ]
+        );
+    }
+}
