@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod config_documents;
 mod logging;
 mod supervisor;
