@@ -6,4 +6,5 @@
 mod config;
 mod config_documents;
 mod logging;
+mod naming;
 mod supervisor;
