@@ -7,4 +7,5 @@ mod config;
 mod config_documents;
 mod logging;
 mod naming;
+mod platform;
 mod supervisor;
