@@ -19,18 +19,32 @@
 //! Everything here blocks: call it from a thread that may.
 
 mod body_digests;
+mod candidate;
 pub mod catalogue;
+mod collect;
 mod collector;
 mod compression;
+mod content;
+mod docker_archive;
+mod document;
 mod gzip;
+mod image_tree;
 mod index;
+mod layout;
 pub mod limits;
 mod lz4_frames;
+mod media_type;
 mod member_path;
+mod oci_layout;
 mod positioned;
+pub mod problem;
+pub mod resolve;
+mod settle;
 mod stream;
+mod survey;
 mod tar_header;
 mod tar_reader;
+mod trees;
 
 use std::fmt;
 use std::fs::File;

@@ -1,0 +1,125 @@
+//! What a layout makes of each image that it lists, before it is known which image gets which name.
+
+use super::problem::{Fault, quoted};
+use super::resolve::WantedBlob;
+use crate::digest::Digest;
+use crate::image_store::Descriptor;
+use crate::naming::Reference;
+use crate::platform::Platform;
+
+/// All images of an archive.
+pub(super) struct Candidates {
+    pub(super) list: Vec<Candidate>,
+    /// What an operator may want to know.
+    pub(super) notes: Vec<String>,
+    /// The path of the document that lists them.
+    pub(super) listed_in: String,
+}
+
+/// An image before its names are settled.
+pub(super) struct Candidate {
+    /// What a problem calls it if it has no names.
+    pub(super) label: String,
+    pub(super) names: Names,
+    pub(super) outcome: Outcome,
+}
+
+/// What became of the search for its blobs.
+pub(super) enum Outcome {
+    Whole(Whole),
+    /// Nothing of it is wanted; the platforms that it has.
+    Foreign(Vec<Platform>),
+    /// It is none: an attestation on its own.
+    Nothing,
+    /// Documents have to be asked of the store first.
+    Pending,
+    Bad(Fault),
+}
+
+/// An image that can be imported.
+pub(super) struct Whole {
+    pub(super) target: Descriptor,
+    /// Children before parents.
+    pub(super) blobs: Vec<WantedBlob>,
+    pub(super) runs_on_host: bool,
+    pub(super) claim: Claim,
+}
+
+/// How strong an image's claim to a name is that another has too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// It has no platform.
+    Unplatformed,
+    /// It is for a wanted platform.
+    Wanted,
+    /// It is for the host.
+    Host,
+}
+
+/// What an image is called.
+#[derive(Default)]
+pub(super) struct Names {
+    /// Its usable names, canonical.
+    pub(super) usable: Vec<Reference>,
+    /// What else was found in place of names, and why it is none; the first few.
+    pub(super) refused: Vec<String>,
+}
+
+/// How many refused names are remembered.
+const REFUSED_MAX: usize = 8;
+
+impl Names {
+    /// Takes names out of a list; `source` is what an error calls it.
+    pub(super) fn read(&mut self, texts: &[String], source: &str) {
+        for text in texts {
+            self.add(text, source);
+        }
+    }
+
+    /// Takes a name, and returns whether it is one. A digest alone is the identifier that CRI keeps
+    /// beside an image's names.
+    pub(super) fn add(&mut self, text: &str, source: &str) -> bool {
+        if Digest::parse(text).is_ok() {
+            let text = quoted(text);
+            self.refuse(format!("{source} says {text}, which is only an identifier"));
+            return false;
+        }
+        match Reference::parse(text) {
+            Ok(name) => {
+                self.usable.push(name.canonical());
+                true
+            }
+            Err(error) => {
+                self.refuse(format!("{source}: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Remembers something that is no name.
+    pub(super) fn refuse(&mut self, reason: String) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.push(reason);
+        }
+    }
+
+    /// Drops the names that are by the digest of something else. `ctr images export --platform`
+    /// leaves the name of a whole on a part of it.
+    pub(super) fn refuse_others(&mut self, target: &Digest) {
+        for name in std::mem::take(&mut self.usable) {
+            match name.digest() {
+                Some(digest) if digest != target => {
+                    self.refuse(format!("{name} is the name of something else"));
+                }
+                _ => self.usable.push(name),
+            }
+        }
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        self.usable.extend(other.usable);
+        for reason in other.refused {
+            self.refuse(reason);
+        }
+    }
+}

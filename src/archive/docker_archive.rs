@@ -1,0 +1,229 @@
+//! The docker-archive: `manifest.json` and the files that it names (Docker image spec v1.1, v1.2).
+//!
+//! Such an archive has no manifests. The one that is made here is byte for byte what containerd's
+//! own importer makes (`core/images/archive/importer.go`), so that an image has the same digest
+//! whoever imported it. That is why a layer compressed with zstd is called a gzip one, too:
+//! containerd looks at the bytes, and 1.6 would not unpack it under another name.
+
+use super::candidate::{Candidate, Candidates, Claim, Names, Outcome, Whole};
+use super::catalogue::{Encoding, File};
+use super::collect::Collected;
+use super::content::{self, Content};
+use super::document::{self, Config, SavedImage, SavedImages};
+use super::layout::{self, SAVED};
+use super::media_type;
+use super::problem::{Fault, LayoutError, quoted};
+use super::resolve::Source;
+use crate::digest::Digest;
+use crate::image_store::{Descriptor, Labels};
+use crate::platform::{Platform, Wanted};
+
+/// The manifest that is made for an image. The order of the fields is part of its digest.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    schema_version: u32,
+    media_type: &'static str,
+    config: &'a Descriptor,
+    layers: &'a [Descriptor],
+}
+
+/// Reads `manifest.json` and all that it names.
+pub(super) fn candidates(
+    content: &mut Content<'_>,
+    wanted: &Wanted,
+    host: &Platform,
+) -> Result<Candidates, LayoutError> {
+    let (listed_in, saved) = layout::read::<SavedImages>(content, SAVED)?
+        .unwrap_or_else(|| (SAVED.to_owned(), SavedImages::default()));
+    let list = saved
+        .0
+        .iter()
+        .map(|image| candidate(content, image, wanted, host))
+        .collect();
+    Ok(Candidates {
+        list,
+        notes: Vec::new(),
+        listed_in,
+    })
+}
+
+fn candidate(
+    content: &Content<'_>,
+    image: &SavedImage,
+    wanted: &Wanted,
+    host: &Platform,
+) -> Candidate {
+    let mut names = Names::default();
+    let outcome = content
+        .spend(1 + image.layers.0.len() + image.repo_tags.0.len())
+        .and_then(|()| {
+            names.read(&image.repo_tags.0, "RepoTags");
+            read(content, image, wanted, host)
+        })
+        .unwrap_or_else(Outcome::Bad);
+    if let Outcome::Whole(whole) = &outcome {
+        names.refuse_others(&whole.target.digest);
+    }
+    Candidate {
+        label: format!("the image of {}", quoted(&image.config)),
+        names,
+        outcome,
+    }
+}
+
+fn read(
+    content: &Content<'_>,
+    image: &SavedImage,
+    wanted: &Wanted,
+    host: &Platform,
+) -> Result<Outcome, Fault> {
+    let (member, file) = member(content, &image.config, "configuration")?;
+    let bytes = file.document.as_deref().ok_or_else(|| Fault::NoDocument {
+        member: member.to_owned(),
+    })?;
+    let descriptor = Descriptor {
+        media_type: media_type::DOCKER_CONFIG.to_owned(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    // All makers name the configuration after its digest. It is the one proof of its bytes.
+    let expected = digest_in_name(member).unwrap_or_else(|| descriptor.digest.clone());
+    let document = content::in_archive(member, file, &expected)?;
+    let config: Config = document::parse(bytes).map_err(|cause| Fault::Json {
+        member: member.to_owned(),
+        cause,
+    })?;
+    let platform = config.platform();
+    if let Some(platform) = platform
+        .clone()
+        .filter(|platform| !wanted.accepts(platform))
+    {
+        return Ok(Outcome::Foreign(vec![platform]));
+    }
+    let mut collected = Collected::default();
+    collected.push(descriptor.clone(), document.source, Labels::new())?;
+    let layers = layers(content, image, member, &config, &mut collected)?;
+    let target = manifest(&descriptor, &layers, &mut collected)?;
+    let (runs_on_host, claim) = match platform {
+        // As containerd does with a manifest that is not out of an index.
+        None => (true, Claim::Unplatformed),
+        Some(platform) if Wanted::Each(vec![host.clone()]).accepts(&platform) => {
+            (true, Claim::Host)
+        }
+        Some(_) => (false, Claim::Wanted),
+    };
+    Ok(Outcome::Whole(Whole {
+        target,
+        blobs: collected.blobs,
+        runs_on_host,
+        claim,
+    }))
+}
+
+/// The layers as descriptors, collected on the way.
+fn layers(
+    content: &Content<'_>,
+    image: &SavedImage,
+    config_member: &str,
+    config: &Config,
+    collected: &mut Collected,
+) -> Result<Vec<Descriptor>, Fault> {
+    let diff_ids = config.diff_ids();
+    if diff_ids.len() != image.layers.0.len() {
+        return Err(Fault::LayerCount {
+            config: config_member.to_owned(),
+            layers: image.layers.0.len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    let mut layers = Vec::with_capacity(diff_ids.len());
+    for (path, diff_id) in image.layers.0.iter().zip(diff_ids) {
+        let diff_id = Digest::parse(diff_id)?;
+        let (member, file) = member(content, path, "layer")?;
+        let layer = Descriptor {
+            media_type: match file.encoding {
+                Encoding::Plain => media_type::DOCKER_LAYER,
+                Encoding::Gzip | Encoding::Zstd => media_type::DOCKER_LAYER_GZIP,
+            }
+            .to_owned(),
+            digest: layer_digest(member, file, diff_id)?,
+            size: file.size,
+        };
+        collected.push(
+            layer.clone(),
+            Source::Member(member.to_owned()),
+            Labels::new(),
+        )?;
+        layers.push(layer);
+    }
+    Ok(layers)
+}
+
+/// The digest of a layer's bytes, which decompressed must have the digest `diff_id`. A plain layer
+/// that was not hashed has that one itself; whoever writes it finds out if it does not.
+fn layer_digest(member: &str, file: &File, diff_id: Digest) -> Result<Digest, Fault> {
+    let decompressed = match file.encoding {
+        Encoding::Plain => file.digest.as_ref(),
+        Encoding::Gzip | Encoding::Zstd => file.diff_id.as_ref(),
+    };
+    if let Some(found) = decompressed.filter(|found| **found != diff_id) {
+        return Err(Fault::WrongLayer {
+            member: member.to_owned(),
+            expected: diff_id,
+            found: found.clone(),
+        });
+    }
+    match (&file.digest, file.encoding) {
+        (Some(digest), _) => Ok(digest.clone()),
+        (None, Encoding::Plain) => Ok(diff_id),
+        (None, Encoding::Gzip | Encoding::Zstd) => Err(Fault::NotHashed {
+            member: member.to_owned(),
+        }),
+    }
+}
+
+/// Makes the manifest, and collects it.
+fn manifest(
+    config: &Descriptor,
+    layers: &[Descriptor],
+    collected: &mut Collected,
+) -> Result<Descriptor, Fault> {
+    let bytes = serde_json::to_vec(&Manifest {
+        schema_version: 2,
+        media_type: media_type::DOCKER_MANIFEST,
+        config,
+        layers,
+    })
+    .expect("strings and numbers can be written as JSON");
+    let target = Descriptor {
+        media_type: media_type::DOCKER_MANIFEST.to_owned(),
+        digest: Digest::of(&bytes),
+        size: bytes.len() as u64,
+    };
+    let children = [config].into_iter().chain(layers);
+    let labels = media_type::gc_labels(
+        children.map(|child| (child.media_type.as_str(), Some(child.digest.clone()))),
+    );
+    collected.push(target.clone(), Source::Document(bytes.into()), labels)?;
+    Ok(target)
+}
+
+fn member<'a>(
+    content: &Content<'a>,
+    path: &str,
+    what: &'static str,
+) -> Result<(&'a str, &'a File), Fault> {
+    content.file(path).ok_or_else(|| Fault::MissingFile {
+        path: path.to_owned(),
+        what,
+    })
+}
+
+/// `….json`, `sha256:…` and `blobs/sha256/…` tell the digest of what they hold.
+fn digest_in_name(member: &str) -> Option<Digest> {
+    let name = member.rsplit('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".json").unwrap_or(name);
+    let hex = name.strip_prefix("sha256:").unwrap_or(name);
+    Digest::parse(&format!("sha256:{hex}")).ok()
+}
