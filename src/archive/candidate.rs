@@ -61,8 +61,10 @@ pub(super) enum Claim {
 pub(super) struct Names {
     /// Its usable names, canonical.
     pub(super) usable: Vec<Reference>,
-    /// What else was found in place of names, and why it is none; the first few.
+    /// What was meant for a name, and why it is none; the first few.
     pub(super) refused: Vec<String>,
+    /// What stands in the place of a name and was not meant for one; the first few.
+    passed_over: Vec<String>,
 }
 
 /// How many refused names are remembered.
@@ -81,7 +83,7 @@ impl Names {
     pub(super) fn add(&mut self, text: &str, source: &str) -> bool {
         if Digest::parse(text).is_ok() {
             let text = quoted(text);
-            self.refuse(format!("{source} says {text}, which is only an identifier"));
+            self.pass_over(format!("{source} says {text}, which is only an identifier"));
             return false;
         }
         match Reference::parse(text) {
@@ -97,10 +99,24 @@ impl Names {
     }
 
     /// Remembers something that is no name.
-    pub(super) fn refuse(&mut self, reason: String) {
+    fn refuse(&mut self, reason: String) {
         if self.refused.len() < REFUSED_MAX {
             self.refused.push(reason);
         }
+    }
+
+    /// Remembers something that need not be a name: it counts only where there is none.
+    pub(super) fn pass_over(&mut self, reason: String) {
+        if self.passed_over.len() < REFUSED_MAX {
+            self.passed_over.push(reason);
+        }
+    }
+
+    /// What was found in place of names.
+    pub(super) fn said(self) -> Vec<String> {
+        let mut said = self.refused;
+        said.extend(self.passed_over);
+        said
     }
 
     /// Drops the names that are by the digest of something else. `ctr images export --platform`
@@ -120,6 +136,9 @@ impl Names {
         self.usable.extend(other.usable);
         for reason in other.refused {
             self.refuse(reason);
+        }
+        for reason in other.passed_over {
+            self.pass_over(reason);
         }
     }
 }

@@ -131,7 +131,7 @@ fn read_annotations(pointer: &Pointer, names: &mut Names) {
         Some(name) if is_full_name(&name) => {
             names.add(&name, REF_NAME);
         }
-        Some(tag) => names.refuse(format!(
+        Some(tag) => names.pass_over(format!(
             "{REF_NAME} says {}, which is only a tag",
             quoted(&tag)
         )),

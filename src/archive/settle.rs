@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::candidate::{Candidate, Candidates, Claim, Names, Outcome};
+use super::candidate::{Candidate, Candidates, Claim, Outcome};
 use super::problem::{Fault, ImageProblem, LayoutError};
 use super::resolve::{ArchiveImage, Resolution};
 use crate::digest::Digest;
@@ -39,11 +39,11 @@ pub(super) fn settle(candidates: Candidates, wanted: &Wanted) -> Result<Resoluti
     for (number, candidate) in list.into_iter().enumerate() {
         let Candidate {
             label,
-            names: Names { usable, refused },
+            mut names,
             outcome,
         } = candidate;
-        let nameless = usable.is_empty();
-        let (own, lost): (Vec<_>, Vec<_>) = usable
+        let nameless = names.usable.is_empty();
+        let (own, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut names.usable)
             .into_iter()
             .partition(|name| owners.get(name).is_none_or(|owner| *owner == number));
         if !matches!(outcome, Outcome::Foreign(_)) {
@@ -56,7 +56,8 @@ pub(super) fn settle(candidates: Candidates, wanted: &Wanted) -> Result<Resoluti
         }
         let (list, fault) = match outcome {
             Outcome::Whole(whole) if !nameless => {
-                notes.extend(refused.iter().map(|reason| format!("{label}: {reason}")));
+                let refused = names.refused.iter();
+                notes.extend(refused.map(|reason| format!("{label}: {reason}")));
                 images.push(ArchiveImage {
                     names: own,
                     target: whole.target,
@@ -71,7 +72,7 @@ pub(super) fn settle(candidates: Candidates, wanted: &Wanted) -> Result<Resoluti
                     Claim::Unplatformed => &mut minor,
                     Claim::Wanted | Claim::Host => &mut problems,
                 };
-                (list, Fault::NoName { said: refused })
+                (list, Fault::NoName { said: names.said() })
             }
             Outcome::Foreign(has) => {
                 let list = if nameless { &mut minor } else { &mut problems };

@@ -8,4 +8,5 @@ mod config_documents;
 mod logging;
 mod naming;
 mod platform;
+mod resolve;
 mod supervisor;
