@@ -166,9 +166,9 @@ pub enum Fault {
         /// The bound.
         max: usize,
     },
-    /// A compressed layer that was not hashed when its archive was read.
-    #[error("{} is compressed, and its digest is not known", quoted(member))]
-    NotHashed {
+    /// A compressed layer that cannot be decompressed.
+    #[error("the layer {} is damaged: it cannot be decompressed", quoted(member))]
+    DamagedLayer {
         /// The member's path.
         member: String,
     },

@@ -253,20 +253,52 @@ fn a_layer_that_is_not_the_configurations_is_refused_with_both_digests() {
             )
         );
     }
-    let mut archive = one_layer();
-    archive.put(
-        "layer.tar",
-        File {
-            encoding: Encoding::Zstd,
-            ..layer(LAYER_SIZE)
-        },
-    );
-    assert!(
-        archive
-            .only_problem("host")
-            .to_string()
-            .ends_with("its digest is not known")
-    );
+    // The reader could not decompress it.
+    for digest in [None, Some(Digest::of(b"compressed"))] {
+        let mut archive = one_layer();
+        archive.put(
+            "layer.tar",
+            File {
+                encoding: Encoding::Zstd,
+                digest,
+                ..layer(LAYER_SIZE)
+            },
+        );
+        assert_eq!(
+            archive.only_problem("host").to_string(),
+            "docker.io/library/app:1: the layer \"layer.tar\" is damaged: it cannot be decompressed"
+        );
+    }
+}
+
+#[test]
+fn a_layer_among_blobs_has_the_digest_of_its_path() {
+    let config = format!("{}.json", Digest::of(&config("amd64", &[LAYER])).hex());
+    let compressed = Digest::of(b"compressed");
+    let plain = Digest::parse(LAYER).unwrap();
+    for (claimed, encoding) in [(&plain, Encoding::Plain), (&compressed, Encoding::Gzip)] {
+        let mut archive = one_layer();
+        let path = format!("blobs/sha256/{}", claimed.hex());
+        archive.put(
+            &path,
+            File {
+                encoding,
+                ..layer(LAYER_SIZE)
+            },
+        );
+        archive.json(
+            "manifest.json",
+            &json!([{"Config": config, "RepoTags": ["app:1"], "Layers": [path]}]),
+        );
+        let image = archive.only_image("host");
+        assert_eq!(image.blobs[1].descriptor.digest, *claimed);
+        archive.put(&path, layer(LAYER_SIZE));
+        let resolution = archive.resolve("host").unwrap();
+        assert_eq!(
+            resolution.images.len(),
+            usize::from(encoding == Encoding::Plain)
+        );
+    }
 }
 
 #[test]
