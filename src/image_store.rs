@@ -66,7 +66,7 @@ pub enum Opened<W> {
 /// resumed by the next writer of the same digest.
 pub trait BlobWriter: Send + 'static {
     /// How many bytes of the blob the store has already: a write that was cut off is taken up
-    /// there. 0 for unnamed blobs.
+    /// there. It may be all of them, and only the commit be missing. 0 for unnamed blobs.
     fn offset(&self) -> u64;
 
     /// Sends the next bytes. Returns when they are queued, not when they are stored; an earlier
@@ -102,7 +102,8 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// Ends a lease: what no image refers to is free to be collected.
     fn release(&self, lease: Self::Lease) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Asks for a blob, and for a writer where it is not there.
+    /// Asks for a blob, and for a writer where it is not there. Waits while another writer is at
+    /// the same blob: who has a writer of it open must end that one first.
     fn open_blob(
         &self,
         lease: &Self::Lease,

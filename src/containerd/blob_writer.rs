@@ -109,6 +109,16 @@ impl ContentWriter {
         }
     }
 
+    /// What a failure asks for, before it is told: on a full disk, that the half-written blob makes
+    /// room. It could be resumed otherwise, but whatever else the node writes would fail until then.
+    async fn failed(&self, failure: Failure) -> StoreError {
+        if failure.kind == Kind::NoSpace {
+            // That there is no room is the news, whether or not this succeeds.
+            let _ = self.store.abort_ingest(&self.ingest.reference).await;
+        }
+        failure.into()
+    }
+
     fn acknowledge(&mut self, answer: &WriteContentResponse) {
         let offset = u64::try_from(answer.offset).unwrap_or(0);
         self.acknowledged = self.acknowledged.max(offset);
@@ -163,15 +173,17 @@ impl BlobWriter for ContentWriter {
         while !chunk.is_empty() {
             let rest = chunk.split_off(chunk.len().min(MESSAGE));
             let length = chunk.len() as u64;
-            self.send(WriteContentRequest {
+            let message = WriteContentRequest {
                 action: WriteAction::Write.into(),
                 r#ref: self.ingest.reference.clone(),
                 offset: to_wire(self.sent),
                 // No digest: containerd would look it up with each message.
                 data: chunk,
                 ..Default::default()
-            })
-            .await?;
+            };
+            if let Err(failure) = self.send(message).await {
+                return Err(self.failed(failure).await);
+            }
             self.sent += length;
             chunk = rest;
         }
@@ -194,7 +206,7 @@ impl BlobWriter for ContentWriter {
                     cause: failure.cause,
                 })
             }
-            Err(failure) => Err(failure.into()),
+            Err(failure) => Err(self.failed(failure).await),
         }
     }
 

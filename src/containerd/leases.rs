@@ -75,11 +75,15 @@ impl Containerd {
         Ok(lease)
     }
 
-    pub(super) async fn delete_lease(&self, lease: &Lease) -> Result<(), StoreError> {
+    /// With `collect`, containerd collects garbage before it answers; without, it does so some time.
+    pub(super) async fn delete_lease(
+        &self,
+        lease: &Lease,
+        collect: bool,
+    ) -> Result<(), StoreError> {
         let request = DeleteRequest {
             id: lease.id.clone(),
-            // The collection may take its time; nobody waits for it.
-            sync: false,
+            sync: collect,
         };
         let mut leases = self.leases();
         let deleted = leases.delete(request);
@@ -102,10 +106,12 @@ impl Containerd {
         Ok(listed.leases.into_iter().filter_map(stale).collect())
     }
 
-    /// Ends these leases; that one is gone already is fine.
+    /// Ends these leases; that one is gone already is fine. What they kept and no image refers to is
+    /// collected before this returns: it may fill the disk, and containerd is in no hurry by itself.
     pub async fn clear_leases(&self, leases: &[Lease]) -> Result<(), StoreError> {
-        for lease in leases {
-            self.delete_lease(lease).await?;
+        for (number, lease) in leases.iter().enumerate() {
+            let is_last = number + 1 == leases.len();
+            self.delete_lease(lease, is_last).await?;
         }
         Ok(())
     }

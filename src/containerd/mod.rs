@@ -32,7 +32,7 @@ impl ImageStore for Containerd {
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {
-        self.delete_lease(&lease).await
+        self.delete_lease(&lease, false).await
     }
 
     async fn open_blob(

@@ -113,8 +113,12 @@ async fn only_leases_of_ended_processes_are_stale(generation: Generation) {
         .map(|lease| (lease.id(), lease.purpose()))
         .collect();
     assert_eq!(ids, [("stowd-child", "import of x")]);
+    let blob = bytes(3, 1000);
+    put(&store, &stale[0], &blob, Labels::new()).await.unwrap();
     store.clear_leases(&stale).await.unwrap();
     store.clear_leases(&stale).await.unwrap();
+    // With the lease went, at once, what it alone kept.
+    assert_eq!(raw.blob_labels(&Digest::of(&blob)).await, None);
     let left = raw.leases().await;
     assert!(
         left.contains_key("theirs") && left.contains_key(own.id()),
