@@ -386,7 +386,7 @@ async fn reading_has_its_limits(generation: Generation) {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("more than the"), "{error}");
-    // Larger than tonic's own limit of a message.
+    // It comes in several messages.
     assert_eq!(
         store.read_blob(&digest, blob.len() as u64).await,
         Ok(Some(blob.clone()))

@@ -75,7 +75,7 @@ async fn one_that_does_not_move_is_past_its_deadline(generation: Generation) {
     let (daemon, _) = serve(&generation).await;
     let store = impatient(&daemon);
     let lease = store.begin_lease("frozen").await.unwrap();
-    let (first, second) = (bytes(2, 64 * MIB), bytes(3, 10));
+    let (first, second) = (bytes(2, 16 * MIB), bytes(3, 10));
     let mut large = writer(&store, &lease, known(&first)).await;
     let mut small = writer(&store, &lease, known(&second)).await;
 
@@ -93,17 +93,20 @@ async fn one_that_does_not_move_is_past_its_deadline(generation: Generation) {
 
     // More than the queue, the connection and the socket hold: the write itself stalls.
     let mut stalled = None;
+    let mut taken = 0;
     for chunk in first.chunks(MIB) {
         if let Err(error) = large.write(chunk.to_vec()).await {
             stalled = Some(error);
             break;
         }
+        taken += chunk.len();
     }
     let progress = StoreError::Deadline {
         call: "Content.Write",
         seconds: 3,
     };
     assert_eq!(stalled, Some(progress.clone()));
+    assert!(taken <= 6 * MIB, "{taken} bytes are held in memory");
     // All of it is on its way: the commit stalls.
     small.write(second.clone()).await.unwrap();
     let error = small.commit(&Digest::of(&second), Labels::new()).await;

@@ -14,6 +14,7 @@ use crate::support::{
 on_each_generation!(
     a_name_is_created_then_moved,
     the_pin_of_somebody_else_stays_theirs,
+    a_long_list_is_read,
     racing_writers_of_a_name_all_succeed,
     cri_sees_what_was_put,
     the_runtime_of_another_namespace_is_not_asked,
@@ -98,6 +99,19 @@ async fn the_pin_of_somebody_else_stays_theirs(generation: Generation) {
         .await
         .unwrap();
     assert_eq!(raw.image_labels(NAME).await, Some(pins()));
+}
+
+async fn a_long_list_is_read(generation: Generation) {
+    let (_daemon, store) = serve(&generation).await;
+    let lease = store.begin_lease("a long list").await.unwrap();
+    put(&store, &lease, b"first", Labels::new()).await.unwrap();
+    // As long as a thousand images are with their labels, and more than the 4 MiB that tonic takes
+    // unless it is told otherwise.
+    let value = "x".repeat(4000);
+    let many = (0..1300).map(|number| (format!("label-{number}"), value.clone()));
+    let wanted = image(b"first", many.collect());
+    store.put_image(&lease, &wanted).await.unwrap();
+    assert!(store.images().await == Ok(vec![wanted]));
 }
 
 async fn racing_writers_of_a_name_all_succeed(generation: Generation) {
