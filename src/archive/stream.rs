@@ -41,7 +41,7 @@ pub(super) fn stream(archive: &Archive, sink: Sink<'_>) -> Result<Catalogue, Arc
     let decoder = Decoder::new(compression, Whole::new(archive))?;
     let tape = StreamTape {
         decoder,
-        scratch: vec![0; limits::INPUT_BUFFER],
+        scratch: vec![0; SCRATCH],
     };
     members(tape, sink).map_err(|error| error.inside(compression))
 }
@@ -116,6 +116,9 @@ fn file(
 fn is_version(path: &str) -> bool {
     path.rsplit('/').next() == Some("VERSION")
 }
+
+/// The bytes that are passed over at a time.
+const SCRATCH: usize = 64 << 10;
 
 struct StreamTape<'a> {
     decoder: Decoder<Whole<'a>>,

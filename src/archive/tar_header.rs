@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn records_are_read_by_their_length() {
-        let records = Records::parse(b"12 path=a/b\n26 SCHILY.xattr.x=a\nb=c\n\n11 size=12\n");
+        let records = Records::parse(b"12 path=a/b\n25 SCHILY.xattr.x=a\nb=c\n\n11 size=12\n");
         let records = records.unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"a/b"[..]));
         assert_eq!(records.size, Some(12));
@@ -279,7 +279,7 @@ mod tests {
         for bad in [
             &b"path=a\n"[..],
             b"99 path=a\n",
-            b"9 path=a\n",
+            b"8 path=a\n",
             b"0 path=a\n",
             b"10 path=a",
             b"7 path\n",

@@ -147,8 +147,9 @@ impl<T: Tape> TarReader<T> {
         Ok(chunk)
     }
 
-    /// All that is left of the body at hand, after `bytes`.
+    /// All that is left of the body at hand, after `bytes`. For bodies that a limit has let pass.
     pub(super) fn rest(&mut self, mut bytes: Vec<u8>) -> Result<Vec<u8>, ArchiveError> {
+        bytes.reserve_exact(usize::try_from(self.left).unwrap_or(0));
         loop {
             let chunk = self.chunk(limits::CHUNK)?;
             if chunk.is_empty() {

@@ -3,6 +3,11 @@
 // Here a panic is how a helper reports.
 #![allow(clippy::unwrap_used)]
 
+mod archive_read_compression;
+mod archive_read_damage;
+mod archive_read_limits;
+mod archive_read_support;
+mod archive_read_tar;
 mod config;
 mod config_documents;
 mod logging;

@@ -1,0 +1,185 @@
+//! What an archive asks for is held against the limits before it is given.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use stowd::archive::{Archive, ArchiveError, Part, limits};
+use stowd::progress::Meter;
+
+use crate::archive_read_support::*;
+
+fn open_file(file: &File, meter: Meter) -> Archive {
+    use std::os::fd::AsRawFd;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Archive::open(&path, meter).unwrap()
+}
+
+fn discard(_: Part) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// A zstd archive whose one member begins with `first` and has a gibibyte of zeros.
+fn gibibyte_named(name: &str, first: &[u8]) -> File {
+    let mut start = header(name, b'0', 1 << 30).to_vec();
+    start.extend(first);
+    start.resize(MIB + BLOCK, 0);
+    let zeros = vec![0; MIB];
+    let end = end();
+    let parts = std::iter::once(start.as_slice())
+        .chain(std::iter::repeat_n(zeros.as_slice(), 1023))
+        .chain(std::iter::once(end.as_slice()));
+    pipe("zstd", &["-qc1"], parts)
+}
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn a_manifest_of_a_gibibyte_is_refused_unread() {
+    let meter = Meter::default();
+    let archive = open_file(&gibibyte_named("manifest.json", b"[{"), meter.clone());
+    let error = archive.stream(&mut discard).unwrap_err().to_string();
+    let expected =
+        "manifest.json is 1073741824 bytes long; a JSON document may have 8388608 at most";
+    assert_eq!(error, expected);
+    assert!(
+        meter.bytes() <= limits::INPUT_BUFFER as u64,
+        "{}",
+        meter.bytes()
+    );
+    for name in [
+        "index.json",
+        "oci-layout",
+        "image/manifest.json",
+        "./index.json",
+    ] {
+        let bytes = header(name, b'0', limits::DOCUMENT_MAX + 1);
+        let error = refusal(&bytes);
+        assert!(
+            error.contains("a JSON document may have 8388608 at most"),
+            "{error}"
+        );
+    }
+    // As large as it may be, and a document.
+    let mut largest = vec![b' '; usize::try_from(limits::DOCUMENT_MAX).unwrap()];
+    largest[0] = b'[';
+    let bytes = tar_of(&[("manifest.json", &largest)]);
+    assert_eq!(
+        catalogue(&bytes).file("manifest.json").unwrap().1.document,
+        Some(largest)
+    );
+}
+
+#[test]
+fn other_json_of_a_gibibyte_passes_by_in_chunks() {
+    let archive = open_file(&gibibyte_named("other.json", b"{"), Meter::default());
+    let mut bytes = 0;
+    let stopped = archive.stream(&mut |part| {
+        if let Part::Data(data) = part {
+            assert!(data.len() <= limits::CHUNK);
+            bytes += data.len();
+        }
+        // A few chunks tell as much as all.
+        if bytes < 32 * MIB {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    assert!(matches!(stopped, Err(ArchiveError::Stopped)));
+    assert_eq!(bytes, 32 * MIB);
+}
+
+#[test]
+fn documents_together_are_bounded() {
+    let mut file = tempfile::tempfile().unwrap();
+    let each = limits::DOCUMENT_MAX;
+    for n in 0..=limits::DOCUMENTS_MAX / each {
+        file.write_all(&header(&format!("{n}.json"), b'0', each))
+            .unwrap();
+        file.write_all(b"{").unwrap();
+        file.seek(SeekFrom::Current(i64::try_from(each).unwrap() - 1))
+            .unwrap();
+    }
+    file.write_all(&end()).unwrap();
+    let archive = open_file(&file, Meter::default());
+    let by_index = archive.index().unwrap_err().to_string();
+    let expected = "with 8.json, the JSON documents in the archive take more than 64 MiB";
+    assert_eq!(by_index, expected);
+    assert_eq!(
+        archive.stream(&mut discard).unwrap_err().to_string(),
+        expected
+    );
+}
+
+#[test]
+fn a_million_empty_members_are_refused() {
+    let thousand = header("empty", b'0', 0).repeat(1000);
+    let million = (0..1000).map(|_| thousand.as_slice());
+    let archive = open_file(&pipe("zstd", &["-qc1"], million), Meter::default());
+    let error = archive.stream(&mut discard).unwrap_err().to_string();
+    assert_eq!(error, "the archive has more than 100000 members");
+}
+
+#[test]
+fn members_of_all_kinds_are_counted() {
+    let at_the_limit = [&b"0"[..], b"5", b"g", b"Z"]
+        .concat()
+        .iter()
+        .flat_map(|kind| header("empty", *kind, 0).repeat(limits::MEMBERS_MAX / 4))
+        .collect::<Vec<u8>>();
+    read(&[at_the_limit.clone(), end()].concat()).unwrap();
+    let bytes = [at_the_limit, header("empty", b'5', 0).to_vec(), end()].concat();
+    assert!(matches!(read(&bytes), Err(ArchiveError::TooManyMembers)));
+}
+
+#[test]
+fn long_names_are_refused_before_they_are_read() {
+    for kind in *b"LKxg" {
+        for size in [limits::EXTENSION_MAX + 1, 1 << 30, 1 << 62] {
+            let error = refusal(&header("bomb", kind, size));
+            let expected = format!(
+                "the tar header at byte 0 announces a long name or pax header of {size} bytes; \
+                 at most 1048576 are read"
+            );
+            assert_eq!(error, expected);
+        }
+        let error = refusal(&header("cut", kind, limits::EXTENSION_MAX));
+        assert!(
+            error.starts_with("the tar archive ends early, at byte 512"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn paths_are_bounded_each_and_together() {
+    let file = member("a", b'0', b"");
+    let named = |length: usize| {
+        let path = "x".repeat(length);
+        [member("././@LongLink", b'L', path.as_bytes()), file.clone()].concat()
+    };
+    let longest = [named(limits::PATH_MAX), end()].concat();
+    assert_eq!(catalogue(&longest).len(), 1);
+    let error = refusal(&[named(limits::PATH_MAX + 1), end()].concat());
+    assert!(
+        error.starts_with("the path or link target of member xxx"),
+        "{error}"
+    );
+    assert!(error.ends_with("… is longer than 4096 bytes"), "{error}");
+    let target = "x".repeat(limits::PATH_MAX + 1);
+    let long_target = member("pax", b'x', &record("linkpath", &target));
+    let error = refusal(&[long_target, link("link", b'2', "x"), end()].concat());
+    assert_eq!(
+        error,
+        "the path or link target of member link is longer than 4096 bytes"
+    );
+
+    let members = limits::NAMES_MAX / limits::PATH_MAX;
+    let within = named(limits::PATH_MAX).repeat(members);
+    read(&[within.clone(), end()].concat()).unwrap();
+    let error = refusal(&[within, file, end()].concat());
+    assert_eq!(error, "the paths in the archive take more than 32 MiB");
+}
