@@ -1,6 +1,11 @@
 //! That the tier's own tools do what the other tests believe of them.
 
-use crate::support::{Daemon, generations, import_pause, run_in_pod, write_static_image};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::{
+    Daemon, PAUSE_IMAGE, eventually, generations, import_pause, run_in_pod, write_static_image,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_runs_a_container_offline_and_leaves_nothing() {
@@ -18,8 +23,38 @@ async fn a_pod_runs_a_container_offline_and_leaves_nothing() {
         assert_eq!(ran.exit_code, 7, "{}", generation.name);
         assert!(ran.log.contains("stdout F hello"), "{}", ran.log);
 
+        // A container that runs on when its daemon is dropped. runc's state is shared by all
+        // containerds of the machine, so the name is this run's own.
+        let left = format!("left-{}", std::process::id());
+        let run = [
+            "--namespace",
+            "k8s.io",
+            "run",
+            "--detach",
+            PAUSE_IMAGE,
+            &left,
+        ];
+        daemon.ctr(&run);
+        let tasks = daemon.ctr(&["--namespace", "k8s.io", "tasks", "list", "--quiet"]);
+        assert_eq!(tasks.trim(), left);
+        let list = daemon.ctr(&["--namespace", "k8s.io", "tasks", "list"]);
+        let line = list.lines().find(|line| line.starts_with(&left)).unwrap();
+        let pid = line.split_whitespace().nth(1).unwrap().to_owned();
+        assert!(Path::new("/proc").join(&pid).exists());
+        let state = Path::new("/run/containerd/runc/k8s.io").join(&left);
+        assert!(state.exists());
+
         let dir = daemon.dir().to_owned();
         drop(daemon);
         assert!(!dir.exists(), "{} is left", dir.display());
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(dir.to_str().unwrap()), "{mounts}");
+        assert!(!state.exists());
+        let gone = || async {
+            // A zombie that nobody has reaped yet has no command line any more.
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.is_empty().then_some(()).ok_or(format!("{line:?}"))
+        };
+        eventually(Duration::from_secs(10), "the container ends", gone).await;
     }
 }

@@ -45,6 +45,11 @@ impl Generation {
         self.bin.join("ctr")
     }
 
+    /// The runc that all three run containers with.
+    pub fn runc(&self) -> PathBuf {
+        self.runc.join("runc")
+    }
+
     /// A PATH on which the daemon finds its own shims, and a runc that runs here.
     pub fn path(&self) -> OsString {
         let own = [self.bin.clone(), self.runc.clone()];
