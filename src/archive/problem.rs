@@ -13,7 +13,6 @@ pub struct ImageProblem {
     /// The image: its names, or what else is known of it.
     pub image: String,
     /// What is wrong.
-    #[source]
     pub fault: Fault,
 }
 

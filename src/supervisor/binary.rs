@@ -32,15 +32,14 @@ pub enum BinaryError {
     NotAFile(PathBuf),
     /// There, but it may not be run.
     #[error(
-        "containerd.binary {}: may not be executed (chmod +x it, or look for a noexec mount)",
+        "containerd.binary {}: may not be executed: {cause} (chmod +x it, or look for a noexec mount)",
         .path.display()
     )]
     NotExecutable {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -81,7 +80,7 @@ fn check(program: PathBuf) -> Result<PathBuf, BinaryError> {
             Ok(()) => Ok(program),
             Err(errno) => Err(BinaryError::NotExecutable {
                 path: program,
-                source: errno.into(),
+                cause: errno.into(),
             }),
         },
     }

@@ -9,15 +9,14 @@ use crate::config;
 
 /// A directory that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: cannot make the directory {}", .path.display())]
+#[error("{key}: cannot make the directory {}: {cause}", .path.display())]
 pub struct DirectoryError {
     /// The key of the configuration that names it.
     pub key: &'static str,
     /// The directory.
     pub path: PathBuf,
     /// What went wrong.
-    #[source]
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 /// Makes containerd's root, its state and the socket's directory where they are missing, each with
@@ -32,10 +31,10 @@ pub fn make(config: &config::Containerd) -> Result<(), DirectoryError> {
         ("containerd.state", config.state.as_path()),
         ("containerd.address", socket),
     ] {
-        make_one(path).map_err(|source| DirectoryError {
+        make_one(path).map_err(|cause| DirectoryError {
             key,
             path: path.to_owned(),
-            source,
+            cause,
         })?;
     }
     Ok(())

@@ -35,22 +35,20 @@ pub enum LeftoverError {
         server: String,
     },
     /// It cannot be told whether somebody serves it.
-    #[error("containerd.address {}: cannot tell whether it is served", .address.display())]
+    #[error("containerd.address {}: cannot tell whether it is served: {cause}", .address.display())]
     Unknown {
         /// The socket.
         address: PathBuf,
         /// What the connection met.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
     /// An earlier stowd's, and it cannot be stopped.
-    #[error("cannot stop the containerd of an earlier stowd, pid {pid}")]
+    #[error("cannot stop the containerd of an earlier stowd, pid {pid}: {cause}")]
     Unstoppable {
         /// Its pid.
         pid: i32,
         /// What the kernel said.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -81,9 +79,9 @@ pub async fn clear(
             Some(process) if process.is_orphan_of(command) => {
                 return stop(pid, &process.handle, stop_timeout)
                     .await
-                    .map_err(|source| LeftoverError::Unstoppable {
+                    .map_err(|cause| LeftoverError::Unstoppable {
                         pid: pid.as_raw_pid(),
-                        source,
+                        cause,
                     });
             }
             Some(process) => {
@@ -106,9 +104,9 @@ fn taken(address: &Path, server: String) -> LeftoverError {
 /// Who listens on the socket: nobody, or a process, whose pid is unknown when it is in a pid
 /// namespace that cannot be seen from here.
 async fn connect(address: &Path) -> Result<Option<Option<Pid>>, LeftoverError> {
-    let unknown = |source| LeftoverError::Unknown {
+    let unknown = |cause| LeftoverError::Unknown {
         address: address.to_owned(),
-        source,
+        cause,
     };
     match UnixStream::connect(address).await {
         Ok(stream) => {

@@ -39,13 +39,12 @@ pub enum SupervisorError {
     #[error(transparent)]
     Binary(#[from] binary::BinaryError),
     /// Its configuration is missing or unreadable.
-    #[error("containerd.config {}: cannot be read", .path.display())]
+    #[error("containerd.config {}: cannot be read: {cause}", .path.display())]
     Config {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
     /// Its address is taken.
     #[error(transparent)]
@@ -57,13 +56,12 @@ pub enum SupervisorError {
     #[error(transparent)]
     Output(#[from] output::OutputError),
     /// It cannot be executed.
-    #[error("{}: cannot be executed{}", .binary.display(), hint(.source))]
+    #[error("{}: cannot be executed: {cause}{}", .binary.display(), hint(.cause))]
     Spawn {
         /// The program.
         binary: PathBuf,
         /// What fork or exec said.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -140,9 +138,9 @@ impl Supervisor {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = binary::find(&config.binary, &path)?;
         if let Some(path) = &config.config {
-            std::fs::File::open(path).map_err(|source| SupervisorError::Config {
+            std::fs::File::open(path).map_err(|cause| SupervisorError::Config {
                 path: path.clone(),
-                source,
+                cause,
             })?;
         }
         let environment = Environment::from_own(std::env::vars_os());
@@ -152,7 +150,7 @@ impl Supervisor {
         leftover::clear(&config.address, &command_line, config.stop_timeout).await?;
         directories::make(config)?;
 
-        let pipe_failed = |source| SupervisorError::Output(output::OutputError::Resources(source));
+        let pipe_failed = |cause| SupervisorError::Output(output::OutputError::Resources(cause));
         let (reader, writer) = io::pipe().map_err(pipe_failed)?;
         let output = Output::start(reader, &config.log, Destination::detect())?;
         let mut command = Command::new(&program);
@@ -163,9 +161,9 @@ impl Supervisor {
             .stdin(Stdio::null())
             .stdout(writer.try_clone().map_err(pipe_failed)?)
             .stderr(writer);
-        let failed = |source| SupervisorError::Spawn {
+        let failed = |cause| SupervisorError::Spawn {
             binary: program.clone(),
-            source,
+            cause,
         };
         let child = spawn::spawn(command).await.map_err(failed)?;
         let pid = child

@@ -18,13 +18,12 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// The log file cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("containerd.log.file {}: cannot be written", .path.display())]
+#[error("containerd.log.file {}: cannot be written: {cause}", .path.display())]
 pub struct FileError {
     /// The file.
     pub path: PathBuf,
     /// What went wrong.
-    #[source]
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 pub(super) struct LogFile {
@@ -52,9 +51,9 @@ struct Open {
 impl LogFile {
     /// Opens the file, and its directory if it is missing. What is in it stays.
     pub(super) fn open(path: &Path, config: &ContainerdLog) -> Result<Self, FileError> {
-        let failed = |source| FileError {
+        let failed = |cause| FileError {
             path: path.to_owned(),
-            source,
+            cause,
         };
         let open = Open::at(path).map_err(failed)?;
         // Of a symbolic link the target is rotated: a renamed link would be no backup.

@@ -50,8 +50,8 @@ pub enum OutputError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Too few descriptors or threads.
-    #[error("cannot take containerd's output")]
-    Resources(#[source] io::Error),
+    #[error("cannot take containerd's output: {0}")]
+    Resources(io::Error),
 }
 
 /// The handle of the thread that reads. When it is dropped the thread passes on what is in the

@@ -168,8 +168,7 @@ async fn an_address_that_is_too_long_is_told() {
     assert!(
         error
             .to_string()
-            .ends_with("cannot tell whether it is served"),
+            .contains("cannot tell whether it is served: path must be shorter"),
         "{error}"
     );
-    assert!(std::error::Error::source(&error).is_some());
 }

@@ -1,0 +1,55 @@
+//! `stowd run`: the daemon, or with `--once` one load of the images directory.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use crate::config::{Config, Loaded};
+use crate::logging::{self, InitError};
+use crate::notify::Notifier;
+use crate::service::{self, Mode};
+use crate::shutdown::Shutdown;
+
+/// How long a thread may still read an archive that nobody imports any more.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
+/// Why the service did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is nowhere to log to.
+    #[error(transparent)]
+    Logging(#[from] InitError),
+    /// The system gives no threads or no polling.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+/// Runs the service to its end. The exit status is 0 when it was asked to end; with `Mode::Once`,
+/// when every entry was imported.
+pub fn run(loaded: Loaded, mode: Mode) -> Result<ExitCode, RunError> {
+    logging::init(&loaded.config.log_level)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    let status = runtime.block_on(serve(loaded.config, mode));
+    runtime.shutdown_timeout(LAST_THREADS);
+    Ok(status)
+}
+
+async fn serve(config: Config, mode: Mode) -> ExitCode {
+    let ended = match Shutdown::listen() {
+        Ok(shutdown) => service::run(config, mode, Notifier::default(), shutdown).await,
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(summary) if mode == Mode::Once && summary.failed > 0 => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}

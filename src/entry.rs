@@ -1,0 +1,151 @@
+//! Entries: which files of the images directory count, and what tells one version of a file from
+//! the next.
+
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// A file of the images directory that stowd acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is, links not resolved.
+    pub path: PathBuf,
+    /// What is done with it.
+    pub kind: Kind,
+    /// Which version of it was seen.
+    pub identity: Identity,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file with images in it.
+    Archive,
+    /// A file with names of images to pull.
+    List,
+}
+
+/// What a file name says about the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is an entry.
+    Entry(Kind),
+    /// It is hidden, or on its way to another name: not a word about it.
+    Passing,
+    /// Something else, which is mentioned once.
+    Other,
+}
+
+/// The compression is what the first bytes say; these only say that a file is meant for stowd.
+const ARCHIVES: [&str; 10] = [
+    ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.lz4", ".tar.bz2", ".tbz", ".tar.xz",
+    ".txz",
+];
+const LISTS: [&str; 1] = [".txt"];
+const PASSING: [&str; 4] = [".part", ".partial", ".tmp", "~"];
+
+impl Verdict {
+    /// Judges a file by its name, in any case of letters.
+    pub fn on(name: &OsStr) -> Self {
+        let name = name.as_bytes().to_ascii_lowercase();
+        // A name that is nothing but a suffix begins with a dot: hidden.
+        let ends_in = |suffixes: &[&str]| suffixes.iter().any(|s| name.ends_with(s.as_bytes()));
+        if name.starts_with(b".") || ends_in(&PASSING) {
+            Self::Passing
+        } else if ends_in(&ARCHIVES) {
+            Self::Entry(Kind::Archive)
+        } else if ends_in(&LISTS) {
+            Self::Entry(Kind::List)
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// One version of a file: any difference, older or newer, makes it another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The device that holds it.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When its bytes changed, in nanoseconds since the epoch.
+    pub mtime: i128,
+    /// When its inode changed, in nanoseconds since the epoch.
+    pub ctime: i128,
+}
+
+impl Identity {
+    /// What `stat(2)` or `fstat(2)` told.
+    pub fn of(metadata: &Metadata) -> Self {
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(name: &str) -> Verdict {
+        Verdict::on(OsStr::new(name))
+    }
+
+    #[test]
+    fn every_documented_name_counts_in_any_case() {
+        for suffix in ARCHIVES {
+            assert_eq!(
+                verdict(&format!("a{suffix}")),
+                Verdict::Entry(Kind::Archive)
+            );
+            let loud = format!("IMAGES{}", suffix.to_uppercase());
+            assert_eq!(verdict(&loud), Verdict::Entry(Kind::Archive), "{loud}");
+        }
+        assert_eq!(verdict("images.TXT"), Verdict::Entry(Kind::List));
+    }
+
+    #[test]
+    fn files_on_their_way_are_passed_over() {
+        for name in [
+            ".a.tar",
+            ".a.tar.Xy12",
+            "a.tar.part",
+            "a.tar.gz.partial",
+            "a.tmp",
+            "a.tar~",
+            ".tar",
+        ] {
+            assert_eq!(verdict(name), Verdict::Passing, "{name}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_other() {
+        for name in [
+            "README.md",
+            "footar",
+            "a.zip",
+            "a.tar.sig",
+            "tar",
+            "images.json",
+            "footar.zst",
+        ] {
+            assert_eq!(verdict(name), Verdict::Other, "{name}");
+        }
+        assert_eq!(
+            Verdict::on(OsStr::from_bytes(b"\xff\xfe.tar")),
+            Verdict::Entry(Kind::Archive)
+        );
+    }
+}

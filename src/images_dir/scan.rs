@@ -1,0 +1,109 @@
+//! Lists the images directory: recursive, in name order, links followed once.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::entry::{Entry, Identity, Verdict};
+
+/// What one walk through the images directory found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The entries, in name order.
+    pub entries: Vec<Entry>,
+    /// Files that stowd does not act on.
+    pub others: Vec<PathBuf>,
+    /// What could not be looked at.
+    pub unreadable: Vec<Unreadable>,
+    /// The images directory is not there.
+    pub missing: bool,
+}
+
+/// Something in the images directory that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot be {tried}: {cause}")]
+pub struct Unreadable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// "listed" or "read".
+    tried: &'static str,
+    cause: io::Error,
+}
+
+/// Walks through `dir`. That a directory or a file cannot be read ends nothing but the look at it.
+pub fn scan(dir: &Path) -> Scan {
+    let mut walk = Walk::default();
+    match fs::metadata(dir) {
+        Ok(metadata) => walk.directory(dir, &metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => walk.scan.missing = true,
+        Err(cause) => walk.unreadable(dir, "listed", cause),
+    }
+    let mut scan = walk.scan;
+    scan.entries.sort_by(|a, b| a.path.cmp(&b.path));
+    scan
+}
+
+#[derive(Default)]
+struct Walk {
+    scan: Scan,
+    // Each directory is walked once, however many links lead to it: no loop, and no tree of links
+    // that doubles at each level, keeps the walk from ending.
+    walked: HashSet<(u64, u64)>,
+}
+
+impl Walk {
+    fn directory(&mut self, dir: &Path, metadata: &Metadata) {
+        if !self.walked.insert((metadata.dev(), metadata.ino())) {
+            return;
+        }
+        let listed = fs::read_dir(dir).and_then(|listing| {
+            let names = listing.map(|item| item.map(|item| item.file_name()));
+            names.collect::<io::Result<Vec<_>>>()
+        });
+        let mut names = match listed {
+            Ok(names) => names,
+            Err(cause) => return self.unreadable(dir, "listed", cause),
+        };
+        // A directory that is reached by two paths must not depend on the file system's order.
+        names.sort();
+        for name in names {
+            self.item(dir.join(name));
+        }
+    }
+
+    fn item(&mut self, path: PathBuf) {
+        let verdict = Verdict::on(path.file_name().unwrap_or_default());
+        if verdict == Verdict::Passing {
+            return;
+        }
+        match (fs::metadata(&path), verdict) {
+            (Ok(metadata), _) if metadata.is_dir() => self.directory(&path, &metadata),
+            (Ok(metadata), Verdict::Entry(kind)) if metadata.is_file() => {
+                let identity = Identity::of(&metadata);
+                self.scan.entries.push(Entry {
+                    path,
+                    kind,
+                    identity,
+                });
+            }
+            (Err(cause), Verdict::Entry(_)) if is_there(&path) => {
+                self.unreadable(&path, "read", cause);
+            }
+            // It went away since it was listed.
+            (Err(cause), _) if cause.kind() == io::ErrorKind::NotFound && !is_there(&path) => {}
+            _ => self.scan.others.push(path),
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, tried: &'static str, cause: io::Error) {
+        let path = path.to_owned();
+        self.scan.unreadable.push(Unreadable { path, tried, cause });
+    }
+}
+
+/// Whether there is at least a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}

@@ -1,0 +1,294 @@
+//! Bodies: the blobs that are too large to be held, on their way from the archive to the store.
+//!
+//! Each is hashed where it is read, so that a blob that is not what its name says is told from a
+//! store that does not keep what it was sent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::archive::catalogue::{Catalogue, File};
+use crate::archive::{Archive, Part, limits};
+use crate::digest::{Digest, Hasher};
+use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+use crate::progress::Meter;
+
+use super::{ImportError, blocking};
+
+/// Bodies of one archive that are on their way at once, or commits that are waited for: as many as
+/// keep a disk busy while one of them waits for its fsync.
+const AT_ONCE: usize = 4;
+
+/// Chunks between the thread that reads and the task that sends.
+const CHUNKS_AHEAD: usize = 2;
+
+/// Where a body is to come from.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// From a file of a plain archive, with its path.
+    InArchive(String, File),
+    /// From nowhere: it has been sent, or has been in the store before.
+    InStore,
+}
+
+/// Why a blob of an image is not in the store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("blob {digest} is neither in the archive nor in the store")]
+    Missing { digest: Digest },
+    #[error("{path}: its bytes have the digest {actual}, not {expected}")]
+    Corrupt {
+        path: String,
+        expected: Digest,
+        actual: Digest,
+    },
+    #[error("{path}: cannot be read: {cause}")]
+    Unreadable { path: String, cause: io::Error },
+}
+
+/// Sends the bodies of a compressed archive as they come out of it, and returns what it holds.
+pub(super) async fn receive<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    archive: Arc<Archive>,
+) -> Result<Catalogue, ImportError> {
+    let (parts, arriving) = mpsc::channel(CHUNKS_AHEAD);
+    let reading = blocking(move || {
+        archive.stream(&mut |part| match parts.blocking_send(part) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
+    });
+    let (catalogue, sent) = tokio::join!(reading, forward(store, lease, arriving));
+    sent?;
+    Ok(catalogue?)
+}
+
+/// A store that takes no more drops `arriving`, which ends the reading.
+async fn forward<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    mut arriving: mpsc::Receiver<Part>,
+) -> Result<(), StoreError> {
+    let mut commits = JoinSet::new();
+    let mut body = None;
+    while let Some(part) = arriving.recv().await {
+        match part {
+            Part::Begin {
+                path,
+                claimed,
+                size,
+            } => {
+                let blob = match claimed {
+                    Some(digest) => NewBlob::Known { digest, size },
+                    None => NewBlob::Unnamed { key: path, size },
+                };
+                body = Some(Incoming::open(store, lease, blob).await?);
+            }
+            Part::Data(chunk) => {
+                if let Some(body) = &mut body {
+                    body.write(chunk).await?;
+                }
+            }
+            Part::End { digest } => {
+                if commits.len() >= AT_ONCE {
+                    joined(commits.join_next().await)?;
+                }
+                if let Some(body) = body.take() {
+                    commits.spawn(async move { body.end(&digest).await });
+                }
+            }
+        }
+    }
+    while !commits.is_empty() {
+        joined(commits.join_next().await)?;
+    }
+    Ok(())
+}
+
+/// Sends the bodies that the store does not have, several at once. What it cannot have is returned
+/// by digest.
+pub(super) async fn send<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    archive: &Arc<Archive>,
+    meter: &Meter,
+    needed: BTreeMap<Digest, (u64, Body)>,
+) -> Result<HashMap<Digest, BodyError>, StoreError> {
+    let mut failed = HashMap::new();
+    let mut sending = JoinSet::new();
+    let mut needed = needed.into_iter();
+    loop {
+        while sending.len() < AT_ONCE
+            && let Some((digest, (size, body))) = needed.next()
+        {
+            let (store, lease) = (store.clone(), lease.clone());
+            let (archive, meter) = (Arc::clone(archive), meter.clone());
+            sending.spawn(async move {
+                let sent = send_one(&store, &lease, archive, &meter, &digest, size, body).await?;
+                Ok(sent.err().map(|error| (digest, error)))
+            });
+        }
+        match sending.join_next().await {
+            Some(sent) => failed.extend(joined(Some(sent))?.flatten()),
+            None => return Ok(failed),
+        }
+    }
+}
+
+async fn send_one<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    archive: Arc<Archive>,
+    meter: &Meter,
+    digest: &Digest,
+    size: u64,
+    body: Body,
+) -> Result<Result<(), BodyError>, StoreError> {
+    let blob = NewBlob::Known {
+        digest: digest.clone(),
+        size,
+    };
+    let mut incoming = Incoming::open(store, lease, blob).await?;
+    let (path, file) = match body {
+        Body::InArchive(path, file) => (path, file),
+        Body::InStore if incoming.writer.is_none() => return Ok(Ok(())),
+        Body::InStore => {
+            incoming.abandon().await?;
+            return Ok(Err(BodyError::Missing {
+                digest: digest.clone(),
+            }));
+        }
+    };
+    if incoming.writer.is_none() {
+        meter.add(size);
+        return Ok(Ok(()));
+    }
+
+    let (chunks, arriving) = mpsc::channel(CHUNKS_AHEAD);
+    let reading = blocking(move || read(&archive, &file, &chunks));
+    let (read, sent) = tokio::join!(reading, incoming.take(arriving));
+    sent?;
+    match read {
+        Ok(actual) if actual == *digest => incoming.end(digest).await.map(Ok),
+        Ok(actual) => {
+            incoming.abandon().await?;
+            Ok(Err(BodyError::Corrupt {
+                path,
+                expected: digest.clone(),
+                actual,
+            }))
+        }
+        Err(cause) => {
+            incoming.abandon().await?;
+            Ok(Err(BodyError::Unreadable { path, cause }))
+        }
+    }
+}
+
+/// Reads a body from its first byte to its last, and hashes it.
+fn read(archive: &Archive, file: &File, chunks: &mpsc::Sender<Vec<u8>>) -> io::Result<Digest> {
+    let mut body = archive.body(file, 0);
+    let mut hasher = Hasher::default();
+    let mut left = file.size;
+    while left > 0 {
+        let length = usize::try_from(left).map_or(limits::CHUNK, |left| left.min(limits::CHUNK));
+        let mut chunk = vec![0; length];
+        body.read_exact(&mut chunk)?;
+        hasher.update(&chunk);
+        left -= length as u64;
+        if chunks.blocking_send(chunk).is_err() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// A blob on its way into the store, or one that the store has and whose bytes pass by.
+struct Incoming<W> {
+    writer: Option<W>,
+    claimed: Option<Digest>,
+    // What the store has of it from an earlier import.
+    skip: u64,
+}
+
+impl<W: BlobWriter> Incoming<W> {
+    async fn open<S: ImageStore<Writer = W>>(
+        store: &S,
+        lease: &S::Lease,
+        blob: NewBlob,
+    ) -> Result<Self, StoreError> {
+        let claimed = match &blob {
+            NewBlob::Known { digest, .. } => Some(digest.clone()),
+            NewBlob::Unnamed { .. } => None,
+        };
+        let writer = match store.open_blob(lease, blob).await? {
+            Opened::Exists => None,
+            Opened::Writer(writer) => Some(writer),
+        };
+        let skip = writer.as_ref().map_or(0, BlobWriter::offset);
+        Ok(Self {
+            writer,
+            claimed,
+            skip,
+        })
+    }
+
+    async fn write(&mut self, mut chunk: Vec<u8>) -> Result<(), StoreError> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        let skipped = usize::try_from(self.skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+        self.skip -= skipped as u64;
+        if skipped == chunk.len() {
+            return Ok(());
+        }
+        chunk.drain(..skipped);
+        writer.write(chunk).await
+    }
+
+    async fn take(&mut self, mut arriving: mpsc::Receiver<Vec<u8>>) -> Result<(), StoreError> {
+        while let Some(chunk) = arriving.recv().await {
+            self.write(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// All bytes have passed, and this is their digest. A blob that is not what it claims to be is
+    /// thrown away; whoever needs it finds it missing.
+    async fn end(self, digest: &Digest) -> Result<(), StoreError> {
+        match self.writer {
+            None => Ok(()),
+            Some(writer) if self.claimed.is_some_and(|claimed| claimed != *digest) => {
+                writer.abort().await
+            }
+            Some(writer) => writer.commit(digest, Labels::new()).await,
+        }
+    }
+
+    async fn abandon(self) -> Result<(), StoreError> {
+        match self.writer {
+            None => Ok(()),
+            Some(writer) => writer.abort().await,
+        }
+    }
+}
+
+/// The result of a task that ended, if one did; its panic is passed on.
+fn joined<T>(
+    ended: Option<Result<Result<T, StoreError>, JoinError>>,
+) -> Result<Option<T>, StoreError> {
+    match ended {
+        None => Ok(None),
+        Some(Ok(result)) => result.map(Some),
+        Some(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Nobody aborts these tasks but the set itself, when it is dropped.
+            Err(_) => Ok(None),
+        },
+    }
+}

@@ -1,0 +1,48 @@
+//! Small blobs that are held in memory: manifests, indexes, configurations.
+
+use crate::archive::catalogue::{Catalogue, File};
+use crate::archive::resolve::{Source, WantedBlob};
+use crate::image_store::{BlobWriter, ImageStore, NewBlob, Opened, StoreError};
+
+/// The bytes of a file, if they are in memory.
+pub(super) fn at_hand(file: &File) -> Option<&[u8]> {
+    match &file.document {
+        Some(document) => Some(document),
+        None if file.size == 0 => Some(&[]),
+        None => None,
+    }
+}
+
+/// The bytes of a blob, if they are in memory.
+pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&'a [u8]> {
+    match &blob.source {
+        Source::Document(document) => Some(document),
+        Source::Member(path) => catalogue.file(path).and_then(|(_, file)| at_hand(file)),
+        Source::Store => None,
+    }
+}
+
+/// Writes a document with its labels; where it is there already, it gets the labels.
+pub(super) async fn put<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    blob: &WantedBlob,
+    document: &[u8],
+) -> Result<(), StoreError> {
+    let digest = &blob.descriptor.digest;
+    let new = NewBlob::Known {
+        digest: digest.clone(),
+        size: document.len() as u64,
+    };
+    match store.open_blob(lease, new).await? {
+        Opened::Exists if blob.labels.is_empty() => Ok(()),
+        Opened::Exists => store.label_blob(digest, blob.labels.clone()).await,
+        Opened::Writer(mut writer) => {
+            let sent = usize::try_from(writer.offset()).unwrap_or(usize::MAX);
+            if let Some(rest) = document.get(sent..).filter(|rest| !rest.is_empty()) {
+                writer.write(rest.to_vec()).await?;
+            }
+            writer.commit(digest, blob.labels.clone()).await
+        }
+    }
+}

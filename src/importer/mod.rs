@@ -1,0 +1,299 @@
+//! THE verb: one archive goes into the store.
+//!
+//! ```text
+//!   plain       archive.index ---> Catalogue -> resolve -> missing bodies, several at once --+
+//!   compressed  archive.stream --> bodies, as they come -> Catalogue -> resolve -------------+
+//!                                                                                            |
+//!                 per image that is whole:  manifests and indexes, children first  <---------+
+//!                                           names, pinned                seen by the runtime
+//! ```
+//!
+//! One lease spans all of it, so that nothing is collected between the first blob and the last
+//! name, and everything is when the import fails. Memory: the archive's catalogue (bounded by
+//! [`crate::archive::limits`]) and, for each body on its way, a few chunks.
+
+mod bodies;
+mod documents;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::{info, warn};
+
+use crate::archive::catalogue::Catalogue;
+use crate::archive::problem::LayoutError;
+use crate::archive::resolve::{ArchiveImage, Lookup, Resolution, Source, resolve};
+use crate::archive::{Archive, ArchiveError, Compression, limits};
+use crate::digest::Digest;
+use crate::entry::Identity;
+use crate::image_store::{Image, ImageStore, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
+use crate::ledger::ImportedImage;
+use crate::platform::{Platform, Wanted};
+use crate::progress::Meter;
+
+use bodies::{Body, BodyError};
+
+/// What came of an import that was carried through.
+#[derive(Debug)]
+pub struct ImportReport {
+    /// The images that are in the store under their names now.
+    pub images: Vec<ImportedImage>,
+    /// Why others of the archive are not, a line each.
+    pub problems: Vec<String>,
+    /// Which version of the file was read.
+    pub identity: Identity,
+}
+
+/// Why an import was not carried through. Nothing of the archive has been named.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be opened or looked at.
+    #[error("cannot be opened: {0}")]
+    Open(#[from] io::Error),
+    /// The archive cannot be read to its end.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The archive was read, but holds nothing to import.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file is another one than when it was opened.
+    #[error("changed while it was read")]
+    Changed,
+}
+
+impl ImportError {
+    /// Whether it says nothing about the archive: the store is away, and the import is to be done
+    /// when it is back.
+    pub fn is_store_away(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unreachable { .. }))
+    }
+}
+
+/// Imports the archive at `path`: its images of the `wanted` platforms. `meter` counts up to the
+/// length of the file.
+pub async fn import<S: ImageStore>(
+    store: &S,
+    path: &Path,
+    wanted: &Wanted,
+    meter: Meter,
+) -> Result<ImportReport, ImportError> {
+    let opened = path.to_owned();
+    let metered = meter.clone();
+    let archive = blocking(move || Archive::open(&opened, metered)).await?;
+    let reading = Reading::default();
+    let archive = Arc::new(archive.stopped_by(Arc::clone(&reading.stop)));
+    let purpose = path.file_name().unwrap_or_default().to_string_lossy();
+    let lease = store.begin_lease(&purpose).await?;
+    let import = Import {
+        store,
+        lease: &lease,
+        archive: &archive,
+        meter: &meter,
+        wanted,
+    };
+    let imported = match import.run().await {
+        // What an earlier import had left of a blob was not what it should have been, and cost
+        // this one the blob. It is gone now.
+        Err(ImportError::Store(StoreError::Mismatch { .. })) => import.run().await,
+        other => other,
+    };
+    if let Err(error) = store.release(lease).await {
+        warn!(%error, "lease not released; it expires by itself");
+    }
+    imported
+}
+
+struct Import<'a, S: ImageStore> {
+    store: &'a S,
+    lease: &'a S::Lease,
+    archive: &'a Arc<Archive>,
+    meter: &'a Meter,
+    wanted: &'a Wanted,
+}
+
+/// Ends the threads that read when the import is dropped.
+#[derive(Default)]
+struct Reading {
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<S: ImageStore> Import<'_, S> {
+    async fn run(&self) -> Result<ImportReport, ImportError> {
+        let identity = self.identity()?;
+        let streamed = self.archive.compression() != Compression::Plain;
+        let catalogue = if streamed {
+            bodies::receive(self.store, self.lease, Arc::clone(self.archive)).await?
+        } else {
+            let archive = Arc::clone(self.archive);
+            blocking(move || archive.index()).await?
+        };
+        let Resolution {
+            images,
+            problems,
+            notes,
+            ..
+        } = self.resolve(&catalogue).await?;
+        for note in notes {
+            info!(note, "note");
+        }
+        let failed = self.send_bodies(&catalogue, &images, streamed).await?;
+        // From here on images get names: those of this version of the file, or none.
+        if self.identity()? != identity {
+            return Err(ImportError::Changed);
+        }
+
+        let mut report = ImportReport {
+            images: Vec::new(),
+            problems: problems.iter().map(ToString::to_string).collect(),
+            identity,
+        };
+        for image in &images {
+            let broken = image
+                .blobs
+                .iter()
+                .find_map(|blob| failed.get(&blob.descriptor.digest));
+            let placed = match broken {
+                Some(error) => Err(Unplaced::Body(error)),
+                None => self.place(&catalogue, image).await.map_err(Unplaced::Store),
+            };
+            match placed {
+                Ok(image) => report.images.push(image),
+                Err(Unplaced::Store(away @ StoreError::Unreachable { .. })) => {
+                    return Err(away.into());
+                }
+                Err(error) => report.problems.push(format!("{}: {error}", image.names[0])),
+            }
+        }
+        Ok(report)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        self.archive
+            .file()
+            .metadata()
+            .map(|metadata| Identity::of(&metadata))
+    }
+
+    /// Finds the images, with the help of manifests that only the store has.
+    async fn resolve(&self, catalogue: &Catalogue) -> Result<Resolution, ImportError> {
+        let mut lookup = Lookup::default();
+        loop {
+            let resolution = resolve(catalogue, &lookup, self.wanted, Platform::host())?;
+            // Each round asks for what no round has asked for: it ends.
+            if resolution.missing_documents.is_empty() {
+                return Ok(resolution);
+            }
+            for digest in resolution.missing_documents {
+                match self.store.read_blob(&digest, limits::DOCUMENT_MAX).await? {
+                    Some(document) => lookup.found.insert(digest, document).is_none(),
+                    None => lookup.absent.insert(digest),
+                };
+            }
+        }
+    }
+
+    /// Sees to it that the store has every body that the images need; says which it cannot have.
+    async fn send_bodies(
+        &self,
+        catalogue: &Catalogue,
+        images: &[ArchiveImage],
+        streamed: bool,
+    ) -> Result<HashMap<Digest, BodyError>, StoreError> {
+        let mut needed = BTreeMap::new();
+        for blob in images.iter().flat_map(|image| &image.blobs) {
+            let digest = blob.descriptor.digest.clone();
+            let body = match &blob.source {
+                Source::Document(_) => continue,
+                Source::Store => Body::InStore,
+                Source::Member(path) => match catalogue.file(path) {
+                    Some((_, file)) if documents::at_hand(file).is_some() => continue,
+                    Some((path, file)) if !streamed => {
+                        Body::InArchive(path.to_owned(), file.clone())
+                    }
+                    _ => Body::InStore,
+                },
+            };
+            needed.insert(digest, (blob.descriptor.size, body));
+        }
+        bodies::send(self.store, self.lease, self.archive, self.meter, needed).await
+    }
+
+    /// Writes an image's documents and gives it its names.
+    async fn place(
+        &self,
+        catalogue: &Catalogue,
+        image: &ArchiveImage,
+    ) -> Result<ImportedImage, StoreError> {
+        for blob in &image.blobs {
+            if let Some(document) = documents::of(catalogue, blob) {
+                documents::put(self.store, self.lease, blob, document).await?;
+            }
+        }
+        let mut names = image
+            .names
+            .iter()
+            .filter_map(|name| name.tagged_name())
+            .collect::<Vec<_>>();
+        for by_digest in image
+            .names
+            .iter()
+            .map(|name| name.by_digest(&image.target.digest))
+        {
+            if !names.contains(&by_digest) {
+                names.push(by_digest);
+            }
+        }
+        let labels = [RUNTIME_PIN, OWN_PIN].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let records = names.iter().map(|name| Image {
+            name: name.clone(),
+            target: image.target.clone(),
+            labels: Labels::from(labels.clone()),
+        });
+        let records = records.collect::<Vec<_>>();
+        for record in &records {
+            self.store.put_image(self.lease, record).await?;
+        }
+        if image.runs_on_host {
+            for record in &records {
+                self.store.seen_by_runtime(record).await?;
+            }
+        }
+        Ok(ImportedImage {
+            names,
+            digest: image.target.digest.clone(),
+        })
+    }
+}
+
+/// Why an image was not placed.
+#[derive(Debug, thiserror::Error)]
+enum Unplaced<'a> {
+    #[error("{0}")]
+    Body(&'a BodyError),
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down: nobody is left to hear an answer.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,241 @@
+//! READY: never before the last entry has an outcome, always after.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::support::{Fixture, Setup, Stowd, children, ctr, fixture, fixtures, generations};
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// Starts stowd; answers it once it is ready, with the images that the store had in that moment.
+fn ready(setup: Setup) -> (Stowd, BTreeSet<String>) {
+    let generation = setup.generation().clone();
+    let mut stowd = setup.start();
+    let (asked, answer) = mpsc::channel();
+    let address = stowd.address();
+    stowd.notify.on_ready(move || {
+        let names = ctr(&generation, &address, &["images", "list", "--quiet"]);
+        let _ = asked.send(names.lines().map(str::to_owned).collect());
+    });
+    stowd.wait_ready(SOON);
+    let names = answer.recv_timeout(SOON).expect("the store was asked");
+    (stowd, names)
+}
+
+/// Every datagram came from stowd, STATUS told of the load, READY came once and with the result.
+fn assert_told_in_order(stowd: &Stowd) {
+    let datagrams = stowd.notify.datagrams();
+    for datagram in &datagrams {
+        assert_eq!(
+            datagram.pid,
+            stowd.pid() as i32,
+            "{datagram:?} is from somebody else"
+        );
+    }
+    let readies = datagrams
+        .iter()
+        .filter(|d| d.assignments.contains(&"READY=1".to_owned()));
+    let readies = readies.collect::<Vec<_>>();
+    assert_eq!(readies.len(), 1, "{datagrams:?}");
+    let status = &readies[0].assignments[1];
+    assert!(status.starts_with("STATUS=ready: "), "{status}");
+    assert_eq!(datagrams[0].assignments, ["STATUS=starting containerd"]);
+}
+
+fn ready_line(stowd: &Stowd) -> usize {
+    let log = stowd.log();
+    let ready = log.lines().position(|line| line.contains(" ready images="));
+    ready.unwrap_or_else(|| panic!("no line says ready:\n{log}"))
+}
+
+#[test]
+fn waits_for_one_big_archive() {
+    for generation in generations() {
+        let setup = Setup::new(&generation);
+        let big = fixture("large.tar.zst");
+        setup.stow(&big.path);
+        let (stowd, names) = ready(setup);
+        for name in &big.names {
+            assert!(
+                names.contains(name),
+                "{name} was not there at READY: {names:?}"
+            );
+        }
+        assert_told_in_order(&stowd);
+        let statuses = stowd.notify.statuses();
+        let last = format!("ready: {} images from 1 entry", big.names.len());
+        assert_eq!(statuses.last(), Some(&last));
+    }
+}
+
+#[test]
+fn waits_for_the_last_of_many() {
+    let generation = &generations()[2];
+    let setup = Setup::new(generation);
+    let good = |fixture: &Fixture| !fixture.names.is_empty() && fixture.file.ends_with(".tar");
+    let many = fixtures().into_iter().filter(good).collect::<Vec<_>>();
+    assert!(many.len() > 10);
+    for (number, fixture) in many.iter().enumerate() {
+        setup.stow_as(
+            &fixture.path,
+            &format!("{:02}/{}", number % 7, fixture.file),
+        );
+    }
+    let (stowd, names) = ready(setup);
+    for name in many.iter().flat_map(|fixture| &fixture.names) {
+        assert!(names.contains(name), "{name} was not there at READY");
+    }
+    assert_told_in_order(&stowd);
+    let log = stowd.log();
+    let outcomes = log
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.contains(" imported entry="));
+    let outcomes = outcomes.map(|(at, _)| at).collect::<Vec<_>>();
+    assert_eq!(outcomes.len(), many.len());
+    assert!(outcomes.iter().all(|at| *at < ready_line(&stowd)), "{log}");
+}
+
+#[test]
+fn a_corrupt_archive_fails_alone_and_holds_nobody() {
+    let generation = &generations()[0];
+    let setup = Setup::new(generation);
+    let good = fixture("skopeo-oci.tar");
+    let bytes = std::fs::read(&good.path).unwrap();
+    std::fs::write(setup.images().join("a-cut.tar"), &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::write(
+        setup.images().join("b-page.tar.gz"),
+        "<html>404 Not Found</html>\n",
+    )
+    .unwrap();
+    std::fs::write(setup.images().join("c-empty.tar"), "").unwrap();
+    setup.stow(&good.path);
+    let (stowd, names) = ready(setup);
+    assert!(names.contains(&good.names[0]), "{names:?}");
+    assert_told_in_order(&stowd);
+    for file in ["a-cut.tar", "b-page.tar.gz", "c-empty.tar"] {
+        let failed = stowd.lines(" failed entry=");
+        assert_eq!(
+            failed.iter().filter(|line| line.contains(file)).count(),
+            1,
+            "{failed:?}"
+        );
+    }
+    let last = stowd.notify.statuses().pop().unwrap();
+    assert_eq!(last, "ready: 1 image from 4 entries, 3 failed");
+}
+
+#[test]
+fn an_empty_and_a_missing_directory_are_ready_at_once() {
+    let generation = &generations()[1];
+    let empty = Setup::new(generation);
+    let missing = Setup::new(generation);
+    std::fs::remove_dir(missing.images()).unwrap();
+    for setup in [empty, missing] {
+        let (stowd, names) = ready(setup);
+        assert_eq!(names, BTreeSet::new());
+        assert_told_in_order(&stowd);
+        assert_eq!(
+            stowd.notify.statuses().pop().unwrap(),
+            "ready: 0 images from 0 entries"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_being_written_holds_ready_until_it_has_settled() {
+    let generation = &generations()[2];
+    let mut setup = Setup::new(generation);
+    setup.images = "settle = \"500ms\"\n".to_owned();
+    let slow = fixture("skopeo-oci.tar");
+    let bytes = std::fs::read(&slow.path).unwrap();
+    let mut file = std::fs::File::create(setup.images().join("slow.tar")).unwrap();
+    let (written, last_write) = mpsc::channel();
+    file.write_all(&bytes[..1000]).unwrap();
+    let writer = std::thread::spawn(move || {
+        // A real slow writer: its pace is what is tested.
+        for piece in bytes[1000..].chunks(bytes.len() / 10) {
+            std::thread::sleep(Duration::from_millis(200));
+            file.write_all(piece).unwrap();
+        }
+        written.send(Instant::now()).unwrap();
+    });
+    let (stowd, names) = ready(setup);
+    writer.join().unwrap();
+    let last_write = last_write.recv().unwrap();
+    let ready_at = stowd.notify.ready_at().unwrap();
+    assert!(
+        ready_at > last_write + Duration::from_millis(400),
+        "READY came too early"
+    );
+    assert!(names.contains(&slow.names[0]));
+    assert_eq!(
+        stowd.lines(" failed entry="),
+        Vec::<String>::new(),
+        "it was read half-written"
+    );
+}
+
+#[test]
+fn the_timeout_is_extended_while_bytes_move_and_the_watchdog_fed_after() {
+    let generation = &generations()[2];
+    let mut setup = Setup::new(generation);
+    setup
+        .environment
+        .push(("WATCHDOG_USEC".to_owned(), "2000000".to_owned()));
+    setup.stow(&fixture("large.tar").path);
+    let (mut stowd, _) = ready(setup);
+    let before = stowd.notify.messages();
+    let ready = before
+        .iter()
+        .position(|message| message == "READY=1")
+        .unwrap();
+    let extended = |message: &String| message.starts_with("EXTEND_TIMEOUT_USEC=");
+    assert!(before[..ready].iter().any(extended), "{before:?}");
+    let fed = |stowd: &Stowd| {
+        stowd
+            .notify
+            .messages()
+            .iter()
+            .filter(|m| *m == "WATCHDOG=1")
+            .count()
+    };
+    stowd.wait_until(SOON, "the watchdog is fed again and again", |stowd| {
+        fed(stowd) >= 3
+    });
+    assert!(!stowd.notify.messages()[ready..].iter().any(extended));
+    assert_eq!(stowd.stop(), Some(0));
+    let last = stowd.notify.messages();
+    let stopping = last
+        .iter()
+        .position(|message| message == "STOPPING=1")
+        .unwrap();
+    assert!(
+        last[stopping..]
+            .iter()
+            .all(|message| message != "READY=1" && message != "WATCHDOG=1")
+    );
+}
+
+#[test]
+fn once_ends_by_itself_and_tells_by_its_exit_status() {
+    let generation = &generations()[2];
+    for (page, status) in [(None, 0), (Some("not an archive"), 1)] {
+        let mut setup = Setup::new(generation);
+        setup.arguments = vec!["run".to_owned(), "--once".to_owned()];
+        setup.stow(&fixture("umoci.tar").path);
+        if let Some(page) = page {
+            std::fs::write(setup.images().join("page.tar"), page).unwrap();
+        }
+        let mut stowd = setup.start();
+        assert_eq!(stowd.wait(SOON).code(), Some(status));
+        assert_eq!(stowd.lines(" imported entry=").len(), 1);
+        assert!(
+            stowd.notify.ready_at().is_some(),
+            "a unit of Type=notify may bake images too"
+        );
+        assert!(children(stowd.pid()).is_empty());
+    }
+}

@@ -1,0 +1,357 @@
+//! The importer over a store in memory: what it sends, what it names, what it leaves behind when
+//! something breaks.
+
+use std::path::{Path, PathBuf};
+
+use stowd::digest::Digest;
+use stowd::image_store::{OWN_PIN, RUNTIME_PIN, StoreError};
+use stowd::importer::{ImportError, ImportReport, import};
+use stowd::platform::{Platform, Wanted};
+use stowd::progress::Meter;
+use tempfile::TempDir;
+
+use crate::memory_store::MemoryStore;
+
+const MIB: usize = 1 << 20;
+
+/// An archive that is being put together.
+struct Draft {
+    members: Vec<(String, Vec<u8>)>,
+}
+
+/// An OCI image of one layer, and the digests of its parts.
+struct Drawn {
+    layer: Digest,
+    config: Digest,
+    manifest: Digest,
+}
+
+impl Draft {
+    fn new() -> Self {
+        Self {
+            members: vec![(
+                "oci-layout".into(),
+                br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(),
+            )],
+        }
+    }
+
+    fn blob(&mut self, bytes: Vec<u8>) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.members
+            .push((format!("blobs/sha256/{}", digest.hex()), bytes));
+        digest
+    }
+
+    fn image(&mut self, layer: Vec<u8>) -> Drawn {
+        let size = layer.len();
+        let layer = self.blob(layer);
+        let config = format!(
+            r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{layer}"]}}}}"#
+        );
+        let config_size = config.len();
+        let config = self.blob(config.into_bytes());
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":{config_size}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer}","size":{size}}}]}}"#
+        );
+        let manifest = self.blob(manifest.into_bytes());
+        Drawn {
+            layer,
+            config,
+            manifest,
+        }
+    }
+
+    fn index(&mut self, images: &[(&str, &Digest)]) {
+        let manifests = images.iter().map(|(name, digest)| {
+            let path = format!("blobs/sha256/{}", digest.hex());
+            let size = self.members.iter().find(|(p, _)| *p == path).map_or(1, |(_, b)| b.len());
+            format!(
+                r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{size},"annotations":{{"io.containerd.image.name":"{name}"}}}}"#
+            )
+        });
+        let manifests = manifests.collect::<Vec<_>>().join(",");
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{manifests}]}}"#);
+        self.members.push(("index.json".into(), index.into_bytes()));
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        self.members
+            .retain(|(path, _)| !path.ends_with(digest.hex()));
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, bytes) in &self.members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, bytes.as_slice())
+                .unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    /// Both ways through the reader: (plain, compressed).
+    fn written(&self, dir: &Path) -> [PathBuf; 2] {
+        let plain = dir.join("plain.tar");
+        std::fs::write(&plain, self.bytes()).unwrap();
+        let compressed = dir.join("compressed.tar.zst");
+        std::fs::write(
+            &compressed,
+            zstd::encode_all(self.bytes().as_slice(), 1).unwrap(),
+        )
+        .unwrap();
+        [plain, compressed]
+    }
+}
+
+fn noise(length: usize, seed: u8) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    // Never the beginning of a JSON document or of a compressed layer.
+    std::iter::once(b'x')
+        .chain(std::iter::repeat_with(&mut step))
+        .take(length)
+        .collect()
+}
+
+fn amd64() -> Wanted {
+    Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap()
+}
+
+fn run(store: &MemoryStore, path: &Path) -> Result<ImportReport, ImportError> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(import(store, path, &amd64(), Meter::default()))
+}
+
+#[test]
+fn an_image_is_whole_labelled_named_and_pinned() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(3 * MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        let tag = "docker.io/library/busybox:1";
+        let by_digest = format!("docker.io/library/busybox@{}", image.manifest);
+        assert_eq!(report.images[0].names, [tag, &by_digest]);
+        let state = store.state();
+        assert_eq!(state.leases, 0);
+        assert_eq!(state.blobs.len(), 3);
+        let children = &state.blobs[&image.manifest].1;
+        assert_eq!(
+            children["containerd.io/gc.ref.content.config"],
+            image.config.as_str()
+        );
+        assert_eq!(
+            children["containerd.io/gc.ref.content.l.0"],
+            image.layer.as_str()
+        );
+        for name in [tag, &by_digest] {
+            assert!(state.seen.iter().any(|seen| seen == name));
+            let record = &state.images[name];
+            assert_eq!(record.target.digest, image.manifest);
+            for (key, value) in [RUNTIME_PIN, OWN_PIN] {
+                assert_eq!(record.labels[key], value);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_store_has_is_not_sent_again() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(3 * MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        run(&store, &path).unwrap();
+        let sent = store.state().chunks;
+        assert!(sent >= 5, "{sent}");
+        // The manifest's labels were lost, as when it came with another tool.
+        store
+            .state()
+            .blobs
+            .get_mut(&image.manifest)
+            .unwrap()
+            .1
+            .clear();
+        run(&store, &path).unwrap();
+        let state = store.state();
+        assert_eq!(state.chunks, sent);
+        assert_eq!(state.blobs[&image.manifest].1.len(), 2);
+    }
+}
+
+#[test]
+fn a_half_sent_blob_is_resumed_and_a_wrong_half_is_sent_anew() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let layer = noise(3 * MIB + 5, 1);
+    let image = draft.image(layer.clone());
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        for half in [layer[..MIB + 7].to_vec(), noise(MIB + 7, 99), layer.clone()] {
+            let right = layer.starts_with(&half);
+            let store = MemoryStore::default();
+            let length = half.len();
+            store.state().ingests.insert(image.layer.clone(), half);
+            let report = run(&store, &path).unwrap();
+            assert_eq!(report.problems, Vec::<String>::new());
+            let state = store.state();
+            assert_eq!(
+                state.blobs[&image.layer].0, layer,
+                "{length} right: {right}"
+            );
+            assert_eq!(state.leases, 0);
+        }
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_any_chunk_has_no_names_and_a_second_try_succeeds() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let one = draft.image(noise(2 * MIB, 1));
+    let two = draft.image(noise(2 * MIB, 2));
+    draft.index(&[("one:1", &one.manifest), ("two:1", &two.manifest)]);
+    let away = || StoreError::Unreachable {
+        call: "Content.Write",
+        cause: "broken pipe".to_owned(),
+    };
+    for path in draft.written(dir.path()) {
+        for at in 1..=4 {
+            let store = MemoryStore::default();
+            store.state().fail_at_chunk = Some((at, away()));
+            let error = run(&store, &path).unwrap_err();
+            assert!(error.is_store_away(), "{error}");
+            assert_eq!(store.state().images.len(), 0);
+            assert_eq!(store.state().leases, 0);
+            assert_eq!(run(&store, &path).unwrap().images.len(), 2);
+        }
+        let store = MemoryStore::default();
+        let full = StoreError::NoSpace {
+            call: "Content.Write",
+            cause: "no space left".to_owned(),
+        };
+        store.state().fail_at_chunk = Some((2, full));
+        let error = run(&store, &path).unwrap_err();
+        assert!(error.to_string().contains("no space left"), "{error}");
+        assert_eq!(store.state().images.len(), 0);
+    }
+}
+
+#[test]
+fn an_image_that_is_not_whole_is_not_named_and_the_other_is() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let whole = draft.image(noise(MIB, 1));
+    let broken = draft.image(noise(MIB, 2));
+    draft.index(&[("whole:1", &whole.manifest), ("broken:1", &broken.manifest)]);
+    draft.remove(&broken.layer);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.images.len(), 1);
+        assert_eq!(report.problems.len(), 1);
+        let problem = &report.problems[0];
+        assert!(
+            problem.contains("broken:1") && problem.contains(broken.layer.as_str()),
+            "{problem}"
+        );
+        let state = store.state();
+        assert!(
+            state.images.keys().all(|name| name.contains("whole")),
+            "{:?}",
+            state.images
+        );
+        assert!(
+            state.ingests.is_empty(),
+            "nothing is left to be resumed with other bytes"
+        );
+    }
+}
+
+#[test]
+fn a_blob_that_only_the_store_has_completes_an_image() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    let whole = dir.path().join("whole.tar");
+    std::fs::write(&whole, draft.bytes()).unwrap();
+    for digest in [&image.layer, &image.config, &image.manifest] {
+        draft.remove(digest);
+    }
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        run(&store, &whole).unwrap();
+        store.state().images.clear();
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(store.state().images.len(), 2);
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_layer_names_the_member_and_both_digests() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let good = draft.image(noise(MIB, 1));
+    let bad = draft.image(noise(MIB, 2));
+    draft.index(&[("good:1", &good.manifest), ("bad:1", &bad.manifest)]);
+    let member = draft
+        .members
+        .iter_mut()
+        .find(|(path, _)| path.ends_with(bad.layer.hex()))
+        .unwrap();
+    member.1[777_777] ^= 1;
+    let actual = Digest::of(&member.1);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let report = run(&store, &path).unwrap();
+        let problem = report.problems.join("\n");
+        for part in [
+            bad.layer.as_str(),
+            actual.as_str(),
+            "blobs/sha256/",
+            "bad:1",
+        ] {
+            assert!(problem.contains(part), "{part} is not in: {problem}");
+        }
+        let state = store.state();
+        assert!(!state.blobs.contains_key(&actual) && !state.blobs.contains_key(&bad.layer));
+        assert_eq!(state.images.len(), 2);
+        assert!(state.ingests.is_empty());
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_names_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let touched = path.clone();
+        let touch = move || {
+            let file = std::fs::File::options().append(true).open(touched).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        };
+        store.state().at_chunk = Some((1, Box::new(touch)));
+        let result = run(&store, &path);
+        assert!(matches!(result, Err(ImportError::Changed)), "{result:?}");
+        assert!(store.state().images.is_empty());
+        assert_eq!(store.state().leases, 0);
+    }
+}

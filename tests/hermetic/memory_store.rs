@@ -1,0 +1,167 @@
+//! A store in memory, for the faults that a real containerd does not produce on demand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use stowd::digest::{Digest, Hasher};
+use stowd::image_store::{BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, StoreError};
+
+/// Clones are one store.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStore(Arc<Mutex<State>>);
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// The blobs that were committed, with their labels.
+    pub blobs: BTreeMap<Digest, (Vec<u8>, Labels)>,
+    /// What was written of blobs that were not committed.
+    pub ingests: BTreeMap<Digest, Vec<u8>>,
+    /// The images by name.
+    pub images: BTreeMap<String, Image>,
+    /// Names that the runtime was asked for.
+    pub seen: Vec<String>,
+    /// Leases that were begun and not released.
+    pub leases: usize,
+    /// Chunks that were written so far.
+    pub chunks: usize,
+    /// Called when the chunk of this number is written.
+    pub at_chunk: Option<(usize, Box<dyn FnOnce() + Send>)>,
+    /// Fails the chunk of this number, once.
+    pub fail_at_chunk: Option<(usize, StoreError)>,
+}
+
+impl MemoryStore {
+    /// What is in it.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// A blob on its way in.
+pub(crate) struct Writer {
+    store: MemoryStore,
+    claimed: Option<Digest>,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl BlobWriter for Writer {
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), StoreError> {
+        let mut state = self.store.state();
+        state.chunks += 1;
+        let chunks = state.chunks;
+        if let Some((_, happen)) = state.at_chunk.take_if(|(at, _)| *at == chunks) {
+            happen();
+        }
+        if let Some((_, error)) = state.fail_at_chunk.take_if(|(at, _)| *at == chunks) {
+            return Err(error);
+        }
+        self.bytes.extend(chunk);
+        if let Some(claimed) = &self.claimed {
+            state.ingests.insert(claimed.clone(), self.bytes.clone());
+        }
+        Ok(())
+    }
+
+    async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
+        let mut state = self.store.state();
+        let mut hasher = Hasher::default();
+        hasher.update(&self.bytes);
+        let actual = hasher.finish();
+        state.ingests.remove(digest);
+        if actual != *digest {
+            return Err(StoreError::Mismatch {
+                expected: digest.clone(),
+                cause: actual.to_string(),
+            });
+        }
+        state.blobs.insert(digest.clone(), (self.bytes, labels));
+        Ok(())
+    }
+
+    async fn abort(self) -> Result<(), StoreError> {
+        if let Some(claimed) = &self.claimed {
+            self.store.state().ingests.remove(claimed);
+        }
+        Ok(())
+    }
+}
+
+impl ImageStore for MemoryStore {
+    type Lease = ();
+    type Writer = Writer;
+
+    async fn begin_lease(&self, _purpose: &str) -> Result<(), StoreError> {
+        self.state().leases += 1;
+        Ok(())
+    }
+
+    async fn release(&self, (): ()) -> Result<(), StoreError> {
+        self.state().leases -= 1;
+        Ok(())
+    }
+
+    async fn open_blob(&self, (): &(), blob: NewBlob) -> Result<Opened<Writer>, StoreError> {
+        let claimed = match blob {
+            NewBlob::Known { digest, .. } => Some(digest),
+            NewBlob::Unnamed { .. } => None,
+        };
+        let state = self.state();
+        if claimed
+            .as_ref()
+            .is_some_and(|digest| state.blobs.contains_key(digest))
+        {
+            return Ok(Opened::Exists);
+        }
+        let half = claimed
+            .as_ref()
+            .and_then(|digest| state.ingests.get(digest))
+            .cloned();
+        let bytes = half.unwrap_or_default();
+        let offset = bytes.len() as u64;
+        Ok(Opened::Writer(Writer {
+            store: self.clone(),
+            claimed,
+            offset,
+            bytes,
+        }))
+    }
+
+    async fn read_blob(&self, digest: &Digest, _limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .state()
+            .blobs
+            .get(digest)
+            .map(|(bytes, _)| bytes.clone()))
+    }
+
+    async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
+        if let Some((_, had)) = self.state().blobs.get_mut(digest) {
+            had.extend(labels);
+        }
+        Ok(())
+    }
+
+    async fn put_image(&self, (): &(), image: &Image) -> Result<(), StoreError> {
+        self.state()
+            .images
+            .insert(image.name.clone(), image.clone());
+        Ok(())
+    }
+
+    async fn images(&self) -> Result<Vec<Image>, StoreError> {
+        Ok(self.state().images.values().cloned().collect())
+    }
+
+    async fn seen_by_runtime(&self, image: &Image) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let put = state.images.get(&image.name);
+        assert_eq!(put, Some(image), "asked for before it was there");
+        state.seen.push(image.name.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! stowd itself, as the program that users run, with a private containerd under it.
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::generations::Generation;
+use super::notify_socket::NotifySocket;
+use super::pause::PAUSE_IMAGE;
+use super::sweep::sweep;
+
+/// A directory with all that a stowd needs, before it is started.
+pub struct Setup {
+    generation: Generation,
+    dir: tempfile::TempDir,
+    /// Lines for the end of stowd's configuration file.
+    pub config: String,
+    /// Lines of table `[containerd]`.
+    pub containerd: String,
+    /// Lines of table `[images]`, beside the directory.
+    pub images: String,
+    /// The program that it takes for containerd.
+    pub binary: PathBuf,
+    /// Added to its environment.
+    pub environment: Vec<(String, String)>,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Setup {
+    /// An empty images directory, and a configuration that keeps all inside one temporary one.
+    pub fn new(generation: &Generation) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("stowd-")
+            .tempdir_in("/var/tmp")
+            .expect("a directory in /var/tmp");
+        std::fs::create_dir(dir.path().join("images")).expect("images");
+        let text = format!(
+            "version = {}\n{}",
+            generation.config_version(),
+            generation.config(dir.path(), PAUSE_IMAGE),
+        );
+        std::fs::write(dir.path().join("containerd.toml"), text).expect("containerd.toml");
+        Self {
+            generation: generation.clone(),
+            dir,
+            binary: generation.containerd(),
+            config: String::new(),
+            containerd: String::new(),
+            images: "settle = \"100ms\"\n".to_owned(),
+            environment: Vec::new(),
+            arguments: vec!["run".to_owned()],
+        }
+    }
+
+    /// The directory that holds everything.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The containerd that it gets.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// The images directory.
+    pub fn images(&self) -> PathBuf {
+        self.dir.path().join("images")
+    }
+
+    /// Puts a file into the images directory.
+    pub fn stow(&self, file: &Path) -> &Self {
+        let name = file.file_name().expect("a file name");
+        self.stow_as(file, &name.to_string_lossy())
+    }
+
+    /// Puts a file into the images directory under another name.
+    pub fn stow_as(&self, file: &Path, name: &str) -> &Self {
+        let to = self.images().join(name);
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent).expect("a directory");
+        }
+        std::fs::copy(file, to).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self
+    }
+
+    /// Starts stowd; nothing of it may be up yet.
+    pub fn start(self) -> Stowd {
+        let dir = self.dir.path();
+        let text = format!(
+            "state-dir = \"{d}/lib\"\n\
+             [containerd]\nbinary = \"{binary}\"\nconfig = \"{d}/containerd.toml\"\n\
+             address = \"{d}/c.sock\"\nroot = \"{d}/root\"\nstate = \"{d}/state\"\n{containerd}\n\
+             [images]\ndir = \"{d}/images\"\n{images}\n{rest}",
+            d = dir.display(),
+            binary = self.binary.display(),
+            containerd = self.containerd,
+            images = self.images,
+            rest = self.config,
+        );
+        std::fs::write(dir.join("stowd.toml"), text).expect("stowd.toml");
+        let notify = NotifySocket::bind(&dir.join("notify"));
+        let child = spawn(&self, &notify);
+        Stowd {
+            setup: self,
+            notify,
+            child,
+            status: None,
+        }
+    }
+}
+
+fn spawn(setup: &Setup, notify: &NotifySocket) -> Child {
+    let dir = setup.dir.path();
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("a log file");
+    Command::new(env!("CARGO_BIN_EXE_stowd"))
+        .arg("--config")
+        .arg(dir.join("stowd.toml"))
+        .args(&setup.arguments)
+        .env("PATH", setup.generation.path())
+        .env("NOTIFY_SOCKET", notify.path())
+        .env_remove("RUST_LOG")
+        .env_remove("JOURNAL_STREAM")
+        .envs(setup.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .expect("stowd starts")
+}
+
+/// A running stowd. Dropped, it is killed by its pid, and what is left of its containerd with it;
+/// its log is printed if the test failed.
+pub struct Stowd {
+    setup: Setup,
+    /// What it told its service manager.
+    pub notify: NotifySocket,
+    child: Child,
+    status: Option<ExitStatus>,
+}
+
+impl Stowd {
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it was started from.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The socket of its containerd.
+    pub fn address(&self) -> PathBuf {
+        self.setup.dir().join("c.sock")
+    }
+
+    /// The pid of its containerd: the child that it has.
+    pub fn containerd_pid(&self) -> Option<u32> {
+        children(self.pid()).into_iter().next()
+    }
+
+    /// All that it and its containerd have written.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.setup.dir().join("log")).unwrap_or_default()
+    }
+
+    /// stowd's own lines of the log that hold `part`.
+    pub fn lines(&self, part: &str) -> Vec<String> {
+        let log = self.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains(part) && !line.starts_with("time="));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Waits for READY=1; panics when stowd ends before, or after `deadline`.
+    pub fn wait_ready(&mut self, deadline: Duration) {
+        self.wait_until(deadline, "READY=1", |stowd| {
+            stowd.notify.ready_at().is_some()
+        });
+    }
+
+    /// Waits until `holds`, polling; panics when stowd ends before, or after `deadline`.
+    pub fn wait_until(&mut self, deadline: Duration, what: &str, holds: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !holds(self) {
+            if let Some(status) = self.try_wait() {
+                // What it did last may have come between the two looks.
+                assert!(holds(self), "{what}: stowd has ended with {status}");
+                return;
+            }
+            assert!(
+                began.elapsed() < deadline,
+                "{what}: not within {deadline:?}; told: {:?}",
+                self.notify.messages()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn try_wait(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("it is our child");
+        }
+        self.status
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it is our child");
+    }
+
+    /// Waits for its end; panics after `deadline`.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.try_wait() {
+                return status;
+            }
+            assert!(
+                began.elapsed() < deadline,
+                "stowd has not ended within {deadline:?}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Asks it to end with SIGTERM, and answers its exit status.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        let status = self.wait(Duration::from_secs(60));
+        assert_eq!(status.signal(), None, "stowd was killed");
+        status.code()
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.wait(Duration::from_secs(10));
+    }
+
+    /// Starts it again on the same directories; the notifications begin anew.
+    pub fn restart(&mut self) {
+        if self.try_wait().is_none() {
+            self.kill();
+        }
+        self.notify = NotifySocket::bind(&self.setup.dir().join("notify"));
+        self.child = spawn(&self.setup, &self.notify);
+        self.status = None;
+    }
+
+    /// Runs its generation's `ctr` in `k8s.io`: its output. Panics when ctr fails.
+    pub fn ctr(&self, arguments: &[&str]) -> String {
+        ctr(&self.setup.generation, &self.address(), arguments)
+    }
+}
+
+/// Runs a generation's `ctr` in `k8s.io`: its output. Panics when ctr fails.
+pub fn ctr(generation: &Generation, address: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(generation.ctr())
+        .arg("--address")
+        .arg(address)
+        .args(["--namespace", "k8s.io"])
+        .args(arguments)
+        .output()
+        .expect("ctr runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ctr {arguments:?}: {complaint}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The pids of a process's children.
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")));
+    let lists = lists.filter_map(Result::ok).collect::<Vec<_>>();
+    lists
+        .iter()
+        .flat_map(|list| list.split_whitespace())
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+impl Drop for Stowd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        sweep(self.setup.dir());
+        if std::thread::panicking() {
+            eprintln!("--- log of stowd ---\n{}--- end ---", self.log());
+        }
+    }
+}
