@@ -11,6 +11,12 @@ use crate::digest::Digest;
 /// Labels as containerd keeps them on blobs and images.
 pub type Labels = BTreeMap<String, String>;
 
+/// The label by which CRI knows that the kubelet must not collect an image.
+pub const RUNTIME_PIN: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
+
+/// The label by which stowd knows that the pin is its own.
+pub const OWN_PIN: (&str, &str) = ("io.stowd.pinned", "pinned");
+
 /// What a manifest, an index or an image record points to (OCI image spec, "Content Descriptors").
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,9 +142,11 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// All images of the namespace.
     fn images(&self) -> impl Future<Output = Result<Vec<Image>, StoreError>> + Send;
 
-    /// Returns when whoever starts containers sees the image under this name. A store that nobody
-    /// asks for containers answers at once.
-    fn seen_by_runtime(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Returns when whoever starts containers sees this image under its name, and not what the name
+    /// pointed to before. It can be asked when the image's `repo@digest` is in the store too. A store
+    /// that nobody asks for containers answers at once.
+    fn seen_by_runtime(&self, image: &Image)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Why the store did not do what it was asked, as far as a caller can act on it.

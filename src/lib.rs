@@ -1,16 +1,53 @@
 //! stowd stows container images into containerd before the node says it is ready, and keeps them
 //! there.
+//!
+//! It runs containerd as its child, or attaches to one; finds the image archives in the images
+//! directory; imports what the store lacks of them; tells systemd READY when the last of them has
+//! an outcome; and ends containerd when it is ended.
+//!
+//! Values flow one way:
+//!
+//! ```text
+//!   config -> supervisor (containerd serves) -> images_dir (entries) -> intake (queue + ledger)
+//!          -> importer -> archive -> image_store / containerd -> ledger -> progress -> notify
+//! ```
+//!
+//! and modules look one way only, which a test holds against their `use` lines:
+//!
+//! ```text
+//!   L4  main, cli, commands      words of the command line
+//!   L3  service                  the daemon: joins all of the below, decides nothing
+//!   L2  intake, importer         see archives and the store as a trait, never containerd
+//!   L1  archive, containerd, supervisor, images_dir, notify, logging, shutdown, state_dir
+//!                                one outside thing each; none sees another
+//!   L0  config, digest, entry, image_store, ledger, naming, platform, progress, queue
+//!                                pure: values, and decisions about them
+//! ```
 
-pub mod archive;
-pub mod cli;
-pub mod commands;
+// L0
 pub mod config;
-pub mod containerd;
 pub mod digest;
+pub mod entry;
 pub mod image_store;
-pub mod images_dir;
-pub mod logging;
+pub mod ledger;
 pub mod naming;
 pub mod platform;
 pub mod progress;
+pub mod queue;
+// L1
+pub mod archive;
+pub mod containerd;
+pub mod images_dir;
+pub mod logging;
+pub mod notify;
+pub mod shutdown;
+pub mod state_dir;
 pub mod supervisor;
+// L2
+pub mod importer;
+pub mod intake;
+// L3
+pub mod service;
+// L4
+pub mod cli;
+pub mod commands;

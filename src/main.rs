@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use stowd::cli::{Cli, Command};
-use stowd::{commands, config, logging};
+use stowd::service::Mode;
+use stowd::{commands, config};
 
 /// The configuration is wrong (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
@@ -27,20 +28,18 @@ fn main() -> ExitCode {
             }
             let rust_log = std::env::var("RUST_LOG").ok();
             commands::check::check(&loaded, rust_log.as_deref(), &mut io::stdout().lock())
+                .map(|()| ExitCode::SUCCESS)
                 .map_err(|error| format!("standard output cannot be written to: {error}"))
         }
-        Command::Run(_) => match logging::init(&loaded.config.log_level) {
-            Ok(_) => Err("run is not built yet".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tell(&error);
-            ExitCode::FAILURE
+        Command::Run(args) => {
+            let mode = if args.once { Mode::Once } else { Mode::Daemon };
+            commands::run::run(loaded, mode).map_err(|error| error.to_string())
         }
-    }
+    };
+    done.unwrap_or_else(|error| {
+        tell(&error);
+        ExitCode::FAILURE
+    })
 }
 
 /// A line on stderr. There is nobody to tell that nobody reads it.

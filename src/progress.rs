@@ -1,7 +1,12 @@
-//! How far the work has come.
+//! How far the work has come, and the one line that says so.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytesize::ByteSize;
+
+use crate::ledger::Summary;
 
 /// Counts the bytes of one entry that are dealt with. Clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -16,5 +21,163 @@ impl Meter {
     /// The bytes so far.
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The work as it stands. Its `Display` is the STATUS line (`sd_notify(3)`).
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// What has an outcome.
+    pub summary: Summary,
+    /// Entries that have none.
+    pub open: usize,
+    /// Entries that are worked on, in name order.
+    pub working: Vec<Work>,
+    /// The first entry that is left alone until it has settled.
+    pub settling: Option<String>,
+    /// The drain has ended.
+    pub drained: bool,
+    /// Goes up with every turn of the loop that owns the work; the proof of life for the watchdog.
+    pub turns: u64,
+}
+
+/// An entry that is worked on.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Its file name.
+    pub name: String,
+    /// The length of its file, in bytes.
+    pub size: u64,
+    /// How much of that is dealt with.
+    pub meter: Meter,
+}
+
+impl Progress {
+    /// The bytes dealt with by all that is worked on.
+    pub fn bytes(&self) -> u64 {
+        self.working.iter().map(|work| work.meter.bytes()).sum()
+    }
+
+    /// A number that changes whenever the work has come further.
+    pub fn marks(&self) -> (u64, usize) {
+        (self.bytes(), self.summary.entries)
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary {
+            entries, failed, ..
+        } = self.summary;
+        if let Some(first) = self.working.first() {
+            let total = entries + self.open;
+            let size = self.working.iter().map(|work| work.size).sum::<u64>();
+            // An entry that is read a second time has been metered twice.
+            let bytes = ByteSize::b(self.bytes().min(size)).display().iec();
+            let others = match self.working.len() {
+                1 => String::new(),
+                several => format!(" and {} more", several - 1),
+            };
+            let size = ByteSize::b(size).display().iec();
+            write!(
+                f,
+                "importing {}/{total}: {}{others}, {bytes} of {size}",
+                entries + 1,
+                first.name
+            )?;
+        } else if let Some(name) = &self.settling {
+            write!(
+                f,
+                "waiting until {name} has not changed for a while, {} to do",
+                self.open
+            )?;
+        } else if self.drained {
+            write!(f, "ready: {}", self.summary)?;
+            return Ok(());
+        } else {
+            write!(f, "looking for images")?;
+        }
+        if failed > 0 {
+            write!(f, "; {failed} failed")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = |count: usize, one: &str, many: &str| {
+            format!("{count} {}", if count == 1 { one } else { many })
+        };
+        let images = counted(self.images, "image", "images");
+        let entries = counted(self.entries, "entry", "entries");
+        write!(f, "{images} from {entries}")?;
+        if self.failed > 0 {
+            write!(f, ", {} failed", self.failed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(name: &str, size: u64, done: u64) -> Work {
+        let work = Work {
+            name: name.to_owned(),
+            size,
+            meter: Meter::default(),
+        };
+        work.meter.add(done);
+        work
+    }
+
+    fn summary(images: usize, entries: usize, failed: usize) -> Summary {
+        Summary {
+            images,
+            entries,
+            failed,
+        }
+    }
+
+    #[test]
+    fn the_line_tells_which_entry_and_how_many_bytes() {
+        let mut progress = Progress {
+            summary: summary(4, 2, 0),
+            open: 10,
+            working: vec![work("app.tar.zst", 1288490189, 432013312)],
+            ..Progress::default()
+        };
+        assert_eq!(
+            progress.to_string(),
+            "importing 3/12: app.tar.zst, 412.0 MiB of 1.2 GiB"
+        );
+        progress.working.push(work("b.tar", 1 << 20, 0));
+        progress.summary.failed = 1;
+        assert_eq!(
+            progress.to_string(),
+            "importing 3/12: app.tar.zst and 1 more, 412.0 MiB of 1.2 GiB; 1 failed"
+        );
+    }
+
+    #[test]
+    fn ready_counts_images_entries_and_failures() {
+        let drained = |summary| Progress {
+            summary,
+            drained: true,
+            ..Progress::default()
+        };
+        assert_eq!(
+            drained(summary(36, 12, 1)).to_string(),
+            "ready: 36 images from 12 entries, 1 failed"
+        );
+        assert_eq!(
+            drained(summary(1, 1, 0)).to_string(),
+            "ready: 1 image from 1 entry"
+        );
+        assert_eq!(Progress::default().to_string(), "looking for images");
     }
 }

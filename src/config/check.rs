@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use super::Config;
 use super::key::{KEYS, Key, Place};
 use super::registry;
+use crate::platform::{Platform, Wanted};
 
 /// Longest path of a Unix socket: `sun_path` in unix(7) has 108 bytes, one of them the closing NUL.
 const SOCKET_PATH: usize = 107;
@@ -273,10 +274,9 @@ fn platforms(words: &[String]) -> Result<(), String> {
     if words.is_empty() {
         return Err("empty: no image would be wanted; the default is [\"host\"]".to_owned());
     }
-    // `platform::Wanted::from_config(words)` is to be asked here.
-    match words.iter().find(|word| word.trim().is_empty()) {
-        Some(word) => Err(format!("{word:?} is no platform")),
-        None => Ok(()),
+    match Wanted::from_config(words, Platform::host()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -2,30 +2,33 @@
 
 use std::time::Duration;
 
-use k8s_cri::v1::{ImageSpec, ImageStatusRequest, StatusRequest, VersionRequest};
+use k8s_cri::v1::{
+    Image as CriImage, ImageSpec, ImageStatusRequest, StatusRequest, VersionRequest,
+};
 use tokio::time::Instant;
 
 use super::client::{Containerd, answered};
 use super::failure::Failure;
-use crate::image_store::StoreError;
+use crate::image_store::{Image, StoreError};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 impl Containerd {
     /// CRI learns of images through events, a little after they were put.
-    pub(super) async fn wait_for_runtime(&self, name: &str) -> Result<(), StoreError> {
+    pub(super) async fn wait_for_runtime(&self, image: &Image) -> Result<(), StoreError> {
         if !self.is_of_cri() {
             return Ok(());
         }
         let patience = self.deadlines().runtime;
         let began = Instant::now();
-        while !self.has_cri_image(name).await? {
+        while !self.cri_shows(image).await? {
             if began.elapsed() >= patience {
                 return Err(StoreError::Refused {
                     call: "ImageStatus",
                     cause: format!(
-                        "CRI does not show the image {name} {} s after it was put; containerd's \
+                        "CRI does not show the image {} {} s after it was put; containerd's \
                          log says what it found wrong with it",
+                        image.name,
                         patience.as_secs()
                     ),
                 });
@@ -35,7 +38,16 @@ impl Containerd {
         Ok(())
     }
 
-    async fn has_cri_image(&self, name: &str) -> Result<bool, Failure> {
+    /// Whether the name leads to an image that CRI also knows by the wanted digest: a name that was
+    /// moved leads to the old image until CRI has heard of it.
+    async fn cri_shows(&self, image: &Image) -> Result<bool, Failure> {
+        let shown = self.cri_image(&image.name).await?;
+        let digest = image.target.digest.as_str();
+        let is_it = |name: &String| name.rsplit_once('@').is_some_and(|(_, had)| had == digest);
+        Ok(shown.is_some_and(|shown| shown.repo_digests.iter().any(is_it)))
+    }
+
+    async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, Failure> {
         let request = ImageStatusRequest {
             image: Some(ImageSpec {
                 image: name.to_owned(),
@@ -46,7 +58,7 @@ impl Containerd {
         let mut images = self.cri_images();
         let status = images.image_status(request);
         let status = answered("ImageStatus", self.deadlines().answer, status).await?;
-        Ok(status.image.is_some())
+        Ok(status.image)
     }
 
     /// Whether both services of CRI answer and its runtime is ready. Its network may not be: that
@@ -59,7 +71,7 @@ impl Containerd {
         let mut runtime = self.cri_runtime();
         let status = runtime.status(StatusRequest { verbose: false });
         answered("CRI Status", patience, status).await?;
-        self.has_cri_image("stowd.invalid/none:none").await?;
+        self.cri_image("stowd.invalid/none:none").await?;
         Ok(())
     }
 }

@@ -13,14 +13,7 @@ use super::client::{Containerd, answered};
 use super::failure::Kind;
 use super::leases::Lease;
 use crate::digest::Digest;
-use crate::image_store::{Descriptor, Image, Labels, StoreError};
-
-/// The label with which CRI keeps an image from the kubelet's image collection.
-pub const PINNED: &str = "io.cri-containerd.pinned";
-/// The label that says that the pin is stowd's.
-pub const PINNED_BY_STOWD: &str = "io.stowd.pinned";
-/// The value of both.
-pub const PINNED_VALUE: &str = "pinned";
+use crate::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
 
 /// How often a name may come or go between a look and a write before that is an error.
 const RACES: usize = 20;
@@ -108,14 +101,14 @@ fn change(existing: &api::Image, wanted: &Image) -> Option<UpdateImageRequest> {
 
 /// The wanted labels that the record lacks, less the pins where somebody else has pinned it.
 fn labels_to_set(existing: &std::collections::HashMap<String, String>, wanted: &Labels) -> Labels {
-    let foreign_pin = existing
-        .get(PINNED)
-        .is_some_and(|value| value == PINNED_VALUE)
-        && !existing.contains_key(PINNED_BY_STOWD);
+    let (pinned, value) = RUNTIME_PIN;
+    let (pinned_by_stowd, _) = OWN_PIN;
+    let foreign_pin = existing.get(pinned).is_some_and(|had| had == value)
+        && !existing.contains_key(pinned_by_stowd);
     wanted
         .iter()
         .filter(|&(key, value)| existing.get(key) != Some(value))
-        .filter(|(key, _)| !(foreign_pin && [PINNED, PINNED_BY_STOWD].contains(&key.as_str())))
+        .filter(|(key, _)| !(foreign_pin && [pinned, pinned_by_stowd].contains(&key.as_str())))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
@@ -171,11 +164,7 @@ mod tests {
                 digest: Digest::of(b"a"),
                 size: 1,
             },
-            labels: labels(&[
-                (PINNED, PINNED_VALUE),
-                (PINNED_BY_STOWD, PINNED_VALUE),
-                ("x", "new"),
-            ]),
+            labels: labels(&[RUNTIME_PIN, OWN_PIN, ("x", "new")]),
         }
     }
 
@@ -188,14 +177,10 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_written() {
-        let pin = format!("labels.{PINNED}");
-        let own = format!("labels.{PINNED_BY_STOWD}");
+        let pin = format!("labels.{}", RUNTIME_PIN.0);
+        let own = format!("labels.{}", OWN_PIN.0);
         assert_eq!(paths(&[("y", "theirs")]), [pin.as_str(), &own, "labels.x"]);
-        let same = [
-            (PINNED, "pinned"),
-            (PINNED_BY_STOWD, "pinned"),
-            ("x", "new"),
-        ];
+        let same = [RUNTIME_PIN, OWN_PIN, ("x", "new")];
         assert_eq!(paths(&same), Vec::<String>::new());
 
         let image = wanted();
@@ -207,12 +192,9 @@ mod tests {
 
     #[test]
     fn a_pin_of_somebody_else_stays_theirs() {
-        assert_eq!(paths(&[(PINNED, "pinned")]), ["labels.x"]);
+        assert_eq!(paths(&[RUNTIME_PIN]), ["labels.x"]);
         // Unpinned by somebody, but stowd's once: it is pinned again.
-        let pin = format!("labels.{PINNED}");
-        assert_eq!(
-            paths(&[(PINNED_BY_STOWD, "pinned"), ("x", "new")]),
-            [pin.as_str()]
-        );
+        let pin = format!("labels.{}", RUNTIME_PIN.0);
+        assert_eq!(paths(&[OWN_PIN, ("x", "new")]), [pin.as_str()]);
     }
 }

@@ -97,13 +97,24 @@ impl Containerd {
     /// under them can be resumed only as long as they are there: take the list before the first
     /// import and [clear](Self::clear_leases) it after that.
     pub async fn stale_leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.leases_of(owner::has_ended).await
+    }
+
+    /// The leases that this process began and has not released.
+    pub async fn own_leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let this = owner::this_process();
+        self.leases_of(|owner| owner == this).await
+    }
+
+    async fn leases_of(&self, is_of: impl Fn(&str) -> bool) -> Result<Vec<Lease>, StoreError> {
         let request = ListRequest {
             filters: vec![format!("labels.\"{PURPOSE}\"")],
         };
         let mut leases = self.leases();
         let listed = leases.list(request);
         let listed = answered("Leases.List", self.deadlines().answer, listed).await?;
-        Ok(listed.leases.into_iter().filter_map(stale).collect())
+        let leases = listed.leases.into_iter();
+        Ok(leases.filter_map(|lease| of_stowd(lease, &is_of)).collect())
     }
 
     /// Ends these leases; that one is gone already is fine. What they kept and no image refers to is
@@ -136,10 +147,10 @@ impl Containerd {
     }
 }
 
-fn stale(mut lease: api::Lease) -> Option<Lease> {
+fn of_stowd(mut lease: api::Lease, is_of: impl Fn(&str) -> bool) -> Option<Lease> {
     let purpose = lease.labels.remove(PURPOSE)?;
-    let ended = owner::has_ended(lease.labels.get(OWNER)?);
-    ended.then_some(Lease {
+    let is_of = is_of(lease.labels.get(OWNER)?);
+    is_of.then_some(Lease {
         id: lease.id,
         purpose,
     })
@@ -171,6 +182,7 @@ mod tests {
         let this = owner::this_process();
         let (namespace, _) = this.split_once('.').unwrap();
         let dead = format!("{namespace}.4194305.1");
+        let stale = |lease| of_stowd(lease, owner::has_ended);
         assert_eq!(stale(listed(&[(OWNER, &dead)])), None);
         assert_eq!(stale(listed(&[(PURPOSE, "x")])), None);
         assert_eq!(stale(listed(&[(PURPOSE, "x"), (OWNER, &this)])), None);

@@ -16,7 +16,6 @@ mod serving;
 
 pub use blob_writer::ContentWriter;
 pub use client::{Containerd, Deadlines};
-pub use images::{PINNED, PINNED_BY_STOWD, PINNED_VALUE};
 pub use leases::Lease;
 pub use serving::NotServing;
 
@@ -59,7 +58,7 @@ impl ImageStore for Containerd {
         self.list_images().await
     }
 
-    async fn seen_by_runtime(&self, name: &str) -> Result<(), StoreError> {
-        self.wait_for_runtime(name).await
+    async fn seen_by_runtime(&self, image: &Image) -> Result<(), StoreError> {
+        self.wait_for_runtime(image).await
     }
 }

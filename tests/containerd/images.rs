@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use stowd::containerd::{Containerd, Deadlines, PINNED, PINNED_BY_STOWD, PINNED_VALUE};
+use stowd::containerd::{Containerd, Deadlines};
 use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, ImageStore, Labels, StoreError};
+use stowd::image_store::{OWN_PIN, RUNTIME_PIN};
 
 use crate::raw::{Raw, client, labels, put, serve};
 use crate::support::{
@@ -35,7 +36,7 @@ fn image(target: &[u8], labels: Labels) -> Image {
 }
 
 fn pins() -> Labels {
-    labels(&[(PINNED, PINNED_VALUE), (PINNED_BY_STOWD, PINNED_VALUE)])
+    labels(&[RUNTIME_PIN, OWN_PIN])
 }
 
 async fn a_name_is_created_then_moved(generation: Generation) {
@@ -73,7 +74,7 @@ async fn the_pin_of_somebody_else_stays_theirs(generation: Generation) {
     let raw = Raw::connect(&daemon).await;
     let lease = store.begin_lease("pins").await.unwrap();
     put(&store, &lease, b"first", Labels::new()).await.unwrap();
-    let theirs = labels(&[(PINNED, PINNED_VALUE)]);
+    let theirs = labels(&[RUNTIME_PIN]);
     store
         .put_image(&lease, &image(b"first", theirs.clone()))
         .await
@@ -85,7 +86,7 @@ async fn the_pin_of_somebody_else_stays_theirs(generation: Generation) {
     assert_eq!(raw.image_labels(NAME).await, Some(theirs));
 
     // They have let go: now it is stowd's.
-    let label = format!("{PINNED}=");
+    let label = format!("{}=", RUNTIME_PIN.0);
     daemon.ctr(&[
         "--namespace",
         store.namespace(),
@@ -146,6 +147,13 @@ async fn racing_writers_of_a_name_all_succeed(generation: Generation) {
     );
 }
 
+fn none() -> Image {
+    Image {
+        name: "docker.io/library/none:1".to_owned(),
+        ..image(b"none", Labels::new())
+    }
+}
+
 fn of_cri(daemon: &Daemon) -> Containerd {
     Containerd::connect(daemon.address(), "k8s.io").unwrap()
 }
@@ -166,18 +174,22 @@ async fn cri_sees_what_was_put(generation: Generation) {
 
     let lease = store.begin_lease("cri").await.unwrap();
     let digest = pause.target.digest.clone();
-    for name in [NAME.to_owned(), format!("docker.io/library/stowd@{digest}")] {
-        let image = Image {
-            name: name.clone(),
-            target: pause.target.clone(),
-            labels: pins(),
-        };
-        store.put_image(&lease, &image).await.unwrap();
-        store.seen_by_runtime(&name).await.unwrap();
+    let names = [NAME.to_owned(), format!("docker.io/library/stowd@{digest}")];
+    let images = names.map(|name| Image {
+        name,
+        target: pause.target.clone(),
+        labels: pins(),
+    });
+    for image in &images {
+        store.put_image(&lease, image).await.unwrap();
+    }
+    for image in &images {
+        let name = &image.name;
+        store.seen_by_runtime(image).await.unwrap();
         let ran = run_in_pod(
             &daemon.address(),
             daemon.dir(),
-            &name,
+            name,
             &["/bin/sh", "-c", "exit 3"],
         )
         .await;
@@ -194,38 +206,35 @@ async fn cri_sees_what_was_put(generation: Generation) {
         kept.get("io.cri-containerd.image").map(String::as_str),
         Some("managed")
     );
-    assert_eq!(kept.get(PINNED).map(String::as_str), Some(PINNED_VALUE));
+    assert_eq!(
+        kept.get(RUNTIME_PIN.0).map(String::as_str),
+        Some(RUNTIME_PIN.1)
+    );
 
     let impatient = store.with_deadlines(Deadlines {
         runtime: Duration::from_millis(200),
         ..Deadlines::default()
     });
-    let error = impatient
-        .seen_by_runtime("docker.io/library/none:1")
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::Refused {
-                call: "ImageStatus",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    assert!(
-        error.to_string().contains("docker.io/library/none:1"),
-        "{error}"
-    );
+    // The second is a name that CRI knows, for another image: as when it has not heard of the move.
+    for unseen in [none(), image(b"moved", pins())] {
+        let error = impatient.seen_by_runtime(&unseen).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Refused {
+                    call: "ImageStatus",
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(&unseen.name), "{error}");
+    }
 }
 
 async fn the_runtime_of_another_namespace_is_not_asked(generation: Generation) {
     let (_daemon, store) = serve(&generation).await;
     let began = Instant::now();
-    store
-        .seen_by_runtime("docker.io/library/none:1")
-        .await
-        .unwrap();
+    store.seen_by_runtime(&none()).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(1));
 }

@@ -1,16 +1,17 @@
-//! The containerd tier: needs root, and the three generations that
-//! `tests/support/containerd-generations` fetches.
+//! The containerd tier.
 
-// In a test's helpers as in a test, a panic is the report.
+// Here a panic is how a helper reports.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod child;
 mod content;
 mod failures;
 mod harness;
 mod images;
 mod leases;
 mod raw;
+mod ready;
 mod serving;
