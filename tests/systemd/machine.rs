@@ -46,7 +46,7 @@ impl Machine {
         .arg(dir.path().join("machine"))
         .arg(env!("CARGO_BIN_EXE_stowd"))
         .args(nspawn_options)
-        .env("STOWD_MACHINE_SUITE", suite)
+        .env("MACHINE_SUITE", suite)
         // Held open for as long as the machine shall live.
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
