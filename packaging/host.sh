@@ -115,11 +115,20 @@ run_apt() {
 # Another vendor's package that stands in the way stays: better to fail than to remove it.
 install_packages() {
     run_apt install --yes --no-install-recommends --no-remove "$@"
-    local package unit
+    local package
     for package in "$@"; do
-        for unit in $(dpkg-query -L "$package" | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|timer\|socket\)\)$,\2,p'); do
-            systemctl disable --quiet "$unit" 2>/dev/null || true
-        done
+        case $package in
+        systemd | systemd-sysv | dbus) ;;
+        *) disable_units_of "$package" ;;
+        esac
+    done
+}
+
+# What Debian enables at installation would start with the next boot.
+disable_units_of() {
+    local unit
+    for unit in $(dpkg-query -L "$1" | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|timer\|socket\)\)$,\2,p'); do
+        deb-systemd-helper disable "$unit" >/dev/null 2>&1 || true
     done
 }
 
