@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file of the images directory that stowd acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,20 @@ impl Verdict {
             Self::Other
         }
     }
+}
+
+/// A path for people, on one line: whoever can name a file must not be able to forge a line of the
+/// log, or an assignment of `sd_notify(3)`, by a name with a line break or an escape sequence in it.
+pub fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for character in path.to_string_lossy().chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }
 
 /// One version of a file: any difference, older or newer, makes it another.
@@ -128,6 +142,13 @@ mod tests {
         ] {
             assert_eq!(verdict(name), Verdict::Passing, "{name}");
         }
+    }
+
+    #[test]
+    fn no_name_breaks_a_line() {
+        let forged = Path::new("/images/a.tar\nREADY=1\x1b[2J.tar");
+        assert_eq!(shown(forged), r"/images/a.tar\nREADY=1\u{1b}[2J.tar");
+        assert_eq!(shown(Path::new("/bilder/größe.tar")), "/bilder/größe.tar");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::entry::{Entry, Identity, Kind};
+use crate::entry::{Entry, Identity, Kind, shown};
 use crate::image_store::ImageStore;
 use crate::images_dir::{Scan, scan};
 use crate::importer::{self, ImportError, ImportReport};
@@ -141,19 +141,26 @@ impl<S: ImageStore> Intake<S> {
     }
 
     fn listed(&mut self, scan: Scan) {
-        let dir = self.settings.dir.display();
+        let dir = shown(&self.settings.dir);
         if scan.missing {
-            warn!(path = %dir, "images directory missing");
+            warn!(path = dir, "images directory missing");
         }
         for path in scan.others {
-            info!(path = %path.display(), "ignored: not an archive and not a list");
+            info!(
+                path = shown(&path),
+                "ignored: not an archive and not a list"
+            );
         }
         for unreadable in scan.unreadable {
             let path = unreadable.path.clone();
             self.failed(&path, unreadable.to_string(), Imported::default());
         }
         for entry in scan.entries {
-            info!(entry = %entry.path.display(), bytes = entry.identity.size, "found");
+            info!(
+                entry = shown(&entry.path),
+                bytes = entry.identity.size,
+                "found"
+            );
             match entry.kind {
                 Kind::Archive => self.enqueue(entry),
                 Kind::List => self.failed(&entry.path, LISTS.to_owned(), Imported::default()),
@@ -192,7 +199,7 @@ impl<S: ImageStore> Intake<S> {
             }
             Err(ImportError::Changed) => self.read_again(entry),
             Err(error) if error.is_store_away() => {
-                warn!(entry = %entry.path.display(), %error, "containerd is away; trying again");
+                warn!(entry = shown(&entry.path), %error, "containerd is away; trying again");
                 self.queue.add(entry, Instant::now() + STORE_AWAY);
             }
             Err(error) => self.failed(&entry.path, error.to_string(), Imported::default()),
@@ -203,12 +210,15 @@ impl<S: ImageStore> Intake<S> {
     fn read_again(&mut self, entry: Entry) {
         match fs::metadata(&entry.path) {
             Ok(metadata) => {
-                info!(entry = %entry.path.display(), "changed while it was read; reading it again");
+                info!(
+                    entry = shown(&entry.path),
+                    "changed while it was read; reading it again"
+                );
                 let identity = Identity::of(&metadata);
                 self.enqueue(Entry { identity, ..entry });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                info!(entry = %entry.path.display(), "gone before it was imported");
+                info!(entry = shown(&entry.path), "gone before it was imported");
             }
             Err(error) => self.failed(&entry.path, error.to_string(), Imported::default()),
         }
@@ -216,7 +226,7 @@ impl<S: ImageStore> Intake<S> {
 
     fn imported(&mut self, path: &Path, imported: Imported) {
         info!(
-            entry = %path.display(),
+            entry = shown(path),
             images = imported.images.len(),
             bytes = imported.bytes,
             seconds = seconds(imported.duration),
@@ -229,7 +239,7 @@ impl<S: ImageStore> Intake<S> {
 
     fn failed(&mut self, path: &Path, error: String, imported: Imported) {
         error!(
-            entry = %path.display(),
+            entry = shown(path),
             images = imported.images.len(),
             names = names(&imported),
             error,
@@ -282,10 +292,7 @@ fn slots(parallel: usize) -> usize {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    shown(Path::new(path.file_name().unwrap_or_default()))
 }
 
 fn names(imported: &Imported) -> String {

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::progress::Progress;
 
 /// How often the service manager hears of the drain.
-const REPORT: Duration = Duration::from_secs(1);
+const REPORT: Duration = Duration::from_millis(250);
 
 /// How long a start may take from now on, told each time bytes have moved. It must outlast the
 /// longest pause in which work goes on and no byte moves: the fsync of a large blob on a slow disk.

@@ -185,7 +185,7 @@ fn the_timeout_is_extended_while_bytes_move_and_the_watchdog_fed_after() {
     setup
         .environment
         .push(("WATCHDOG_USEC".to_owned(), "2000000".to_owned()));
-    setup.stow(&fixture("large.tar").path);
+    setup.stow(&fixture("large.tar.bz2").path);
     let (mut stowd, _) = ready(setup);
     let before = stowd.notify.messages();
     let ready = before
@@ -194,6 +194,11 @@ fn the_timeout_is_extended_while_bytes_move_and_the_watchdog_fed_after() {
         .unwrap();
     let extended = |message: &String| message.starts_with("EXTEND_TIMEOUT_USEC=");
     assert!(before[..ready].iter().any(extended), "{before:?}");
+    let told = stowd.notify.statuses();
+    let progress = told
+        .iter()
+        .filter(|line| line.starts_with("importing 1/1: large.tar.bz2, "));
+    assert!(progress.count() >= 3, "{told:?}");
     let fed = |stowd: &Stowd| {
         stowd
             .notify
