@@ -128,7 +128,9 @@ install_packages() {
 disable_units_of() {
     local unit
     for unit in $(dpkg-query -L "$1" | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|timer\|socket\)\)$,\2,p'); do
-        deb-systemd-helper disable "$unit" >/dev/null 2>&1 || true
+        # Without systemd, Debian's own helper does it; it wants to be called by a package.
+        systemctl --quiet disable "$unit" 2>/dev/null ||
+            DPKG_MAINTSCRIPT_PACKAGE=$1 deb-systemd-helper disable "$unit" 2>/dev/null || true
     done
 }
 
