@@ -86,7 +86,9 @@ impl Machine {
     pub(crate) fn command(&self, limit: Duration, command: &[&str]) -> Command {
         let mut entered = Command::new("nsenter");
         entered
-            .args(["--target", &self.leader.to_string(), "--all", "--"])
+            // The root too: where the tests run in a chroot, it is not that of the namespace.
+            .args(["--target", &self.leader.to_string(), "--all"])
+            .args(["--root", "--wd", "--"])
             .args(["timeout", "--kill-after=5", &limit.as_secs().to_string()])
             .args(command)
             .env_clear()
