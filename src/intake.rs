@@ -5,12 +5,14 @@
 //! turns.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytesize::ByteSize;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
@@ -143,24 +145,19 @@ impl<S: ImageStore> Intake<S> {
     fn listed(&mut self, scan: Scan) {
         let dir = shown(&self.settings.dir);
         if scan.missing {
-            warn!(path = dir, "images directory missing");
+            warn!(path = dir, "images directory missing: {dir}");
         }
         for path in scan.others {
-            info!(
-                path = shown(&path),
-                "ignored: not an archive and not a list"
-            );
+            let path = shown(&path);
+            info!(path, "ignored: not an archive and not a list: {path}");
         }
         for unreadable in scan.unreadable {
             let path = unreadable.path.clone();
             self.failed(&path, unreadable.to_string(), Imported::default());
         }
         for entry in scan.entries {
-            info!(
-                entry = shown(&entry.path),
-                bytes = entry.identity.size,
-                "found"
-            );
+            let (path, bytes) = (shown(&entry.path), entry.identity.size);
+            info!(entry = path, bytes, "found {path}, {}", iec(bytes));
             match entry.kind {
                 Kind::Archive => self.enqueue(entry),
                 Kind::List => self.failed(&entry.path, LISTS.to_owned(), Imported::default()),
@@ -199,7 +196,8 @@ impl<S: ImageStore> Intake<S> {
             }
             Err(ImportError::Changed) => self.read_again(entry),
             Err(error) if error.is_store_away() => {
-                warn!(entry = shown(&entry.path), %error, "containerd is away; trying again");
+                let path = shown(&entry.path);
+                warn!(entry = path, %error, "containerd is away; trying again: {path}: {error}");
                 self.queue.add(entry, Instant::now() + STORE_AWAY);
             }
             Err(error) => self.failed(&entry.path, error.to_string(), Imported::default()),
@@ -210,41 +208,41 @@ impl<S: ImageStore> Intake<S> {
     fn read_again(&mut self, entry: Entry) {
         match fs::metadata(&entry.path) {
             Ok(metadata) => {
+                let path = shown(&entry.path);
                 info!(
-                    entry = shown(&entry.path),
-                    "changed while it was read; reading it again"
+                    entry = path,
+                    "changed while it was read; reading it again: {path}"
                 );
                 let identity = Identity::of(&metadata);
                 self.enqueue(Entry { identity, ..entry });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                info!(entry = shown(&entry.path), "gone before it was imported");
+                let path = shown(&entry.path);
+                info!(entry = path, "gone before it was imported: {path}");
             }
             Err(error) => self.failed(&entry.path, error.to_string(), Imported::default()),
         }
     }
 
     fn imported(&mut self, path: &Path, imported: Imported) {
+        let (entry, images, bytes) = (shown(path), imported.images.len(), imported.bytes);
+        let (seconds, names) = (seconds(imported.duration), names(&imported));
         info!(
-            entry = shown(path),
-            images = imported.images.len(),
-            bytes = imported.bytes,
-            seconds = seconds(imported.duration),
-            names = names(&imported),
-            "imported"
+            entry,
+            images,
+            bytes,
+            seconds,
+            names,
+            "imported {entry}: {names} ({}, {seconds} s)",
+            iec(bytes)
         );
         self.ledger
             .record(path.to_owned(), Outcome::Imported(imported));
     }
 
     fn failed(&mut self, path: &Path, error: String, imported: Imported) {
-        error!(
-            entry = shown(path),
-            images = imported.images.len(),
-            names = names(&imported),
-            error,
-            "failed"
-        );
+        let (entry, images, names) = (shown(path), imported.images.len(), names(&imported));
+        error!(entry, images, names, error, "failed {entry}: {error}");
         self.ledger
             .record(path.to_owned(), Outcome::Failed { error, imported });
     }
@@ -293,6 +291,11 @@ fn slots(parallel: usize) -> usize {
 
 fn name(path: &Path) -> String {
     shown(Path::new(path.file_name().unwrap_or_default()))
+}
+
+/// A number of bytes for people.
+fn iec(bytes: u64) -> impl Display {
+    ByteSize::b(bytes).display().iec()
 }
 
 fn names(imported: &Imported) -> String {

@@ -3,7 +3,8 @@
 //!
 //! In the journal the fields of an event are journal fields in capitals (`entry` is `ENTRY`), its
 //! text is `MESSAGE`, and `PRIORITY` is that of syslog(3): error 3, warning 4, info 6, debug and
-//! trace 7 (systemd.journal-fields(7)).
+//! trace 7 (systemd.journal-fields(7)). The text of an event is whole for people: it says what its
+//! fields say for machines, and stderr gets the text alone.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -12,6 +13,7 @@ use rustix::fs::fstat;
 use tracing::level_filters::LevelFilter;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
@@ -77,6 +79,10 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
                 .with_writer(io::stderr)
                 .with_ansi(colours())
                 .with_target(false)
+                .fmt_fields(debug_fn(|to, field, value| match field.name() {
+                    "message" => write!(to, "{value:?}"),
+                    _ => Ok(()),
+                }))
                 // It would tell stderr, and panic, that stderr cannot be written to.
                 .log_internal_errors(false);
             registry.with(people).try_init()?;
@@ -84,7 +90,7 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
         }
     };
     if let Some(cause) = ignored {
-        tracing::warn!(%cause, "RUST_LOG is no filter: log-level is used");
+        tracing::warn!(%cause, "RUST_LOG is no filter, log-level is used: {cause}");
     }
     Ok(destination)
 }

@@ -62,7 +62,7 @@ impl Notifier {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "service manager not told");
+        warn!(%error, "service manager not told: {error}");
     }
 }
 

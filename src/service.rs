@@ -114,7 +114,8 @@ pub async fn run(
 
 async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorError> {
     if !config.containerd.supervise {
-        info!(address = %config.containerd.address.display(), "attaching to containerd");
+        let address = config.containerd.address.display();
+        info!(%address, "attaching to containerd: {address}");
         return Ok(None);
     }
     Supervisor::start(&config.containerd).await.map(Some)
@@ -180,9 +181,10 @@ impl Load<'_> {
     async fn serving(&self) -> Result<(), NotServing> {
         let timeout = self.config.containerd.start_timeout;
         let on_wait = |waited: Duration, missing: &str| {
+            let seconds = waited.as_secs();
             info!(
-                seconds = waited.as_secs(),
-                missing, "waiting for containerd"
+                seconds,
+                missing, "waiting for containerd, {seconds} s: {missing}"
             );
         };
         self.store.wait_serving(timeout, on_wait).await
@@ -202,7 +204,7 @@ impl Load<'_> {
             entries,
             failed,
         } = progress.summary;
-        info!(images, entries, failed, "ready");
+        info!(images, entries, failed, "ready: {}", progress.summary);
         self.notifier.ready(&*progress);
     }
 
@@ -222,8 +224,8 @@ async fn release_leases(store: &Containerd, hurry: &CancellationToken) {
     tokio::select! {
         released = tokio::time::timeout(RELEASE, release) => match released {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "leases not released; they expire by themselves"),
-            Err(_) => warn!("leases not released in time; they expire by themselves"),
+            Ok(Err(error)) => warn!(%error, "leases not released, they expire by themselves: {error}"),
+            Err(_) => warn!("leases not released in time, they expire by themselves"),
         },
         () = hurry.cancelled() => {}
     }

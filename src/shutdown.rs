@@ -31,10 +31,10 @@ impl Shutdown {
                     _ = interrupt.recv() => "SIGINT",
                 };
                 if heard.stop.is_cancelled() {
-                    warn!(signal = name, "stopping at once: signalled again");
+                    warn!(signal = name, "stopping at once: {name} again");
                     heard.hurry.cancel();
                 } else {
-                    info!(signal = name, "stopping");
+                    info!(signal = name, "stopping: {name}");
                     heard.stop.cancel();
                 }
             }

@@ -30,7 +30,8 @@ pub fn lock(dir: &Path) -> Result<Lock, Taken> {
     let file = match opened {
         Ok(file) => file,
         Err(error) => {
-            warn!(path = %dir.display(), %error, "state directory cannot be written");
+            let path = dir.display();
+            warn!(%path, %error, "state directory cannot be written: {path}: {error}");
             return Ok(Lock { _file: None });
         }
     };
@@ -40,7 +41,8 @@ pub fn lock(dir: &Path) -> Result<Lock, Taken> {
             dir: dir.to_owned(),
         }),
         Err(TryLockError::Error(error)) => {
-            warn!(path = %dir.display(), %error, "state directory cannot be locked");
+            let path = dir.display();
+            warn!(%path, %error, "state directory cannot be locked: {path}: {error}");
             Ok(Lock { _file: None })
         }
     }

@@ -48,7 +48,7 @@ async fn serve(config: Config, mode: Mode) -> ExitCode {
         Ok(summary) if mode == Mode::Once && summary.failed > 0 => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(%error, "stopped");
+            error!(%error, "stopped: {error}");
             ExitCode::FAILURE
         }
     }

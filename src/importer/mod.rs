@@ -28,7 +28,7 @@ use crate::archive::problem::LayoutError;
 use crate::archive::resolve::{ArchiveImage, Lookup, Resolution, Source, resolve};
 use crate::archive::{Archive, ArchiveError, Compression, limits};
 use crate::digest::Digest;
-use crate::entry::Identity;
+use crate::entry::{Identity, shown};
 use crate::image_store::{Image, ImageStore, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
 use crate::ledger::ImportedImage;
 use crate::platform::{Platform, Wanted};
@@ -88,10 +88,11 @@ pub async fn import<S: ImageStore>(
     let archive = blocking(move || Archive::open(&opened, metered)).await?;
     let reading = Reading::default();
     let archive = Arc::new(archive.stopped_by(Arc::clone(&reading.stop)));
-    let purpose = path.file_name().unwrap_or_default().to_string_lossy();
-    let lease = store.begin_lease(&purpose).await?;
+    let name = shown(path);
+    let lease = store.begin_lease(&name).await?;
     let import = Import {
         store,
+        name: &name,
         lease: &lease,
         archive: &archive,
         meter: &meter,
@@ -104,13 +105,14 @@ pub async fn import<S: ImageStore>(
         other => other,
     };
     if let Err(error) = store.release(lease).await {
-        warn!(%error, "lease not released; it expires by itself");
+        warn!(%error, "lease not released, it expires by itself: {error}");
     }
     imported
 }
 
 struct Import<'a, S: ImageStore> {
     store: &'a S,
+    name: &'a str,
     lease: &'a S::Lease,
     archive: &'a Arc<Archive>,
     meter: &'a Meter,
@@ -146,7 +148,8 @@ impl<S: ImageStore> Import<'_, S> {
             ..
         } = self.resolve(&catalogue).await?;
         for note in notes {
-            info!(note, "note");
+            let name = self.name;
+            info!(entry = name, "{name}: {note}");
         }
         let failed = self.send_bodies(&catalogue, &images, streamed).await?;
         // From here on images get names: those of this version of the file, or none.

@@ -195,12 +195,19 @@ fn parent_and_session(stat: &[u8]) -> Option<(i32, i32)> {
 
 async fn stop(pid: Pid, handle: &OwnedFd, timeout: Duration) -> io::Result<()> {
     let pid = pid.as_raw_pid();
-    warn!(pid, "containerd of an earlier stowd found; stopping it");
+    warn!(
+        pid,
+        "containerd of an earlier stowd found; stopping it, pid {pid}"
+    );
     signal(handle, Signal::TERM)?;
     let deadline = Instant::now() + timeout;
     while !has_exited(handle) {
         if Instant::now() >= deadline {
-            warn!(pid, ?timeout, "containerd did not stop in time; killing it");
+            warn!(
+                pid,
+                ?timeout,
+                "containerd did not stop within {timeout:?}; killing it"
+            );
             signal(handle, Signal::KILL)?;
             while !has_exited(handle) {
                 sleep(LOOK).await;
@@ -208,7 +215,7 @@ async fn stop(pid: Pid, handle: &OwnedFd, timeout: Duration) -> io::Result<()> {
         }
         sleep(LOOK).await;
     }
-    info!(pid, "containerd of an earlier stowd stopped");
+    info!(pid, "containerd of an earlier stowd stopped, pid {pid}");
     Ok(())
 }
 

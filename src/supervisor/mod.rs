@@ -170,7 +170,8 @@ impl Supervisor {
             .id()
             .and_then(|pid| Pid::from_raw(pid.cast_signed()))
             .ok_or_else(|| failed(io::Error::other("the child has no pid")))?;
-        info!(pid = pid.as_raw_pid(), binary = %program.display(), "containerd started");
+        let (number, binary) = (pid.as_raw_pid(), program.display());
+        info!(pid = number, %binary, "containerd started: {binary}, pid {number}");
         Ok(Self {
             child,
             pid,
@@ -215,7 +216,7 @@ impl Supervisor {
             };
             match means {
                 Means::TimedOut => {
-                    warn!(pid, timeout = ?limit, "containerd did not stop in time; killing it");
+                    warn!(pid, timeout = ?limit, "containerd did not stop within {limit:?}; killing it");
                 }
                 Means::Hurried => warn!(pid, "killing containerd: no time to stop it in order"),
                 Means::Nothing | Means::Asked => {}
@@ -223,7 +224,8 @@ impl Supervisor {
             self.signal(Signal::KILL);
         }
         let exit = self.exited().await;
-        info!(pid, status = %exit.status, "containerd stopped");
+        let status = exit.status;
+        info!(pid, %status, "containerd stopped: {status}");
         Stopped { means, exit }
     }
 
@@ -238,7 +240,7 @@ impl Supervisor {
                 Ok(status) => return status,
                 Err(error) => {
                     // waitpid(2) of an own child that nobody else reaps does not fail.
-                    warn!(%error, "cannot wait for containerd; trying again");
+                    warn!(%error, "cannot wait for containerd; trying again: {error}");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -46,7 +46,7 @@ fn assert_told_in_order(stowd: &Stowd) {
 
 fn ready_line(stowd: &Stowd) -> usize {
     let log = stowd.log();
-    let ready = log.lines().position(|line| line.contains(" ready images="));
+    let ready = log.lines().position(|line| line.contains(" ready: "));
     ready.unwrap_or_else(|| panic!("no line says ready:\n{log}"))
 }
 
@@ -92,7 +92,7 @@ fn waits_for_the_last_of_many() {
     let outcomes = log
         .lines()
         .enumerate()
-        .filter(|(_, line)| line.contains(" imported entry="));
+        .filter(|(_, line)| line.contains(" imported /"));
     let outcomes = outcomes.map(|(at, _)| at).collect::<Vec<_>>();
     assert_eq!(outcomes.len(), many.len());
     assert!(outcomes.iter().all(|at| *at < ready_line(&stowd)), "{log}");
@@ -116,7 +116,7 @@ fn a_corrupt_archive_fails_alone_and_holds_nobody() {
     assert!(names.contains(&good.names[0]), "{names:?}");
     assert_told_in_order(&stowd);
     for file in ["a-cut.tar", "b-page.tar.gz", "c-empty.tar"] {
-        let failed = stowd.lines(" failed entry=");
+        let failed = stowd.lines(" failed /");
         assert_eq!(
             failed.iter().filter(|line| line.contains(file)).count(),
             1,
@@ -172,7 +172,7 @@ fn a_file_that_is_being_written_holds_ready_until_it_has_settled() {
     );
     assert!(names.contains(&slow.names[0]));
     assert_eq!(
-        stowd.lines(" failed entry="),
+        stowd.lines(" failed /"),
         Vec::<String>::new(),
         "it was read half-written"
     );
@@ -236,7 +236,7 @@ fn once_ends_by_itself_and_tells_by_its_exit_status() {
         }
         let mut stowd = setup.start();
         assert_eq!(stowd.wait(SOON).code(), Some(status));
-        assert_eq!(stowd.lines(" imported entry=").len(), 1);
+        assert_eq!(stowd.lines(" imported /").len(), 1);
         assert!(
             stowd.notify.ready_at().is_some(),
             "a unit of Type=notify may bake images too"

@@ -56,14 +56,10 @@ fn lines(output: Output) -> Vec<String> {
 }
 
 #[test]
-fn people_get_level_message_and_fields_without_colours() {
+fn people_get_level_and_message_without_colours() {
     assert_eq!(
         lines(emit("info").output().unwrap()),
-        [
-            "ERROR an error",
-            "INFO imported entry=/images/app.tar images=3 bytes=5",
-            "WARN a strange frame",
-        ]
+        ["ERROR an error", "INFO imported", "WARN a strange frame",]
     );
 }
 
@@ -91,7 +87,7 @@ fn a_rust_log_that_is_no_filter_is_warned_of_and_left() {
     let output = emit("warn").env("RUST_LOG", "stowd=loud").output().unwrap();
     let shown = lines(output);
     assert!(
-        shown[0].starts_with("WARN RUST_LOG is no filter: log-level is used cause="),
+        shown[0].starts_with("WARN RUST_LOG is no filter, log-level is used: error parsing"),
         "{shown:?}"
     );
     assert_eq!(shown[1..], ["ERROR an error", "WARN a strange frame"]);

@@ -129,7 +129,8 @@ impl LogFile {
         let now = Instant::now();
         if now >= self.next_complaint {
             self.next_complaint = now + COMPLAIN_EVERY;
-            error!(file = %self.path.display(), %error, "{what}");
+            let file = self.path.display();
+            error!(%file, %error, "{what}: {file}: {error}");
         }
     }
 
@@ -139,7 +140,7 @@ impl LogFile {
         if self.lost > 0 && now >= self.next_telling {
             self.next_telling = now + COMPLAIN_EVERY;
             let (file, lines) = (self.path.display(), self.lost);
-            warn!(%file, lines, "containerd's log file can be written again; {lines} lines were lost");
+            warn!(%file, lines, "containerd's log file can be written again; {lines} lines were lost: {file}");
             self.lost = 0;
         }
     }

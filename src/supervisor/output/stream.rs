@@ -112,9 +112,10 @@ impl Stream {
             }
         }
         if self.dropped > 0 {
+            let lines = self.dropped;
             warn!(
-                lines = self.dropped,
-                "lines of containerd's output dropped: they were not taken in time"
+                lines,
+                "{lines} lines of containerd's output dropped: they were not taken in time"
             );
             self.dropped = 0;
         }

@@ -34,7 +34,7 @@ impl Tidier {
                 for () in rounds {
                     if let Err(error) = tidy(&directory, &naming, policy) {
                         let directory = directory.display();
-                        warn!(%directory, %error, "containerd's rotated logs not tidied");
+                        warn!(%directory, %error, "containerd's rotated logs not tidied: {directory}: {error}");
                     }
                 }
             })?;

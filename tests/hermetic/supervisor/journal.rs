@@ -209,7 +209,7 @@ fn without_a_journal_stderr_gets_the_lines_as_they_are() {
     let log = fs::read_to_string(directory.path().join("log")).unwrap();
     let pid = pid_in(&directory.path().join("pid"));
     assert!(
-        log.contains(&format!("containerd started pid={pid} binary=")),
+        log.contains("containerd started: ") && log.contains(&format!(", pid {pid}")),
         "{log}"
     );
 }
