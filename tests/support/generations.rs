@@ -132,3 +132,28 @@ macro_rules! on_each_generation {
     };
 }
 pub(crate) use on_each_generation;
+
+/// The same of each `fn NAME(Generation)`, which may block.
+macro_rules! on_each_generation_in_turn {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn on_1_6() {
+                    super::$name(&$crate::support::generation("1.6"));
+                }
+
+                #[test]
+                fn on_1_7() {
+                    super::$name(&$crate::support::generation("1.7"));
+                }
+
+                #[test]
+                fn on_2() {
+                    super::$name(&$crate::support::generation("2.x"));
+                }
+            }
+        )+
+    };
+}
+pub(crate) use on_each_generation_in_turn;

@@ -13,15 +13,37 @@ mod generations;
 mod notify_socket;
 mod pause;
 mod pod;
+mod store;
 mod stowd;
 mod sweep;
+mod unpacked;
 
 pub use daemon::{Daemon, Options};
 pub use eventually::eventually;
 pub use fixtures::{Fixture, fixture, fixtures};
-pub(crate) use generations::on_each_generation;
 pub use generations::{Generation, generation, generations};
+pub(crate) use generations::{on_each_generation, on_each_generation_in_turn};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod};
+pub use store::{Blob, Child, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr};
 pub use sweep::sweep;
+pub use unpacked::{COMPRESSIONS, Is, Unpacked, UnpackedImage, compressed, compression_of, shell};
+
+/// This machine's architecture, as images name it.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Another one.
+pub fn foreign_architecture() -> &'static str {
+    if architecture() == "arm64" {
+        "amd64"
+    } else {
+        "arm64"
+    }
+}

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::generations::Generation;
 use super::notify_socket::NotifySocket;
 use super::pause::PAUSE_IMAGE;
+use super::store::Store;
 use super::sweep::sweep;
 
 /// A directory with all that a stowd needs, before it is started.
@@ -85,6 +86,16 @@ impl Setup {
             std::fs::create_dir_all(parent).expect("a directory");
         }
         std::fs::copy(file, to).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self
+    }
+
+    /// Has CRI use another sandbox image than the usual one.
+    pub fn sandbox_image(&self, name: &str) -> &Self {
+        let generation = &self.generation;
+        let version = generation.config_version();
+        let config = generation.config(self.dir.path(), name);
+        let text = format!("version = {version}\n{config}");
+        std::fs::write(self.dir.path().join("containerd.toml"), text).expect("containerd.toml");
         self
     }
 
@@ -257,6 +268,37 @@ impl Stowd {
         self.notify = NotifySocket::bind(&self.setup.dir().join("notify"));
         self.child = spawn(&self.setup, &self.notify);
         self.status = None;
+    }
+
+    /// The lines that tell of the outcome of this file of the images directory.
+    pub fn outcomes(&self, file: &str) -> Vec<String> {
+        let path = format!("{}/{file}", self.setup.images().display());
+        let is_outcome = |line: &String| {
+            [" imported ", " failed "].iter().any(|what| {
+                line.contains(&format!("{what}entry=\"{path}\" "))
+                    || line.contains(&format!("{what}entry={path} "))
+            })
+        };
+        self.lines(" entry=")
+            .into_iter()
+            .filter(is_outcome)
+            .collect()
+    }
+
+    /// What its containerd holds.
+    pub fn store(&self) -> Store {
+        Store::at(&self.address())
+    }
+
+    /// The most memory that it has had at once, in MiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("its status");
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = line.expect("VmHWM");
+        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>();
+        kibibytes.expect("a number") >> 10
     }
 
     /// Runs its generation's `ctr` in `k8s.io`: its output. Panics when ctr fails.
