@@ -6,12 +6,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod archives;
+mod bad;
 mod child;
 mod content;
+mod disk;
 mod failures;
 mod harness;
 mod images;
+mod killed;
 mod leases;
+mod made;
+mod platforms;
+mod pods;
 mod raw;
 mod ready;
 mod serving;

@@ -1,0 +1,168 @@
+//! A disk that is full half way.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::made::{Made, recipe};
+use crate::support::{Generation, Setup, compressed, fixture, on_each_generation_in_turn};
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// A small file system of its own; gone with the value.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn at(path: PathBuf, megabytes: u32) -> Self {
+        std::fs::create_dir(&path).unwrap();
+        let disk = Self(path);
+        disk.mount(&format!("size={megabytes}m"));
+        disk
+    }
+
+    fn grow(&self, megabytes: u32) {
+        self.mount(&format!("remount,size={megabytes}m"));
+    }
+
+    fn mount(&self, options: &str) {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&self.0)
+            .status();
+        assert!(mounted.unwrap().success(), "mount -o {options}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whoever swept the directory may have unmounted it already.
+        let umount = Command::new("umount").arg("--lazy").arg(&self.0).output();
+        drop(umount);
+    }
+}
+
+/// The bytes of all files below a directory.
+fn bytes_below(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+fn a_full_disk_fails_what_does_not_fit_and_nothing_else(generation: &Generation) {
+    for large in ["large.tar", "large.tar.zst"] {
+        let mut setup = Setup::new(generation);
+        let disk = SmallDisk::at(setup.dir().join("root"), 40);
+        // One after the other: the last must find room again.
+        setup.images.push_str("parallel = 1\n");
+        setup.stow_as(&fixture("umoci.tar").path, "a.tar");
+        setup.stow_as(&fixture(large).path, "b.tar");
+        setup.stow_as(&fixture("buildah-docker.tar.gz").path, "c.tar");
+        let mut stowd = setup.start();
+        stowd.wait_ready(SOON);
+        for (file, words) in [
+            ("a.tar", " imported entry="),
+            ("b.tar", "no space left on"),
+            ("c.tar", " imported entry="),
+        ] {
+            let outcomes = stowd.outcomes(file);
+            assert!(
+                outcomes.len() == 1 && outcomes[0].contains(words),
+                "{large}: {file}: {outcomes:?}"
+            );
+        }
+        let store = stowd.store();
+        let tags = |names: Vec<String>| {
+            names
+                .into_iter()
+                .filter(|name| !name.contains('@'))
+                .collect::<Vec<_>>()
+        };
+        let small = [
+            "registry.stowd.test/buildah:1.35",
+            "registry.stowd.test/umoci:1.35",
+        ];
+        assert_eq!(tags(store.images().into_keys().collect()), small, "{large}");
+        assert_eq!(store.leases(), Vec::<String>::new(), "{large}");
+        assert_eq!(store.ingests(), Vec::<String>::new(), "{large}");
+        store.collect_garbage();
+        assert_eq!(
+            store
+                .blobs()
+                .into_keys()
+                .collect::<std::collections::BTreeSet<_>>(),
+            store.closure()
+        );
+        let content = bytes_below(&disk.0.join("io.containerd.content.v1.content"));
+        assert!(content < 6 << 20, "{content} bytes are left of {large}");
+
+        // With room for it all is well.
+        assert_eq!(stowd.stop(), Some(0));
+        disk.grow(200);
+        stowd.restart();
+        stowd.wait_ready(SOON);
+        assert_eq!(
+            stowd
+                .outcomes("b.tar")
+                .last()
+                .map(|line| line.contains(" imported entry=")),
+            Some(true)
+        );
+        let store = stowd.store();
+        assert_eq!(tags(store.images().into_keys().collect()).len(), 6);
+        store.collect_garbage();
+        assert_eq!(
+            store
+                .blobs()
+                .into_keys()
+                .collect::<std::collections::BTreeSet<_>>(),
+            store.closure()
+        );
+        drop(stowd);
+    }
+}
+
+on_each_generation_in_turn!(a_full_disk_fails_what_does_not_fit_and_nothing_else);
+
+fn sized(seed: u64, name: &'static str, megabytes: usize) -> Made {
+    let mut recipe = recipe(seed, name);
+    recipe.size = megabytes << 20;
+    recipe.oci()
+}
+
+/// What a cut archive has stored, and one that did not fit as a whole, is gone before the next one.
+fn what_did_not_fit_makes_room_for_what_does(generation: &Generation) {
+    for kind in ["", "gz"] {
+        let mut setup = Setup::new(generation);
+        let disk = SmallDisk::at(setup.dir().join("root"), 24);
+        setup.images.push_str("parallel = 1\n");
+        let broken = sized(1, "registry.stowd.test/room/broken:1", 12);
+        // Its layer is stored, and then its archive turns out to be cut.
+        let mut cut = broken.tar();
+        cut.truncate(cut.len() - 2048);
+        let file = setup.dir().join("plain");
+        std::fs::write(&file, cut).unwrap();
+        std::fs::write(setup.images().join("a.tar"), compressed(&file, kind)).unwrap();
+        let two = sized(2, "registry.stowd.test/room/one:1", 9);
+        let two = two.and(sized(3, "registry.stowd.test/room/two:1", 20), "index.json");
+        std::fs::write(&file, two.tar()).unwrap();
+        std::fs::write(setup.images().join("b.tar"), compressed(&file, kind)).unwrap();
+        let three = sized(4, "registry.stowd.test/room/three:1", 18);
+        std::fs::write(setup.images().join("c.tar"), three.tar()).unwrap();
+        let mut stowd = setup.start();
+        stowd.wait_ready(SOON);
+        let outcomes = ["a.tar", "b.tar", "c.tar"].map(|file| stowd.outcomes(file).join("\n"));
+        assert!(outcomes[0].contains("ends early"), "{outcomes:?}");
+        assert!(outcomes[1].contains("no space left on"), "{outcomes:?}");
+        assert!(outcomes[2].contains(" imported entry="), "{outcomes:?}");
+        drop(stowd);
+        drop(disk);
+    }
+}
+
+on_each_generation_in_turn!(what_did_not_fit_makes_room_for_what_does);
