@@ -108,6 +108,12 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// Ends a lease: what no image refers to is free to be collected.
     fn release(&self, lease: Self::Lease) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Ends a lease, and returns when what only it kept is gone: the room is free again.
+    fn release_and_collect(
+        &self,
+        lease: Self::Lease,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Asks for a blob, and for a writer where it is not there. Waits while another writer is at
     /// the same blob: who has a writer of it open must end that one first.
     fn open_blob(

@@ -34,6 +34,10 @@ impl ImageStore for Containerd {
         self.delete_lease(&lease, false).await
     }
 
+    async fn release_and_collect(&self, lease: Lease) -> Result<(), StoreError> {
+        self.delete_lease(&lease, true).await
+    }
+
     async fn open_blob(
         &self,
         lease: &Lease,

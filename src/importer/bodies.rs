@@ -72,9 +72,23 @@ pub(super) async fn receive<S: ImageStore>(
 async fn forward<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
-    mut arriving: mpsc::Receiver<Part>,
+    arriving: mpsc::Receiver<Part>,
 ) -> Result<(), StoreError> {
     let mut commits = JoinSet::new();
+    let mut forwarded = forward_parts(store, lease, arriving, &mut commits).await;
+    // Waited for even then: what one of them holds open in the store is not free when the lease ends.
+    while !commits.is_empty() {
+        forwarded = forwarded.and(joined(commits.join_next().await).map(drop));
+    }
+    forwarded
+}
+
+async fn forward_parts<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    mut arriving: mpsc::Receiver<Part>,
+    commits: &mut JoinSet<Result<(), StoreError>>,
+) -> Result<(), StoreError> {
     let mut body = None;
     while let Some(part) = arriving.recv().await {
         match part {
@@ -104,9 +118,6 @@ async fn forward<S: ImageStore>(
             }
         }
     }
-    while !commits.is_empty() {
-        joined(commits.join_next().await)?;
-    }
     Ok(())
 }
 
@@ -120,10 +131,12 @@ pub(super) async fn send<S: ImageStore>(
     needed: BTreeMap<Digest, (u64, Body)>,
 ) -> Result<HashMap<Digest, BodyError>, StoreError> {
     let mut failed = HashMap::new();
+    let mut refused = None;
     let mut sending = JoinSet::new();
     let mut needed = needed.into_iter();
     loop {
-        while sending.len() < AT_ONCE
+        while refused.is_none()
+            && sending.len() < AT_ONCE
             && let Some((digest, (size, body))) = needed.next()
         {
             let (store, lease) = (store.clone(), lease.clone());
@@ -134,8 +147,15 @@ pub(super) async fn send<S: ImageStore>(
             });
         }
         match sending.join_next().await {
-            Some(sent) => failed.extend(joined(Some(sent))?.flatten()),
-            None => return Ok(failed),
+            Some(sent) => match joined(Some(sent)) {
+                Ok(sent) => failed.extend(sent.flatten()),
+                // The others are waited for: what one of them holds open in the store is not free
+                // when the lease ends.
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+            },
+            None => return refused.map_or(Ok(failed), Err),
         }
     }
 }

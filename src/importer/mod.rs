@@ -104,7 +104,15 @@ pub async fn import<S: ImageStore>(
         Err(ImportError::Store(StoreError::Mismatch { .. })) => import.run().await,
         other => other,
     };
-    if let Err(error) = store.release(lease).await {
+    let released = match &imported {
+        Ok(report) if report.problems.is_empty() => store.release(lease).await,
+        // There is nobody to collect anything.
+        Err(error) if error.is_store_away() => store.release(lease).await,
+        // What it has stored and not named could keep the next archive out of a full disk, and
+        // containerd is in no hurry by itself.
+        _ => store.release_and_collect(lease).await,
+    };
+    if let Err(error) = released {
         warn!(%error, "lease not released, it expires by itself: {error}");
     }
     imported

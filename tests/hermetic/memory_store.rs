@@ -105,6 +105,10 @@ impl ImageStore for MemoryStore {
         Ok(())
     }
 
+    async fn release_and_collect(&self, (): ()) -> Result<(), StoreError> {
+        self.release(()).await
+    }
+
     async fn open_blob(&self, (): &(), blob: NewBlob) -> Result<Opened<Writer>, StoreError> {
         let claimed = match blob {
             NewBlob::Known { digest, .. } => Some(digest),
