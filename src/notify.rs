@@ -18,6 +18,10 @@ const REPORT: Duration = Duration::from_millis(250);
 /// longest pause in which work goes on and no byte moves: the fsync of a large blob on a slow disk.
 const EXTENSION: Duration = Duration::from_secs(5 * 60);
 
+/// The longest status, in bytes. systemd ignores a message of more than 4096 bytes as a whole, and
+/// READY or STOPPING with it.
+const STATUS_MAX: usize = 1024;
+
 /// Tells the service manager named by `NOTIFY_SOCKET`; without one every call does nothing.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -27,14 +31,14 @@ pub struct Notifier {
 impl Notifier {
     /// The service has started; `status` says what came of it.
     pub fn ready(&self, status: &impl Display) {
-        let status = status.to_string();
+        let status = one_line(status);
         send(&[NotifyState::Ready, NotifyState::Status(&status)]);
         self.last_status.replace(status);
     }
 
     /// One line for `systemctl status`. The same line again is not sent.
     pub fn status(&self, status: &impl Display) {
-        let status = status.to_string();
+        let status = one_line(status);
         if *self.last_status.borrow() != status {
             send(&[NotifyState::Status(&status)]);
             self.last_status.replace(status);
@@ -54,10 +58,21 @@ impl Notifier {
 
     /// The service is about to end.
     pub fn stopping(&self, status: &impl Display) {
-        let status = status.to_string();
+        let status = one_line(status);
         send(&[NotifyState::Stopping, NotifyState::Status(&status)]);
         self.last_status.replace(status);
     }
+}
+
+/// The status as it may be sent: short enough, and without the line feeds that would end it. What
+/// follows one is an assignment of its own: a file of the name `x\nREADY=1` would say READY.
+fn one_line(status: &impl Display) -> String {
+    let mut line = status.to_string().replace(char::is_control, " ");
+    if line.len() > STATUS_MAX {
+        line.truncate(line.floor_char_boundary(STATUS_MAX));
+        line.push('…');
+    }
+    line
 }
 
 fn send(states: &[NotifyState<'_>]) {
@@ -112,5 +127,20 @@ pub async fn feed_watchdog(notifier: &Notifier, progress: &watch::Receiver<Progr
             turns = Some(now);
             notifier.watchdog();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_line_that_systemd_takes() {
+        let ready = "ready: 36 images from 12 entries, 1 failed; watching /var/lib/stowd/images";
+        assert_eq!(one_line(&ready), ready);
+        assert_eq!(one_line(&"a\nREADY=1\r\tb"), "a READY=1  b");
+        assert_eq!(one_line(&"é".repeat(600)), format!("{}…", "é".repeat(512)));
+        let odd = format!("a{}", "é".repeat(600));
+        assert_eq!(one_line(&odd), format!("a{}…", "é".repeat(511)));
     }
 }
