@@ -4,7 +4,7 @@
 //! A tier takes it in with `#[path = "../support/mod.rs"] mod support;`.
 
 // Each tier uses a part of it.
-#![allow(dead_code, unreachable_pub, unused_imports)]
+#![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 
 mod daemon;
 mod eventually;

@@ -137,7 +137,9 @@ impl Machine {
     /// The journal's entries of a unit since boot, oldest first, with their fields.
     pub(crate) fn journal(&self, unit: &str) -> Vec<Value> {
         self.ok(&["journalctl", "--sync"]);
-        let lines = self.ok(&["journalctl", "--boot", "--output=json", "--unit", unit]);
+        // Without --all a field of more than 4096 bytes is null.
+        let asked = ["--boot", "--all", "--output=json", "--unit", unit];
+        let lines = self.ok(&[&["journalctl"], &asked[..]].concat());
         lines
             .lines()
             .map(|line| serde_json::from_str(line).expect("journalctl writes JSON"))

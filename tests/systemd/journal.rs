@@ -1,0 +1,140 @@
+//! What `journalctl -u stowd` has: the lines of stowd and of containerd, told apart, with fields.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::node::{Node, UNIT};
+use crate::support::fixture;
+
+const DIR: &str = "/var/lib/stowd/images";
+
+#[test]
+fn a_line_of_stowds_has_its_fields() {
+    let node = Node::boot();
+    node.stow(&["skopeo-docker.tar.zst"]);
+    node.write(&format!("{DIR}/broken.tar"), "not an archive");
+    node.write(&format!("{DIR}/notes.md"), "not an entry");
+    node.systemctl("start");
+    let containerd = node.containerd().pid.to_string();
+    let stowd = node.stowd().pid.to_string();
+
+    let archive = format!("{DIR}/skopeo-docker.tar.zst");
+    let bytes = std::fs::metadata(fixture("skopeo-docker.tar.zst").path).unwrap();
+    let bytes = bytes.len().to_string();
+    let broken = format!("{DIR}/broken.tar");
+    let notes = format!("{DIR}/notes.md");
+    for (message, priority, fields) in [
+        (
+            "containerd started",
+            "6",
+            vec![("PID", containerd.as_str())],
+        ),
+        (
+            "ignored: not an archive and not a list",
+            "6",
+            vec![("PATH", notes.as_str())],
+        ),
+        (
+            "imported",
+            "6",
+            vec![
+                ("ENTRY", archive.as_str()),
+                ("IMAGES", "1"),
+                ("BYTES", bytes.as_str()),
+                ("NAMES", crate::node::BUSYBOX),
+            ],
+        ),
+        (
+            "failed",
+            "3",
+            vec![("ENTRY", broken.as_str()), ("IMAGES", "0")],
+        ),
+        (
+            "ready",
+            "6",
+            vec![("IMAGES", "1"), ("ENTRIES", "2"), ("FAILED", "1")],
+        ),
+    ] {
+        let said = node.said(message);
+        assert_eq!(said.len(), 1, "{message}: {said:#?}");
+        let common = [
+            ("PRIORITY", priority),
+            ("SYSLOG_IDENTIFIER", "stowd"),
+            ("_SYSTEMD_UNIT", UNIT),
+            ("_PID", stowd.as_str()),
+            ("_TRANSPORT", "journal"),
+        ];
+        for (name, value) in common.iter().chain(&fields) {
+            assert_eq!(said[0][name], *value, "{message}: {name}");
+        }
+    }
+    let seconds = node.said("imported")[0]["SECONDS"].clone();
+    let seconds: f64 = seconds.as_str().unwrap().parse().unwrap();
+    assert!(seconds > 0.0 && seconds < 60.0, "{seconds}");
+    let error = node.said("failed")[0]["ERROR"].clone();
+    assert!(error.as_str().is_some_and(|error| !error.is_empty()));
+    let found = node.said("found");
+    let found = found.iter().map(|entry| &entry["ENTRY"]);
+    assert_eq!(found.collect::<Vec<_>>(), [&broken, &archive]);
+
+    // The questions that an operator asks.
+    let asked = |words: &[&str]| -> Vec<Value> {
+        let command = ["journalctl", "--boot", "--output=json", "--unit", UNIT];
+        let lines = node.ok(&[&command, words].concat());
+        let entries = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        entries.collect()
+    };
+    let of_broken = asked(&[&format!("ENTRY={broken}")]);
+    let messages = of_broken.iter().map(|entry| &entry["MESSAGE"]);
+    assert_eq!(messages.collect::<Vec<_>>(), ["found", "failed"]);
+    let errors = asked(&["--identifier=stowd", "--priority=err"]);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+}
+
+#[test]
+fn a_line_of_containerds_has_its_own_identifier_and_its_priority() {
+    let node = Node::boot();
+    node.drop_in("Environment=CONTAINERD_LOG_LEVEL=debug");
+    node.stow(&["pause.tar"]);
+    node.systemctl("start");
+    let lines = node.said_by("containerd");
+    let mut levels = BTreeSet::new();
+    for line in &lines {
+        let message = line["MESSAGE"].as_str().expect("text");
+        assert_eq!(line["_SYSTEMD_UNIT"], UNIT, "{line}");
+        let level = message
+            .split(' ')
+            .find_map(|word| word.strip_prefix("level="));
+        let priority = match level {
+            Some("debug" | "trace") => "7",
+            Some("warning") => "4",
+            Some("error") => "3",
+            _ => "6",
+        };
+        assert_eq!(line["PRIORITY"], priority, "{message}");
+        levels.extend(level);
+    }
+    // It says of itself that there is no CNI.
+    for level in ["debug", "info", "error"] {
+        assert!(levels.contains(level), "{levels:?}");
+    }
+    // Neither has the other's lines.
+    for line in node.said_by("stowd") {
+        assert_eq!(line["_TRANSPORT"], "journal", "{line}");
+        assert!(!line["MESSAGE"].as_str().unwrap().contains("level="));
+    }
+    let identifiers = node.journal(UNIT);
+    let identifiers = identifiers
+        .iter()
+        .filter_map(|entry| entry["SYSLOG_IDENTIFIER"].as_str())
+        // systemd's, between fork and exec: here there may be no modprobe.
+        .filter(|identifier| !identifier.starts_with('('))
+        .collect::<BTreeSet<_>>();
+    assert_eq!(
+        identifiers,
+        BTreeSet::from(["containerd", "stowd", "systemd"])
+    );
+}
