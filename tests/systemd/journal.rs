@@ -88,8 +88,17 @@ fn a_line_of_stowds_has_its_fields() {
         entries.collect()
     };
     let of_broken = asked(&[&format!("ENTRY={broken}")]);
-    let messages = of_broken.iter().map(|entry| &entry["MESSAGE"]);
-    assert_eq!(messages.collect::<Vec<_>>(), ["found", "failed"]);
+    let messages = of_broken
+        .iter()
+        .map(|entry| entry["MESSAGE"].as_str().unwrap_or_default());
+    let messages = messages.collect::<Vec<_>>();
+    assert!(messages[0].starts_with("found /"), "{messages:?}");
+    assert!(
+        messages
+            .last()
+            .is_some_and(|last| last.starts_with("failed /")),
+        "{messages:?}"
+    );
     let errors = asked(&["--identifier=stowd", "--priority=err"]);
     assert_eq!(errors.len(), 1, "{errors:#?}");
 }

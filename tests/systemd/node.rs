@@ -260,10 +260,13 @@ impl Node {
         entries
     }
 
-    /// stowd's entries with this message.
-    pub(crate) fn said(&self, message: &str) -> Vec<Value> {
+    /// stowd's entries whose message begins like this.
+    pub(crate) fn said(&self, beginning: &str) -> Vec<Value> {
         let mut entries = self.said_by("stowd");
-        entries.retain(|entry| entry["MESSAGE"] == message);
+        entries.retain(|entry| {
+            let message = entry["MESSAGE"].as_str().unwrap_or_default();
+            message.starts_with(beginning)
+        });
         entries
     }
 }
