@@ -64,18 +64,9 @@ impl Verdict {
     }
 }
 
-/// A path for people, on one line: whoever can name a file must not be able to forge a line of the
-/// log, or an assignment of `sd_notify(3)`, by a name with a line break or an escape sequence in it.
+/// A path for people, on one line whatever is in it.
 pub fn shown(path: &Path) -> String {
-    let mut text = String::new();
-    for character in path.to_string_lossy().chars() {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    text
+    crate::shown::shown(&path.to_string_lossy())
 }
 
 /// One version of a file: any difference, older or newer, makes it another.

@@ -20,7 +20,7 @@
 //!   L2  intake, importer         see archives and the store as a trait, never containerd
 //!   L1  archive, containerd, supervisor, images_dir, notify, logging, shutdown, state_dir
 //!                                one outside thing each; none sees another
-//!   L0  config, digest, entry, image_store, ledger, naming, platform, progress, queue
+//!   L0  config, digest, entry, image_store, ledger, naming, platform, progress, queue, shown
 //!                                pure: values, and decisions about them
 //! ```
 
@@ -34,6 +34,7 @@ pub mod naming;
 pub mod platform;
 pub mod progress;
 pub mod queue;
+pub mod shown;
 // L1
 pub mod archive;
 pub mod containerd;

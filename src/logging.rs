@@ -17,6 +17,8 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use crate::shown::shown;
+
 /// Under which name the journal keeps stowd's lines.
 const IDENTIFIER: &str = "stowd";
 
@@ -80,7 +82,8 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
                 .with_ansi(colours())
                 .with_target(false)
                 .fmt_fields(debug_fn(|to, field, value| match field.name() {
-                    "message" => write!(to, "{value:?}"),
+                    // What is quoted in a message cannot begin a line of its own.
+                    "message" => write!(to, "{}", shown(&format!("{value:?}"))),
                     _ => Ok(()),
                 }))
                 // It would tell stderr, and panic, that stderr cannot be written to.

@@ -10,6 +10,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
 use crate::progress::Progress;
+use crate::shown::shortened;
+
+/// Characters of a status. systemd drops a datagram of more than 4096 bytes whole, with the READY in
+/// it; a character has at most four.
+const LONGEST_STATUS: usize = 500;
 
 /// How often the service manager hears of the drain.
 const REPORT: Duration = Duration::from_millis(250);
@@ -17,10 +22,6 @@ const REPORT: Duration = Duration::from_millis(250);
 /// How long a start may take from now on, told each time bytes have moved. It must outlast the
 /// longest pause in which work goes on and no byte moves: the fsync of a large blob on a slow disk.
 const EXTENSION: Duration = Duration::from_secs(5 * 60);
-
-/// The longest status, in bytes. systemd ignores a message of more than 4096 bytes as a whole, and
-/// READY or STOPPING with it.
-const STATUS_MAX: usize = 1024;
 
 /// Tells the service manager named by `NOTIFY_SOCKET`; without one every call does nothing.
 #[derive(Debug, Default)]
@@ -64,15 +65,10 @@ impl Notifier {
     }
 }
 
-/// The status as it may be sent: short enough, and without the line feeds that would end it. What
-/// follows one is an assignment of its own: a file of the name `x\nREADY=1` would say READY.
+/// A status as it is sent: a line break in it would begin an assignment of its own, and errors quote
+/// what containerd and the names of files say.
 fn one_line(status: &impl Display) -> String {
-    let mut line = status.to_string().replace(char::is_control, " ");
-    if line.len() > STATUS_MAX {
-        line.truncate(line.floor_char_boundary(STATUS_MAX));
-        line.push('…');
-    }
-    line
+    shortened(&status.to_string(), LONGEST_STATUS)
 }
 
 fn send(states: &[NotifyState<'_>]) {
@@ -127,20 +123,5 @@ pub async fn feed_watchdog(notifier: &Notifier, progress: &watch::Receiver<Progr
             turns = Some(now);
             notifier.watchdog();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_one_line_that_systemd_takes() {
-        let ready = "ready: 36 images from 12 entries, 1 failed; watching /var/lib/stowd/images";
-        assert_eq!(one_line(&ready), ready);
-        assert_eq!(one_line(&"a\nREADY=1\r\tb"), "a READY=1  b");
-        assert_eq!(one_line(&"é".repeat(600)), format!("{}…", "é".repeat(512)));
-        let odd = format!("a{}", "é".repeat(600));
-        assert_eq!(one_line(&odd), format!("a{}…", "é".repeat(511)));
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use figment::Metadata;
 
+use crate::shown::shown;
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -23,8 +25,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "{}", one_line(&path.to_string_lossy())),
-            Self::Variable(name) => write!(f, "environment {}", one_line(name)),
+            Self::File(path) => write!(f, "{}", shown(&path.to_string_lossy())),
+            Self::Variable(name) => write!(f, "environment {}", shown(name)),
             Self::Flag(name) => f.write_str(name),
         }
     }
@@ -53,19 +55,6 @@ impl Source {
             _ => Self::Default,
         }
     }
-}
-
-/// The text with its control characters escaped.
-fn one_line(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            out.extend(letter.escape_default());
-        } else {
-            out.push(letter);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

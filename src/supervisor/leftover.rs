@@ -14,6 +14,8 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use crate::shown::shown;
+
 /// How often a process that is to end is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a process that is just dying may still seem to serve: the kernel closes its socket a
@@ -167,7 +169,7 @@ impl Process {
 
     fn command_line(&self) -> String {
         let words: Vec<_> = self.command.iter().map(|w| w.to_string_lossy()).collect();
-        words.join(" ")
+        shown(&words.join(" "))
     }
 }
 

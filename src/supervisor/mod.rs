@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use self::environment::Environment;
 use self::output::{Destination, Output};
 use crate::config;
+use crate::shown::shown;
 
 /// For the last of the child's output to be passed on: a disk may be stuck.
 const LAST_OUTPUT: Duration = Duration::from_secs(3);
@@ -99,7 +100,8 @@ impl fmt::Display for Exit {
         if self.last_lines.is_empty() {
             f.write_str("; it wrote nothing")
         } else {
-            write!(f, "; last lines: {}", self.last_lines.join(" | "))
+            // They go into a status and onto a terminal: nothing in them may act there.
+            write!(f, "; last lines: {}", shown(&self.last_lines.join(" | ")))
         }
     }
 }

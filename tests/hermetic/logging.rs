@@ -20,6 +20,9 @@ fn emitter() {
             return;
         }
     }
+    if let Ok(quote) = std::env::var("QUOTE") {
+        return tracing::error!("failed: {quote}");
+    }
     let path = "/images/app.tar";
     tracing::error!("an error");
     tracing::info!(entry = %path, images = 3, bytes = 5_u64, "imported");
@@ -60,6 +63,15 @@ fn people_get_level_and_message_without_colours() {
     assert_eq!(
         lines(emit("info").output().unwrap()),
         ["ERROR an error", "INFO imported", "WARN a strange frame",]
+    );
+}
+
+#[test]
+fn what_a_message_quotes_begins_no_line() {
+    let quote = "a.tar\n2026-01-01T00:00:00.000000Z  INFO ready: 1 image\u{1b}[2J";
+    assert_eq!(
+        lines(emit("info").env("QUOTE", quote).output().unwrap()),
+        [r"ERROR failed: a.tar\n2026-01-01T00:00:00.000000Z  INFO ready: 1 image\u{1b}[2J"]
     );
 }
 

@@ -16,6 +16,7 @@ mod logging;
 mod memory_store;
 mod messages;
 mod naming;
+mod notify;
 mod platform;
 mod resolve;
 mod supervisor;

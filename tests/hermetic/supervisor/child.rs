@@ -116,6 +116,17 @@ async fn its_exit_is_told_with_its_last_lines() {
 }
 
 #[tokio::test]
+async fn its_last_lines_are_text_and_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = scripted(directory.path(), r"printf 'a\rREADY=1\033[2J\n'; exit 1");
+    let exit = Supervisor::start(&config).await.unwrap().exited().await;
+    assert_eq!(
+        exit.to_string(),
+        r"containerd exited: exit status: 1; last lines: a\rREADY=1\u{1b}[2J"
+    );
+}
+
+#[tokio::test]
 async fn an_exit_without_a_word_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let config = scripted(directory.path(), "kill -9 $$");
