@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::vec;
 
 use crate::entry::{Entry, Identity, Verdict};
 
@@ -36,7 +37,7 @@ pub struct Unreadable {
 pub fn scan(dir: &Path) -> Scan {
     let mut walk = Walk::default();
     match fs::metadata(dir) {
-        Ok(metadata) => walk.directory(dir, &metadata),
+        Ok(metadata) => walk.tree(dir, &metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => walk.scan.missing = true,
         Err(cause) => walk.unreadable(dir, "listed", cause),
     }
@@ -54,47 +55,62 @@ struct Walk {
 }
 
 impl Walk {
-    fn directory(&mut self, dir: &Path, metadata: &Metadata) {
-        if !self.walked.insert((metadata.dev(), metadata.ino())) {
-            return;
-        }
-        let listed = fs::read_dir(dir).and_then(|listing| {
-            let names = listing.map(|item| item.map(|item| item.file_name()));
-            names.collect::<io::Result<Vec<_>>>()
-        });
-        let mut names = match listed {
-            Ok(names) => names,
-            Err(cause) => return self.unreadable(dir, "listed", cause),
-        };
-        // A directory that is reached by two paths must not depend on the file system's order.
-        names.sort();
-        for name in names {
-            self.item(dir.join(name));
+    /// Whoever may write here decides how deep the tree is, so the call stack does not follow it.
+    fn tree(&mut self, top: &Path, metadata: &Metadata) {
+        let mut open = vec![self.directory(top, metadata)];
+        while let Some(listing) = open.last_mut() {
+            match listing.next() {
+                Some(path) => {
+                    if let Some(directory) = self.item(&path) {
+                        open.push(self.directory(&path, &directory));
+                    }
+                }
+                None => drop(open.pop()),
+            }
         }
     }
 
-    fn item(&mut self, path: PathBuf) {
+    /// What is in a directory; nothing when it was walked before.
+    fn directory(&mut self, dir: &Path, metadata: &Metadata) -> vec::IntoIter<PathBuf> {
+        if !self.walked.insert((metadata.dev(), metadata.ino())) {
+            return Vec::new().into_iter();
+        }
+        let listed = fs::read_dir(dir).and_then(|listing| {
+            let paths = listing.map(|item| item.map(|item| item.path()));
+            paths.collect::<io::Result<Vec<_>>>()
+        });
+        let mut paths = listed.unwrap_or_else(|cause| {
+            self.unreadable(dir, "listed", cause);
+            Vec::new()
+        });
+        // A directory that is reached by two paths must not depend on the file system's order.
+        paths.sort();
+        paths.into_iter()
+    }
+
+    /// Records what is no directory. A directory is left to the caller.
+    fn item(&mut self, path: &Path) -> Option<Metadata> {
         let verdict = Verdict::on(path.file_name().unwrap_or_default());
         if verdict == Verdict::Passing {
-            return;
+            return None;
         }
-        match (fs::metadata(&path), verdict) {
-            (Ok(metadata), _) if metadata.is_dir() => self.directory(&path, &metadata),
+        match (fs::metadata(path), verdict) {
+            (Ok(metadata), _) if metadata.is_dir() => return Some(metadata),
             (Ok(metadata), Verdict::Entry(kind)) if metadata.is_file() => {
-                let identity = Identity::of(&metadata);
                 self.scan.entries.push(Entry {
-                    path,
+                    path: path.to_owned(),
                     kind,
-                    identity,
+                    identity: Identity::of(&metadata),
                 });
             }
-            (Err(cause), Verdict::Entry(_)) if is_there(&path) => {
-                self.unreadable(&path, "read", cause);
+            (Err(cause), Verdict::Entry(_)) if is_there(path) => {
+                self.unreadable(path, "read", cause);
             }
             // It went away since it was listed.
-            (Err(cause), _) if cause.kind() == io::ErrorKind::NotFound && !is_there(&path) => {}
-            _ => self.scan.others.push(path),
+            (Err(cause), _) if cause.kind() == io::ErrorKind::NotFound && !is_there(path) => {}
+            _ => self.scan.others.push(path.to_owned()),
         }
+        None
     }
 
     fn unreadable(&mut self, path: &Path, tried: &'static str, cause: io::Error) {

@@ -10,6 +10,7 @@ mod archive_read_support;
 mod archive_read_tar;
 mod config;
 mod config_documents;
+mod images_dir;
 mod importer;
 mod layers;
 mod logging;

@@ -1,0 +1,87 @@
+//! What a walk through the images directory finds, and what ends it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use stowd::images_dir::{Scan, scan};
+
+/// The paths below `dir`.
+fn below<'a>(dir: &Path, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<String> {
+    let paths = paths.into_iter();
+    paths
+        .map(|path| path.strip_prefix(dir).unwrap().display().to_string())
+        .collect()
+}
+
+fn entries(dir: &Path, scan: &Scan) -> Vec<String> {
+    below(dir, scan.entries.iter().map(|entry| &entry.path))
+}
+
+fn put(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    File::create(path).unwrap();
+}
+
+#[test]
+fn directories_are_walked_in_name_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    for name in ["b/a.tar", "b/c/z.tar", "a.tar", "c.txt", ".d/a.tar"] {
+        put(&dir.join(name));
+    }
+    for name in ["b/c/y.zip", "b/b.zip", "z.zip", "a.zip"] {
+        put(&dir.join(name));
+    }
+    let found = scan(dir);
+    assert_eq!(
+        entries(dir, &found),
+        ["a.tar", "b/a.tar", "b/c/z.tar", "c.txt"]
+    );
+    assert_eq!(
+        below(dir, &found.others),
+        ["a.zip", "b/b.zip", "b/c/y.zip", "z.zip"]
+    );
+}
+
+/// As deep as paths go, on a stack as small as that of a thread.
+#[test]
+fn a_tree_may_be_as_deep_as_paths_are_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut parent = openat(CWD, directory.path(), OFlags::PATH, Mode::empty()).unwrap();
+    let depth = (4096 - directory.path().as_os_str().len() - "/a.tar".len() - 1) / 2;
+    for _ in 0..depth {
+        mkdirat(&parent, "d", Mode::RWXU).unwrap();
+        parent = openat(&parent, "d", OFlags::PATH, Mode::empty()).unwrap();
+    }
+    openat(
+        &parent,
+        "a.tar",
+        OFlags::CREATE | OFlags::WRONLY,
+        Mode::RUSR,
+    )
+    .unwrap();
+    let dir = directory.path().to_owned();
+    let found = std::thread::Builder::new()
+        .stack_size(256 << 10)
+        .spawn(move || scan(&dir))
+        .unwrap()
+        .join()
+        .unwrap();
+    assert!(depth > 1900, "{depth}");
+    assert_eq!(found.entries.len(), 1, "{:?}", found.unreadable);
+}
+
+#[test]
+fn a_loop_of_links_is_walked_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    put(&dir.join("b/a.tar"));
+    symlink(".", dir.join("b/again")).unwrap();
+    symlink("b", dir.join("c")).unwrap();
+    symlink("self", dir.join("self")).unwrap();
+    let found = scan(dir);
+    assert_eq!(entries(dir, &found), ["b/a.tar"]);
+    assert_eq!(below(dir, &found.others), ["self"]);
+}
