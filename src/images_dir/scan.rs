@@ -1,10 +1,10 @@
-//! Lists the images directory: recursive, in name order, links followed once.
+//! Lists the images directory: recursive, in name order, links followed once and never upwards.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::vec;
 
 use crate::entry::{Entry, Identity, Verdict};
@@ -14,7 +14,7 @@ use crate::entry::{Entry, Identity, Verdict};
 pub struct Scan {
     /// The entries, in name order.
     pub entries: Vec<Entry>,
-    /// Files that stowd does not act on.
+    /// What stowd does not act on: other files, and links to directories above.
     pub others: Vec<PathBuf>,
     /// What could not be looked at.
     pub unreadable: Vec<Unreadable>,
@@ -35,7 +35,10 @@ pub struct Unreadable {
 
 /// Walks through `dir`. That a directory or a file cannot be read ends nothing but the look at it.
 pub fn scan(dir: &Path) -> Scan {
-    let mut walk = Walk::default();
+    let mut walk = Walk {
+        above: ancestors(dir),
+        ..Walk::default()
+    };
     match fs::metadata(dir) {
         Ok(metadata) => walk.tree(dir, &metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => walk.scan.missing = true,
@@ -46,9 +49,33 @@ pub fn scan(dir: &Path) -> Scan {
     scan
 }
 
+/// The directories above `dir`, each by its device and inode: of its path as it is given, and of
+/// the one that it resolves to. A link to one of them is not followed, or the walk would go through
+/// whatever else is there, to containerd's own files and beyond.
+pub fn ancestors(dir: &Path) -> HashSet<(u64, u64)> {
+    let given = path::absolute(dir);
+    let resolved = fs::canonicalize(dir);
+    let paths = [given, resolved].into_iter().flatten();
+    paths
+        .flat_map(|path| {
+            let above = path.ancestors().skip(1);
+            above.map(fs::metadata).collect::<Vec<_>>()
+        })
+        .flatten()
+        .map(|metadata| identity(&metadata))
+        .collect()
+}
+
+/// What tells one directory from another, whatever leads to it.
+fn identity(directory: &Metadata) -> (u64, u64) {
+    (directory.dev(), directory.ino())
+}
+
 #[derive(Default)]
 struct Walk {
     scan: Scan,
+    /// What is not walked, whatever leads there.
+    above: HashSet<(u64, u64)>,
     // Each directory is walked once, however many links lead to it: no loop, and no tree of links
     // that doubles at each level, keeps the walk from ending.
     walked: HashSet<(u64, u64)>,
@@ -72,7 +99,7 @@ impl Walk {
 
     /// What is in a directory; nothing when it was walked before.
     fn directory(&mut self, dir: &Path, metadata: &Metadata) -> vec::IntoIter<PathBuf> {
-        if !self.walked.insert((metadata.dev(), metadata.ino())) {
+        if !self.walked.insert(identity(metadata)) {
             return Vec::new().into_iter();
         }
         let listed = fs::read_dir(dir).and_then(|listing| {
@@ -95,7 +122,11 @@ impl Walk {
             return None;
         }
         match (fs::metadata(path), verdict) {
-            (Ok(metadata), _) if metadata.is_dir() => return Some(metadata),
+            (Ok(metadata), _)
+                if metadata.is_dir() && !self.above.contains(&identity(&metadata)) =>
+            {
+                return Some(metadata);
+            }
             (Ok(metadata), Verdict::Entry(kind)) if metadata.is_file() => {
                 self.scan.entries.push(Entry {
                     path: path.to_owned(),

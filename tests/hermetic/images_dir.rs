@@ -85,3 +85,47 @@ fn a_loop_of_links_is_walked_once() {
     assert_eq!(entries(dir, &found), ["b/a.tar"]);
     assert_eq!(below(dir, &found.others), ["self"]);
 }
+
+#[test]
+fn links_to_directories_above_are_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let images = dir.join("node/stowd/images");
+    put(&images.join("inner/a.tar"));
+    put(&dir.join("node/stowd/containerd/layer.tar"));
+    put(&dir.join("elsewhere/b.tar"));
+    for (link, target) in [
+        ("aside", dir.join("elsewhere")),
+        ("inner/up", PathBuf::from("../..")),
+        ("root", PathBuf::from("/")),
+        ("up", PathBuf::from("..")),
+        ("upper", dir.join("node")),
+    ] {
+        symlink(target, images.join(link)).unwrap();
+    }
+    // From elsewhere it is above all the same.
+    symlink(dir, dir.join("elsewhere/back")).unwrap();
+    let found = scan(&images);
+    assert_eq!(entries(&images, &found), ["aside/b.tar", "inner/a.tar"]);
+    assert_eq!(
+        below(&images, &found.others),
+        ["aside/back", "inner/up", "root", "up", "upper"]
+    );
+    assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
+}
+
+#[test]
+fn an_images_directory_that_is_a_link_has_directories_above_on_both_sides() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    put(&dir.join("data/images/a.tar"));
+    put(&dir.join("data/b.tar"));
+    put(&dir.join("stowd/c.tar"));
+    let images = dir.join("stowd/images");
+    symlink(dir.join("data/images"), &images).unwrap();
+    symlink(dir.join("stowd"), images.join("given")).unwrap();
+    symlink("..", images.join("resolved")).unwrap();
+    let found = scan(&images);
+    assert_eq!(entries(&images, &found), ["a.tar"]);
+    assert_eq!(below(&images, &found.others), ["given", "resolved"]);
+}
