@@ -45,13 +45,11 @@ fn directories_are_walked_in_name_order() {
     );
 }
 
-/// As deep as paths go, on a stack as small as that of a thread.
 #[test]
-fn a_tree_may_be_as_deep_as_paths_are_long() {
+fn a_deep_tree_takes_no_deep_stack() {
     let directory = tempfile::tempdir().unwrap();
     let mut parent = openat(CWD, directory.path(), OFlags::PATH, Mode::empty()).unwrap();
-    let depth = (4096 - directory.path().as_os_str().len() - "/a.tar".len() - 1) / 2;
-    for _ in 0..depth {
+    for _ in 0..1000 {
         mkdirat(&parent, "d", Mode::RWXU).unwrap();
         parent = openat(&parent, "d", OFlags::PATH, Mode::empty()).unwrap();
     }
@@ -64,12 +62,11 @@ fn a_tree_may_be_as_deep_as_paths_are_long() {
     .unwrap();
     let dir = directory.path().to_owned();
     let found = std::thread::Builder::new()
-        .stack_size(256 << 10)
+        .stack_size(128 << 10)
         .spawn(move || scan(&dir))
         .unwrap()
         .join()
         .unwrap();
-    assert!(depth > 1900, "{depth}");
     assert_eq!(found.entries.len(), 1, "{:?}", found.unreadable);
 }
 
