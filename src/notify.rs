@@ -23,6 +23,9 @@ const REPORT: Duration = Duration::from_millis(250);
 /// longest pause in which work goes on and no byte moves: the fsync of a large blob on a slow disk.
 const EXTENSION: Duration = Duration::from_secs(5 * 60);
 
+/// Between two feeds of the watchdog.
+const SHORTEST_FEED: Duration = Duration::from_millis(100);
+
 /// Tells the service manager named by `NOTIFY_SOCKET`; without one every call does nothing.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -71,6 +74,13 @@ fn one_line(status: &impl Display) -> String {
     shortened(&status.to_string(), LONGEST_STATUS)
 }
 
+/// How often a watchdog with this limit is fed; `None` when the limit is none, as `WATCHDOG_USEC=0`
+/// says (sd_watchdog_enabled(3), which recommends half of the limit). Who sets a limit that no
+/// service can keep is not to have all of the processor for it.
+fn feeding(limit: Duration) -> Option<Duration> {
+    (!limit.is_zero()).then(|| (limit / 2).max(SHORTEST_FEED))
+}
+
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "service manager not told: {error}");
@@ -110,11 +120,10 @@ pub async fn report_drain(notifier: &Notifier, mut progress: watch::Receiver<Pro
 ///
 /// Waits on: the clock.
 pub async fn feed_watchdog(notifier: &Notifier, progress: &watch::Receiver<Progress>) {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
+    let Some(period) = sd_notify::watchdog_enabled().and_then(feeding) else {
         return std::future::pending().await;
     };
-    // Half of the limit is what sd_watchdog_enabled(3) recommends.
-    let mut clock = tokio::time::interval_at(Instant::now() + limit / 2, limit / 2);
+    let mut clock = tokio::time::interval_at(Instant::now() + period, period);
     let mut turns = None;
     loop {
         clock.tick().await;
@@ -123,5 +132,18 @@ pub async fn feed_watchdog(notifier: &Notifier, progress: &watch::Receiver<Progr
             turns = Some(now);
             notifier.watchdog();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watchdog_is_fed_twice_in_its_limit() {
+        let seconds = Duration::from_secs;
+        assert_eq!(feeding(seconds(60)), Some(seconds(30)));
+        assert_eq!(feeding(Duration::ZERO), None);
+        assert_eq!(feeding(Duration::from_micros(1)), Some(SHORTEST_FEED));
     }
 }

@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use stowd::notify::Notifier;
+use stowd::notify::{Notifier, feed_watchdog};
+use stowd::progress::Progress;
 use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// What the other tests run in a process of its own, with `SPEECH` as what it is to say.
 #[test]
@@ -21,9 +25,18 @@ fn speaker() {
             notifier.ready(&"ö".repeat(10_000));
             notifier.stopping(&format_args!("stopping: {forged}"));
         }
+        "watchdog" => feed_for_a_moment(&notifier),
         "" => {}
         other => panic!("{other}"),
     }
+}
+
+fn feed_for_a_moment(notifier: &Notifier) {
+    let (_turns, progress) = watch::channel(Progress::default());
+    let moment = Duration::from_millis(300);
+    let feed = async { timeout(moment, feed_watchdog(notifier, &progress)).await };
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(feed).is_err(), "it does not end");
 }
 
 fn speak(speech: &str) -> Command {
@@ -94,4 +107,17 @@ fn what_a_status_quotes_assigns_nothing() {
             format!("STOPPING=1\nSTATUS=stopping: {quoted}\n"),
         ]
     );
+}
+
+#[test]
+fn a_watchdog_without_a_limit_is_not_fed() {
+    for (limit, heard) in [("0", vec![]), ("1", vec!["WATCHDOG=1\n"])] {
+        let manager = Manager::new();
+        let mut speaker = speak("watchdog");
+        speaker
+            .env("NOTIFY_SOCKET", &manager.path)
+            .env("WATCHDOG_USEC", limit);
+        succeeded(&speaker.output().unwrap());
+        assert_eq!(manager.rest(), heard, "WATCHDOG_USEC={limit}");
+    }
 }
