@@ -1,10 +1,12 @@
 //! The files of a configuration: finding drop-ins, reading text, and what is odd about a file.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FsWord, OFlags, fcntl_setfl, fstatfs, makedev};
 
 use super::layer::Layer;
 use super::load::Problem;
@@ -12,6 +14,9 @@ use super::source::Source;
 
 /// A configuration is a few kilobytes; what is longer than this is not one.
 const LONGEST: u64 = 1 << 20;
+
+/// The file system of pipes without a name (statfs(2), `PIPEFS_MAGIC`).
+const PIPEFS: FsWord = 0x5049_5045;
 
 /// The drop-ins of a directory in lexical order: `*.toml`, but no dotfiles. A missing directory
 /// has none.
@@ -79,11 +84,28 @@ pub(super) fn read(
 }
 
 fn bytes_of(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
-    let file = File::open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        // A FIFO that nobody writes to would hold the start.
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
     let metadata = file.metadata()?;
+    let kind = metadata.file_type();
+    if kind.is_fifo() && fstatfs(&file)?.f_type == PIPEFS {
+        // The shell's, as in --config <(command): its writer is there, or was.
+        fcntl_setfl(&file, OFlags::empty())?;
+    } else if !(kind.is_file() || kind.is_dir() || is_null(&metadata)) {
+        // Of a directory, the read says what it is.
+        return Err(io::Error::other("not a regular file"));
+    }
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     Ok((metadata, bytes))
+}
+
+/// `/dev/null`, which everybody takes for an empty file.
+fn is_null(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == makedev(1, 3)
 }
 
 fn warn_of_writers(path: &Path, metadata: &Metadata, warnings: &mut Vec<String>) {

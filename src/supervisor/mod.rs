@@ -14,12 +14,15 @@ mod spawn;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::OpenOptions;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::time::timeout;
@@ -140,7 +143,12 @@ impl Supervisor {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = binary::find(&config.binary, &path)?;
         if let Some(path) = &config.config {
-            std::fs::File::open(path).map_err(|cause| SupervisorError::Config {
+            let opened = OpenOptions::new()
+                .read(true)
+                // A FIFO that nobody writes to must not hold the start.
+                .custom_flags(OFlags::NONBLOCK.bits() as i32)
+                .open(path);
+            opened.map_err(|cause| SupervisorError::Config {
                 path: path.clone(),
                 cause,
             })?;

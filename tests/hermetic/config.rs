@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use rustix::fs::FileType;
 use stowd::config::{Config, ConfigFile, Flag, Inputs, KEYS, LoadError, Loaded, Source, load};
 use tempfile::TempDir;
 
@@ -338,6 +339,47 @@ fn a_file_may_come_through_a_pipe() {
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.contains("dir = \"/x\" # /dev/stdin\n"), "{stdout}");
+}
+
+#[test]
+fn what_is_neither_a_file_nor_written_by_anybody_holds_nothing_up() {
+    let fifo = |path: &Path| {
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0).unwrap();
+    };
+    let refused = "cannot be read: not a regular file";
+    let site = Site::new(&[]);
+    fifo(&site.path("config.toml"));
+    assert_eq!(site.problem(), format!("config.toml: {refused}"));
+
+    let site = Site::new(&[("config.d/20.toml", "images.dir = '/x'")]);
+    fifo(&site.path("config.d/10.toml"));
+    assert_eq!(site.problem(), format!("config.d/10.toml: {refused}"));
+}
+
+#[test]
+fn a_file_that_is_too_long_is_an_error() {
+    let longest = "#".repeat(1 << 20);
+    let site = Site::new(&[("config.toml", &longest)]);
+    assert_eq!(site.load().unwrap().config, Config::default());
+    fs::write(site.path("config.toml"), longest + "#").unwrap();
+    assert_eq!(
+        site.problem(),
+        "config.toml: longer than 1 MiB: this is no configuration file"
+    );
+}
+
+/// The writer takes its time: what it has not written yet is waited for.
+#[test]
+fn a_slow_pipe_is_read_to_its_end() {
+    let output = Command::new("bash")
+        .arg("-c")
+        .arg("\"$0\" check --config <(sleep 0.3; echo images.dir = \\'/x\\')")
+        .arg(env!("CARGO_BIN_EXE_stowd"))
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("dir = \"/x\" # /dev/fd/"), "{stdout}");
 }
 
 #[test]

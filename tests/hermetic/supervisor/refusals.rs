@@ -12,6 +12,17 @@ use stowd::supervisor::binary::find;
 
 use super::{fixture, scripted};
 
+fn make_fifo(path: &Path) {
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+}
+
 /// The whole of the error: no cause is left to be asked for.
 async fn refusal(config: &config::Containerd) -> String {
     let error = Supervisor::start(config).await.unwrap_err();
@@ -106,6 +117,18 @@ async fn a_missing_configuration_is_told_before_anything_is_started() {
     assert!(!config.root.exists());
 }
 
+/// Whether containerd can do something with it is containerd's business.
+#[tokio::test]
+async fn a_configuration_that_nobody_writes_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    make_fifo(&fifo);
+    let mut config = scripted(directory.path(), "echo started");
+    config.config = Some(fifo);
+    let exit = Supervisor::start(&config).await.unwrap().exited().await;
+    assert_eq!(exit.last_lines, ["started"]);
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_made_is_told_with_its_key() {
     let directory = tempfile::tempdir().unwrap();
@@ -154,14 +177,7 @@ async fn a_log_file_that_cannot_be_one_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = scripted(directory.path(), "");
     let fifo = directory.path().join("fifo");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &fifo,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    make_fifo(&fifo);
     for (path, why) in [
         (directory.path().to_owned(), "Is a directory"),
         ("/dev/null".into(), "not a regular file"),
