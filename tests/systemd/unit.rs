@@ -38,7 +38,9 @@ fn what_it_promises_to_containers_is_what_systemd_understood() {
         ("TimeoutStopUSec", "1min"),
         ("TimeoutStartUSec", "3min"),
         ("TasksMax", "infinity"),
-        ("LimitNOFILE", "infinity"),
+        // systemd's own default: containers inherit it.
+        ("LimitNOFILE", "524288"),
+        ("LimitNOFILESoft", "1024"),
         ("OOMScoreAdjust", "-999"),
         // What a container would inherit.
         ("PrivateTmp", "no"),
