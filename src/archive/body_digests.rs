@@ -12,24 +12,35 @@ use zstd::stream::raw;
 use zstd::stream::zio;
 
 use super::catalogue::Encoding;
-use super::{limits, member_path};
+use super::expansion::{Expansion, Halt};
+use super::{ArchiveError, MemberName, limits, member_path};
 use crate::digest::{Digest, Hasher};
 
 /// Hashes a body in both ways.
-pub(super) struct BodyDigests {
+pub(super) struct BodyDigests<'a> {
+    member: &'a MemberName,
     packed: Hasher,
-    unpacked: Option<UnpackedDigest>,
+    unpacked: Option<UnpackedDigest<'a>>,
 }
 
-impl BodyDigests {
-    /// For the body of the member at `path`.
-    pub(super) fn new(path: &str, encoding: Encoding) -> Self {
+impl<'a> BodyDigests<'a> {
+    /// For the body of the member at `path`, whose name in messages is `member`.
+    pub(super) fn new(
+        member: &'a MemberName,
+        path: &str,
+        encoding: Encoding,
+        expansion: &'a Expansion,
+    ) -> Self {
         let packed = Hasher::default();
         let unpacked = match member_path::claimed_digest(path) {
-            None => UnpackedDigest::new(encoding),
+            None => UnpackedDigest::new(encoding, expansion),
             Some(_) => None,
         };
-        Self { packed, unpacked }
+        Self {
+            member,
+            packed,
+            unpacked,
+        }
     }
 
     /// Whether this body is a compressed layer, whose decompressed digest is wanted.
@@ -37,87 +48,139 @@ impl BodyDigests {
         self.unpacked.is_some()
     }
 
-    /// Takes the next bytes.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes. That they decompress to too much is an error.
+    pub(super) fn update(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.packed.update(bytes);
-        if let Some(unpacked) = &mut self.unpacked {
-            unpacked.update(bytes);
+        match &mut self.unpacked {
+            None => Ok(()),
+            Some(unpacked) => {
+                let updated = unpacked.update(bytes);
+                updated.map_err(|halt| halt.error(Some(self.member)))
+            }
         }
     }
 
     /// The digest of the body, and that of what it decompresses to: `None` where nothing was to
     /// be decompressed, or could not be.
-    pub(super) fn finish(self) -> (Digest, Option<Digest>) {
-        let unpacked = self.unpacked.and_then(UnpackedDigest::finish);
-        (self.packed.finish(), unpacked)
+    pub(super) fn finish(self) -> Result<(Digest, Option<Digest>), ArchiveError> {
+        let unpacked = match self.unpacked {
+            None => None,
+            Some(unpacked) => {
+                let finished = unpacked.finish();
+                finished.map_err(|halt| halt.error(Some(self.member)))?
+            }
+        };
+        Ok((self.packed.finish(), unpacked))
     }
 }
 
 /// Decompresses what it is given and hashes that, in bounded memory: a window, nothing else.
-struct UnpackedDigest {
+struct UnpackedDigest<'a> {
     /// `None` once the bytes have shown not to be what they began as.
-    format: Option<Format>,
+    format: Option<Format<'a>>,
 }
 
-enum Format {
-    Gzip(Box<MultiGzDecoder<Hasher>>),
-    Zstd(Box<zio::Writer<Hasher, raw::Decoder<'static>>>),
+enum Format<'a> {
+    Gzip(Box<MultiGzDecoder<Counted<'a>>>),
+    Zstd(Box<zio::Writer<Counted<'a>, raw::Decoder<'static>>>),
 }
 
-impl UnpackedDigest {
+impl<'a> UnpackedDigest<'a> {
     /// For bytes in this encoding; `None` where there is nothing to decompress.
-    fn new(encoding: Encoding) -> Option<Self> {
+    fn new(encoding: Encoding, expansion: &'a Expansion) -> Option<Self> {
+        let hasher = Counted {
+            hasher: Hasher::default(),
+            expansion,
+        };
         let format = match encoding {
             Encoding::Plain => return None,
-            Encoding::Gzip => Some(Format::Gzip(Box::new(MultiGzDecoder::new(
-                Hasher::default(),
-            )))),
-            Encoding::Zstd => zstd_hasher()
+            Encoding::Gzip => Some(Format::Gzip(Box::new(MultiGzDecoder::new(hasher)))),
+            Encoding::Zstd => zstd_decoder()
                 .ok()
-                .map(|writer| Format::Zstd(Box::new(writer))),
+                .map(|decoder| Format::Zstd(Box::new(zio::Writer::new(hasher, decoder)))),
         };
         Some(Self { format })
     }
 
     /// Takes the next bytes. What cannot be decompressed is remembered, and shows in
     /// [`finish`](Self::finish).
-    fn update(&mut self, bytes: &[u8]) {
+    fn update(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         let written = match &mut self.format {
-            None => return,
+            None => return Ok(()),
             Some(Format::Gzip(decoder)) => decoder.write_all(bytes),
             Some(Format::Zstd(decoder)) => decoder.write_all(bytes),
         };
-        if written.is_err() {
-            self.format = None;
+        match written.map_err(halt) {
+            Ok(()) => Ok(()),
+            Err(Some(halt)) => Err(halt),
+            Err(None) => {
+                self.format = None;
+                Ok(())
+            }
         }
     }
 
     /// The digest; `None` where the bytes are no whole stream of their encoding.
-    fn finish(self) -> Option<Digest> {
-        match self.format? {
-            Format::Gzip(decoder) => Some(decoder.finish().ok()?.finish()),
-            Format::Zstd(mut decoder) => {
-                decoder.finish().ok()?;
-                Some(decoder.into_inner().0.finish())
-            }
+    fn finish(self) -> Result<Option<Digest>, Halt> {
+        let finished = match self.format {
+            None => return Ok(None),
+            Some(Format::Gzip(decoder)) => decoder.finish(),
+            Some(Format::Zstd(mut decoder)) => decoder.finish().map(|()| decoder.into_inner().0),
+        };
+        match finished.map_err(halt) {
+            Ok(counted) => Ok(Some(counted.hasher.finish())),
+            Err(Some(halt)) => Err(halt),
+            Err(None) => Ok(None),
         }
     }
 }
 
-fn zstd_hasher() -> io::Result<zio::Writer<Hasher, raw::Decoder<'static>>> {
+fn zstd_decoder() -> io::Result<raw::Decoder<'static>> {
     let mut decoder = raw::Decoder::new()?;
     decoder.set_parameter(raw::DParameter::WindowLogMax(limits::ZSTD_WINDOW_LOG_MAX))?;
-    Ok(zio::Writer::new(Hasher::default(), decoder))
+    Ok(decoder)
+}
+
+/// Hashes what a decoder makes, and halts it where that is too much: one call of it may make
+/// gibibytes.
+struct Counted<'a> {
+    hasher: Hasher,
+    expansion: &'a Expansion,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.expansion
+            .count(bytes.len())
+            .map_err(io::Error::other)?;
+        self.hasher.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a decoder failed because it was halted.
+fn halt(error: io::Error) -> Option<Halt> {
+    error.downcast::<Halt>().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     fn unpacked(encoding: Encoding, bytes: &[u8], step: usize) -> Option<Digest> {
-        let mut digest = UnpackedDigest::new(encoding).unwrap();
-        bytes.chunks(step).for_each(|chunk| digest.update(chunk));
-        digest.finish()
+        let expansion = Expansion::of(1, Arc::default());
+        let mut digest = UnpackedDigest::new(encoding, &expansion).unwrap();
+        for chunk in bytes.chunks(step) {
+            digest.update(chunk).unwrap();
+        }
+        digest.finish().unwrap()
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -161,6 +224,24 @@ mod tests {
             let trailing = [whole, b"more".to_vec()].concat();
             assert_eq!(unpacked(encoding, &trailing, 4096), None);
         }
-        assert!(UnpackedDigest::new(Encoding::Plain).is_none());
+        let expansion = Expansion::of(1, Arc::default());
+        assert!(UnpackedDigest::new(Encoding::Plain, &expansion).is_none());
+    }
+
+    #[test]
+    fn a_decoder_is_halted_in_the_middle_of_one_call() {
+        for (encoding, whole) in [(Encoding::Gzip, gzip(DATA)), (Encoding::Zstd, zstd(DATA))] {
+            let stop = Arc::new(AtomicBool::new(true));
+            let stopped = Expansion::of(1, stop);
+            let mut digest = UnpackedDigest::new(encoding, &stopped).unwrap();
+            let halted = digest.update(&whole).and_then(|()| digest.finish());
+            assert_eq!(halted, Err(Halt::Stopped));
+
+            let exhausted = Expansion::of(0, Arc::default());
+            exhausted.count((1 << 30) - 5).unwrap();
+            let mut digest = UnpackedDigest::new(encoding, &exhausted).unwrap();
+            let halted = digest.update(&whole).and_then(|()| digest.finish());
+            assert_eq!(halted, Err(Halt::TooMuch));
+        }
     }
 }

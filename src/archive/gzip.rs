@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::GzDecoder;
 
 use super::compression::{Compression, DecodeError};
+use super::limits;
 
 /// Decodes member after member. Zeros after the last one are padding, as for gzip(1) (tape drives
 /// and block devices leave them); anything else there is an error, where gzip(1) only warns.
@@ -68,15 +69,17 @@ impl<B> GzipReader<B> {
 }
 
 fn skip_zeros(input: &mut impl BufRead) -> io::Result<()> {
+    let mut zeros = 0;
     loop {
         let bytes = input.fill_buf()?;
         if bytes.is_empty() {
             return Ok(());
         }
-        if bytes.iter().any(|byte| *byte != 0) {
+        let length = bytes.len();
+        zeros += length as u64;
+        if zeros > limits::PADDING_MAX || bytes.iter().any(|byte| *byte != 0) {
             return Err(trailing());
         }
-        let length = bytes.len();
         input.consume(length);
     }
 }

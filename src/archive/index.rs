@@ -3,6 +3,7 @@
 use super::body_digests::BodyDigests;
 use super::catalogue::{Catalogue, File};
 use super::collector::{self, Collector, HEAD};
+use super::expansion::Expansion;
 use super::positioned::counted_when_hashed;
 use super::tar_reader::{Entry, EntryKind, Tape, TarReader};
 use super::{Archive, ArchiveError, limits};
@@ -13,13 +14,21 @@ pub(super) fn index(archive: &Archive) -> Result<Catalogue, ArchiveError> {
         position: 0,
     });
     let mut collector = Collector::default();
+    let expansion = Expansion::new(archive);
     // The bytes that Body will count.
     let mut bodies = 0;
     while let Some(entry) = reader.next()? {
         match &entry.kind {
             EntryKind::File(path) => {
                 collector::check_document_size(&entry, path)?;
-                let file = file(archive, &mut reader, &mut collector, &entry, path)?;
+                let file = file(
+                    archive,
+                    &mut reader,
+                    &mut collector,
+                    &entry,
+                    path,
+                    &expansion,
+                )?;
                 if file.document.is_none() {
                     bodies += file.size;
                 }
@@ -40,6 +49,7 @@ fn file(
     collector: &mut Collector,
     entry: &Entry,
     path: &str,
+    expansion: &Expansion,
 ) -> Result<File, ArchiveError> {
     let head = reader.chunk(HEAD)?;
     let mut file = File {
@@ -50,20 +60,20 @@ fn file(
         diff_id: None,
         document: None,
     };
-    let mut digests = BodyDigests::new(path, file.encoding);
+    let mut digests = BodyDigests::new(&entry.name, path, file.encoding, expansion);
     if collector.keeps(entry, &head)? {
         file.document = Some(reader.rest(head)?);
     } else if digests.unpacks() {
         let mut chunk = head;
         let mut hashed = 0;
         while !chunk.is_empty() {
-            digests.update(&chunk);
+            digests.update(&chunk)?;
             let before = counted_when_hashed(hashed);
             hashed += chunk.len() as u64;
             archive.meter.add(counted_when_hashed(hashed) - before);
             chunk = reader.chunk(limits::CHUNK)?;
         }
-        let (digest, diff_id) = digests.finish();
+        let (digest, diff_id) = digests.finish()?;
         file.digest = Some(digest);
         file.diff_id = diff_id;
     }

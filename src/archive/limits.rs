@@ -30,6 +30,18 @@ pub const NAMES_MAX: usize = 32 << 20;
 /// which containerd and Docker use, has the same limit.
 pub const EXTENSION_MAX: u64 = 1 << 20;
 
+/// How many times its own length a file may decompress to, beyond [`EXPANDED_FREE`]: its stream and
+/// the compressed layers in it together. DEFLATE cannot do more than 1032; Zstandard makes 32,000
+/// of zeros, and seldom 20 of an image.
+pub const EXPANSION_MAX: u64 = 2048;
+
+/// What any file may decompress to, in bytes: seconds of work.
+pub const EXPANDED_FREE: u64 = 1 << 30;
+
+/// The zeros that may follow the end marker, in bytes. tar pads to 10 KiB, and with the largest
+/// blocking factor that its manual speaks of to 1 MiB.
+pub const PADDING_MAX: u64 = 16 << 20;
+
 /// The bytes that are handed on at a time.
 pub const CHUNK: usize = 1 << 20;
 

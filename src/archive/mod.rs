@@ -27,6 +27,7 @@ mod compression;
 mod content;
 mod docker_archive;
 mod document;
+mod expansion;
 mod gzip;
 mod image_tree;
 mod index;
@@ -273,6 +274,24 @@ pub enum ArchiveError {
         /// What is wrong with it.
         cause: HeaderError,
     },
+    /// A decompression bomb.
+    #[error(
+        "{} decompresses to more than {} GiB and {} times the length of the file, \
+         as no image does",
+        Expanding(member.as_ref()),
+        limits::EXPANDED_FREE >> 30,
+        limits::EXPANSION_MAX
+    )]
+    Expands {
+        /// The compressed layer; `None` for the archive itself.
+        member: Option<MemberName>,
+    },
+    /// More zeros after the end marker than [`limits::PADDING_MAX`].
+    #[error(
+        "after the end of the tar archive come more than {} MiB of zeros",
+        limits::PADDING_MAX >> 20
+    )]
+    Padding,
     /// Half an end marker, and more after it.
     #[error("the tar archive is damaged at byte {offset}: a lone block of zeros")]
     LoneZeroBlock {
@@ -414,6 +433,17 @@ impl fmt::Display for NotTar {
                 "not a tar archive, nor one compressed with gzip, zstd, lz4, bzip2 or xz",
             ),
             Some(compression) => write!(f, "the {compression} stream holds no tar archive"),
+        }
+    }
+}
+
+struct Expanding<'a>(Option<&'a MemberName>);
+
+impl fmt::Display for Expanding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("the archive"),
+            Some(member) => write!(f, "member {member}"),
         }
     }
 }

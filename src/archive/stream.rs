@@ -7,6 +7,7 @@ use super::body_digests::BodyDigests;
 use super::catalogue::{Catalogue, File};
 use super::collector::{self, Collector};
 use super::compression::Decoder;
+use super::expansion::Expansion;
 use super::positioned::{InputError, Whole};
 use super::tar_reader::{Entry, EntryKind, Tape, TarReader};
 use super::{Archive, ArchiveError, DecodeError, limits, member_path};
@@ -39,21 +40,27 @@ type Sink<'a> = &'a mut dyn FnMut(Part) -> ControlFlow<()>;
 pub(super) fn stream(archive: &Archive, sink: Sink<'_>) -> Result<Catalogue, ArchiveError> {
     let compression = archive.compression;
     let decoder = Decoder::new(compression, Whole::new(archive))?;
+    let expansion = Expansion::new(archive);
     let tape = StreamTape {
         decoder,
+        expansion: &expansion,
         scratch: vec![0; SCRATCH],
     };
-    members(tape, sink).map_err(|error| error.inside(compression))
+    members(tape, &expansion, sink).map_err(|error| error.inside(compression))
 }
 
-fn members(tape: impl Tape, sink: Sink<'_>) -> Result<Catalogue, ArchiveError> {
+fn members(
+    tape: impl Tape,
+    expansion: &Expansion,
+    sink: Sink<'_>,
+) -> Result<Catalogue, ArchiveError> {
     let mut reader = TarReader::new(tape);
     let mut collector = Collector::default();
     while let Some(entry) = reader.next()? {
         match &entry.kind {
             EntryKind::File(path) => {
                 collector::check_document_size(&entry, path)?;
-                let file = file(&mut reader, &mut collector, &entry, path, sink)?;
+                let file = file(&mut reader, &mut collector, &entry, path, expansion, sink)?;
                 collector.file(path, file)?;
             }
             EntryKind::Link { path, target } => collector.link(path, target)?,
@@ -69,6 +76,7 @@ fn file(
     collector: &mut Collector,
     entry: &Entry,
     path: &str,
+    expansion: &Expansion,
     sink: Sink<'_>,
 ) -> Result<File, ArchiveError> {
     let first = reader.chunk(limits::CHUNK)?;
@@ -96,14 +104,14 @@ fn file(
         claimed: member_path::claimed_digest(path),
         size: entry.size,
     })?;
-    let mut digests = BodyDigests::new(path, file.encoding);
+    let mut digests = BodyDigests::new(&entry.name, path, file.encoding, expansion);
     let mut chunk = first;
     while !chunk.is_empty() {
-        digests.update(&chunk);
+        digests.update(&chunk)?;
         offer(Part::Data(chunk))?;
         chunk = reader.chunk(limits::CHUNK)?;
     }
-    let (digest, diff_id) = digests.finish();
+    let (digest, diff_id) = digests.finish()?;
     offer(Part::End {
         digest: digest.clone(),
     })?;
@@ -122,6 +130,7 @@ const SCRATCH: usize = 64 << 10;
 
 struct StreamTape<'a> {
     decoder: Decoder<Whole<'a>>,
+    expansion: &'a Expansion,
     scratch: Vec<u8>,
 }
 
@@ -130,7 +139,12 @@ impl Tape for StreamTape<'_> {
         loop {
             match self.decoder.read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read.map_err(told_apart),
+                Err(error) => return Err(told_apart(error)),
+                Ok(read) => {
+                    let counted = self.expansion.count(read);
+                    counted.map_err(|halt| halt.error(None))?;
+                    return Ok(read);
+                }
             }
         }
     }

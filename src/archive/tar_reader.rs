@@ -160,10 +160,14 @@ impl<T: Tape> TarReader<T> {
     }
 
     /// Reads what follows the end marker: to the end of the tape, so that the checksum of a
-    /// compressed one has been verified, and nothing but zeros.
+    /// compressed one has been verified, and nothing but zeros, which are not many.
     pub(super) fn finish(mut self) -> Result<(), ArchiveError> {
         let mut buf = vec![0; 64 << 10];
+        let end = self.position;
         loop {
+            if self.position - end > limits::PADDING_MAX {
+                return Err(ArchiveError::Padding);
+            }
             match self.tape.read(&mut buf)? {
                 0 => return Ok(()),
                 read if buf[..read].iter().all(|byte| *byte == 0) => self.position += read as u64,

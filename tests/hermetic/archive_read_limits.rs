@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use stowd::archive::{Archive, ArchiveError, Part, limits};
+use stowd::archive::{Archive, ArchiveError, Compression, Part, limits};
 use stowd::progress::Meter;
 
 use crate::archive_read_support::*;
@@ -182,4 +182,78 @@ fn paths_are_bounded_each_and_together() {
     read(&[within.clone(), end()].concat()).unwrap();
     let error = refusal(&[within, file, end()].concat());
     assert_eq!(error, "the paths in the archive take more than 32 MiB");
+}
+
+/// A zstd frame of `count` blocks of 128 KiB of zeros, 4 bytes each (RFC 8878, 3.1.1).
+fn zeros_in_zstd(count: usize) -> Vec<u8> {
+    const WINDOW_OF_128_KIB: u8 = 7 << 3;
+    let block = |last: u32| (last | 1 << 1 | (128 << 10) << 3).to_le_bytes();
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, WINDOW_OF_128_KIB];
+    for n in 1..=count {
+        frame.extend(&block(u32::from(n == count))[..3]);
+        frame.push(0);
+    }
+    frame
+}
+
+#[test]
+fn a_layer_that_is_a_bomb_is_refused_by_name() {
+    // 64 GiB of zeros: minutes, were they hashed.
+    let bomb = tar_of(&[("layer.tar", &zeros_in_zstd(1 << 19))]);
+    let twice = compressed(Compression::Zstd, &bomb);
+    assert!(twice.len() < 2000, "{}", twice.len());
+    let error = read(&twice).unwrap_err().to_string();
+    let expected = "member layer.tar decompresses to more than 1 GiB and 2048 times the length \
+                    of the file, as no image does";
+    assert_eq!(error, expected);
+    // Not more than some, and many of them.
+    let some = zeros_in_zstd(1 << 11);
+    let names: Vec<_> = (0..8).map(|n| format!("{n}.tar")).collect();
+    let files: Vec<_> = names
+        .iter()
+        .map(|n| (n.as_str(), some.as_slice()))
+        .collect();
+    let error = read(&compressed(Compression::Zstd, &tar_of(&files))).unwrap_err();
+    assert!(
+        error.to_string().starts_with("member 4.tar decompresses"),
+        "{error}"
+    );
+    read(&tar_of(&files[..4])).unwrap();
+}
+
+#[test]
+fn an_archive_that_is_a_bomb_is_refused() {
+    // 10 GiB in 320 KiB: what is allowed is 1.6 GiB.
+    let mut bytes = zstd::encode_all(&header("layer.tar", b'0', 1 << 40)[..], 1).unwrap();
+    bytes.extend(zeros_in_zstd(80 << 10));
+    let archive = open(&bytes).unwrap();
+    let error = archive.stream(&mut discard).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the archive decompresses to more than 1 GiB"),
+        "{error}"
+    );
+}
+
+#[test]
+fn zeros_after_the_end_are_bounded() {
+    let most = usize::try_from(limits::PADDING_MAX).unwrap();
+    let mut bytes = sample();
+    bytes.resize(bytes.len() + most, 0);
+    read(&bytes).unwrap();
+    read(&compressed(Compression::Gzip, &bytes)).unwrap();
+    bytes.resize(bytes.len() + (64 << 10), 0);
+    let expected = "after the end of the tar archive come more than 16 MiB of zeros";
+    assert_eq!(refusal(&bytes), expected);
+    let error = read(&compressed(Compression::Zstd, &bytes)).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+
+    let mut gzipped = gzip(&sample());
+    gzipped.resize(gzipped.len() + most, 0);
+    read(&gzipped).unwrap();
+    gzipped.push(0);
+    let error = read(&gzipped).unwrap_err().to_string();
+    assert!(
+        error.starts_with("after the end of the gzip stream"),
+        "{error}"
+    );
 }
