@@ -136,7 +136,7 @@ impl<S: ImageStore> Intake<S> {
             self.running.insert(entry.path.clone(), running);
             let (store, settings) = (self.store.clone(), Arc::clone(&self.settings));
             self.tasks.spawn(async move {
-                let result = import(&store, &entry, &settings.wanted, meter).await;
+                let result = importer::import(&store, &entry, &settings.wanted, meter).await;
                 Done::Read { entry, result }
             });
         }
@@ -262,20 +262,6 @@ impl<S: ImageStore> Intake<S> {
             turns: self.turns,
         });
     }
-}
-
-/// Imports an entry, if it is still the file that has settled.
-async fn import<S: ImageStore>(
-    store: &S,
-    entry: &Entry,
-    wanted: &Wanted,
-    meter: Meter,
-) -> Result<ImportReport, ImportError> {
-    let settled = tokio::fs::metadata(&entry.path).await;
-    if !settled.is_ok_and(|metadata| Identity::of(&metadata) == entry.identity) {
-        return Err(ImportError::Changed);
-    }
-    importer::import(store, &entry.path, wanted, meter).await
 }
 
 /// 0 asks for as many as suit the machine: reading an archive keeps a core busy, and more than a

@@ -8,19 +8,41 @@ use bytesize::ByteSize;
 
 use crate::ledger::Summary;
 
-/// Counts the bytes of one entry that are dealt with. Clones share the count.
+/// Counts what of one entry is dealt with. Clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub struct Meter(Arc<AtomicU64>);
+pub struct Meter(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicU64,
+    steps: AtomicU64,
+}
 
 impl Meter {
     /// Adds bytes that were read, or that need not be read.
     pub fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The bytes so far.
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts the bytes from 0 again: the entry is read once more.
+    pub fn rewind(&self) {
+        self.0.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts a thing that was done without a byte of the file.
+    pub fn step(&self) {
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The things that were done without a byte of the file: blobs committed, documents and names
+    /// written, images seen by the runtime.
+    pub fn steps(&self) -> u64 {
+        self.0.steps.load(Ordering::Relaxed)
     }
 }
 

@@ -17,7 +17,6 @@ mod documents;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +27,7 @@ use crate::archive::problem::LayoutError;
 use crate::archive::resolve::{ArchiveImage, Lookup, Resolution, Source, resolve};
 use crate::archive::{Archive, ArchiveError, Compression, limits};
 use crate::digest::Digest;
-use crate::entry::{Identity, shown};
+use crate::entry::{Entry, Identity, shown};
 use crate::image_store::{Image, ImageStore, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
 use crate::ledger::ImportedImage;
 use crate::platform::{Platform, Wanted};
@@ -62,7 +61,7 @@ pub enum ImportError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file is another one than when it was opened.
+    /// The file is not the one that was to be imported, or is it no longer.
     #[error("changed while it was read")]
     Changed,
 }
@@ -75,20 +74,46 @@ impl ImportError {
     }
 }
 
-/// Imports the archive at `path`: its images of the `wanted` platforms. `meter` counts up to the
-/// length of the file.
+/// Imports an archive: its images of the `wanted` platforms. `meter` counts up to the length of the
+/// file.
+///
+/// A file that is not, or no longer, the version that `entry` tells is [`ImportError::Changed`]
+/// before it is anything else: whatever was found wrong may be of two versions at once.
+///
+/// Where two archives have one name, the last writer has it: imports that run at the same time race
+/// for it, and both succeed.
 pub async fn import<S: ImageStore>(
     store: &S,
-    path: &Path,
+    entry: &Entry,
     wanted: &Wanted,
     meter: Meter,
 ) -> Result<ImportReport, ImportError> {
-    let opened = path.to_owned();
+    match attempt(store, entry, wanted, meter).await {
+        Ok(report) if report.problems.is_empty() => Ok(report),
+        Err(away) if away.is_store_away() => Err(away),
+        _ if !is_still(entry).await => Err(ImportError::Changed),
+        other => other,
+    }
+}
+
+/// Whether the path leads to the version of the file that it led to.
+async fn is_still(entry: &Entry) -> bool {
+    let metadata = tokio::fs::metadata(&entry.path).await;
+    metadata.is_ok_and(|metadata| Identity::of(&metadata) == entry.identity)
+}
+
+async fn attempt<S: ImageStore>(
+    store: &S,
+    entry: &Entry,
+    wanted: &Wanted,
+    meter: Meter,
+) -> Result<ImportReport, ImportError> {
+    let opened = entry.path.clone();
     let metered = meter.clone();
     let archive = blocking(move || Archive::open(&opened, metered)).await?;
     let reading = Reading::default();
     let archive = Arc::new(archive.stopped_by(Arc::clone(&reading.stop)));
-    let name = shown(path);
+    let name = shown(&entry.path);
     let lease = store.begin_lease(&name).await?;
     let import = Import {
         store,
@@ -97,11 +122,15 @@ pub async fn import<S: ImageStore>(
         archive: &archive,
         meter: &meter,
         wanted,
+        identity: entry.identity,
     };
     let imported = match import.run().await {
         // What an earlier import had left of a blob was not what it should have been, and cost
         // this one the blob. It is gone now.
-        Err(ImportError::Store(StoreError::Mismatch { .. })) => import.run().await,
+        Err(ImportError::Store(StoreError::Mismatch { .. })) => {
+            meter.rewind();
+            import.run().await
+        }
         other => other,
     };
     let released = match &imported {
@@ -125,6 +154,7 @@ struct Import<'a, S: ImageStore> {
     archive: &'a Arc<Archive>,
     meter: &'a Meter,
     wanted: &'a Wanted,
+    identity: Identity,
 }
 
 /// Ends the threads that read when the import is dropped.
@@ -141,7 +171,7 @@ impl Drop for Reading {
 
 impl<S: ImageStore> Import<'_, S> {
     async fn run(&self) -> Result<ImportReport, ImportError> {
-        let identity = self.identity()?;
+        self.check_identity()?;
         let streamed = self.archive.compression() != Compression::Plain;
         let catalogue = if streamed {
             bodies::receive(self.store, self.lease, Arc::clone(self.archive)).await?
@@ -161,14 +191,12 @@ impl<S: ImageStore> Import<'_, S> {
         }
         let failed = self.send_bodies(&catalogue, &images, streamed).await?;
         // From here on images get names: those of this version of the file, or none.
-        if self.identity()? != identity {
-            return Err(ImportError::Changed);
-        }
+        self.check_identity()?;
 
         let mut report = ImportReport {
             images: Vec::new(),
             problems: problems.iter().map(ToString::to_string).collect(),
-            identity,
+            identity: self.identity,
         };
         for image in &images {
             let broken = image
@@ -190,11 +218,14 @@ impl<S: ImageStore> Import<'_, S> {
         Ok(report)
     }
 
-    fn identity(&self) -> io::Result<Identity> {
-        self.archive
-            .file()
-            .metadata()
-            .map(|metadata| Identity::of(&metadata))
+    /// Fails where the open file is not the version that is to be imported.
+    fn check_identity(&self) -> Result<(), ImportError> {
+        let metadata = self.archive.file().metadata()?;
+        if Identity::of(&metadata) == self.identity {
+            Ok(())
+        } else {
+            Err(ImportError::Changed)
+        }
     }
 
     /// Finds the images, with the help of manifests that only the store has.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use stowd::digest::Digest;
+use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{OWN_PIN, RUNTIME_PIN, StoreError};
 use stowd::importer::{ImportError, ImportReport, import};
 use stowd::platform::{Platform, Wanted};
@@ -125,9 +126,25 @@ fn amd64() -> Wanted {
     Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap()
 }
 
+fn entry(path: &Path) -> Entry {
+    Entry {
+        path: path.to_owned(),
+        kind: Kind::Archive,
+        identity: Identity::of(&std::fs::metadata(path).unwrap()),
+    }
+}
+
 fn run(store: &MemoryStore, path: &Path) -> Result<ImportReport, ImportError> {
+    run_metered(store, &entry(path), Meter::default())
+}
+
+fn run_metered(
+    store: &MemoryStore,
+    entry: &Entry,
+    meter: Meter,
+) -> Result<ImportReport, ImportError> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(import(store, path, &amd64(), Meter::default()))
+    runtime.block_on(import(store, entry, &amd64(), meter))
 }
 
 #[test]
@@ -354,4 +371,68 @@ fn a_file_that_changes_while_it_is_read_names_nothing() {
         assert!(store.state().images.is_empty());
         assert_eq!(store.state().leases, 0);
     }
+}
+
+#[test]
+fn a_file_that_is_overwritten_while_it_is_read_has_changed_and_is_not_damaged() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(12 * MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        for replacement in [&b""[..], b"another file"] {
+            let store = MemoryStore::default();
+            let whole = std::fs::read(&path).unwrap();
+            let overwritten = path.clone();
+            let overwrite = move || std::fs::write(overwritten, replacement).unwrap();
+            store.state().at_chunk = Some((1, Box::new(overwrite)));
+            let result = run(&store, &path);
+            assert!(matches!(result, Err(ImportError::Changed)), "{result:?}");
+            assert!(store.state().images.is_empty());
+            assert_eq!(store.state().leases, 0);
+            std::fs::write(&path, whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn another_version_than_the_one_that_was_seen_is_not_imported() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let seen = entry(&path);
+        let other = path.with_extension("other");
+        let store = MemoryStore::default();
+        let changed = |what: &str| {
+            let result = run_metered(&store, &seen, Meter::default());
+            assert!(
+                matches!(result, Err(ImportError::Changed)),
+                "{what}: {result:?}"
+            );
+            assert_eq!(store.state().chunks, 0);
+            assert_eq!(store.state().leases, 0);
+        };
+        std::fs::copy(&path, &other).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        changed("renamed over");
+        std::fs::write(&path, b"").unwrap();
+        changed("emptied");
+        std::fs::remove_file(&path).unwrap();
+        changed("removed");
+        std::fs::create_dir(&path).unwrap();
+        changed("a directory");
+    }
+}
+
+#[test]
+fn an_error_of_an_unchanged_file_stays_itself() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("cut.tar.zst");
+    let whole = zstd::encode_all(Draft::new().bytes().as_slice(), 1).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
+    let store = MemoryStore::default();
+    let error = run(&store, &path).unwrap_err().to_string();
+    assert!(error.starts_with("the zstd stream ends early"), "{error}");
 }
