@@ -150,7 +150,8 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
 
     /// Returns when whoever starts containers sees this image under its name, and not what the name
     /// pointed to before. It can be asked when the image's `repo@digest` is in the store too. A store
-    /// that nobody asks for containers answers at once.
+    /// that nobody asks for containers answers at once, and so does one where the name has been moved
+    /// to another image meanwhile.
     fn seen_by_runtime(&self, image: &Image)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -14,7 +14,9 @@ use crate::image_store::{Image, StoreError};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 impl Containerd {
-    /// CRI learns of images through events, a little after they were put.
+    /// CRI learns of images through events, a little after they were put. An image whose name has
+    /// been moved to another meanwhile is not waited for: CRI will never show it, and who wrote last
+    /// is right.
     pub(super) async fn wait_for_runtime(&self, image: &Image) -> Result<(), StoreError> {
         if !self.is_of_cri() {
             return Ok(());
@@ -22,6 +24,9 @@ impl Containerd {
         let patience = self.deadlines().runtime;
         let began = Instant::now();
         while !self.cri_shows(image).await? {
+            if self.was_moved(image).await? {
+                return Ok(());
+            }
             if began.elapsed() >= patience {
                 return Err(StoreError::Refused {
                     call: "ImageStatus",

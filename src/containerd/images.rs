@@ -76,6 +76,13 @@ impl Containerd {
         }
     }
 
+    /// Whether the name points to something else by now. A name that is gone does not.
+    pub(super) async fn was_moved(&self, image: &Image) -> Result<bool, StoreError> {
+        let record = self.get_image(&image.name).await?;
+        let target = record.and_then(|record| record.target);
+        Ok(target.is_some_and(|target| target.digest != image.target.digest.as_str()))
+    }
+
     pub(super) async fn list_images(&self) -> Result<Vec<Image>, StoreError> {
         let mut records = self.image_records(None);
         let listed = records.list(ListImagesRequest::default());

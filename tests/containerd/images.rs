@@ -18,6 +18,7 @@ on_each_generation!(
     a_long_list_is_read,
     racing_writers_of_a_name_all_succeed,
     cri_sees_what_was_put,
+    a_name_that_another_import_has_moved_is_not_waited_for,
     the_runtime_of_another_namespace_is_not_asked,
 );
 
@@ -215,8 +216,13 @@ async fn cri_sees_what_was_put(generation: Generation) {
         runtime: Duration::from_millis(200),
         ..Deadlines::default()
     });
-    // The second is a name that CRI knows, for another image: as when it has not heard of the move.
-    for unseen in [none(), image(b"moved", pins())] {
+    // The second is what nothing can be run of, so that CRI does not show it under the new target.
+    let broken = image(b"broken", pins());
+    put(&impatient, &lease, b"broken", Labels::new())
+        .await
+        .unwrap();
+    impatient.put_image(&lease, &broken).await.unwrap();
+    for unseen in [none(), broken] {
         let error = impatient.seen_by_runtime(&unseen).await.unwrap_err();
         assert!(
             matches!(
@@ -230,6 +236,35 @@ async fn cri_sees_what_was_put(generation: Generation) {
         );
         assert!(error.to_string().contains(&unseen.name), "{error}");
     }
+}
+
+async fn a_name_that_another_import_has_moved_is_not_waited_for(generation: Generation) {
+    let (daemon, _) = serve(&generation).await;
+    let store = of_cri(&daemon);
+    store
+        .wait_serving(Duration::from_secs(60), |_, _| ())
+        .await
+        .unwrap();
+    import_pause(&daemon);
+    let pause = store.images().await.unwrap();
+    let pause = pause
+        .into_iter()
+        .find(|image| image.name == PAUSE_IMAGE)
+        .unwrap();
+    let lease = store.begin_lease("moved").await.unwrap();
+    let winner = Image {
+        name: NAME.to_owned(),
+        ..pause
+    };
+    store.put_image(&lease, &winner).await.unwrap();
+    let superseded = image(b"superseded", pins());
+    let began = Instant::now();
+    store.seen_by_runtime(&superseded).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 async fn the_runtime_of_another_namespace_is_not_asked(generation: Generation) {
