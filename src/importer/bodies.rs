@@ -90,16 +90,19 @@ async fn forward_parts<S: ImageStore>(
     commits: &mut JoinSet<Result<(), StoreError>>,
 ) -> Result<(), StoreError> {
     let mut body = None;
+    let mut begun = 0_u64;
     while let Some(part) = arriving.recv().await {
         match part {
-            Part::Begin {
-                path,
-                claimed,
-                size,
-            } => {
+            Part::Begin { claimed, size, .. } => {
+                begun += 1;
                 let blob = match claimed {
                     Some(digest) => NewBlob::Known { digest, size },
-                    None => NewBlob::Unnamed { key: path, size },
+                    // Not its path: a second member of that path would throw the first away, which
+                    // may still be on its way.
+                    None => NewBlob::Unnamed {
+                        key: format!("body-{begun}"),
+                        size,
+                    },
                 };
                 body = Some(Incoming::open(store, lease, blob).await?);
             }

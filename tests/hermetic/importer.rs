@@ -436,3 +436,37 @@ fn an_error_of_an_unchanged_file_stays_itself() {
     let error = run(&store, &path).unwrap_err().to_string();
     assert!(error.starts_with("the zstd stream ends early"), "{error}");
 }
+
+#[test]
+fn two_members_of_one_path_are_two_blobs_on_their_way() {
+    let dir = TempDir::new().unwrap();
+    let layer = noise(MIB, 1);
+    let config = format!(
+        r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        Digest::of(&layer)
+    );
+    let saved = r#"[{"Config":"config.json","RepoTags":["twice:1"],"Layers":["layer.tar"]}]"#;
+    let members = [
+        ("layer.tar", noise(MIB, 2)),
+        ("layer.tar", layer),
+        ("config.json", config.into_bytes()),
+        ("manifest.json", saved.as_bytes().to_vec()),
+    ];
+    let members = members.map(|(path, bytes)| (path.to_owned(), bytes));
+    for path in (Draft {
+        members: members.into(),
+    })
+    .written(dir.path())
+    {
+        let store = MemoryStore::default();
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(report.images.len(), 1);
+        let keys = std::mem::take(&mut store.state().keys);
+        let mut unique = keys.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), keys.len(), "{keys:?}");
+        assert_eq!(keys.len(), if path.ends_with("plain.tar") { 0 } else { 2 });
+    }
+}

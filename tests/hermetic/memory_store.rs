@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub seen: Vec<String>,
     /// Leases that were begun and not released.
     pub leases: usize,
+    /// The keys of the unnamed blobs that were opened.
+    pub keys: Vec<String>,
     /// Chunks that were written so far.
     pub chunks: usize,
     /// Called when the chunk of this number is written.
@@ -110,11 +112,14 @@ impl ImageStore for MemoryStore {
     }
 
     async fn open_blob(&self, (): &(), blob: NewBlob) -> Result<Opened<Writer>, StoreError> {
+        let mut state = self.state();
         let claimed = match blob {
             NewBlob::Known { digest, .. } => Some(digest),
-            NewBlob::Unnamed { .. } => None,
+            NewBlob::Unnamed { key, .. } => {
+                state.keys.push(key);
+                None
+            }
         };
-        let state = self.state();
         if claimed
             .as_ref()
             .is_some_and(|digest| state.blobs.contains_key(digest))
