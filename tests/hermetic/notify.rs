@@ -1,9 +1,10 @@
 //! What the service manager hears, datagram by datagram. A process of its own speaks: the socket
 //! is named by a variable of its environment.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use stowd::notify::{Notifier, feed_watchdog};
@@ -25,10 +26,21 @@ fn speaker() {
             notifier.ready(&"ö".repeat(10_000));
             notifier.stopping(&format_args!("stopping: {forged}"));
         }
+        "much" => say_much_and_wait(&notifier),
         "watchdog" => feed_for_a_moment(&notifier),
         "" => {}
         other => panic!("{other}"),
     }
+}
+
+fn say_much_and_wait(notifier: &Notifier) {
+    for n in 0..1000 {
+        notifier.status(&n);
+    }
+    notifier.ready(&"ready");
+    notifier.stopping(&"stopping");
+    println!("said");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
 fn feed_for_a_moment(notifier: &Notifier) {
@@ -40,8 +52,11 @@ fn feed_for_a_moment(notifier: &Notifier) {
 }
 
 fn speak(speech: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    // Who waits for the service manager is ended, and the test fails.
+    let mut command = Command::new("timeout");
     command
+        .arg("60")
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "notify::speaker", "--ignored", "--nocapture"])
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")
@@ -70,6 +85,13 @@ impl Manager {
             path,
             _directory: directory,
         }
+    }
+
+    /// As much as the socket takes, so that the next sender has to wait.
+    fn fill(&self) {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        while sender.send_to(b"filler", &self.path).is_ok() {}
     }
 
     fn receive(&self) -> Option<String> {
@@ -120,4 +142,56 @@ fn a_watchdog_without_a_limit_is_not_fed() {
         succeeded(&speaker.output().unwrap());
         assert_eq!(manager.rest(), heard, "WATCHDOG_USEC={limit}");
     }
+}
+
+#[test]
+fn a_manager_that_is_slow_holds_nobody_up_and_misses_only_what_is_outdated() {
+    let manager = Manager::new();
+    manager.fill();
+    let mut speaker = speak("much")
+        .env("NOTIFY_SOCKET", &manager.path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(speaker.stdout.take().unwrap()).lines();
+    assert!(
+        lines.any(|line| line.unwrap().ends_with("said")),
+        "it waits"
+    );
+    let mut heard = Vec::new();
+    while heard
+        .last()
+        .is_none_or(|last| last != "STOPPING=1\nSTATUS=stopping\n")
+    {
+        heard.push(manager.receive().expect("STOPPING, in the end"));
+    }
+    drop(speaker.stdin.take());
+    assert!(speaker.wait().unwrap().success());
+    heard.retain(|datagram| datagram != "filler");
+    // The one before is the one that was on its way.
+    let last = heard.len().saturating_sub(3);
+    assert!(last <= 1, "{heard:?}");
+    assert_eq!(
+        heard[last..],
+        [
+            "STATUS=999\n",
+            "READY=1\nSTATUS=ready\n",
+            "STOPPING=1\nSTATUS=stopping\n",
+        ]
+    );
+}
+
+#[test]
+fn a_manager_that_reads_nothing_does_not_keep_stowd_from_ending() {
+    let manager = Manager::new();
+    manager.fill();
+    let mut speaker = speak("hostile");
+    succeeded(
+        &speaker
+            .env("NOTIFY_SOCKET", &manager.path)
+            .output()
+            .unwrap(),
+    );
+    assert!(manager.rest().iter().all(|datagram| datagram == "filler"));
 }

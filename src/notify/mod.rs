@@ -1,14 +1,16 @@
 //! The service manager: what stowd tells it, by `sd_notify(3)`.
 
+mod outbox;
+
 use std::cell::RefCell;
+use std::env;
 use std::fmt::Display;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::warn;
 
+use self::outbox::{Message, Outbox};
 use crate::progress::Progress;
 use crate::shown::shortened;
 
@@ -26,45 +28,62 @@ const EXTENSION: Duration = Duration::from_secs(5 * 60);
 /// Between two feeds of the watchdog.
 const SHORTEST_FEED: Duration = Duration::from_millis(100);
 
-/// Tells the service manager named by `NOTIFY_SOCKET`; without one every call does nothing.
-#[derive(Debug, Default)]
+/// Tells the service manager named by `NOTIFY_SOCKET`; without one every call does nothing. No call
+/// waits for the manager. Dropping it does, for a second, so that the last words are heard.
+#[derive(Debug)]
 pub struct Notifier {
+    outbox: Option<Outbox>,
     last_status: RefCell<String>,
+}
+
+impl Default for Notifier {
+    fn default() -> Self {
+        Self {
+            outbox: env::var_os("NOTIFY_SOCKET").map(|_| Outbox::open()),
+            last_status: RefCell::default(),
+        }
+    }
 }
 
 impl Notifier {
     /// The service has started; `status` says what came of it.
     pub fn ready(&self, status: &impl Display) {
         let status = one_line(status);
-        send(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        self.last_status.replace(status);
+        self.last_status.replace(status.clone());
+        self.put(Message::Ready(status));
     }
 
     /// One line for `systemctl status`. The same line again is not sent.
     pub fn status(&self, status: &impl Display) {
         let status = one_line(status);
         if *self.last_status.borrow() != status {
-            send(&[NotifyState::Status(&status)]);
-            self.last_status.replace(status);
+            self.last_status.replace(status.clone());
+            self.put(Message::Status(status));
         }
     }
 
     /// The start, or the stop, may take this long from now on.
     pub fn extend_timeout(&self, by: Duration) {
         let microseconds = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
-        send(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
+        self.put(Message::Extend(microseconds));
     }
 
     /// The service is alive.
     pub fn watchdog(&self) {
-        send(&[NotifyState::Watchdog]);
+        self.put(Message::Watchdog);
     }
 
     /// The service is about to end.
     pub fn stopping(&self, status: &impl Display) {
         let status = one_line(status);
-        send(&[NotifyState::Stopping, NotifyState::Status(&status)]);
-        self.last_status.replace(status);
+        self.last_status.replace(status.clone());
+        self.put(Message::Stopping(status));
+    }
+
+    fn put(&self, message: Message) {
+        if let Some(outbox) = &self.outbox {
+            outbox.put(message);
+        }
     }
 }
 
@@ -79,12 +98,6 @@ fn one_line(status: &impl Display) -> String {
 /// service can keep is not to have all of the processor for it.
 fn feeding(limit: Duration) -> Option<Duration> {
     (!limit.is_zero()).then(|| (limit / 2).max(SHORTEST_FEED))
-}
-
-fn send(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "service manager not told: {error}");
-    }
 }
 
 /// Reports progress until the drain has ended: STATUS when it changes, EXTEND_TIMEOUT_USEC when

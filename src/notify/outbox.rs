@@ -1,0 +1,177 @@
+//! What waits to be told to the service manager. A manager that does not read holds up the thread
+//! that tells it and nothing else: least of all the answer to a SIGTERM.
+
+use std::collections::VecDeque;
+use std::mem::discriminant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tracing::warn;
+
+/// How long the last messages may take once nobody has more to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    /// READY, with a status.
+    Ready(String),
+    /// STATUS alone.
+    Status(String),
+    /// EXTEND_TIMEOUT_USEC, in microseconds.
+    Extend(u32),
+    /// WATCHDOG.
+    Watchdog,
+    /// STOPPING, with a status.
+    Stopping(String),
+}
+
+impl Message {
+    fn send(&self) {
+        let sent = match self {
+            Self::Ready(status) => {
+                sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
+            }
+            Self::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+            Self::Extend(by) => sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(*by)]),
+            Self::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+            Self::Stopping(status) => {
+                sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)])
+            }
+        };
+        if let Err(error) = sent {
+            warn!(%error, "service manager not told: {error}");
+        }
+    }
+}
+
+/// Messages on their way, in order. One of each kind at most: a later status or beat of the
+/// watchdog takes the place of one that nobody has heard, and READY and STOPPING come once.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Message>,
+    closed: bool,
+    /// The thread has sent the last one.
+    done: bool,
+}
+
+impl Waiting {
+    fn put(&mut self, message: Message) {
+        let kind = discriminant(&message);
+        self.messages.retain(|other| discriminant(other) != kind);
+        self.messages.push_back(message);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits on: messages; the end of the outbox.
+    fn send_all(&self) {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(message) = waiting.messages.pop_front() {
+                drop(waiting);
+                message.send();
+                waiting = self.lock();
+            } else if waiting.closed {
+                waiting.done = true;
+                return self.changed.notify_all();
+            } else {
+                waiting = self
+                    .changed
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// Sends messages from a thread of its own. When it is dropped, what waits has a second to go.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// `None`: the system gave no thread, and messages are sent at once.
+    shared: Option<Arc<Shared>>,
+}
+
+impl Outbox {
+    pub(super) fn open() -> Self {
+        let shared = Arc::new(Shared::default());
+        let sender = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("notify".to_owned())
+            .spawn(move || sender.send_all());
+        Self {
+            shared: thread.is_ok().then_some(shared),
+        }
+    }
+
+    pub(super) fn put(&self, message: Message) {
+        match &self.shared {
+            Some(shared) => {
+                shared.lock().put(message);
+                shared.changed.notify_all();
+            }
+            None => message.send(),
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let Some(shared) = &self.shared else {
+            return;
+        };
+        let mut waiting = shared.lock();
+        waiting.closed = true;
+        shared.changed.notify_all();
+        // A manager that reads nothing is not waited for: it does not hear of the end either.
+        let _ = shared
+            .changed
+            .wait_timeout_while(waiting, LAST_WORDS, |waiting| !waiting.done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_overtaken_is_dropped_and_nothing_else() {
+        let mut waiting = Waiting::default();
+        let status = |text: &str| Message::Status(text.to_owned());
+        for message in [
+            status("1"),
+            Message::Extend(1),
+            status("2"),
+            Message::Extend(2),
+            Message::Ready("ready".to_owned()),
+            Message::Watchdog,
+            status("3"),
+            Message::Watchdog,
+            Message::Stopping("stopping".to_owned()),
+        ] {
+            waiting.put(message);
+        }
+        assert_eq!(
+            waiting.messages,
+            [
+                Message::Extend(2),
+                Message::Ready("ready".to_owned()),
+                status("3"),
+                Message::Watchdog,
+                Message::Stopping("stopping".to_owned()),
+            ]
+        );
+    }
+}
