@@ -18,6 +18,7 @@ mod memory_store;
 mod messages;
 mod naming;
 mod notify;
+mod packaging;
 mod platform;
 mod resolve;
 mod supervisor;
