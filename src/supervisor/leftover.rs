@@ -58,6 +58,8 @@ pub enum LeftoverError {
 /// there: an orphan that has the same one is an earlier stowd's child. It gets SIGTERM, and
 /// SIGKILL after `stop_timeout`. A socket that nobody answers is left for containerd to replace.
 ///
+/// May be dropped: the orphan then stops by itself or not at all, and the next call sees to it.
+///
 /// # Errors
 /// When somebody else serves the address, or when this cannot be told or mended.
 pub async fn clear(

@@ -137,6 +137,9 @@ impl Supervisor {
     /// It need not serve yet when this returns. Must be called in a tokio runtime with its I/O
     /// driver; the runtime's end is the child's.
     ///
+    /// It may take up to `stop-timeout` and may be dropped meanwhile. A child that is forked all the
+    /// same gets SIGKILL; one of an earlier stowd that was asked to stop may still be about it.
+    ///
     /// # Errors
     /// Each names the key or the file that is to be mended.
     pub async fn start(config: &config::Containerd) -> Result<Self, SupervisorError> {

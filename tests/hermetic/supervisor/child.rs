@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use stowd::supervisor::{Means, Supervisor};
+use tokio::time::timeout;
 
 use super::stowd::{Guard, command};
-use super::{DEADLINE, await_death, content_of, is_alive, kill, pid_in, runtime, scripted};
+use super::{
+    DEADLINE, await_death, content_of, eventually, is_alive, kill, pid_in, runtime, scripted,
+};
 
 /// Says that it is up, and leaves when asked to.
 const OBEYS: &str = r#"exec perl -e '$SIG{TERM} = sub { print "bye\n"; exit 0 };
@@ -164,6 +167,35 @@ async fn waiting_for_it_can_be_broken_off() {
     }
     kill(supervisor.pid().cast_signed(), Signal::TERM);
     assert_eq!(supervisor.exited().await.status.code(), Some(0));
+}
+
+/// In the one moment in which it is: while the thread that forks is about it.
+#[tokio::test]
+async fn starting_it_can_be_broken_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = scripted(directory.path(), IGNORES);
+    let at_once = timeout(Duration::ZERO, Supervisor::start(&config)).await;
+    // The thread forks one after the other: with the next one up, the first was forked.
+    let second = tempfile::tempdir().unwrap();
+    let mut next = Supervisor::start(&scripted(second.path(), "exit 0"))
+        .await
+        .unwrap();
+    next.exited().await;
+    drop(at_once);
+    let mark = config.state.into_os_string().into_encoded_bytes();
+    eventually("the child to be killed", || match commands_with(&mark) {
+        0 => Ok(()),
+        alive => Err(format!("{alive} alive")),
+    });
+}
+
+/// How many processes have this in their command line.
+fn commands_with(mark: &[u8]) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .filter(|line| line.windows(mark.len()).any(|window| window == mark))
+        .count()
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::future::ready;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use stowd::config;
+use stowd::supervisor::Supervisor;
 use stowd::supervisor::arguments::arguments;
 use stowd::supervisor::leftover::clear;
+use tokio::time::timeout;
 
 use super::stowd::Guard;
 use super::{await_death, content_of, fixture, is_alive, kill, pid_in, scripted};
@@ -62,6 +65,22 @@ async fn an_earlier_stowds_that_does_not_stop_is_killed() {
     clear(&config.address, &command_line, limit).await.unwrap();
     assert!(!is_alive(pid));
     assert!(began.elapsed() >= limit);
+}
+
+#[tokio::test]
+async fn stopping_it_can_be_broken_off_and_begun_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, command_line) = listener(directory.path(), "ignore-term");
+    let pid = orphan(&config, &command_line);
+    config.stop_timeout = PATIENCE;
+    let moment = Duration::from_millis(100);
+    let broken_off = timeout(moment, Supervisor::start(&config)).await;
+    assert!(broken_off.is_err(), "it ended: {broken_off:?}");
+    assert!(is_alive(pid));
+    config.stop_timeout = moment;
+    let mut supervisor = Supervisor::start(&config).await.unwrap();
+    assert!(!is_alive(pid));
+    supervisor.stop(ready(())).await;
 }
 
 #[tokio::test]
