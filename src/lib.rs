@@ -20,7 +20,7 @@
 //!   L2  intake, importer         see archives and the store as a trait, never containerd
 //!   L1  archive, containerd, supervisor, images_dir, notify, logging, shutdown, state_dir
 //!                                one outside thing each; none sees another
-//!   L0  config, digest, entry, image_store, ledger, naming, platform, progress, queue, shown
+//!   L0  config, digest, entry, image_store, journal_stream, ledger, naming, platform, progress, queue, shown
 //!                                pure: values, and decisions about them
 //! ```
 
@@ -29,6 +29,7 @@ pub mod config;
 pub mod digest;
 pub mod entry;
 pub mod image_store;
+pub mod journal_stream;
 pub mod ledger;
 pub mod naming;
 pub mod platform;

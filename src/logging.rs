@@ -17,6 +17,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use crate::journal_stream;
 use crate::shown::shown;
 
 /// Under which name the journal keeps stowd's lines.
@@ -98,22 +99,15 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
     Ok(destination)
 }
 
-/// Where stderr leads, by what systemd says of it: `JOURNAL_STREAM` holds the device and the inode
-/// of the stream to the journal (systemd.exec(5)), and is inherited by those whose stderr leads
-/// elsewhere.
+/// Where stderr leads, by what systemd says of it.
 pub fn destination() -> Destination {
-    let stream = env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stream = env::var_os("JOURNAL_STREAM").unwrap_or_default();
     match fstat(io::stderr()) {
-        Ok(stat) if is_stream(&stream, stat.st_dev, stat.st_ino) => Destination::Journal,
+        Ok(stat) if journal_stream::names(&stream, stat.st_dev, stat.st_ino) => {
+            Destination::Journal
+        }
         _ => Destination::Stderr,
     }
-}
-
-fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
-    let ids = stream
-        .split_once(':')
-        .map(|(device, inode)| (device.parse(), inode.parse()));
-    ids == Some((Ok(device), Ok(inode)))
 }
 
 fn configured(level: &str) -> Result<EnvFilter, InitError> {
@@ -164,16 +158,6 @@ fn colours() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stream_is_known_by_device_and_inode() {
-        assert!(is_stream("8:4711", 8, 4711));
-        for other in [
-            "", "8", "8:", ":4711", "8:4712", "9:4711", "8:4711:1", "x:y",
-        ] {
-            assert!(!is_stream(other, 8, 4711), "{other:?}");
-        }
-    }
 
     #[test]
     fn the_chatty_are_capped_unless_they_are_named() {

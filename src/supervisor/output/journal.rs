@@ -1,8 +1,9 @@
 //! What journald's stream protocol asks for (sd_journal_stream_fd(3), and systemd's
 //! `journald-stream.c` for the header). Pure, but for one look at stderr.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
+
+use crate::journal_stream;
 
 /// Where journald takes streams.
 pub(super) const SOCKET: &str = "/run/systemd/journal/stdout";
@@ -12,27 +13,17 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/stdout";
 /// beyond what journald is configured to.
 pub(super) const HEADER: &[u8] = b"containerd\n\n6\n1\n0\n0\n0\n";
 
-/// The socket, when stderr of this process is the journal's: then `JOURNAL_STREAM` has the device
-/// and inode of stderr (systemd.exec(5)). A process that was started by one that logs to the
-/// journal has the variable too, but another stderr. In a root of its own stowd may have the
+/// The socket, when stderr of this process is the journal's. In a root of its own stowd may have the
 /// stream but not the socket: then stderr is the way.
 pub(super) fn socket() -> Option<PathBuf> {
     let stderr = rustix::fs::fstat(std::io::stderr()).ok()?;
-    names(
+    journal_stream::names(
         &std::env::var_os("JOURNAL_STREAM")?,
         stderr.st_dev,
         stderr.st_ino,
     )
     .then(|| PathBuf::from(SOCKET))
     .filter(|socket| socket.exists())
-}
-
-/// Whether the variable's value names this file.
-pub fn names(journal_stream: &OsStr, device: u64, inode: u64) -> bool {
-    journal_stream
-        .to_str()
-        .and_then(|value| value.split_once(':'))
-        .is_some_and(|(dev, ino)| dev.parse() == Ok(device) && ino.parse() == Ok(inode))
 }
 
 /// A line as it goes down the stream: its syslog priority in front. Journald takes one such prefix

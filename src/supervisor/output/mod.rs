@@ -27,7 +27,7 @@ use tracing::error;
 pub use self::backups::{Naming, Plan, Policy};
 pub use self::file::FileError;
 use self::file::LogFile;
-pub use self::journal::{entry, names, priority};
+pub use self::journal::{entry, priority};
 pub use self::lines::{LastLines, Lines, MAX_LINE};
 pub use self::stream::{Destination, MAX_WAITING};
 use self::stream::{Stream, timespec};

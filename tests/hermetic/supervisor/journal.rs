@@ -1,6 +1,5 @@
 //! The journal's stream, and stderr in its stead. A socket of the test stands for journald.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, PipeWriter, Write, pipe};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use stowd::config::ContainerdLog;
-use stowd::supervisor::output::{Destination, MAX_WAITING, Output, entry, names, priority};
+use stowd::supervisor::output::{Destination, MAX_WAITING, Output, entry, priority};
 
 use super::stowd::{Guard, command};
 use super::{DEADLINE, content_of, eventually, pid_in};
@@ -85,14 +84,6 @@ fn the_priority_is_that_of_the_level() {
     }
     // A prefix of the child's own is not taken for stowd's: journald takes one away.
     assert_eq!(entry(b"<0>x\n"), b"<6><0>x\n");
-}
-
-#[test]
-fn the_journal_is_meant_only_when_stderr_is_its_stream() {
-    assert!(names(OsStr::new("8:1234"), 8, 1234));
-    for other in ["8:1235", "9:1234", "8", ":", "", "8:1234:1", "x:y"] {
-        assert!(!names(OsStr::new(other), 8, 1234), "{other}");
-    }
 }
 
 #[test]
