@@ -114,6 +114,13 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         lease: Self::Lease,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Whether the store has a blob in its namespace. If it has, the blob is under the lease now.
+    fn has_blob(
+        &self,
+        lease: &Self::Lease,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Asks for a blob, and for a writer where it is not there. Waits while another writer is at
     /// the same blob: who has a writer of it open must end that one first.
     fn open_blob(
@@ -182,6 +189,15 @@ pub enum StoreError {
         /// The digest that was asked for.
         expected: Digest,
         /// The store's own words, with the digest that it found.
+        cause: String,
+    },
+    /// Somebody threw away what was sent of a blob. Sending it anew, from its first byte, can
+    /// succeed.
+    #[error("blob {digest}: what was sent of it was removed by somebody else: {cause}")]
+    Removed {
+        /// The blob.
+        digest: Digest,
+        /// The store's own words.
         cause: String,
     },
     /// No room on the store's file system.

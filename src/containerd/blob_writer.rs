@@ -114,9 +114,24 @@ impl ContentWriter {
     async fn failed(&self, failure: Failure) -> StoreError {
         if failure.kind == Kind::NoSpace {
             // That there is no room is the news, whether or not this succeeds.
-            let _ = self.store.abort_ingest(&self.ingest.reference).await;
+            let _ = self.throw_away().await;
         }
         failure.into()
+    }
+
+    /// Throws the ingest away after containerd has ended the stream, and with it this writer's hold
+    /// on it. Another import may have taken it up since: containerd would remove it under that one,
+    /// too, so it is held again first. What is held by somebody else is theirs.
+    async fn throw_away(&self) -> Result<(), StoreError> {
+        let held = match Self::open(&self.store, &self.lease, &self.ingest).await {
+            Err(failure) if failure.kind == Kind::Locked => return Ok(()),
+            // That it is there already: there is nothing to be thrown away.
+            Err(failure) if failure.kind == Kind::AlreadyExists => return Ok(()),
+            other => other,
+        };
+        let aborted = self.store.abort_ingest(&self.ingest.reference).await;
+        drop(held);
+        aborted
     }
 
     fn acknowledge(&mut self, answer: &WriteContentResponse) {
@@ -199,8 +214,12 @@ impl BlobWriter for ContentWriter {
                 self.store.keep_content(&self.lease, digest).await?;
                 self.store.label_content(digest, labels).await
             }
+            Err(failure) if failure.kind == Kind::Removed => Err(StoreError::Removed {
+                digest: digest.clone(),
+                cause: failure.cause,
+            }),
             Err(failure) if failure.kind == Kind::WrongContent => {
-                self.abort().await?;
+                self.throw_away().await?;
                 Err(StoreError::Mismatch {
                     expected: digest.clone(),
                     cause: failure.cause,
@@ -213,9 +232,13 @@ impl BlobWriter for ContentWriter {
     async fn abort(mut self) -> Result<(), StoreError> {
         // What is under way must have arrived, or it could be stored after the abort.
         let patience = self.store.deadlines().progress;
-        drop(self.requests);
-        while let Ok(Some(Ok(_))) = timeout(patience, self.answers.next()).await {}
-        drop(self.answers);
+        while self.acknowledged < self.sent {
+            match next_answer(WRITE, patience, &mut self.answers).await {
+                Ok(answer) => self.acknowledge(&answer),
+                Err(_) => return self.throw_away().await,
+            }
+        }
+        // While it is held, so that nobody takes it up before it is gone.
         self.store.abort_ingest(&self.ingest.reference).await
     }
 }

@@ -104,6 +104,32 @@ impl Containerd {
         }
     }
 
+    /// Whether a blob is there, which it stays then. It is put under the lease before it is looked
+    /// for: the other way round it could be collected in between. That a lease has what is not there
+    /// does no harm.
+    pub(super) async fn has_content(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
+        self.keep_content(lease, digest).await?;
+        Ok(self.content_size(digest).await?.is_some())
+    }
+
+    /// The length of a blob in bytes; `None` where there is none.
+    async fn content_size(&self, digest: &Digest) -> Result<Option<i64>, StoreError> {
+        let request = InfoRequest {
+            digest: digest.as_str().to_owned(),
+        };
+        let mut content = self.content(None);
+        let info = content.info(request);
+        match answered("Content.Info", self.deadlines().answer, info).await {
+            Ok(answer) => Ok(Some(answer.info.map_or(0, |info| info.size))),
+            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
     pub(super) async fn read_content(
         &self,
         digest: &Digest,
@@ -111,14 +137,8 @@ impl Containerd {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         const READ: &str = "Content.Read";
         let patience = self.deadlines().answer;
-        let request = InfoRequest {
-            digest: digest.as_str().to_owned(),
-        };
-        let mut content = self.content(None);
-        let size = match answered("Content.Info", patience, content.info(request)).await {
-            Ok(answer) => answer.info.map_or(0, |info| info.size),
-            Err(failure) if failure.kind == Kind::NotFound => return Ok(None),
-            Err(failure) => return Err(failure.into()),
+        let Some(size) = self.content_size(digest).await? else {
+            return Ok(None);
         };
         if u64::try_from(size).is_ok_and(|size| size > limit) {
             return Err(StoreError::Refused {
@@ -131,6 +151,7 @@ impl Containerd {
             offset: 0,
             size,
         };
+        let mut content = self.content(None);
         let mut chunks = match answered(READ, patience, content.read(request)).await {
             Ok(chunks) => chunks,
             Err(failure) if failure.kind == Kind::NotFound => return Ok(None),

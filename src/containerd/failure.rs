@@ -28,6 +28,8 @@ pub(super) enum Kind {
     WrongContent,
     /// What lies half written is not the beginning of this blob.
     OtherIngest,
+    /// The ingest was removed under its writer.
+    Removed,
     Unreachable,
     NoSpace,
     Late(Duration),
@@ -68,6 +70,8 @@ fn classify(code: Code, cause: &str, local: bool) -> Kind {
         Code::Unavailable => Kind::Unreachable,
         _ if local => Kind::Unreachable,
         _ if is_wrong_content(cause) => Kind::WrongContent,
+        // `content/local/writer.go`: a commit renames `…/ingest/…/data`.
+        _ if cause.contains("/ingest/") && cause.contains("no such file") => Kind::Removed,
         // What containerd says between SIGTERM and its end.
         _ if cause.contains("database not open") => Kind::Unreachable,
         _ => Kind::Other,
@@ -117,6 +121,7 @@ impl From<Failure> for StoreError {
             | Kind::Locked
             | Kind::WrongContent
             | Kind::OtherIngest
+            | Kind::Removed
             | Kind::Other => Self::Refused { call, cause },
         }
     }
@@ -167,6 +172,11 @@ mod tests {
                 Code::Unknown,
                 "write data: no space left on device",
                 Kind::NoSpace,
+            ),
+            (
+                Code::Unknown,
+                "rename /r/ingest/x/data /r/blobs/sha256/00: no such file or directory",
+                Kind::Removed,
             ),
             (Code::Unknown, "database not open", Kind::Unreachable),
             (Code::InvalidArgument, "namespace is required", Kind::Other),

@@ -38,6 +38,10 @@ impl ImageStore for Containerd {
         self.delete_lease(&lease, true).await
     }
 
+    async fn has_blob(&self, lease: &Lease, digest: &Digest) -> Result<bool, StoreError> {
+        self.has_content(lease, digest).await
+    }
+
     async fn open_blob(
         &self,
         lease: &Lease,

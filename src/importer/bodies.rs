@@ -3,7 +3,7 @@
 //! Each is hashed where it is read, so that a blob that is not what its name says is told from a
 //! store that does not keep what it was sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const CHUNKS_AHEAD: usize = 2;
 pub(super) enum Body {
     /// From a file of a plain archive, with its path.
     InArchive(String, File),
-    /// From nowhere: it has been sent, or has been in the store before.
+    /// From nowhere: it is to be in the store.
     InStore,
 }
 
@@ -50,12 +50,14 @@ pub(super) enum BodyError {
     Unreadable { path: String, cause: io::Error },
 }
 
-/// Sends the bodies of a compressed archive as they come out of it, and returns what it holds.
+/// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
+/// blobs the store has under the lease now.
 pub(super) async fn receive<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
     archive: Arc<Archive>,
-) -> Result<Catalogue, ImportError> {
+    meter: &Meter,
+) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
     let (parts, arriving) = mpsc::channel(CHUNKS_AHEAD);
     let reading = blocking(move || {
         archive.stream(&mut |part| match parts.blocking_send(part) {
@@ -63,31 +65,40 @@ pub(super) async fn receive<S: ImageStore>(
             Err(_) => ControlFlow::Break(()),
         })
     });
-    let (catalogue, sent) = tokio::join!(reading, forward(store, lease, arriving));
-    sent?;
-    Ok(catalogue?)
+    let (catalogue, sent) = tokio::join!(reading, forward(store, lease, meter, arriving));
+    let sent = sent?;
+    Ok((catalogue?, sent))
 }
 
-/// A store that takes no more drops `arriving`, which ends the reading.
+/// Answers what is in the store now.
 async fn forward<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
+    meter: &Meter,
     arriving: mpsc::Receiver<Part>,
-) -> Result<(), StoreError> {
-    let mut commits = JoinSet::new();
-    let mut forwarded = forward_parts(store, lease, arriving, &mut commits).await;
+) -> Result<HashSet<Digest>, StoreError> {
+    let mut there = HashSet::new();
+    let mut ending = JoinSet::new();
+    let mut forwarded = forward_parts(store, lease, meter, arriving, &mut ending, &mut there).await;
     // Waited for even then: what one of them holds open in the store is not free when the lease ends.
-    while !commits.is_empty() {
-        forwarded = forwarded.and(joined(commits.join_next().await).map(drop));
+    while !ending.is_empty() {
+        match joined(ending.join_next().await) {
+            Ok(sent) => there.extend(sent.flatten()),
+            Err(error) => forwarded = forwarded.and(Err(error)),
+        }
     }
-    forwarded
+    forwarded.map(|()| there)
 }
 
+/// A store that takes no more drops `arriving`, which ends the reading. Bodies of which all has
+/// arrived are left `ending`.
 async fn forward_parts<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
+    meter: &Meter,
     mut arriving: mpsc::Receiver<Part>,
-    commits: &mut JoinSet<Result<(), StoreError>>,
+    ending: &mut JoinSet<Result<Option<Digest>, StoreError>>,
+    there: &mut HashSet<Digest>,
 ) -> Result<(), StoreError> {
     let mut body = None;
     let mut begun = 0_u64;
@@ -112,11 +123,12 @@ async fn forward_parts<S: ImageStore>(
                 }
             }
             Part::End { digest } => {
-                if commits.len() >= AT_ONCE {
-                    joined(commits.join_next().await)?;
+                if ending.len() >= AT_ONCE {
+                    there.extend(joined(ending.join_next().await)?.flatten());
                 }
                 if let Some(body) = body.take() {
-                    commits.spawn(async move { body.end(&digest).await });
+                    let meter = meter.clone();
+                    ending.spawn(async move { body.end(&digest, &meter).await });
                 }
             }
         }
@@ -172,6 +184,9 @@ async fn send_one<S: ImageStore>(
     size: u64,
     body: Body,
 ) -> Result<Result<(), BodyError>, StoreError> {
+    if matches!(body, Body::InStore) && store.has_blob(lease, digest).await? {
+        return Ok(Ok(()));
+    }
     let blob = NewBlob::Known {
         digest: digest.clone(),
         size,
@@ -179,6 +194,7 @@ async fn send_one<S: ImageStore>(
     let mut incoming = Incoming::open(store, lease, blob).await?;
     let (path, file) = match body {
         Body::InArchive(path, file) => (path, file),
+        // It came meanwhile, or out of another namespace, which only opening it finds.
         Body::InStore if incoming.writer.is_none() => return Ok(Ok(())),
         Body::InStore => {
             incoming.abandon().await?;
@@ -197,7 +213,10 @@ async fn send_one<S: ImageStore>(
     let (read, sent) = tokio::join!(reading, incoming.take(arriving));
     sent?;
     match read {
-        Ok(actual) if actual == *digest => incoming.end(digest).await.map(Ok),
+        Ok(actual) if actual == *digest => {
+            incoming.end(digest, meter).await?;
+            Ok(Ok(()))
+        }
         Ok(actual) => {
             incoming.abandon().await?;
             Ok(Err(BodyError::Corrupt {
@@ -281,15 +300,20 @@ impl<W: BlobWriter> Incoming<W> {
         Ok(())
     }
 
-    /// All bytes have passed, and this is their digest. A blob that is not what it claims to be is
-    /// thrown away; whoever needs it finds it missing.
-    async fn end(self, digest: &Digest) -> Result<(), StoreError> {
+    /// All bytes have passed, and this is their digest. Returns which blob the store has now. One
+    /// that is not what it claims to be is thrown away; whoever needs it finds it missing.
+    async fn end(self, digest: &Digest, meter: &Meter) -> Result<Option<Digest>, StoreError> {
         match self.writer {
-            None => Ok(()),
+            None => Ok(self.claimed),
             Some(writer) if self.claimed.is_some_and(|claimed| claimed != *digest) => {
-                writer.abort().await
+                writer.abort().await?;
+                Ok(None)
             }
-            Some(writer) => writer.commit(digest, Labels::new()).await,
+            Some(writer) => {
+                writer.commit(digest, Labels::new()).await?;
+                meter.step();
+                Ok(Some(digest.clone()))
+            }
         }
     }
 

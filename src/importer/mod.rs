@@ -15,7 +15,7 @@
 mod bodies;
 mod documents;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,12 +35,15 @@ use crate::progress::Meter;
 
 use bodies::{Body, BodyError};
 
+/// How many problems of one archive are told: they are one line of the log.
+const PROBLEMS_MAX: usize = 10;
+
 /// What came of an import that was carried through.
 #[derive(Debug)]
 pub struct ImportReport {
     /// The images that are in the store under their names now.
     pub images: Vec<ImportedImage>,
-    /// Why others of the archive are not, a line each.
+    /// Why others of the archive are not, a line each: the first few, and how many more there are.
     pub problems: Vec<String>,
     /// Which version of the file was read.
     pub identity: Identity,
@@ -126,8 +129,8 @@ async fn attempt<S: ImageStore>(
     };
     let imported = match import.run().await {
         // What an earlier import had left of a blob was not what it should have been, and cost
-        // this one the blob. It is gone now.
-        Err(ImportError::Store(StoreError::Mismatch { .. })) => {
+        // this one the blob. It is gone now. Or it went because another import had no room for it.
+        Err(ImportError::Store(StoreError::Mismatch { .. } | StoreError::Removed { .. })) => {
             meter.rewind();
             import.run().await
         }
@@ -173,11 +176,11 @@ impl<S: ImageStore> Import<'_, S> {
     async fn run(&self) -> Result<ImportReport, ImportError> {
         self.check_identity()?;
         let streamed = self.archive.compression() != Compression::Plain;
-        let catalogue = if streamed {
-            bodies::receive(self.store, self.lease, Arc::clone(self.archive)).await?
+        let archive = Arc::clone(self.archive);
+        let (catalogue, there) = if streamed {
+            bodies::receive(self.store, self.lease, archive, self.meter).await?
         } else {
-            let archive = Arc::clone(self.archive);
-            blocking(move || archive.index()).await?
+            (blocking(move || archive.index()).await?, HashSet::new())
         };
         let Resolution {
             images,
@@ -189,7 +192,9 @@ impl<S: ImageStore> Import<'_, S> {
             let name = self.name;
             info!(entry = name, "{name}: {note}");
         }
-        let failed = self.send_bodies(&catalogue, &images, streamed).await?;
+        let failed = self
+            .send_bodies(&catalogue, &images, streamed, &there)
+            .await?;
         // From here on images get names: those of this version of the file, or none.
         self.check_identity()?;
 
@@ -215,6 +220,7 @@ impl<S: ImageStore> Import<'_, S> {
                 Err(error) => report.problems.push(format!("{}: {error}", image.names[0])),
             }
         }
+        shorten(&mut report.problems);
         Ok(report)
     }
 
@@ -252,10 +258,14 @@ impl<S: ImageStore> Import<'_, S> {
         catalogue: &Catalogue,
         images: &[ArchiveImage],
         streamed: bool,
+        there: &HashSet<Digest>,
     ) -> Result<HashMap<Digest, BodyError>, StoreError> {
         let mut needed = BTreeMap::new();
         for blob in images.iter().flat_map(|image| &image.blobs) {
             let digest = blob.descriptor.digest.clone();
+            if there.contains(&digest) {
+                continue;
+            }
             let body = match &blob.source {
                 Source::Document(_) => continue,
                 Source::Store => Body::InStore,
@@ -281,6 +291,7 @@ impl<S: ImageStore> Import<'_, S> {
         for blob in &image.blobs {
             if let Some(document) = documents::of(catalogue, blob) {
                 documents::put(self.store, self.lease, blob, document).await?;
+                self.meter.step();
             }
         }
         let mut names = image
@@ -306,16 +317,27 @@ impl<S: ImageStore> Import<'_, S> {
         let records = records.collect::<Vec<_>>();
         for record in &records {
             self.store.put_image(self.lease, record).await?;
+            self.meter.step();
         }
         if image.runs_on_host {
             for record in &records {
                 self.store.seen_by_runtime(record).await?;
+                self.meter.step();
             }
         }
         Ok(ImportedImage {
             names,
             digest: image.target.digest.clone(),
         })
+    }
+}
+
+/// Leaves as many problems as somebody reads, and says how many more there are.
+fn shorten(problems: &mut Vec<String>) {
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
     }
 }
 

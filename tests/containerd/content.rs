@@ -24,6 +24,9 @@ on_each_generation!(
     a_blob_of_another_namespace_is_taken_over,
     an_unnamed_blob_is_never_resumed,
     an_aborted_blob_is_gone,
+    a_blob_that_is_there_is_kept_by_the_lease_that_asks,
+    a_writer_that_aborts_leaves_the_next_one_alone,
+    a_blob_that_was_removed_under_its_writer_says_so,
     a_blob_has_its_length,
     reading_has_its_limits,
     labels_are_added_one_by_one,
@@ -338,6 +341,27 @@ async fn an_unnamed_blob_is_never_resumed(generation: Generation) {
     );
 }
 
+async fn a_blob_that_is_there_is_kept_by_the_lease_that_asks(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let raw = Raw::connect(&daemon).await;
+    let blob = bytes(13, 100);
+    let digest = Digest::of(&blob);
+    let first = store.begin_lease("first").await.unwrap();
+    let second = store.begin_lease("second").await.unwrap();
+    assert_eq!(store.has_blob(&second, &digest).await, Ok(false));
+    put(&store, &first, &blob, Labels::new()).await.unwrap();
+    assert_eq!(store.has_blob(&second, &digest).await, Ok(true));
+    // What only a lease had that asked for it in vain is no harm to the garbage collection.
+    let absent = Digest::of(b"absent");
+    assert_eq!(store.has_blob(&second, &absent).await, Ok(false));
+    store.release(first).await.unwrap();
+    raw.collect_garbage().await;
+    assert_eq!(store.has_blob(&second, &digest).await, Ok(true));
+    store.release(second).await.unwrap();
+    raw.collect_garbage().await;
+    assert_eq!(raw.blob_labels(&digest).await, None);
+}
+
 async fn an_aborted_blob_is_gone(generation: Generation) {
     let (daemon, store) = serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
@@ -351,6 +375,47 @@ async fn an_aborted_blob_is_gone(generation: Generation) {
         None
     );
     assert_eq!(writer(&store, &lease, known(&blob)).await.offset(), 0);
+}
+
+async fn a_writer_that_aborts_leaves_the_next_one_alone(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let lease = store.begin_lease("next").await.unwrap();
+    for round in 0..5 {
+        let blob = bytes(20 + round, 2 * MIB);
+        let mut first = writer(&store, &lease, known(&blob)).await;
+        first.write(blob[..MIB].to_vec()).await.unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (other, lease, blob) = (client(&daemon), lease.clone(), blob.clone());
+            waiting.spawn(async move { put(&other, &lease, &blob, Labels::new()).await });
+        }
+        first.abort().await.unwrap();
+        for put in waiting.join_all().await {
+            assert_eq!(put, Ok(()), "round {round}");
+        }
+    }
+}
+
+async fn a_blob_that_was_removed_under_its_writer_says_so(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let raw = Raw::connect(&daemon).await;
+    let lease = store.begin_lease("removed").await.unwrap();
+    let blob = bytes(30, MIB);
+    let digest = Digest::of(&blob);
+    let reference = format!("stowd-{digest}");
+    let mut open = writer(&store, &lease, known(&blob)).await;
+    open.write(blob.clone()).await.unwrap();
+    eventually(SOON, "all of it is stored", || async {
+        let stored = raw.ingest(&reference).await;
+        (stored == Some(MIB as u64))
+            .then_some(())
+            .ok_or(format!("{stored:?}"))
+    })
+    .await;
+    raw.abort(&reference).await;
+    let error = open.commit(&digest, Labels::new()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Removed { .. }), "{error:?}");
+    put(&store, &lease, &blob, Labels::new()).await.unwrap();
 }
 
 async fn a_blob_has_its_length(generation: Generation) {

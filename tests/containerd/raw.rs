@@ -116,6 +116,16 @@ impl Raw {
         }
     }
 
+    /// Content.Abort.
+    pub(crate) async fn abort(&self, reference: &str) {
+        let request = api::AbortRequest {
+            r#ref: reference.to_owned(),
+        };
+        let mut content = ContentClient::new(self.channel.clone());
+        let request = with_namespace!(request, self.namespace);
+        content.abort(request).await.unwrap();
+    }
+
     /// Writes bytes to an ingest and lets go of it, as a writer that was cut off does.
     pub(crate) async fn half_write(&self, reference: &str, total: u64, data: Vec<u8>) {
         let length = data.len() as u64;

@@ -162,6 +162,10 @@ fn an_image_is_whole_labelled_named_and_pinned() {
         assert_eq!(report.images[0].names, [tag, &by_digest]);
         let state = store.state();
         assert_eq!(state.leases, 0);
+        assert_eq!(
+            state.asked, 0,
+            "what has just been sent need not be asked for"
+        );
         assert_eq!(state.blobs.len(), 3);
         let children = &state.blobs[&image.manifest].1;
         assert_eq!(
@@ -222,8 +226,16 @@ fn a_half_sent_blob_is_resumed_and_a_wrong_half_is_sent_anew() {
             let store = MemoryStore::default();
             let length = half.len();
             store.state().ingests.insert(image.layer.clone(), half);
-            let report = run(&store, &path).unwrap();
+            let meter = Meter::default();
+            let report = run_metered(&store, &entry(&path), meter.clone()).unwrap();
             assert_eq!(report.problems, Vec::<String>::new());
+            assert_eq!(
+                meter.bytes(),
+                report.identity.size,
+                "read twice, counted once"
+            );
+            // The layer, two documents, two names, and both seen.
+            assert_eq!(meter.steps(), 7);
             let state = store.state();
             assert_eq!(
                 state.blobs[&image.layer].0, layer,
@@ -313,9 +325,15 @@ fn a_blob_that_only_the_store_has_completes_an_image() {
         let store = MemoryStore::default();
         run(&store, &whole).unwrap();
         store.state().images.clear();
+        let opened = store.state().opened;
         let report = run(&store, &path).unwrap();
         assert_eq!(report.problems, Vec::<String>::new());
-        assert_eq!(store.state().images.len(), 2);
+        let state = store.state();
+        assert_eq!(state.images.len(), 2);
+        assert_eq!(
+            state.opened, opened,
+            "it is asked for, not opened for writing"
+        );
     }
 }
 
@@ -468,5 +486,44 @@ fn two_members_of_one_path_are_two_blobs_on_their_way() {
         unique.dedup();
         assert_eq!(unique.len(), keys.len(), "{keys:?}");
         assert_eq!(keys.len(), if path.ends_with("plain.tar") { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn a_blob_that_was_removed_on_its_way_is_sent_anew() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(3 * MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let removed = StoreError::Removed {
+            digest: image.layer.clone(),
+            cause: "rename: no such file or directory".to_owned(),
+        };
+        store.state().fail_at_chunk = Some((2, removed));
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(store.state().images.len(), 2);
+    }
+}
+
+#[test]
+fn of_many_problems_a_few_are_told() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let absent = (0..25).map(|n| Digest::of(&[n])).collect::<Vec<_>>();
+    let names = (0..25).map(|n| format!("absent:{n}")).collect::<Vec<_>>();
+    let images = names.iter().map(String::as_str).zip(&absent);
+    draft.index(&images.collect::<Vec<_>>());
+    for path in draft.written(dir.path()) {
+        let report = run(&MemoryStore::default(), &path).unwrap();
+        assert_eq!(report.problems.len(), 11);
+        assert!(
+            report.problems[9].contains("absent:"),
+            "{:?}",
+            report.problems
+        );
+        assert_eq!(report.problems[10], "and 15 more");
     }
 }

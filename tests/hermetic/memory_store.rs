@@ -22,6 +22,10 @@ pub(crate) struct State {
     pub seen: Vec<String>,
     /// Leases that were begun and not released.
     pub leases: usize,
+    /// How often it was asked whether it has a blob.
+    pub asked: usize,
+    /// Writers that were opened.
+    pub opened: usize,
     /// The keys of the unnamed blobs that were opened.
     pub keys: Vec<String>,
     /// Chunks that were written so far.
@@ -111,6 +115,12 @@ impl ImageStore for MemoryStore {
         self.release(()).await
     }
 
+    async fn has_blob(&self, (): &(), digest: &Digest) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        state.asked += 1;
+        Ok(state.blobs.contains_key(digest))
+    }
+
     async fn open_blob(&self, (): &(), blob: NewBlob) -> Result<Opened<Writer>, StoreError> {
         let mut state = self.state();
         let claimed = match blob {
@@ -126,6 +136,7 @@ impl ImageStore for MemoryStore {
         {
             return Ok(Opened::Exists);
         }
+        state.opened += 1;
         let half = claimed
             .as_ref()
             .and_then(|digest| state.ingests.get(digest))
