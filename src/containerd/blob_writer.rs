@@ -19,6 +19,7 @@ use super::client::{Containerd, answered};
 use super::content::Ingest;
 use super::failure::{Failure, Kind};
 use super::leases::Lease;
+use super::turns::Turn;
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, Labels, StoreError};
 
@@ -41,6 +42,9 @@ pub struct ContentWriter {
     resumed_at: u64,
     sent: u64,
     acknowledged: u64,
+    /// Held until the ingest is committed, thrown away or let go. The last field: it is dropped
+    /// after the stream.
+    pub(super) turn: Option<Turn>,
 }
 
 impl ContentWriter {
@@ -89,6 +93,7 @@ impl ContentWriter {
             resumed_at: offset,
             sent: offset,
             acknowledged: offset,
+            turn: None,
         })
     }
 
@@ -111,27 +116,14 @@ impl ContentWriter {
 
     /// What a failure asks for, before it is told: on a full disk, that the half-written blob makes
     /// room. It could be resumed otherwise, but whatever else the node writes would fail until then.
-    async fn failed(&self, failure: Failure) -> StoreError {
+    async fn failed(&mut self, failure: Failure) -> StoreError {
         if failure.kind == Kind::NoSpace {
             // That there is no room is the news, whether or not this succeeds.
-            let _ = self.throw_away().await;
+            let _ = self.store.abort_ingest(&self.ingest.reference).await;
         }
+        // Its caller may keep what is of no more use.
+        self.turn = None;
         failure.into()
-    }
-
-    /// Throws the ingest away after containerd has ended the stream, and with it this writer's hold
-    /// on it. Another import may have taken it up since: containerd would remove it under that one,
-    /// too, so it is held again first. What is held by somebody else is theirs.
-    async fn throw_away(&self) -> Result<(), StoreError> {
-        let held = match Self::open(&self.store, &self.lease, &self.ingest).await {
-            Err(failure) if failure.kind == Kind::Locked => return Ok(()),
-            // That it is there already: there is nothing to be thrown away.
-            Err(failure) if failure.kind == Kind::AlreadyExists => return Ok(()),
-            other => other,
-        };
-        let aborted = self.store.abort_ingest(&self.ingest.reference).await;
-        drop(held);
-        aborted
     }
 
     fn acknowledge(&mut self, answer: &WriteContentResponse) {
@@ -219,7 +211,7 @@ impl BlobWriter for ContentWriter {
                 cause: failure.cause,
             }),
             Err(failure) if failure.kind == Kind::WrongContent => {
-                self.throw_away().await?;
+                self.store.abort_ingest(&self.ingest.reference).await?;
                 Err(StoreError::Mismatch {
                     expected: digest.clone(),
                     cause: failure.cause,
@@ -235,7 +227,7 @@ impl BlobWriter for ContentWriter {
         while self.acknowledged < self.sent {
             match next_answer(WRITE, patience, &mut self.answers).await {
                 Ok(answer) => self.acknowledge(&answer),
-                Err(_) => return self.throw_away().await,
+                Err(_) => break,
             }
         }
         // While it is held, so that nobody takes it up before it is gone.

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::failure::Failure;
 use super::leases::Lease;
+use super::turns::Turns;
 use crate::image_store::StoreError;
 
 /// containerd sends messages of up to 16 MiB; tonic would take 4.
@@ -66,6 +67,7 @@ pub struct Containerd {
     namespace: String,
     namespace_header: MetadataValue<Ascii>,
     deadlines: Deadlines,
+    pub(super) turns: Turns,
 }
 
 impl Containerd {
@@ -90,6 +92,7 @@ impl Containerd {
             namespace: namespace.to_owned(),
             namespace_header,
             deadlines: Deadlines::default(),
+            turns: Turns::default(),
         })
     }
 

@@ -30,16 +30,33 @@ impl Containerd {
         blob: NewBlob,
     ) -> Result<Opened<ContentWriter>, StoreError> {
         let ingest = Ingest::of(lease, blob);
+        let mut moved = (None, Instant::now());
+        let mut turn = loop {
+            let turn = self.turns.take(&ingest.reference);
+            match tokio::time::timeout(self.deadlines().change / 4, turn).await {
+                Ok(turn) => break Some(turn),
+                Err(_) => {
+                    let failure = Failure {
+                        call: "Content.Write",
+                        kind: Kind::Locked,
+                        cause: format!("{} is being written", ingest.reference),
+                    };
+                    self.check_it_moves(&ingest, &mut moved, failure).await?;
+                }
+            }
+        };
         if ingest.expected.is_none() {
             // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
             self.abort_ingest(&ingest.reference).await?;
         }
         let mut aborted = false;
         let mut wait = FIRST_WAIT;
-        let mut moved = (None, Instant::now());
         loop {
             match ContentWriter::open(self, lease, &ingest).await {
-                Ok(writer) => return Ok(Opened::Writer(writer)),
+                Ok(mut writer) => {
+                    writer.turn = turn.take();
+                    return Ok(Opened::Writer(writer));
+                }
                 // containerd has put the blob under the lease with this answer.
                 Err(failure) if failure.kind == Kind::AlreadyExists => return Ok(Opened::Exists),
                 // Half written with another length: not the beginning of this blob.
@@ -48,25 +65,37 @@ impl Containerd {
                     aborted = true;
                 }
                 Err(failure) if failure.kind == Kind::Locked => {
-                    let now_at = self.ingest_offset(&ingest.reference).await?;
-                    if now_at != moved.0 {
-                        moved = (now_at, Instant::now());
-                    }
-                    let patience = self.deadlines().change;
-                    if moved.1.elapsed() >= patience {
-                        let cause = format!(
-                            "another writer has it and has not moved for {} s: {}",
-                            patience.as_secs(),
-                            failure.cause
-                        );
-                        return Err(Failure { cause, ..failure }.into());
-                    }
+                    self.check_it_moves(&ingest, &mut moved, failure).await?;
                     tokio::time::sleep(wait).await;
                     wait = LONGEST_WAIT.min(wait * 2);
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
+    }
+
+    /// Fails where an ingest that another writer has does not get on. `moved` is where it was last
+    /// seen, and since when.
+    async fn check_it_moves(
+        &self,
+        ingest: &Ingest,
+        moved: &mut (Option<i64>, Instant),
+        failure: Failure,
+    ) -> Result<(), StoreError> {
+        let now_at = self.ingest_offset(&ingest.reference).await?;
+        if now_at != moved.0 {
+            *moved = (now_at, Instant::now());
+        }
+        let patience = self.deadlines().change;
+        if moved.1.elapsed() < patience {
+            return Ok(());
+        }
+        let cause = format!(
+            "another writer has it and has not moved for {} s: {}",
+            patience.as_secs(),
+            failure.cause
+        );
+        Err(Failure { cause, ..failure }.into())
     }
 
     /// How far an ingest has come; `None` where there is none.

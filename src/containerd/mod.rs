@@ -13,6 +13,7 @@ mod images;
 mod leases;
 mod owner;
 mod serving;
+mod turns;
 
 pub use blob_writer::ContentWriter;
 pub use client::{Containerd, Deadlines};

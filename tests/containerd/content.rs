@@ -378,7 +378,7 @@ async fn an_aborted_blob_is_gone(generation: Generation) {
 }
 
 async fn a_writer_that_aborts_leaves_the_next_one_alone(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+    let (_daemon, store) = serve(&generation).await;
     let lease = store.begin_lease("next").await.unwrap();
     for round in 0..5 {
         let blob = bytes(20 + round, 2 * MIB);
@@ -386,7 +386,7 @@ async fn a_writer_that_aborts_leaves_the_next_one_alone(generation: Generation) 
         first.write(blob[..MIB].to_vec()).await.unwrap();
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..4 {
-            let (other, lease, blob) = (client(&daemon), lease.clone(), blob.clone());
+            let (other, lease, blob) = (store.clone(), lease.clone(), blob.clone());
             waiting.spawn(async move { put(&other, &lease, &blob, Labels::new()).await });
         }
         first.abort().await.unwrap();

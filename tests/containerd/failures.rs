@@ -17,6 +17,7 @@ on_each_generation!(
     one_that_is_gone_is_unreachable_and_comes_back,
     one_that_does_not_move_is_past_its_deadline,
     a_full_disk_is_named,
+    a_full_disk_is_named_to_all_who_want_the_same_blob,
     a_lock_that_nobody_gives_back_is_not_waited_for_for_ever,
 );
 
@@ -160,6 +161,32 @@ async fn a_full_disk_is_named(generation: Generation) {
     // What was half written has made room: what fits can be put at once.
     let reference = format!("stowd-{}", Digest::of(&blob));
     assert_eq!(Raw::connect(&daemon).await.ingest(&reference).await, None);
+    put(&store, &lease, &bytes(5, 8 * MIB), Labels::new())
+        .await
+        .unwrap();
+}
+
+async fn a_full_disk_is_named_to_all_who_want_the_same_blob(generation: Generation) {
+    let small = Small::new("16m");
+    let options = Options {
+        root: Some(small.path().to_owned()),
+        ..Options::default()
+    };
+    let mut daemon = Daemon::start_with(&generation, options);
+    daemon.wait();
+    let store = client(&daemon);
+    let lease = store.begin_lease("too much at once").await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        let (store, lease) = (store.clone(), lease.clone());
+        // Two of each: who has no room must not take it from who waits for the same blob.
+        let blob = bytes(7 + number / 2, 20 * MIB);
+        writers.spawn(async move { put(&store, &lease, &blob, Labels::new()).await });
+    }
+    for put in writers.join_all().await {
+        let error = put.unwrap_err();
+        assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+    }
     put(&store, &lease, &bytes(5, 8 * MIB), Labels::new())
         .await
         .unwrap();

@@ -1,0 +1,55 @@
+//! Whose turn it is at an ingest: the writers of one blob in this process, one after the other.
+//!
+//! containerd has a lock of its own for each ingest, but removing one does not ask for it. Who
+//! throws an ingest away while it is their turn does not throw away what another has taken up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+type Queue = Arc<tokio::sync::Mutex<()>>;
+
+/// The queues of all ingests that are written or waited for. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<HashMap<String, Queue>>>);
+
+/// It is somebody's turn, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _held: OwnedMutexGuard<()>,
+}
+
+impl Turns {
+    /// Waits for the turn at an ingest.
+    pub(super) async fn take(&self, reference: &str) -> Turn {
+        let queue = {
+            let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that nobody has any more.
+            queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+            Arc::clone(queues.entry(reference.to_owned()).or_default())
+        };
+        Turn {
+            _held: queue.lock_owned().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_after_the_other_at_one_ingest_and_at_once_at_two() {
+        let turns = Turns::default();
+        let first = turns.take("a").await;
+        let other = turns.take("b").await;
+        let soon = Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, turns.take("a")).await.is_err());
+        drop((first, other));
+        drop(turns.take("a").await);
+        assert_eq!(turns.0.lock().unwrap().len(), 1, "no queue is kept");
+    }
+}
