@@ -1,6 +1,7 @@
 //! What an archive holds, member by member: all that the layouts need to know of its bytes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::digest::Digest;
 
@@ -38,7 +39,7 @@ pub struct File {
     pub diff_id: Option<Digest>,
     /// Its bytes, if it can be a JSON document: it begins like one and is no longer than
     /// [`super::limits::DOCUMENT_MAX`]. In-toto statements are not kept.
-    pub document: Option<Vec<u8>>,
+    pub document: Option<Arc<[u8]>>,
 }
 
 /// How the bytes of a layer are compressed.

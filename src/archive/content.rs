@@ -139,10 +139,10 @@ pub(super) fn in_archive(member: &str, file: &File, digest: &Digest) -> Result<D
         });
     };
     check_digest(member, digest, Some(&Digest::of(bytes)))?;
-    let bytes: Arc<[u8]> = bytes.as_slice().into();
+    // Shared: an archive's documents are in memory once.
     Ok(Document {
-        source: Source::Document(bytes.clone()),
-        bytes,
+        source: Source::Document(Arc::clone(bytes)),
+        bytes: Arc::clone(bytes),
         name: member.to_owned(),
     })
 }
@@ -189,4 +189,29 @@ fn check_size(member: &str, descriptor: &Descriptor, found: u64) -> Result<(), F
         expected: descriptor.size,
         found,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::Encoding;
+    use super::*;
+
+    #[test]
+    fn a_document_of_the_archive_is_in_memory_once() {
+        let bytes: Arc<[u8]> = b"{}".as_slice().into();
+        let digest = Digest::of(&bytes);
+        let file = File {
+            size: 2,
+            offset: None,
+            digest: Some(digest.clone()),
+            encoding: Encoding::Plain,
+            diff_id: None,
+            document: Some(Arc::clone(&bytes)),
+        };
+        let document = in_archive("a", &file, &digest).unwrap();
+        assert!(Arc::ptr_eq(&document.bytes, &bytes));
+        assert!(
+            matches!(document.source, Source::Document(source) if Arc::ptr_eq(&source, &bytes))
+        );
+    }
 }

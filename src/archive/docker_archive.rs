@@ -12,6 +12,7 @@ use super::content::{self, Content};
 use super::document::{self, Config, SavedImage, SavedImages};
 use super::layout::{self, SAVED};
 use super::media_type;
+use super::member_path::claimed_digest;
 use super::problem::{Fault, LayoutError, quoted};
 use super::resolve::Source;
 use crate::digest::Digest;
@@ -220,13 +221,6 @@ fn member<'a>(
         path: path.to_owned(),
         what,
     })
-}
-
-/// The digest that a blob has by its path.
-fn claimed_digest(member: &str) -> Option<Digest> {
-    let (directory, hex) = member.rsplit_once('/')?;
-    let is_blobs = directory == "blobs/sha256" || directory.ends_with("/blobs/sha256");
-    is_blobs.then(|| Digest::parse(&format!("sha256:{hex}")).ok())?
 }
 
 /// `….json`, `sha256:…` and `blobs/sha256/…` tell the digest of what they hold.

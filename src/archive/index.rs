@@ -62,7 +62,7 @@ fn file(
     };
     let mut digests = BodyDigests::new(&entry.name, path, file.encoding, expansion);
     if collector.keeps(entry, &head)? {
-        file.document = Some(reader.rest(head)?);
+        file.document = Some(reader.rest(head)?.into());
     } else if digests.unpacks() {
         let mut chunk = head;
         let mut hashed = 0;

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! members      MEMBERS_MAX * some 350 bytes, and NAMES_MAX      66 MiB
-//! documents    DOCUMENTS_MAX                                    64 MiB
+//! documents    DOCUMENTS_MAX, each held once                    64 MiB
 //! one decoder  a zstd window, or XZ_MEMORY_MAX                 128 MiB
 //! one layer    compressed inside: a second zstd window         128 MiB
-//! in flight    INPUT_BUFFER, CHUNK, EXTENSION_MAX, DOCUMENT_MAX 11 MiB
+//! in flight    INPUT_BUFFER, CHUNK, EXTENSION_MAX, and a        19 MiB
+//!              document of DOCUMENT_MAX on its way in or out
 //! ```
 //!
 //! An archive as the usual tools write it needs 2 to 20 MiB of that.

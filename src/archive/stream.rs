@@ -91,7 +91,7 @@ fn file(
     if collector.keeps(entry, &first)? {
         let document = reader.rest(first)?;
         file.digest = Some(Digest::of(&document));
-        file.document = Some(document);
+        file.document = Some(document.into());
         return Ok(file);
     }
     let is_offered = entry.size > 0 && !is_version(path);

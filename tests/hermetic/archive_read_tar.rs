@@ -32,7 +32,7 @@ fn a_body_is_read_at_its_place_and_from_the_middle() {
         let size = usize::try_from(file.size).unwrap();
         let body = &bytes[offset..offset + size];
         match &file.document {
-            Some(document) => assert_eq!(document, body, "{path}"),
+            Some(document) => assert_eq!(&**document, body, "{path}"),
             None => {
                 let mut read = Vec::new();
                 archive.body(file, 0).read_to_end(&mut read).unwrap();

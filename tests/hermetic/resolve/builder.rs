@@ -41,7 +41,7 @@ impl Archive {
                 digest: None,
                 encoding: Encoding::Plain,
                 diff_id: None,
-                document,
+                document: document.map(Into::into),
             },
         )
     }

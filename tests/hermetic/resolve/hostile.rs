@@ -39,8 +39,9 @@ fn a_document_with_another_digest_is_refused_with_both() {
         .unwrap()
         .1
         .document
-        .clone()
-        .unwrap();
+        .as_deref()
+        .unwrap()
+        .to_vec();
     bytes[1] ^= 0x20;
     archive.file(&blob_path(&image), &bytes);
     assert_eq!(

@@ -18,7 +18,9 @@ fn resolve(archive: &Archive, store: &Archive, words: &str) -> (Resolution, usiz
             let path = format!("blobs/sha256/{}", digest.hex());
             match store.catalogue.file(&path) {
                 Some((_, file)) => {
-                    lookup.found.insert(digest, file.document.clone().unwrap());
+                    lookup
+                        .found
+                        .insert(digest, file.document.as_deref().unwrap().to_vec());
                 }
                 None => {
                     assert!(lookup.absent.insert(digest), "asked twice");
