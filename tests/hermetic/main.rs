@@ -21,4 +21,5 @@ mod notify;
 mod packaging;
 mod platform;
 mod resolve;
+mod scan;
 mod supervisor;

@@ -1,0 +1,11 @@
+//! The images directory is followed: real inotify, in temporary directories.
+
+mod directories;
+mod files;
+mod harness;
+mod itself;
+mod limits;
+mod links;
+mod mounts;
+mod storms;
+mod writing;
