@@ -152,6 +152,10 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         image: &Image,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Takes the pins off an image that stowd pinned, and only then: a pin without stowd's own label
+    /// is somebody else's. That there is no such image is success.
+    fn unpin(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// All images of the namespace.
     fn images(&self) -> impl Future<Output = Result<Vec<Image>, StoreError>> + Send;
 

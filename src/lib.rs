@@ -18,10 +18,10 @@
 //!   L4  main, cli, commands      words of the command line
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L2  intake, importer         see archives and the store as a trait, never containerd
-//!   L1  archive, containerd, supervisor, images_dir, notify, logging, shutdown, state_dir
-//!                                one outside thing each; none sees another
-//!   L0  config, digest, entry, image_store, journal_stream, ledger, naming, platform, progress, queue, shown
-//!                                pure: values, and decisions about them
+//!   L1  archive, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
+//!   L1  state_dir                one outside thing each; none sees another
+//!   L0  config, digest, entry, image_store, journal_stream, ledger, naming, platform, progress,
+//!   L0  queue, retry, shown      pure: values, and decisions about them
 //! ```
 
 // L0
@@ -35,11 +35,13 @@ pub mod naming;
 pub mod platform;
 pub mod progress;
 pub mod queue;
+pub mod retry;
 pub mod shown;
 // L1
 pub mod archive;
 pub mod containerd;
 pub mod images_dir;
+pub mod ledger_file;
 pub mod logging;
 pub mod notify;
 pub mod shutdown;

@@ -14,7 +14,8 @@ const EX_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let loaded = match config::load(&cli.inputs()) {
+    let inputs = cli.inputs();
+    let loaded = match config::load(&inputs) {
         Ok(loaded) => loaded,
         Err(error) => {
             error.problems.iter().for_each(tell);
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         }
         Command::Run(args) => {
             let mode = if args.once { Mode::Once } else { Mode::Daemon };
-            commands::run::run(loaded, mode).map_err(|error| error.to_string())
+            commands::run::run(loaded, inputs, mode).map_err(|error| error.to_string())
         }
     };
     done.unwrap_or_else(|error| {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use bytesize::ByteSize;
 
@@ -34,15 +35,15 @@ impl Meter {
         self.0.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Counts a thing that was done without a byte of the file.
+    /// Counts a thing that was done without a byte of the file: a blob committed, a document or a
+    /// name written, an image seen by the runtime.
     pub fn step(&self) {
         self.0.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The things that were done without a byte of the file: blobs committed, documents and names
-    /// written, images seen by the runtime.
-    pub fn steps(&self) -> u64 {
-        self.0.steps.load(Ordering::Relaxed)
+    /// Bytes and steps together: it changes as long as the work comes further.
+    pub fn moved(&self) -> u64 {
+        self.bytes() + self.0.steps.load(Ordering::Relaxed)
     }
 }
 
@@ -59,8 +60,25 @@ pub struct Progress {
     pub settling: Option<String>,
     /// The drain has ended.
     pub drained: bool,
+    /// The images directory.
+    pub watching: String,
+    /// The first of the entries that have failed.
+    pub trouble: Option<Trouble>,
+    /// How far those came whose work has ended, and how often a file was seen to grow.
+    pub ended: u64,
     /// Goes up with every turn of the loop that owns the work; the proof of life for the watchdog.
     pub turns: u64,
+}
+
+/// An entry that has failed.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// Its file name.
+    pub name: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub next_try: Option<SystemTime>,
 }
 
 /// An entry that is worked on.
@@ -80,9 +98,11 @@ impl Progress {
         self.working.iter().map(|work| work.meter.bytes()).sum()
     }
 
-    /// A number that changes whenever the work has come further.
-    pub fn marks(&self) -> (u64, usize) {
-        (self.bytes(), self.summary.entries)
+    /// A number that grows as long as the work comes further. It does not when an entry ends
+    /// because nothing moved.
+    pub fn moved(&self) -> u64 {
+        let working = self.working.iter().map(|work| work.meter.moved());
+        self.ended + working.sum::<u64>()
     }
 }
 
@@ -108,14 +128,13 @@ impl fmt::Display for Progress {
                 first.name
             )?;
         } else if let Some(name) = &self.settling {
-            write!(
-                f,
-                "waiting until {name} has not changed for a while, {} to do",
-                self.open
-            )?;
+            write!(f, "waiting for {name}, {} to do", self.open)?;
         } else if self.drained {
             write!(f, "ready: {}", self.summary)?;
-            return Ok(());
+            if let Some(trouble) = &self.trouble {
+                write!(f, " ({trouble})")?;
+            }
+            return write!(f, "; watching {}", self.watching);
         } else {
             write!(f, "looking for images")?;
         }
@@ -127,11 +146,28 @@ impl fmt::Display for Progress {
     }
 }
 
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            attempts,
+            next_try,
+        } = self;
+        let attempts = counted(*attempts as usize, "attempt", "attempts");
+        write!(f, "{name}: {attempts}")?;
+        match next_try {
+            Some(next) => write!(f, ", next at {}", humantime::format_rfc3339_seconds(*next)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = |count: usize, one: &str, many: &str| {
-            format!("{count} {}", if count == 1 { one } else { many })
-        };
         let images = counted(self.images, "image", "images");
         let entries = counted(self.entries, "entry", "entries");
         write!(f, "{images} from {entries}")?;
@@ -186,20 +222,24 @@ mod tests {
     }
 
     #[test]
-    fn ready_counts_images_entries_and_failures() {
-        let drained = |summary| Progress {
-            summary,
+    fn ready_counts_images_entries_and_failures_and_names_the_first() {
+        let mut drained = Progress {
+            summary: summary(1, 1, 0),
             drained: true,
+            watching: "/images".to_owned(),
             ..Progress::default()
         };
-        assert_eq!(
-            drained(summary(36, 12, 1)).to_string(),
-            "ready: 36 images from 12 entries, 1 failed"
-        );
-        assert_eq!(
-            drained(summary(1, 1, 0)).to_string(),
-            "ready: 1 image from 1 entry"
-        );
+        let ready = "ready: 1 image from 1 entry; watching /images";
+        assert_eq!(drained.to_string(), ready);
+        drained.summary = summary(36, 12, 1);
+        drained.trouble = Some(Trouble {
+            name: "b.tar".to_owned(),
+            attempts: 2,
+            next_try: Some(SystemTime::UNIX_EPOCH),
+        });
+        let ready = "ready: 36 images from 12 entries, 1 failed \
+                     (b.tar: 2 attempts, next at 1970-01-01T00:00:00Z); watching /images";
+        assert_eq!(drained.to_string(), ready);
         assert_eq!(Progress::default().to_string(), "looking for images");
     }
 }

@@ -9,7 +9,8 @@ use crate::entry::{Entry, Identity};
 /// The entries that wait and those that are worked on.
 ///
 /// It is drained when nothing waits, nothing is worked on and no directory is still being listed:
-/// what has been handed out counts until its outcome is in, or READY would come too early.
+/// what has been handed out counts until its outcome is in, or READY would come too early. An entry
+/// that failed has its outcome: that it waits for its next try holds nobody.
 #[derive(Debug)]
 pub struct Queue {
     slots: usize,
@@ -22,6 +23,7 @@ pub struct Queue {
 struct Waiting {
     entry: Entry,
     due: Instant,
+    again: bool,
 }
 
 impl Queue {
@@ -33,6 +35,11 @@ impl Queue {
             waiting: BTreeMap::new(),
             working: BTreeSet::new(),
         }
+    }
+
+    /// Hands out at most `slots` entries at a time from now on.
+    pub fn set_slots(&mut self, slots: usize) {
+        self.slots = slots;
     }
 
     /// A directory is being listed: entries may come of it.
@@ -48,12 +55,46 @@ impl Queue {
     /// Adds an entry, not to be read before `due`. An entry of the same path that still waits is
     /// replaced: only the newest version of a file can be read.
     pub fn add(&mut self, entry: Entry, due: Instant) {
+        self.put(entry, due, false);
+    }
+
+    /// Adds an entry that has failed, to be tried again at `due`; unless it waits already, as it
+    /// does when it has changed meanwhile.
+    pub fn add_again(&mut self, entry: Entry, due: Instant) {
+        if !self.waiting.contains_key(&entry.path) {
+            self.put(entry, due, true);
+        }
+    }
+
+    fn put(&mut self, entry: Entry, due: Instant, again: bool) {
+        let waiting = Waiting { entry, due, again };
+        self.waiting.insert(waiting.entry.path.clone(), waiting);
+    }
+
+    /// Forgets an entry that waits: its file is gone.
+    pub fn remove(&mut self, path: &Path) {
+        self.waiting.remove(path);
+    }
+
+    /// The version of an entry that waits.
+    pub fn waiting(&self, path: &Path) -> Option<&Identity> {
         self.waiting
-            .insert(entry.path.clone(), Waiting { entry, due });
+            .get(path)
+            .map(|waiting| &waiting.entry.identity)
+    }
+
+    /// The entries that wait, with their paths.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.waiting.keys().map(PathBuf::as_path)
+    }
+
+    fn first_tries(&self) -> impl Iterator<Item = (&PathBuf, &Waiting)> {
+        self.waiting.iter().filter(|(_, waiting)| !waiting.again)
     }
 
     /// The first entry in name order that is due and is not being worked on already, if a slot is
-    /// free. It counts as being worked on until [`finished`](Self::finished).
+    /// free; one that has failed before only when no other is due. It counts as being worked on
+    /// until [`finished`](Self::finished).
     pub fn take(&mut self, now: Instant) -> Option<Entry> {
         if self.working.len() >= self.slots {
             return None;
@@ -61,7 +102,8 @@ impl Queue {
         let path = self
             .waiting
             .iter()
-            .find(|(path, waiting)| waiting.due <= now && !self.working.contains(*path))
+            .filter(|(path, waiting)| waiting.due <= now && !self.working.contains(*path))
+            .min_by_key(|(_, waiting)| waiting.again)
             .map(|(path, _)| path.clone())?;
         let waiting = self.waiting.remove(&path)?;
         self.working.insert(path);
@@ -84,22 +126,17 @@ impl Queue {
 
     /// Whether nothing is left to wait for.
     pub fn is_drained(&self) -> bool {
-        self.listings == 0 && self.waiting.is_empty() && self.working.is_empty()
+        self.listings == 0 && self.working.is_empty() && self.first_tries().next().is_none()
     }
 
-    /// How many entries wait or are worked on.
-    pub fn len(&self) -> usize {
-        self.waiting.len() + self.working.len()
+    /// How many entries have no outcome: they are worked on, or wait and not for another try.
+    pub fn open(&self) -> usize {
+        self.first_tries().count() + self.working.len()
     }
 
-    /// Whether no entry waits or is worked on; a listing may still add some.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The first entry that waits.
-    pub fn first_waiting(&self) -> Option<&Path> {
-        self.waiting.keys().next().map(PathBuf::as_path)
+    /// The first entry that waits, and not for another try.
+    pub fn first_settling(&self) -> Option<&Path> {
+        self.first_tries().next().map(|(path, _)| path.as_path())
     }
 }
 
@@ -164,6 +201,36 @@ mod tests {
         );
         queue.finished(Path::new("a"));
         assert!(queue.is_drained());
+    }
+
+    #[test]
+    fn another_try_holds_nobody_and_gives_way_to_a_change() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut queue = Queue::new(1);
+        queue.add_again(entry("a"), later);
+        assert!(queue.is_drained());
+        assert_eq!((queue.open(), queue.first_settling()), (0, None));
+        queue.add(entry("a"), now);
+        assert!(!queue.is_drained());
+        queue.add_again(entry("a"), later);
+        assert_eq!(queue.take(now), Some(entry("a")), "the change was first");
+        queue.finished(Path::new("a"));
+        queue.add_again(entry("a"), later);
+        queue.add(entry("b"), later);
+        assert_eq!(
+            queue.take(later),
+            Some(entry("b")),
+            "who has no outcome goes first"
+        );
+        queue.finished(Path::new("b"));
+        assert_eq!(queue.take(now), None);
+        assert_eq!(queue.take(later), Some(entry("a")));
+        assert!(!queue.is_drained(), "what is worked on counts");
+        queue.finished(Path::new("a"));
+        queue.add_again(entry("a"), later);
+        queue.remove(Path::new("a"));
+        assert_eq!(queue.take(later), None);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The daemon as one function of its edges.
 //!
-//! Start: supervise -> serving -> scan -> drained -> stale leases cleared -> READY -> until stopped.
-//! Stop: STOPPING -> imports abandoned -> leases released -> containerd stopped, its log flushed.
+//! Start: supervise -> serving -> watch armed -> scan -> drained -> stale leases cleared -> READY ->
+//! watch until stopped.
+//! Stop: STOPPING -> watch -> imports abandoned, ledger saved -> leases released -> containerd
+//! stopped, its log flushed.
 //!
 //! Leases that an earlier run left are cleared after the drain, not before: the half-written blobs
 //! that they keep are what this run's imports resume.
@@ -9,15 +11,15 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::config::Config;
-use crate::containerd::{Containerd, NotServing};
+use crate::config::{self, Changes, Config, Inputs};
+use crate::containerd::{Containerd, Lease, NotServing};
 use crate::image_store::StoreError;
-use crate::intake::{Intake, IntakePanicked, Settings};
+use crate::intake::{Intake, IntakeError, Settings};
 use crate::ledger::Summary;
 use crate::notify::{self, Notifier};
 use crate::platform::{Platform, PlatformError, Wanted};
@@ -26,8 +28,11 @@ use crate::shutdown::Shutdown;
 use crate::state_dir::{self, Taken};
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
 
-/// How long containerd may take to let go of leases when stowd stops.
-const RELEASE: Duration = Duration::from_secs(5);
+/// How long containerd may take to let go of leases, and to collect what they kept.
+const RELEASE: Duration = Duration::from_secs(10);
+
+/// How much longer a start may take each time containerd was waited for in vain.
+const WAITING: Duration = Duration::from_secs(30);
 
 /// When the service ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,38 +67,54 @@ pub enum FatalError {
     /// containerd does not do what no stowd can do without.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A bug.
+    /// Entries cannot be taken in any more.
     #[error(transparent)]
-    Intake(#[from] IntakePanicked),
+    Intake(#[from] IntakeError),
+    /// `Mode::Once`, and a signal came before the end.
+    #[error("stopped before every entry had an outcome")]
+    Interrupted,
 }
 
 /// Runs stowd until `shutdown`, until the drain has ended (`Mode::Once`), or until something fatal
-/// happens. Returns what has come of the entries.
+/// happens. Returns what has come of the entries. On SIGHUP `inputs` are read again.
 pub async fn run(
     config: Config,
+    inputs: Inputs,
     mode: Mode,
     notifier: Notifier,
     shutdown: Shutdown,
 ) -> Result<Summary, FatalError> {
     let _lock = state_dir::lock(&config.state_dir)?;
-    let wanted = Wanted::from_config(&config.images.platforms, Platform::host())?;
+    let settings = settings(&config)?;
     let hangup = signal(SignalKind::hangup())?;
     notifier.status(&"starting containerd");
-    let mut child = supervise(&config).await?;
+    let mut child = tokio::select! {
+        biased;
+        () = shutdown.stop.cancelled() => return interrupted(mode, Summary::default()),
+        child = supervise(&config) => child?,
+    };
     let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?;
-    let (intake, progress) = Intake::new(store.clone(), settings(&config, wanted));
+    let (changes, changed) = mpsc::channel(1);
+    let heartbeat = notify::watchdog_period();
+    let (intake, progress) = Intake::new(store.clone(), settings, changed, heartbeat);
     let mut load = Load {
         store: &store,
-        config: &config,
+        start_timeout: config.containerd.start_timeout,
         notifier: &notifier,
         progress,
+        stop: CancellationToken::new(),
         tasks: JoinSet::new(),
     };
 
     let ended = tokio::select! {
         biased;
-        exit = exited(&mut child, hangup) => Err(FatalError::ContainerdExited(exit)),
-        () = shutdown.stop.cancelled() => Ok(()),
+        exit = exited(&mut child, hangup, Reload { config, inputs, changes }) => {
+            Err(FatalError::ContainerdExited(exit))
+        }
+        () = shutdown.stop.cancelled() => {
+            let summary = load.progress.borrow().summary;
+            interrupted(mode, summary).map(drop)
+        }
         ended = load.run(intake, mode) => ended,
     };
 
@@ -102,7 +123,7 @@ pub async fn run(
         Ok(()) => notifier.stopping(&"stopping"),
         Err(error) => notifier.stopping(&format_args!("stopping: {error}")),
     }
-    load.tasks.shutdown().await;
+    load.stop(&shutdown.hurry).await;
     if !matches!(ended, Err(FatalError::ContainerdExited(_))) {
         release_leases(&store, &shutdown.hurry).await;
     }
@@ -110,6 +131,14 @@ pub async fn run(
         child.stop(shutdown.hurry.cancelled()).await;
     }
     ended.map(|()| summary)
+}
+
+/// A daemon that is told to end has done what it should; a load has not.
+fn interrupted(mode: Mode, summary: Summary) -> Result<Summary, FatalError> {
+    match mode {
+        Mode::Daemon => Ok(summary),
+        Mode::Once => Err(FatalError::Interrupted),
+    }
 }
 
 async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorError> {
@@ -121,10 +150,10 @@ async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorErro
     Supervisor::start(&config.containerd).await.map(Some)
 }
 
-/// Returns when the child ends. On SIGHUP its log is reopened.
+/// Returns when the child ends. On SIGHUP its log is reopened and the configuration read again.
 ///
 /// Waits on: the child's end; SIGHUP.
-async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal) -> Exit {
+async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal, mut reload: Reload) -> Exit {
     loop {
         let end = async {
             match child {
@@ -139,36 +168,80 @@ async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal) -> Exit {
                 if let Some(child) = child {
                     child.reopen_log();
                 }
+                reload.reload();
             }
         }
     }
 }
 
-fn settings(config: &Config, wanted: Wanted) -> Settings {
-    Settings {
+fn settings(config: &Config) -> Result<Settings, PlatformError> {
+    let wanted = Wanted::from_config(&config.images.platforms, Platform::host())?;
+    Ok(Settings {
         dir: config.images.dir.clone(),
+        state_dir: config.state_dir.clone(),
+        namespace: config.containerd.namespace.clone(),
         settle: config.images.settle,
         parallel: config.images.parallel,
+        rescan: config.images.rescan,
+        unpin_removed: config.images.unpin_removed,
         wanted,
+    })
+}
+
+/// The configuration that runs, and how to have a newer one.
+struct Reload {
+    config: Config,
+    inputs: Inputs,
+    changes: mpsc::Sender<Settings>,
+}
+
+impl Reload {
+    /// Takes what can change while stowd runs, says what cannot, and has the images directory
+    /// listed again in any case. A configuration that is wrong changes nothing.
+    fn reload(&mut self) {
+        match config::load(&self.inputs) {
+            Ok(loaded) => {
+                let Changes { taken, left } = self.config.take(loaded.config);
+                let (taken, left) = (taken.join(" "), left.join(" "));
+                info!(
+                    taken,
+                    "reloaded; changed: {}",
+                    if taken.is_empty() { "nothing" } else { &taken }
+                );
+                if !left.is_empty() {
+                    warn!(left, "changed, and not taken before a restart: {left}");
+                }
+            }
+            Err(error) => {
+                let problems = error.to_string().replace('\n', "; ");
+                error!(error = problems, "not reloaded: {problems}");
+            }
+        }
+        match settings(&self.config) {
+            // Full: a reload that has not been looked at yet does for both.
+            Ok(settings) => drop(self.changes.try_send(settings)),
+            Err(error) => error!(%error, "not reloaded: {error}"),
+        }
     }
 }
 
 /// The way to READY, and what follows.
 struct Load<'a> {
     store: &'a Containerd,
-    config: &'a Config,
+    start_timeout: Duration,
     notifier: &'a Notifier,
     progress: watch::Receiver<Progress>,
-    tasks: JoinSet<IntakePanicked>,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<(), IntakeError>>,
 }
 
 impl Load<'_> {
     async fn run(&mut self, intake: Intake<Containerd>, mode: Mode) -> Result<(), FatalError> {
         self.serving().await?;
         let stale = self.store.stale_leases().await?;
-        self.tasks.spawn(intake.run());
+        self.tasks.spawn(intake.run(self.stop.clone()));
         self.drained().await?;
-        self.store.clear_leases(&stale).await?;
+        self.clear(&stale).await;
         // containerd may have died after the last import: then nobody is ready.
         self.serving().await?;
         self.ready();
@@ -179,21 +252,32 @@ impl Load<'_> {
     }
 
     async fn serving(&self) -> Result<(), NotServing> {
-        let timeout = self.config.containerd.start_timeout;
         let on_wait = |waited: Duration, missing: &str| {
             let seconds = waited.as_secs();
             info!(
                 seconds,
                 missing, "waiting for containerd, {seconds} s: {missing}"
             );
+            // It may take what start-timeout allows, whatever TimeoutStartSec says.
+            self.notifier.extend_timeout(WAITING);
         };
-        self.store.wait_serving(timeout, on_wait).await
+        self.store.wait_serving(self.start_timeout, on_wait).await
     }
 
-    async fn drained(&mut self) -> Result<(), IntakePanicked> {
+    async fn drained(&mut self) -> Result<(), IntakeError> {
         tokio::select! {
             () = notify::report_drain(self.notifier, self.progress.clone()) => Ok(()),
-            Some(ended) = self.tasks.join_next() => Err(ended.unwrap_or_else(IntakePanicked::from)),
+            Some(ended) = self.tasks.join_next() => ended?,
+        }
+    }
+
+    /// They expire by themselves: a load that is done is not given up for them.
+    async fn clear(&self, stale: &[Lease]) {
+        let cleared = tokio::time::timeout(RELEASE, self.store.clear_leases(stale)).await;
+        match cleared {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "leases of an earlier run not cleared: {error}"),
+            Err(_) => warn!("leases of an earlier run not cleared in time"),
         }
     }
 
@@ -211,9 +295,23 @@ impl Load<'_> {
     async fn follow(&mut self) -> Result<(), FatalError> {
         tokio::select! {
             () = notify::feed_watchdog(self.notifier, &self.progress) => Ok(()),
-            Some(ended) = self.tasks.join_next() => Err(ended.unwrap_or_else(IntakePanicked::from).into()),
+            () = notify::report_changes(self.notifier, self.progress.clone()) => Ok(()),
+            Some(ended) = self.tasks.join_next() => Ok(ended.map_err(IntakeError::from)??),
         }
     }
+
+    /// Abandons what is in work, and has the ledger saved.
+    async fn stop(&mut self, hurry: &CancellationToken) {
+        self.stop.cancel();
+        tokio::select! {
+            () = ended(&mut self.tasks) => {}
+            () = hurry.cancelled() => self.tasks.abort_all(),
+        }
+    }
+}
+
+async fn ended(tasks: &mut JoinSet<Result<(), IntakeError>>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 async fn release_leases(store: &Containerd, hurry: &CancellationToken) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Inputs, Loaded};
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
 use crate::service::{self, Mode};
@@ -28,20 +28,20 @@ pub enum RunError {
 
 /// Runs the service to its end. The exit status is 0 when it was asked to end; with `Mode::Once`,
 /// when every entry was imported.
-pub fn run(loaded: Loaded, mode: Mode) -> Result<ExitCode, RunError> {
+pub fn run(loaded: Loaded, inputs: Inputs, mode: Mode) -> Result<ExitCode, RunError> {
     logging::init(&loaded.config.log_level)?;
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    let status = runtime.block_on(serve(loaded.config, mode));
+    let status = runtime.block_on(serve(loaded.config, inputs, mode));
     runtime.shutdown_timeout(LAST_THREADS);
     Ok(status)
 }
 
-async fn serve(config: Config, mode: Mode) -> ExitCode {
+async fn serve(config: Config, inputs: Inputs, mode: Mode) -> ExitCode {
     let ended = match Shutdown::listen() {
-        Ok(shutdown) => service::run(config, mode, Notifier::default(), shutdown).await,
+        Ok(shutdown) => service::run(config, inputs, mode, Notifier::default(), shutdown).await,
         Err(error) => Err(error.into()),
     };
     match ended {

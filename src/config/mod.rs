@@ -13,6 +13,7 @@ mod check;
 mod file;
 mod key;
 mod layer;
+mod live;
 mod load;
 mod nearest;
 mod registry;
@@ -21,6 +22,7 @@ mod value;
 
 pub use check::{Finding, Findings, check};
 pub use key::{KEYS, Key};
+pub use live::{Changes, LIVE};
 pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, Loaded, Problem, load};
 pub use source::Source;
 

@@ -1,6 +1,6 @@
 //! Image records: names that point to manifests and indexes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::{
@@ -64,6 +64,26 @@ impl Containerd {
         })
     }
 
+    /// Takes both pins off at once, if stowd's own is there.
+    pub(super) async fn unpin_image(&self, name: &str) -> Result<(), StoreError> {
+        let Some(existing) = self.get_image(name).await? else {
+            return Ok(());
+        };
+        let Some(change) = unpinned(existing) else {
+            return Ok(());
+        };
+        let mut records = self.image_records(None);
+        let updated = answered(
+            "Images.Update",
+            self.deadlines().change,
+            records.update(change),
+        );
+        match updated.await {
+            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
     async fn get_image(&self, name: &str) -> Result<Option<api::Image>, StoreError> {
         let request = GetImageRequest {
             name: name.to_owned(),
@@ -106,8 +126,26 @@ fn change(existing: &api::Image, wanted: &Image) -> Option<UpdateImageRequest> {
     })
 }
 
+/// The update that takes stowd's pins off; `None`: there are none. A label that is named by the mask
+/// and missing from the record is deleted (containerd, `metadata/images.go`).
+fn unpinned(existing: api::Image) -> Option<UpdateImageRequest> {
+    existing.labels.get(OWN_PIN.0)?;
+    let paths = [RUNTIME_PIN, OWN_PIN].map(|(key, _)| format!("labels.{key}"));
+    let record = api::Image {
+        labels: HashMap::new(),
+        ..existing
+    };
+    Some(UpdateImageRequest {
+        image: Some(record),
+        update_mask: Some(FieldMask {
+            paths: paths.to_vec(),
+        }),
+        ..Default::default()
+    })
+}
+
 /// The wanted labels that the record lacks, less the pins where somebody else has pinned it.
-fn labels_to_set(existing: &std::collections::HashMap<String, String>, wanted: &Labels) -> Labels {
+fn labels_to_set(existing: &HashMap<String, String>, wanted: &Labels) -> Labels {
     let (pinned, value) = RUNTIME_PIN;
     let (pinned_by_stowd, _) = OWN_PIN;
     let foreign_pin = existing.get(pinned).is_some_and(|had| had == value)

@@ -63,6 +63,10 @@ impl ImageStore for Containerd {
         self.create_or_update_image(lease, image).await
     }
 
+    async fn unpin(&self, name: &str) -> Result<(), StoreError> {
+        self.unpin_image(name).await
+    }
+
     async fn images(&self) -> Result<Vec<Image>, StoreError> {
         self.list_images().await
     }

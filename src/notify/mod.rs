@@ -108,12 +108,12 @@ pub async fn report_drain(notifier: &Notifier, mut progress: watch::Receiver<Pro
     let mut clock = tokio::time::interval(REPORT);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let shown = progress.clone();
-    let mut seen = (0, 0);
+    let mut seen = 0;
     loop {
         tokio::select! {
             _ = clock.tick() => {
                 let now = shown.borrow().clone();
-                let moved = now.marks();
+                let moved = now.moved();
                 if moved != seen {
                     seen = moved;
                     notifier.extend_timeout(EXTENSION);
@@ -129,11 +129,38 @@ pub async fn report_drain(notifier: &Notifier, mut progress: watch::Receiver<Pro
     }
 }
 
+/// Reports what happens after READY: STATUS, when it changes.
+///
+/// Waits on: progress; the clock, while something is worked on.
+pub async fn report_changes(notifier: &Notifier, mut progress: watch::Receiver<Progress>) {
+    loop {
+        let now = progress.borrow_and_update().clone();
+        notifier.status(&now);
+        // A storm of changes is told four times a second.
+        tokio::time::sleep(REPORT).await;
+        let more_bytes = async {
+            match now.working.is_empty() {
+                true => std::future::pending().await,
+                false => tokio::time::sleep(REPORT).await,
+            }
+        };
+        tokio::select! {
+            changed = progress.changed() => if changed.is_err() { return },
+            () = more_bytes => {}
+        }
+    }
+}
+
+/// How often the work loop must turn, and the watchdog be fed; `None` without `WatchdogSec`.
+pub fn watchdog_period() -> Option<Duration> {
+    sd_notify::watchdog_enabled().and_then(feeding)
+}
+
 /// Feeds the watchdog for as long as the work loop turns; for ever without `WatchdogSec`.
 ///
 /// Waits on: the clock.
 pub async fn feed_watchdog(notifier: &Notifier, progress: &watch::Receiver<Progress>) {
-    let Some(period) = sd_notify::watchdog_enabled().and_then(feeding) else {
+    let Some(period) = watchdog_period() else {
         return std::future::pending().await;
     };
     let mut clock = tokio::time::interval_at(Instant::now() + period, period);

@@ -136,7 +136,7 @@ fn batches() -> Vec<Batch<'static>> {
 fn assert_imported(stowd: &Stowd, file: &str) {
     let outcomes = stowd.outcomes(file);
     assert_eq!(outcomes.len(), 1, "{file}: {outcomes:?}");
-    assert!(outcomes[0].contains(" imported entry="), "{outcomes:?}");
+    assert!(outcomes[0].contains(" imported /"), "{outcomes:?}");
 }
 
 fn every_archive_comes_back_as_it_is(generation: &Generation) {
@@ -214,7 +214,7 @@ fn archives_without_an_image_for_this_host_fail_with_a_cause(generation: &Genera
     let causes = BTreeMap::from([
         (
             "umoci-tag-only.tar",
-            "it has no usable name (org.opencontainers.image.ref.name says \\\"1.35\\\"",
+            "it has no usable name (org.opencontainers.image.ref.name says \"1.35\"",
         ),
         ("skopeo-docker-nameless.tar", "it has no usable name"),
         ("skopeo-oci-tag-only.tar", "which is only a tag"),
@@ -244,18 +244,22 @@ fn archives_without_an_image_for_this_host_fail_with_a_cause(generation: &Genera
     for fixture in &bad {
         setup.stow(&fixture.path);
     }
-    let (stowd, store) = ready(setup);
+    let (mut stowd, store) = ready(setup);
     for (file, cause) in causes {
         let outcomes = stowd.outcomes(file);
         assert_eq!(outcomes.len(), 1, "{file}: {outcomes:?}");
         assert!(
-            outcomes[0].contains(" failed entry=") && outcomes[0].contains(cause),
+            outcomes[0].contains(" failed /") && outcomes[0].contains(cause),
             "{outcomes:?}"
         );
     }
     assert_eq!(store.images().len(), 0);
-    store.collect_garbage();
-    assert_eq!(store.blobs().len(), 0);
+    // What failed is tried again: there are moments in between.
+    stowd.wait_until(SOON, "nothing is left over", |stowd| {
+        let store = stowd.store();
+        store.collect_garbage();
+        store.blobs().is_empty()
+    });
 }
 
 fn docker_archives_get_the_digests_that_ctr_gives_them(generation: &Generation) {

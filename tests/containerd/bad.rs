@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::made::{Body, Made, append, recipe};
 use crate::raw::bytes;
 use crate::support::{
-    Generation, Setup, compressed, fixture, foreign_architecture, generation,
+    Generation, Setup, Store, compressed, fixture, foreign_architecture, generation,
     on_each_generation_in_turn, shell,
 };
 
@@ -115,7 +115,7 @@ fn bad_archives_fail_alone(generation: &Generation) {
     for (file, words) in &cases.bad {
         let outcomes = stowd.outcomes(file);
         let told = outcomes.len() == 1
-            && outcomes[0].contains(" failed entry=")
+            && outcomes[0].contains(" failed /")
             && words.iter().any(|words| outcomes[0].contains(words));
         if !told {
             wrong.push(format!("{file}: {words:?}: {outcomes:#?}"));
@@ -129,7 +129,7 @@ fn bad_archives_fail_alone(generation: &Generation) {
         wrong.join("\n")
     );
     // One of the good ones has a name that tries to be a line of its own.
-    assert_eq!(stowd.lines("ERROR failed entry=").len(), cases.bad.len());
+    assert_eq!(stowd.lines("(attempt 1)").len(), cases.bad.len());
     let log = stowd.log();
     let forged = log.lines().find(|line| line.starts_with("lines failed"));
     assert_eq!(forged, None);
@@ -140,14 +140,17 @@ fn bad_archives_fail_alone(generation: &Generation) {
         .into_keys()
         .filter(|name| !name.contains('@'));
     assert_eq!(tags.collect::<BTreeSet<_>>(), cases.names);
-    assert_eq!(store.leases(), Vec::<String>::new());
-    assert_eq!(store.ingests(), Vec::<String>::new());
-    store.collect_garbage();
-    assert_eq!(
-        store.blobs().into_keys().collect::<BTreeSet<_>>(),
-        store.closure()
-    );
+    stowd.wait_until(SOON, "nothing is left over between two tries", |stowd| {
+        is_tidy(&stowd.store())
+    });
     assert_eq!(stowd.stop(), Some(0));
+}
+
+/// Whether there is nothing but what images need. While a failed entry is tried again there is more.
+fn is_tidy(store: &Store) -> bool {
+    store.collect_garbage();
+    let blobs = store.blobs().into_keys().collect::<BTreeSet<_>>();
+    store.leases().is_empty() && store.ingests().is_empty() && blobs == store.closure()
 }
 
 on_each_generation_in_turn!(bad_archives_fail_alone);
@@ -319,7 +322,7 @@ fn damaged_archives(cases: &mut Cases) {
     cases.bad_both_ways(
         "bit-in-index",
         |seed| oci(seed).with("index.json", Body::File(b"{\"manifests\": [}".to_vec())),
-        &["\\\"index.json\\\", line 1, column 16: "],
+        &["\"index.json\", line 1, column 16: "],
     );
     cases.bad_both_ways(
         "bit-in-manifest",
@@ -471,7 +474,7 @@ fn damaged_archives(cases: &mut Cases) {
     cases.bad(
         "nested.tar",
         &nested.into_inner().unwrap(),
-        &["it is a tar of archives (\\\"one.tar\\\", \\\"two.tar.gz\\\")"],
+        &["it is a tar of archives (\"one.tar\", \"two.tar.gz\")"],
     );
     cases.bad(
         "sparse.tar",
@@ -569,21 +572,21 @@ fn wrong_documents(cases: &mut Cases) {
         oci,
         index,
         |i| *i = json!([1, 2]),
-        &["\\\"index.json\\\", line 1, column"]
+        &["\"index.json\", line 1, column"]
     );
     bad!(
         "saved-is-no-list",
         docker,
         index,
         |i| *i = json!({}),
-        &["\\\"manifest.json\\\", line 1, column"]
+        &["\"manifest.json\", line 1, column"]
     );
     bad!(
         "media-type",
         oci,
         index,
         |i| i["manifests"][0]["mediaType"] = json!("text/html"),
-        &["its media type is \\\"text/html\\\""]
+        &["its media type is \"text/html\""]
     );
     bad!(
         "empty-index",
@@ -695,7 +698,7 @@ fn wrong_documents(cases: &mut Cases) {
                 Body::File(b"{\"imageLayoutVersion\":\"2.0.0\"}".to_vec()),
             )
         },
-        &["says version \\\"2.0.0\\\"; 1.0.0 is known"],
+        &["says version \"2.0.0\"; 1.0.0 is known"],
     );
     cases.bad_both_ways(
         "deep",
@@ -721,7 +724,7 @@ fn wrong_documents(cases: &mut Cases) {
                 Body::File(b"{\"manifests\": [{\"digest\": \"\xff\xfe\"}]}".to_vec()),
             )
         },
-        &["\\\"index.json\\\", line 1, column"],
+        &["\"index.json\", line 1, column"],
     );
     cases.bad_both_ways(
         "empty-document",
@@ -730,7 +733,7 @@ fn wrong_documents(cases: &mut Cases) {
                 .oci()
                 .with("index.json", Body::File(Vec::new()))
         },
-        &["\\\"index.json\\\" is no JSON document"],
+        &["\"index.json\" is no JSON document"],
     );
     cases.bad_both_ways(
         "repositories",

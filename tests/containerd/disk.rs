@@ -66,9 +66,9 @@ fn a_full_disk_fails_what_does_not_fit_and_nothing_else(generation: &Generation)
         let mut stowd = setup.start();
         stowd.wait_ready(SOON);
         for (file, words) in [
-            ("a.tar", " imported entry="),
+            ("a.tar", " imported /"),
             ("b.tar", "no space left on"),
-            ("c.tar", " imported entry="),
+            ("c.tar", " imported /"),
         ] {
             let outcomes = stowd.outcomes(file);
             assert!(
@@ -110,7 +110,7 @@ fn a_full_disk_fails_what_does_not_fit_and_nothing_else(generation: &Generation)
             stowd
                 .outcomes("b.tar")
                 .last()
-                .map(|line| line.contains(" imported entry=")),
+                .map(|line| line.contains(" imported /")),
             Some(true)
         );
         let store = stowd.store();
@@ -159,7 +159,7 @@ fn what_did_not_fit_makes_room_for_what_does(generation: &Generation) {
         let outcomes = ["a.tar", "b.tar", "c.tar"].map(|file| stowd.outcomes(file).join("\n"));
         assert!(outcomes[0].contains("ends early"), "{outcomes:?}");
         assert!(outcomes[1].contains("no space left on"), "{outcomes:?}");
-        assert!(outcomes[2].contains(" imported entry="), "{outcomes:?}");
+        assert!(outcomes[2].contains(" imported /"), "{outcomes:?}");
         drop(stowd);
         drop(disk);
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    Daemon, PAUSE_IMAGE, eventually, generations, import_pause, run_in_pod, write_static_image,
+    Daemon, PAUSE_IMAGE, eventually, generations, import_pause, run_in_pod, wait_for_cri,
+    write_static_image,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,6 +19,7 @@ async fn a_pod_runs_a_container_offline_and_leaves_nothing() {
         let file = file.to_str().unwrap();
         daemon.ctr(&["--namespace", "k8s.io", "images", "import", file]);
 
+        wait_for_cri(&daemon.address(), name).await;
         let command = ["/bin/sh", "-c", "echo hello; exit 7"];
         let ran = run_in_pod(&daemon.address(), daemon.dir(), name, &command).await;
         assert_eq!(ran.exit_code, 7, "{}", generation.name);

@@ -15,6 +15,7 @@ use crate::support::{
 on_each_generation!(
     a_name_is_created_then_moved,
     the_pin_of_somebody_else_stays_theirs,
+    only_what_stowd_pinned_is_unpinned,
     a_long_list_is_read,
     racing_writers_of_a_name_all_succeed,
     cri_sees_what_was_put,
@@ -68,6 +69,37 @@ async fn a_name_is_created_then_moved(generation: Generation) {
     store.put_image(&lease, &wanted).await.unwrap();
     wanted.labels.insert("theirs".to_owned(), "1".to_owned());
     assert_eq!(store.images().await, Ok(vec![wanted]));
+}
+
+async fn only_what_stowd_pinned_is_unpinned(generation: Generation) {
+    let (daemon, store) = serve(&generation).await;
+    let raw = Raw::connect(&daemon).await;
+    let lease = store.begin_lease("pins").await.unwrap();
+    put(&store, &lease, b"first", Labels::new()).await.unwrap();
+    store.unpin(NAME).await.unwrap();
+
+    let mut own = pins();
+    own.insert("theirs".to_owned(), "1".to_owned());
+    store
+        .put_image(&lease, &image(b"first", own))
+        .await
+        .unwrap();
+    store.unpin(NAME).await.unwrap();
+    let left = labels(&[("theirs", "1")]);
+    assert_eq!(raw.image_labels(NAME).await, Some(left.clone()));
+    store.unpin(NAME).await.unwrap();
+    assert_eq!(raw.image_labels(NAME).await, Some(left));
+    let target = store.images().await.unwrap().remove(0).target;
+    assert_eq!(target.digest, Digest::of(b"first"), "nothing else changes");
+
+    let foreign = labels(&[RUNTIME_PIN]);
+    store
+        .put_image(&lease, &image(b"first", foreign))
+        .await
+        .unwrap();
+    store.unpin(NAME).await.unwrap();
+    let left = labels(&[RUNTIME_PIN, ("theirs", "1")]);
+    assert_eq!(raw.image_labels(NAME).await, Some(left));
 }
 
 async fn the_pin_of_somebody_else_stays_theirs(generation: Generation) {

@@ -71,7 +71,7 @@ fn assert_failed(stowd: &Stowd, store: &Store, file: &str, words: &str) {
     let outcomes = stowd.outcomes(file);
     assert_eq!(outcomes.len(), 1, "{outcomes:?}");
     assert!(
-        outcomes[0].contains(" failed entry=") && outcomes[0].contains(words),
+        outcomes[0].contains(" failed /") && outcomes[0].contains(words),
         "{outcomes:?}"
     );
     assert_eq!((store.images().len(), store.blobs().len()), (0, 0));
@@ -89,7 +89,7 @@ fn the_host_s_platform_alone_unless_more_is_asked_for() {
     ];
     for (number, (wanted, there)) in cases.into_iter().enumerate() {
         let (stowd, store) = import("index-platforms.tar", wanted, number % 2 == 0);
-        assert_eq!(stowd.lines(" imported entry=").len(), 1);
+        assert_eq!(stowd.lines(" imported /").len(), 1);
         let found = platforms_of(&store, "registry.stowd.test/platforms:1.35");
         assert_eq!(
             found,
@@ -173,7 +173,7 @@ fn an_image_whose_platform_only_its_configuration_tells() {
     let (foreign, name) = (foreign(), "registry.stowd.test/foreign:1.35");
     for wanted in ["all", &foreign] {
         let (stowd, store) = import("umoci-foreign.tar", &[wanted], true);
-        assert_eq!(stowd.lines(" imported entry=").len(), 1);
+        assert_eq!(stowd.lines(" imported /").len(), 1);
         assert!(store.images().contains_key(name));
         assert_only(&store, "umoci-foreign.tar", &[]);
     }

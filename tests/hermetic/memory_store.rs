@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stowd::digest::{Digest, Hasher};
-use stowd::image_store::{BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, StoreError};
+use stowd::image_store::{
+    BlobWriter, Image, ImageStore, Labels, NewBlob, OWN_PIN, Opened, RUNTIME_PIN, StoreError,
+};
 
 /// Clones are one store.
 #[derive(Clone, Default)]
@@ -170,6 +172,15 @@ impl ImageStore for MemoryStore {
         self.state()
             .images
             .insert(image.name.clone(), image.clone());
+        Ok(())
+    }
+
+    async fn unpin(&self, name: &str) -> Result<(), StoreError> {
+        if let Some(image) = self.state().images.get_mut(name)
+            && image.labels.remove(OWN_PIN.0).is_some()
+        {
+            image.labels.remove(RUNTIME_PIN.0);
+        }
         Ok(())
     }
 

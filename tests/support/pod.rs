@@ -36,15 +36,7 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         image: image.to_owned(),
         ..Default::default()
     };
-    let asked = ImageStatusRequest {
-        image: Some(spec.clone()),
-        verbose: false,
-    };
-    let known = images.image_status(asked).await.expect("ImageStatus");
-    assert!(
-        known.into_inner().image.is_some(),
-        "CRI has no image {image}"
-    );
+    assert!(knows(&mut images, image).await, "CRI has no image {image}");
 
     let logs = dir.join("pod-logs");
     std::fs::create_dir_all(&logs).expect("a directory for the log");
@@ -142,6 +134,33 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         .await
         .expect("RemovePodSandbox");
     Ran { exit_code, log }
+}
+
+/// Waits until CRI has heard of an image that was put behind its back, as `ctr` does it.
+pub async fn wait_for_cri(address: &Path, image: &str) {
+    let images = ImageServiceClient::new(channel(address).await);
+    eventually(Duration::from_secs(20), "CRI hears of the image", || {
+        let mut images = images.clone();
+        async move {
+            knows(&mut images, image)
+                .await
+                .then_some(())
+                .ok_or(image.to_owned())
+        }
+    })
+    .await;
+}
+
+async fn knows(images: &mut ImageServiceClient<Channel>, image: &str) -> bool {
+    let asked = ImageStatusRequest {
+        image: Some(ImageSpec {
+            image: image.to_owned(),
+            ..Default::default()
+        }),
+        verbose: false,
+    };
+    let known = images.image_status(asked).await.expect("ImageStatus");
+    known.into_inner().image.is_some()
 }
 
 async fn channel(address: &Path) -> Channel {

@@ -270,19 +270,16 @@ impl Stowd {
         self.status = None;
     }
 
-    /// The lines that tell of the outcome of this file of the images directory.
+    /// The lines that tell of the outcome of this file of the images directory, later tries left out.
     pub fn outcomes(&self, file: &str) -> Vec<String> {
         let path = format!("{}/{file}", self.setup.images().display());
-        let is_outcome = |line: &String| {
-            [" imported ", " failed "].iter().any(|what| {
-                line.contains(&format!("{what}entry=\"{path}\" "))
-                    || line.contains(&format!("{what}entry={path} "))
-            })
-        };
-        self.lines(" entry=")
-            .into_iter()
-            .filter(is_outcome)
-            .collect()
+        let marks = ["imported", "failed"].map(|what| format!(" {what} {path}: "));
+        let mut lines = self.lines(&path);
+        lines.retain(|line| {
+            let first = !line.contains("(attempt ") || line.contains("(attempt 1)");
+            first && marks.iter().any(|mark| line.contains(mark))
+        });
+        lines
     }
 
     /// What its containerd holds.

@@ -87,7 +87,10 @@ fn it_attaches_to_the_containerd_of_the_distribution() {
     node.ok(&["systemctl", "daemon-reload"]);
     node.stow(&["pause.tar"]);
     node.systemctl("start");
-    node.assert_shows(&[("StatusText", "ready: 1 image from 1 entry")]);
+    node.assert_shows(&[(
+        "StatusText",
+        "ready: 1 image from 1 entry; watching /var/lib/stowd/images",
+    )]);
     let said = node.said("attaching to containerd");
     assert_eq!(said[0]["ADDRESS"], "/run/containerd/containerd.sock");
     let listed = node.ok(&["ctr", "--namespace=k8s.io", "images", "list", "--quiet"]);

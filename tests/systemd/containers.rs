@@ -21,7 +21,10 @@ fn it_survives_a_restart_on_each_generation() {
         assert!(!node.runs(&stowd) && !node.runs(&containerd));
         node.assert_shows(&[
             ("ActiveState", "active"),
-            ("StatusText", "ready: 2 images from 2 entries"),
+            (
+                "StatusText",
+                "ready: 2 images from 2 entries; watching /var/lib/stowd/images",
+            ),
         ]);
         node.assert_survived("guest", &guest);
     }
@@ -60,7 +63,10 @@ fn it_survives_the_death_of_stowd() {
         (!node.runs(&containerd)).then_some(())
     });
     node.wait_restarted(1);
-    node.assert_shows(&[("StatusText", "ready: 2 images from 2 entries")]);
+    node.assert_shows(&[(
+        "StatusText",
+        "ready: 2 images from 2 entries; watching /var/lib/stowd/images",
+    )]);
     assert_ne!(node.containerd(), containerd);
     node.assert_survived("guest", &guest);
 }
@@ -80,7 +86,10 @@ fn it_survives_the_death_of_containerd() {
     // So much so that systemd would not take it all for a status.
     let journal = node.ok(&["journalctl", "--boot", "--identifier=systemd"]);
     assert!(!journal.contains("exceeded maximum size"), "{journal}");
-    node.assert_shows(&[("StatusText", "ready: 2 images from 2 entries")]);
+    node.assert_shows(&[(
+        "StatusText",
+        "ready: 2 images from 2 entries; watching /var/lib/stowd/images",
+    )]);
     assert_ne!(node.containerd(), containerd);
     node.assert_survived("guest", &guest);
 }

@@ -95,7 +95,10 @@ fn a_stop_in_the_middle_of_the_load_is_a_stop_in_order() {
     // The next start does what this one did not.
     node.drop_in("");
     node.systemctl("start");
-    node.assert_shows(&[("StatusText", "ready: 4 images from 1 entry")]);
+    node.assert_shows(&[(
+        "StatusText",
+        "ready: 4 images from 1 entry; watching /var/lib/stowd/images",
+    )]);
 }
 
 #[test]

@@ -29,11 +29,15 @@ fn it_returns_when_every_entry_has_an_outcome_on_each_generation() {
             ("ActiveState", "active"),
             ("SubState", "running"),
             ("NRestarts", "0"),
-            ("StatusText", "ready: 6 images from 4 entries, 1 failed"),
         ]);
+        let status = node.shows("StatusText");
+        let expected = "ready: 6 images from 4 entries, 1 failed (";
+        assert!(status.starts_with(expected), "{status}");
 
         let imported = node.said("imported");
-        let failed = node.said("failed");
+        let mut failed = node.said("failed");
+        // It is tried again every now and then.
+        failed.retain(|entry| entry["ATTEMPTS"] == "1");
         assert_eq!((imported.len(), failed.len()), (3, 1));
         let journal = node.journal(UNIT);
         let started = journal
@@ -120,7 +124,7 @@ fn it_takes_longer_than_timeout_start_sec_as_long_as_bytes_move() {
     assert!(importing >= 3, "{told:#?}");
     assert_eq!(
         told.last().map(String::as_str),
-        Some("ready: 4 images from 1 entry")
+        Some("ready: 4 images from 1 entry; watching /var/lib/stowd/images")
     );
 }
 
@@ -196,7 +200,7 @@ fn it_starts_as_it_is_installed() {
     machine.ok(&["systemctl", "start", UNIT]);
     assert_eq!(
         machine.property(UNIT, "StatusText"),
-        "ready: 1 image from 1 entry"
+        "ready: 1 image from 1 entry; watching /var/lib/stowd/images"
     );
     let address = "--address=/run/stowd/containerd.sock";
     let listed = machine.ok(&["ctr", address, "-n", "k8s.io", "images", "list", "-q"]);

@@ -31,7 +31,10 @@ fn a_stowd_that_turns_is_left_alone_and_one_that_is_frozen_is_replaced() {
         .filter_map(|entry| entry["MESSAGE"].as_str())
         .any(|message| message.contains("Watchdog timeout (limit 4s)!"));
     assert!(timeout, "{journal:#?}");
-    node.assert_shows(&[("StatusText", "ready: 1 image from 1 entry")]);
+    node.assert_shows(&[(
+        "StatusText",
+        "ready: 1 image from 1 entry; watching /var/lib/stowd/images",
+    )]);
     assert_ne!(node.containerd(), containerd);
     node.assert_survived("guest", &container);
 }

@@ -1,0 +1,90 @@
+//! Which keys a running stowd takes from a configuration that was read again.
+
+use super::Config;
+use super::key::KEYS;
+
+/// The keys that take effect without a restart.
+pub const LIVE: [&str; 5] = [
+    "images.platforms",
+    "images.settle",
+    "images.parallel",
+    "images.rescan",
+    "images.unpin-removed",
+];
+
+/// What became of a configuration that was read again: dotted keys whose values differ.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// They are in effect.
+    pub taken: Vec<&'static str>,
+    /// They need a restart.
+    pub left: Vec<&'static str>,
+}
+
+impl Config {
+    /// Takes the values of the [`LIVE`] keys from `newer`.
+    pub fn take(&mut self, newer: Config) -> Changes {
+        let mut changes = Changes::default();
+        for key in KEYS {
+            if key.text(self) != key.text(&newer) {
+                let live = LIVE.contains(&key.name());
+                let kind = if live {
+                    &mut changes.taken
+                } else {
+                    &mut changes.left
+                };
+                kind.push(key.name());
+            }
+        }
+        self.images.platforms = newer.images.platforms;
+        self.images.settle = newer.images.settle;
+        self.images.parallel = newer.images.parallel;
+        self.images.rescan = newer.images.rescan;
+        self.images.unpin_removed = newer.images.unpin_removed;
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_live_is_taken_and_the_rest_is_named() {
+        let mut running = Config::default();
+        let mut newer = Config::default();
+        newer.images.settle = Duration::from_secs(9);
+        newer.images.dir = "/elsewhere".into();
+        newer.log_level = "debug".to_owned();
+        let changes = running.take(newer.clone());
+        assert_eq!(changes.taken, ["images.settle"]);
+        assert_eq!(changes.left, ["log-level", "images.dir"]);
+        assert_eq!(running.images.settle, Duration::from_secs(9));
+        assert_eq!(running.images.dir, Config::default().images.dir);
+        assert_eq!(running.take(newer).taken, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn every_live_key_is_a_key_and_is_taken() {
+        let newer = |change: fn(&mut Config)| {
+            let mut newer = Config::default();
+            change(&mut newer);
+            newer
+        };
+        let changes: [fn(&mut Config); 5] = [
+            |c| c.images.platforms = vec!["all".to_owned()],
+            |c| c.images.settle = Duration::ZERO,
+            |c| c.images.parallel = 7,
+            |c| c.images.rescan = Duration::ZERO,
+            |c| c.images.unpin_removed = false,
+        ];
+        for (change, key) in changes.into_iter().zip(LIVE) {
+            let newer = newer(change);
+            let mut running = Config::default();
+            assert_eq!(running.take(newer.clone()).taken, [key]);
+            assert_eq!(running, newer);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The actor that owns the queue and the ledger: entries go in, outcomes come out.
+//!
+//! ```text
+//!   watch --notices--> seen     what there is to do: decided by the ledger's audit, put in the queue
+//!                        |
+//!                      queue -> importer, several at once
+//!                        |
+//!                      ended    what came of it: the ledger's record, the next try
+//!                        |
+//!                      upkeep   nothing in work: what no entry brings is unpinned; the ledger saved
+//! ```
+//!
+//! Every decision is a pure module's; every effect is a verb's. It waits on: notices of the watch;
+//! work that has ended (a listing, an import, upkeep); the next entry that is due; the next write of
+//! the ledger; new settings; the clock by which it shows that it turns; stop.
+
+mod ended;
+mod seen;
+mod upkeep;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::entry::{Entry, Identity, shown};
+use crate::image_store::ImageStore;
+use crate::images_dir::{Unwatchable, Watch, WatchOptions};
+use crate::importer::{self, ImportError, ImportReport};
+use crate::ledger::{Fingerprint, Ledger};
+use crate::ledger_file::LedgerFile;
+use crate::platform::Wanted;
+use crate::progress::{Meter, Progress, Trouble, Work};
+use crate::queue::Queue;
+
+use seen::Listing;
+use upkeep::{Upkeep, UpkeepDone};
+
+/// How long an import waits for a store that went away in the middle of it.
+const STORE_AWAY: Duration = Duration::from_secs(2);
+
+/// What the intake needs to know. All but `dir`, `state_dir` and `namespace` may change while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The images directory.
+    pub dir: PathBuf,
+    /// Where the ledger is kept.
+    pub state_dir: PathBuf,
+    /// The namespace that the store writes to.
+    pub namespace: String,
+    /// Quiet time after the last change of a file.
+    pub settle: Duration,
+    /// Entries imported at once; 0: as many as suit the machine.
+    pub parallel: usize,
+    /// Time between full rescans; zero: never.
+    pub rescan: Duration,
+    /// Unpin what no entry brings any more.
+    pub unpin_removed: bool,
+    /// Which platforms of an image are imported.
+    pub wanted: Wanted,
+}
+
+impl Settings {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.wanted, &[], &self.namespace)
+    }
+
+    fn watch_options(&self) -> WatchOptions {
+        WatchOptions::with_rescan(self.rescan)
+    }
+}
+
+/// Why the intake has ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The images directory cannot be followed, not even by polling.
+    #[error(transparent)]
+    Unwatchable(#[from] Unwatchable),
+    /// The thread that follows the images directory has ended.
+    #[error("internal error: the images directory is not followed any more")]
+    WatchEnded,
+    /// A task panicked: a bug, after which nothing that the intake holds can be trusted.
+    #[error("internal error: {0}")]
+    Panicked(#[from] JoinError),
+}
+
+/// Owns the queue and the ledger.
+pub struct Intake<S> {
+    store: S,
+    settings: Settings,
+    changes: mpsc::Receiver<Settings>,
+    queue: Queue,
+    ledger: Ledger,
+    file: LedgerFile,
+    running: BTreeMap<PathBuf, Running>,
+    tasks: JoinSet<Done>,
+    listing: Listing,
+    upkeep: Upkeep,
+    mentioned: HashSet<PathBuf>,
+    seed: u64,
+    drained: bool,
+    moved: u64,
+    heartbeat: Option<Duration>,
+    turns: u64,
+    progress: watch::Sender<Progress>,
+}
+
+/// An import that is under way.
+struct Running {
+    identity: Identity,
+    meter: Meter,
+    begun: Instant,
+}
+
+/// Work that has ended.
+enum Done {
+    Listed(Box<seen::Listed>),
+    Touched(seen::Touched),
+    Read {
+        entry: Entry,
+        result: Result<ImportReport, ImportError>,
+    },
+    Upkeep(UpkeepDone),
+}
+
+impl<S: ImageStore> Intake<S> {
+    /// An intake with nothing in it, and what it tells of its progress. New settings come by
+    /// `changes`; the same ones again ask for a rescan. It shows that it turns at every `heartbeat`.
+    pub fn new(
+        store: S,
+        settings: Settings,
+        changes: mpsc::Receiver<Settings>,
+        heartbeat: Option<Duration>,
+    ) -> (Self, watch::Receiver<Progress>) {
+        let (progress, told) = watch::channel(Progress::default());
+        let intake = Self {
+            store,
+            changes,
+            queue: Queue::new(slots(settings.parallel)),
+            ledger: Ledger::default(),
+            file: LedgerFile::new(&settings.state_dir, &settings.dir),
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            listing: Listing::default(),
+            upkeep: Upkeep::default(),
+            mentioned: HashSet::new(),
+            seed: RandomState::new().build_hasher().finish(),
+            drained: false,
+            moved: 0,
+            heartbeat,
+            turns: 0,
+            progress,
+            settings,
+        };
+        (intake, told)
+    }
+
+    /// Works until `stop`. Imports in work are abandoned then, which their leases make safe, and the
+    /// ledger is saved.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
+        self.load_ledger().await?;
+        // Armed before the first listing, or a file that lands between the two is missed.
+        let mut watch = self.start_watch().await?;
+        self.list();
+        loop {
+            self.start_what_is_due(&watch);
+            self.keep_up();
+            self.turns += 1;
+            self.publish();
+            let now = Instant::now();
+            let due = self.queue.next_due(now);
+            let save = self.file.due(&self.ledger, now);
+            let turn = self.heartbeat.map(|heartbeat| now + heartbeat / 2);
+            tokio::select! {
+                notice = watch.next() => self.noticed(notice.ok_or(IntakeError::WatchEnded)?),
+                Some(done) = self.tasks.join_next() => match done? {
+                    Done::Listed(listed) => self.listed(*listed),
+                    Done::Touched(touched) => self.touched(touched),
+                    Done::Read { entry, result } => self.read(entry, result),
+                    Done::Upkeep(done) => self.kept_up(done),
+                },
+                () = until(due) => {}
+                () = until(save) => {}
+                Some(settings) = self.changes.recv() => {
+                    if self.change(settings) {
+                        watch = self.start_watch().await?;
+                    }
+                    watch.rescan();
+                }
+                () = until(turn) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        self.end().await;
+        Ok(())
+    }
+
+    async fn start_watch(&self) -> Result<Watch, IntakeError> {
+        let (dir, options) = (self.settings.dir.clone(), self.settings.watch_options());
+        let watch = tokio::task::spawn_blocking(move || Watch::start(&dir, options));
+        Ok(watch.await??)
+    }
+
+    /// Takes new settings; says whether the watch has to begin anew.
+    fn change(&mut self, settings: Settings) -> bool {
+        let other_period = settings.rescan != self.settings.rescan;
+        self.queue.set_slots(slots(settings.parallel));
+        self.settings = settings;
+        other_period
+    }
+
+    fn start_what_is_due(&mut self, watch: &Watch) {
+        // Images are pinned before their entry has a record: upkeep would take them for stale.
+        while !self.upkeep.is_in_work()
+            && let Some(entry) = self.queue.take(Instant::now())
+        {
+            if watch.is_being_written(&entry.path) {
+                self.queue.finished(&entry.path);
+                let due = Instant::now() + self.settings.settle.max(Duration::from_millis(100));
+                self.queue.add(entry, due);
+                continue;
+            }
+            let running = Running {
+                identity: entry.identity,
+                meter: Meter::default(),
+                begun: Instant::now(),
+            };
+            let meter = running.meter.clone();
+            self.running.insert(entry.path.clone(), running);
+            let (store, wanted) = (self.store.clone(), self.settings.wanted.clone());
+            self.tasks.spawn(async move {
+                let result = importer::import(&store, &entry, &wanted, meter).await;
+                Done::Read { entry, result }
+            });
+        }
+    }
+
+    fn publish(&mut self) {
+        self.drained |= self.queue.is_drained();
+        let working = self.running.iter().map(|(path, running)| Work {
+            name: name(path),
+            size: running.identity.size,
+            meter: running.meter.clone(),
+        });
+        let failed = self.ledger.first_failed();
+        self.progress.send_replace(Progress {
+            summary: self.ledger.summary(),
+            open: self.queue.open(),
+            working: working.collect(),
+            settling: self.queue.first_settling().map(name),
+            drained: self.drained,
+            watching: shown(&self.settings.dir),
+            trouble: failed.map(|(path, record)| Trouble {
+                name: name(path),
+                attempts: record.attempts,
+                next_try: record.next_try,
+            }),
+            ended: self.moved,
+            turns: self.turns,
+        });
+    }
+}
+
+/// 0 asks for as many as suit the machine: reading an archive keeps a core busy, and more than a
+/// few at a time only make each of them later.
+fn slots(parallel: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+    if parallel == 0 {
+        cores().clamp(2, 4)
+    } else {
+        parallel
+    }
+}
+
+fn name(path: &Path) -> String {
+    shown(Path::new(path.file_name().unwrap_or_default()))
+}
+
+/// A number of bytes for people.
+fn iec(bytes: u64) -> impl Display {
+    ByteSize::b(bytes).display().iec()
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

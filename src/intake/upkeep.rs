@@ -1,0 +1,140 @@
+//! What is done when no import is in work: pins that nobody needs are taken off, the ledger is
+//! saved.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::image_store::{Image, ImageStore, StoreError};
+use crate::ledger::Audit;
+use crate::ledger_file::{LedgerFile, News, Written};
+
+use super::{Done, Intake, IntakeError};
+
+/// How long what is in work and the last write of the ledger may take, when stowd ends.
+const LAST_SAVE: Duration = Duration::from_secs(5);
+
+/// Whether pins are to be looked at, or are being looked at.
+///
+/// An image is pinned before its entry has a record. So no import is in work from the moment in
+/// which the store is asked for its images until the last of them is unpinned.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    asked: bool,
+    in_work: bool,
+}
+
+impl Upkeep {
+    /// Something has changed that may leave pins behind.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// Whether imports have to wait.
+    pub(super) fn is_in_work(&self) -> bool {
+        self.in_work
+    }
+}
+
+/// A step of the upkeep that has ended.
+pub(super) enum UpkeepDone {
+    Listed(Result<Vec<Image>, StoreError>),
+    Unpinned(Result<(), StoreError>),
+    Saved(Written),
+}
+
+impl<S: ImageStore> Intake<S> {
+    /// Begins what is due.
+    pub(super) fn keep_up(&mut self) {
+        if let Some(write) = self.file.begin(&self.ledger, Instant::now()) {
+            let run = move || Done::Upkeep(UpkeepDone::Saved(write.run()));
+            self.tasks.spawn_blocking(run);
+        }
+        // Before the first drain has ended, what an entry brings may have no record yet.
+        let may = self.drained && self.queue.is_drained() && !self.upkeep.in_work;
+        if may && std::mem::take(&mut self.upkeep.asked) && self.settings.unpin_removed {
+            self.upkeep.in_work = true;
+            let store = self.store.clone();
+            let list = async move { Done::Upkeep(UpkeepDone::Listed(store.images().await)) };
+            self.tasks.spawn(list);
+        }
+    }
+
+    pub(super) fn kept_up(&mut self, done: UpkeepDone) {
+        match done {
+            UpkeepDone::Listed(Ok(images)) => self.unpin(&images),
+            UpkeepDone::Unpinned(Ok(())) => self.upkeep.in_work = false,
+            UpkeepDone::Listed(Err(error)) | UpkeepDone::Unpinned(Err(error)) => {
+                warn!(%error, "pins not looked after: {error}");
+                // With the next change, or the next rescan.
+                self.upkeep.in_work = false;
+            }
+            UpkeepDone::Saved(written) => self.saved(written),
+        }
+    }
+
+    fn unpin(&mut self, images: &[Image]) {
+        let stale = Audit::new(&self.ledger, images).stale_pins();
+        let stale = stale.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let mut unpinned = Ok(());
+            for name in stale {
+                unpinned = store.unpin(&name).await;
+                if unpinned.is_err() {
+                    break;
+                }
+                info!(image = name, "unpinned {name}: no entry brings it any more");
+            }
+            Done::Upkeep(UpkeepDone::Unpinned(unpinned))
+        });
+    }
+
+    pub(super) async fn load_ledger(&mut self) -> Result<(), IntakeError> {
+        let (state_dir, dir) = (self.settings.state_dir.clone(), self.settings.dir.clone());
+        let load = move || {
+            let mut file = LedgerFile::new(&state_dir, &dir);
+            let loaded = file.load();
+            (file, loaded)
+        };
+        let (file, loaded) = tokio::task::spawn_blocking(load).await?;
+        for warning in loaded.warnings {
+            warn!(error = %warning, "{warning}; what it knew is imported again");
+        }
+        self.file = file;
+        self.ledger = loaded.ledger;
+        Ok(())
+    }
+
+    /// Ends what is in work and saves what the disk lacks, if the disk answers in time.
+    pub(super) async fn end(mut self) {
+        let save = async {
+            self.tasks.abort_all();
+            while let Some(done) = self.tasks.join_next().await {
+                if let Ok(Done::Upkeep(UpkeepDone::Saved(written))) = done {
+                    self.saved(written);
+                }
+            }
+            if let Some(write) = self.file.begin_at_once(&self.ledger)
+                && let Ok(written) = tokio::task::spawn_blocking(move || write.run()).await
+            {
+                self.saved(written);
+            }
+        };
+        // A listing may hang in a file system that does not answer.
+        if tokio::time::timeout(LAST_SAVE, save).await.is_err() {
+            warn!("ledger not saved in time");
+        }
+    }
+
+    fn saved(&mut self, written: Written) {
+        match self.file.ended(written, Instant::now()) {
+            Some(News::Failing(error)) => warn!(%error, "{error}"),
+            Some(News::Recovered(path)) => {
+                let path = path.display();
+                info!(%path, "ledger written again: {path}");
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The ledger against the store: which entries need nothing, and which pins nobody needs.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::Path;
+
+use super::Ledger;
+use super::fingerprint::Fingerprint;
+use super::record::{ImportedImage, Record};
+use crate::digest::Digest;
+use crate::entry::Identity;
+use crate::image_store::{Image, OWN_PIN, RUNTIME_PIN};
+
+/// The ledger against all images of the store, each indexed once: a question about an entry costs
+/// a lookup a name.
+pub struct Audit<'a> {
+    ledger: &'a Ledger,
+    images: &'a [Image],
+    by_name: HashMap<&'a str, &'a Image>,
+    latest: HashMap<&'a str, Latest<'a>>,
+    kept: HashSet<&'a str>,
+    #[cfg(test)]
+    lookups: std::cell::Cell<usize>,
+}
+
+/// What the last import that gave a name pointed it to.
+struct Latest<'a> {
+    serial: u64,
+    digest: &'a Digest,
+}
+
+/// What is to be done with an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: all that it brings is in the store and pinned.
+    Unchanged,
+    /// The file is the one that was imported, but the store has not these names of its images, or
+    /// has them unpinned or under another digest. They are to be brought back. In the order in
+    /// which they were brought.
+    Missing(Vec<String>),
+    /// The same version failed the last time; [`Record::next_try`] says when it is due. At a start
+    /// it is due at once.
+    Failed,
+    /// It is to be imported, whatever the store has.
+    Changed(Change),
+}
+
+/// Why what the ledger knows does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing is known of the entry.
+    New,
+    /// The file is another one.
+    File,
+    /// It was imported under settings that bring something else.
+    Settings,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::File => "changed",
+            Self::Settings => "imported under other settings",
+        })
+    }
+}
+
+impl<'a> Audit<'a> {
+    /// Compares. `images` are all of the namespace. Records of entries that are gone have been
+    /// pruned from the ledger, or what they brought counts.
+    pub fn new(ledger: &'a Ledger, images: &'a [Image]) -> Self {
+        let mut latest = HashMap::<_, Latest<'_>>::new();
+        let mut kept = HashSet::new();
+        for (_, record) in ledger.iter() {
+            for (name, digest) in names(&record.outcome.imported().images) {
+                let serial = record.serial;
+                let this = Latest { serial, digest };
+                let latest = latest.entry(name).or_insert(Latest { serial, digest });
+                if latest.serial < serial {
+                    *latest = this;
+                }
+            }
+            kept.extend(names(&record.kept).map(|(name, _)| name));
+        }
+        Self {
+            ledger,
+            images,
+            by_name: images.iter().map(|i| (i.name.as_str(), i)).collect(),
+            latest,
+            kept,
+            #[cfg(test)]
+            lookups: std::cell::Cell::default(),
+        }
+    }
+
+    /// Decides about the entry at `path`, of which `identity` was seen now, under the `settings` of
+    /// now.
+    pub fn decide(&self, path: &Path, identity: &Identity, settings: &Fingerprint) -> Decision {
+        let Some(record) = self.ledger.get(path) else {
+            return Decision::Changed(Change::New);
+        };
+        if record.identity.as_ref() != Some(identity) {
+            Decision::Changed(Change::File)
+        } else if record.settings != *settings {
+            Decision::Changed(Change::Settings)
+        } else if record.outcome.error().is_some() {
+            Decision::Failed
+        } else {
+            match self.missing(record) {
+                missing if missing.is_empty() => Decision::Unchanged,
+                missing => Decision::Missing(missing),
+            }
+        }
+    }
+
+    fn missing(&self, record: &Record) -> Vec<String> {
+        names(&record.outcome.imported().images)
+            .filter(|(name, digest)| !self.holds(name, digest))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    /// Whether the store has the name, pinned, under this digest, or under whatever digest when an
+    /// entry that was imported later gave the name another: two archives with different `app:1`
+    /// would else be imported in turn for ever.
+    fn holds(&self, name: &str, digest: &Digest) -> bool {
+        #[cfg(test)]
+        self.lookups.set(self.lookups.get() + 1);
+        let superseded = || self.latest.get(name).is_some_and(|l| l.digest != digest);
+        self.by_name.get(name).is_some_and(|image| {
+            is_pinned(image) && (image.target.digest == *digest || superseded())
+        })
+    }
+
+    /// The names of images that carry stowd's own pin although no entry brings them any more, in
+    /// the store's order. They are to be unpinned.
+    ///
+    /// Images are pinned before their entry has a record. So between [`ImageStore::images`] and
+    /// the last unpinning no import may be in work, or what it has just pinned is unpinned. And
+    /// before the drain has ended, an entry that is still to be imported may have no record.
+    ///
+    /// [`ImageStore::images`]: crate::image_store::ImageStore::images
+    pub fn stale_pins(&self) -> Vec<&'a str> {
+        let brought = |name: &str| self.latest.contains_key(name) || self.kept.contains(name);
+        self.images
+            .iter()
+            .filter(|image| image.labels.contains_key(OWN_PIN.0))
+            .map(|image| image.name.as_str())
+            .filter(|name| !brought(name))
+            .collect()
+    }
+}
+
+fn names(images: &[ImportedImage]) -> impl Iterator<Item = (&str, &Digest)> {
+    images.iter().flat_map(|image| {
+        let names = image.names.iter();
+        names.map(|name| (name.as_str(), &image.digest))
+    })
+}
+
+/// Whether CRI keeps the image from collection, whoever asked for that.
+fn is_pinned(image: &Image) -> bool {
+    let (key, value) = RUNTIME_PIN;
+    image.labels.get(key).is_some_and(|found| found == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image_store::{Descriptor, Labels};
+    use crate::ledger::{Attempt, Imported, Outcome};
+    use std::time::SystemTime;
+
+    /// A thousand entries of three images with two names each, and a store that has them all.
+    #[test]
+    fn a_thousand_entries_cost_a_lookup_a_name() {
+        const ENTRIES: u64 = 1000;
+        const NAMES: usize = 6;
+        let identity = |inode| Identity {
+            device: 1,
+            inode,
+            size: 1,
+            mtime: 1,
+            ctime: 1,
+        };
+        let mut ledger = Ledger::default();
+        let mut store = Vec::new();
+        for entry in 0..ENTRIES {
+            let images = (0..3).map(|image| {
+                let digest = Digest::of(format!("{entry}/{image}").as_bytes());
+                let repo = format!("r.example/{entry}/{image}");
+                let names = vec![format!("{repo}:1"), format!("{repo}@{digest}")];
+                ImportedImage { names, digest }
+            });
+            let images = images.collect::<Vec<_>>();
+            for (name, digest) in names(&images) {
+                let labels = [RUNTIME_PIN, OWN_PIN].map(|(k, v)| (k.to_owned(), v.to_owned()));
+                store.push(Image {
+                    name: name.to_owned(),
+                    target: Descriptor {
+                        media_type: String::new(),
+                        digest: digest.clone(),
+                        size: 1,
+                    },
+                    labels: Labels::from(labels),
+                });
+            }
+            let imported = Imported {
+                images,
+                ..Imported::default()
+            };
+            let attempt = Attempt {
+                identity: Some(identity(entry)),
+                settings: Fingerprint::default(),
+                outcome: Outcome::Imported(imported),
+                finished: SystemTime::UNIX_EPOCH,
+                seed: 0,
+            };
+            ledger.record(format!("{entry}.tar").into(), attempt);
+        }
+        let audit = Audit::new(&ledger, &store);
+        for entry in 0..ENTRIES {
+            let path = format!("{entry}.tar");
+            let decision = audit.decide(path.as_ref(), &identity(entry), &Fingerprint::default());
+            assert_eq!(decision, Decision::Unchanged, "{path}");
+        }
+        assert_eq!(audit.lookups.get(), 1000 * NAMES);
+        assert_eq!(audit.by_name.len(), 1000 * NAMES);
+        assert!(audit.stale_pins().is_empty());
+    }
+}

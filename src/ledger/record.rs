@@ -1,0 +1,184 @@
+//! One entry's record, and how it follows from the one before.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::fingerprint::Fingerprint;
+use crate::digest::Digest;
+use crate::entry::Identity;
+use crate::retry;
+
+/// An error text is cut after this many characters: an archive can have a problem a member.
+const ERROR_MAX: usize = 2000;
+
+/// What became of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that it holds is in the store.
+    Imported(Imported),
+    /// Something of it is not.
+    Failed {
+        /// Why, in one line.
+        error: String,
+        /// What of it is in the store all the same, by this attempt or by earlier ones at the same
+        /// version.
+        imported: Imported,
+    },
+}
+
+/// What an entry brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Its images.
+    pub images: Vec<ImportedImage>,
+    /// The length of the entry's file, in bytes.
+    pub bytes: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// An image that is in the store under its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedImage {
+    /// All names that it got, `repo:tag` before `repo@digest`. Each points to `digest`.
+    pub names: Vec<String>,
+    /// The digest of its manifest or index.
+    pub digest: Digest,
+}
+
+/// An attempt at an entry that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which version of the file it was about: the same before and after it was read. `None` where
+    /// the file could not even be looked at.
+    pub identity: Option<Identity>,
+    /// The settings that it was made with.
+    pub settings: Fingerprint,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub finished: SystemTime,
+    /// What spreads the retries of this process from those of others; see [`retry::delay`].
+    pub seed: u64,
+}
+
+/// What the ledger knows of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Which version of the file it is about; `None` where it could not be looked at.
+    pub identity: Option<Identity>,
+    /// The settings that the attempt was made with.
+    pub settings: Fingerprint,
+    /// How the last attempt ended.
+    pub outcome: Outcome,
+    /// Of a failed entry: what it brought when it was last whole, and goes on holding until an
+    /// attempt succeeds. A new version that is cut short must not unpin what the node runs.
+    pub kept: Vec<ImportedImage>,
+    /// When the last attempt ended, by the wall clock.
+    pub finished: SystemTime,
+    /// Attempts at this version with these settings, up to and including the last; at least 1.
+    pub attempts: u32,
+    /// Of a failed entry: when it is due again, by the wall clock.
+    pub next_try: Option<SystemTime>,
+    /// Grows from record to record: of two entries that bring one name, the later has it. A clock
+    /// may be set back; this is not.
+    pub serial: u64,
+}
+
+impl Imported {
+    /// Adds the images that it does not have.
+    fn add(&mut self, images: &[ImportedImage]) {
+        for image in images {
+            if !self.images.contains(image) {
+                self.images.push(image.clone());
+            }
+        }
+    }
+}
+
+impl Outcome {
+    /// What is in the store, all of the entry or some of it.
+    pub fn imported(&self) -> &Imported {
+        match self {
+            Self::Imported(imported) | Self::Failed { imported, .. } => imported,
+        }
+    }
+
+    /// Why something is not, if so.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Imported(_) => None,
+            Self::Failed { error, .. } => Some(error),
+        }
+    }
+}
+
+impl Record {
+    /// The record of an attempt at the entry at `path`, which had an `earlier` record or none.
+    pub(super) fn after(
+        earlier: Option<&Self>,
+        path: &Path,
+        attempt: Attempt,
+        serial: u64,
+    ) -> Self {
+        let Attempt {
+            identity,
+            settings,
+            mut outcome,
+            finished,
+            seed,
+        } = attempt;
+        let again = earlier
+            .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
+            .filter(|earlier| earlier.outcome.error().is_some());
+        let attempts = again.map_or(0, |again| again.attempts).saturating_add(1);
+        let mut kept = Vec::new();
+        let mut next_try = None;
+        if let Outcome::Failed { error, imported } = &mut outcome {
+            shorten(error);
+            next_try = finished.checked_add(retry::delay(attempts, path, seed));
+            match (again, earlier) {
+                (Some(again), _) => {
+                    imported.add(&again.outcome.imported().images);
+                    kept.clone_from(&again.kept);
+                }
+                (None, Some(earlier)) => kept = earlier.hands_on().to_vec(),
+                (None, None) => {}
+            }
+        }
+        Self {
+            identity,
+            settings,
+            outcome,
+            kept,
+            finished,
+            attempts,
+            next_try,
+            serial,
+        }
+    }
+
+    /// What another version goes on holding when it fails: of versions that failed one after the
+    /// other it is the last whole one's. An entry that comes anew every night and always lacks
+    /// something must not pin all that it ever brought.
+    fn hands_on(&self) -> &[ImportedImage] {
+        if self.kept.is_empty() {
+            &self.outcome.imported().images
+        } else {
+            &self.kept
+        }
+    }
+
+    /// Every image that the entry keeps pinned: what the last attempt brought, then what is kept.
+    pub fn images(&self) -> impl Iterator<Item = &ImportedImage> {
+        self.outcome.imported().images.iter().chain(&self.kept)
+    }
+}
+
+/// Cuts a text that is far too long for a line.
+fn shorten(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(ERROR_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
