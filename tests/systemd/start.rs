@@ -179,8 +179,41 @@ fn containerds_own_ready_does_not_count() {
     node.stow(&["pause.tar"]);
     let mut start = node.begin_start();
     node.eventually(SOON, "stowd to wait for the entry", || {
+        let waits = "waiting for pause.tar, 1 to do";
+        (node.shows("StatusText") == waits).then_some(())
+    });
+    assert!(node.path("/run/said").exists());
+    let journal = node.journal(UNIT);
+    let refused = journal.iter().filter(|entry| {
+        let message = entry["MESSAGE"].as_str().unwrap_or_default();
+        message.contains("reception only permitted for main PID")
+    });
+    // The script's, and containerd's own.
+    assert!(refused.count() >= 2, "{journal:#?}");
+    node.assert_shows(&[("ActiveState", "activating"), ("SubState", "start")]);
+    assert!(start.try_wait().expect("systemctl").is_none());
+
+    node.systemctl("stop");
+    start.wait().expect("systemctl");
+    node.assert_shows(&[
+        ("ActiveState", "inactive"),
+        ("SubState", "dead"),
+        ("Result", "success"),
+        ("ExecMainStatus", "0"),
+    ]);
+}
+
+/// A line feed ends what is told to systemd, and the next line would be told as well.
+#[test]
+fn the_name_of_a_file_does_not_count_as_ready() {
+    let node = Node::boot();
+    node.configure("60-test", "images.settle = \"1h\"\n");
+    let path = "/var/lib/stowd/images/a\nREADY=1\nb.tar";
+    node.put(&fixture("pause.tar").path, path);
+    let mut start = node.begin_start();
+    node.eventually(SOON, "stowd to wait for the entry", || {
         let status = node.shows("StatusText");
-        let waits = status.starts_with("waiting ") && status.contains("READY=1");
+        let waits = status.starts_with("waiting for a") && status.contains("READY=1");
         waits.then_some(())
     });
     node.assert_shows(&[("ActiveState", "activating")]);
