@@ -8,25 +8,29 @@
 //! Leases that an earlier run left are cleared after the drain, not before: the half-written blobs
 //! that they keep are what this run's imports resume.
 
+mod reload;
+
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::config::{self, Changes, Config, Inputs};
+use crate::config::{Config, Inputs};
 use crate::containerd::{Containerd, Lease, NotServing};
 use crate::image_store::StoreError;
-use crate::intake::{Intake, IntakeError, Settings};
+use crate::intake::{Intake, IntakeError};
 use crate::ledger::Summary;
 use crate::notify::{self, Notifier};
-use crate::platform::{Platform, PlatformError, Wanted};
+use crate::platform::PlatformError;
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
 use crate::state_dir::{self, Taken};
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
+
+use reload::{Reload, settings};
 
 /// How long containerd may take to let go of leases, and to collect what they kept.
 const RELEASE: Duration = Duration::from_secs(10);
@@ -174,57 +178,6 @@ async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal, mut reload: 
     }
 }
 
-fn settings(config: &Config) -> Result<Settings, PlatformError> {
-    let wanted = Wanted::from_config(&config.images.platforms, Platform::host())?;
-    Ok(Settings {
-        dir: config.images.dir.clone(),
-        state_dir: config.state_dir.clone(),
-        namespace: config.containerd.namespace.clone(),
-        settle: config.images.settle,
-        parallel: config.images.parallel,
-        rescan: config.images.rescan,
-        unpin_removed: config.images.unpin_removed,
-        wanted,
-    })
-}
-
-/// The configuration that runs, and how to have a newer one.
-struct Reload {
-    config: Config,
-    inputs: Inputs,
-    changes: mpsc::Sender<Settings>,
-}
-
-impl Reload {
-    /// Takes what can change while stowd runs, says what cannot, and has the images directory
-    /// listed again in any case. A configuration that is wrong changes nothing.
-    fn reload(&mut self) {
-        match config::load(&self.inputs) {
-            Ok(loaded) => {
-                let Changes { taken, left } = self.config.take(loaded.config);
-                let (taken, left) = (taken.join(" "), left.join(" "));
-                info!(
-                    taken,
-                    "reloaded; changed: {}",
-                    if taken.is_empty() { "nothing" } else { &taken }
-                );
-                if !left.is_empty() {
-                    warn!(left, "changed, and not taken before a restart: {left}");
-                }
-            }
-            Err(error) => {
-                let problems = error.to_string().replace('\n', "; ");
-                error!(error = problems, "not reloaded: {problems}");
-            }
-        }
-        match settings(&self.config) {
-            // Full: a reload that has not been looked at yet does for both.
-            Ok(settings) => drop(self.changes.try_send(settings)),
-            Err(error) => error!(%error, "not reloaded: {error}"),
-        }
-    }
-}
-
 /// The way to READY, and what follows.
 struct Load<'a> {
     store: &'a Containerd,
@@ -238,7 +191,7 @@ struct Load<'a> {
 impl Load<'_> {
     async fn run(&mut self, intake: Intake<Containerd>, mode: Mode) -> Result<(), FatalError> {
         self.serving().await?;
-        let stale = self.store.stale_leases().await?;
+        let stale = self.stale_leases().await;
         self.tasks.spawn(intake.run(self.stop.clone()));
         self.drained().await?;
         self.clear(&stale).await;
@@ -271,7 +224,15 @@ impl Load<'_> {
         }
     }
 
-    /// They expire by themselves: a load that is done is not given up for them.
+    /// They expire by themselves: no load is given up for them.
+    async fn stale_leases(&self) -> Vec<Lease> {
+        let stale = self.store.stale_leases().await;
+        stale.unwrap_or_else(|error| {
+            warn!(%error, "leases of an earlier run not found: {error}");
+            Vec::new()
+        })
+    }
+
     async fn clear(&self, stale: &[Lease]) {
         let cleared = tokio::time::timeout(RELEASE, self.store.clear_leases(stale)).await;
         match cleared {
