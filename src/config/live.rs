@@ -4,11 +4,10 @@ use super::Config;
 use super::key::KEYS;
 
 /// The keys that take effect without a restart.
-pub const LIVE: [&str; 5] = [
+pub const LIVE: [&str; 4] = [
     "images.platforms",
     "images.settle",
     "images.parallel",
-    "images.rescan",
     "images.unpin-removed",
 ];
 
@@ -39,7 +38,6 @@ impl Config {
         self.images.platforms = newer.images.platforms;
         self.images.settle = newer.images.settle;
         self.images.parallel = newer.images.parallel;
-        self.images.rescan = newer.images.rescan;
         self.images.unpin_removed = newer.images.unpin_removed;
         changes
     }
@@ -73,11 +71,10 @@ mod tests {
             change(&mut newer);
             newer
         };
-        let changes: [fn(&mut Config); 5] = [
+        let changes: [fn(&mut Config); 4] = [
             |c| c.images.platforms = vec!["all".to_owned()],
             |c| c.images.settle = Duration::ZERO,
             |c| c.images.parallel = 7,
-            |c| c.images.rescan = Duration::ZERO,
             |c| c.images.unpin_removed = false,
         ];
         for (change, key) in changes.into_iter().zip(LIVE) {

@@ -18,6 +18,6 @@ mod trail;
 pub mod watch;
 mod writing;
 
-pub use scan::{Scan, Unreadable, scan};
+pub use scan::{Scan, Unreadable, is_gone, scan};
 pub use shortfall::Shortfall;
 pub use watch::{Cause, Noticed, Unwatchable, Watch, WatchOptions};

@@ -134,11 +134,9 @@ impl Walk {
                     identity: Identity::of(&metadata),
                 });
             }
-            (Err(cause), Verdict::Entry(_)) if is_there(path) => {
-                self.unreadable(path, "read", cause);
-            }
             // It went away since it was listed.
-            (Err(cause), _) if cause.kind() == io::ErrorKind::NotFound && !is_there(path) => {}
+            (Err(_), _) if is_gone(path) => {}
+            (Err(cause), Verdict::Entry(_)) => self.unreadable(path, "read", cause),
             _ => self.scan.others.push(path.to_owned()),
         }
         None
@@ -150,7 +148,12 @@ impl Walk {
     }
 }
 
-/// Whether there is at least a link that leads nowhere.
-fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
+/// Whether there is nothing at the path, not even a link that leads nowhere. A file system that fails
+/// to answer is no proof of that: what it may have keeps its images.
+pub fn is_gone(path: &Path) -> bool {
+    let there = fs::symlink_metadata(path).map_err(|error| error.kind());
+    matches!(
+        there,
+        Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    )
 }

@@ -2,16 +2,16 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info, warn};
 
 use crate::entry::{Entry, Identity, Kind, shown};
 use crate::image_store::ImageStore;
 use crate::importer::{ImportError, ImportReport};
-use crate::ledger::{Attempt, Imported, Outcome, Record};
+use crate::ledger::{Attempt, Fingerprint, Imported, Outcome, Record};
 
-use super::{Intake, STORE_AWAY, iec};
+use super::{Intake, Running, STORE_AWAY, iec};
 
 impl<S: ImageStore> Intake<S> {
     pub(super) fn read(&mut self, entry: Entry, result: Result<ImportReport, ImportError>) {
@@ -20,8 +20,13 @@ impl<S: ImageStore> Intake<S> {
         let duration = running
             .as_ref()
             .map_or(Duration::ZERO, |r| r.begun.elapsed());
-        self.moved += running.map_or(0, |running| running.meter.moved());
-        self.upkeep.ask();
+        self.moved += running.as_ref().map_or(0, |running| running.meter.moved());
+        self.upkeep.ask(self.settings.settle);
+        if !matches!(result, Err(ImportError::Changed)) {
+            self.unsettled.remove(&entry.path);
+        }
+        // It may have gone while it was read, by a name that the watch cannot tell.
+        self.look_now(&entry.path);
         match result {
             Ok(ImportReport {
                 images,
@@ -34,8 +39,9 @@ impl<S: ImageStore> Intake<S> {
                     bytes,
                     duration,
                 };
+                self.away_until = None;
                 if problems.is_empty() {
-                    self.imported(&entry.path, identity, imported);
+                    self.imported(&entry, identity, imported, running);
                 } else {
                     self.failed(&entry.path, Some(identity), problems.join("; "), imported);
                     self.try_again(entry);
@@ -43,11 +49,18 @@ impl<S: ImageStore> Intake<S> {
             }
             Err(ImportError::Changed) => self.read_again(entry),
             Err(error) if error.is_store_away() => {
-                let path = shown(&entry.path);
-                warn!(entry = path, %error, "containerd is away; trying again: {path}: {error}");
+                // One line an outage: all entries would say the same.
+                if self
+                    .away_until
+                    .replace(Instant::now() + STORE_AWAY)
+                    .is_none()
+                {
+                    let path = shown(&entry.path);
+                    warn!(entry = path, %error, "containerd is away; trying again: {path}: {error}");
+                }
                 // Unless a newer version of it waits already.
                 if self.queue.waiting(&entry.path).is_none() {
-                    self.enqueue(entry, STORE_AWAY);
+                    self.enqueue(entry, Duration::ZERO);
                 }
             }
             Err(error) => {
@@ -76,10 +89,9 @@ impl<S: ImageStore> Intake<S> {
                     "changed while it was read; reading it again: {path}"
                 );
                 let identity = Identity::of(&metadata);
-                let settle = self.settings.settle;
                 // It grows: that is bytes that move, if not by stowd.
                 self.moved += 1;
-                self.enqueue(Entry { identity, ..entry }, settle);
+                self.wait_until_whole(Entry { identity, ..entry });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let path = shown(&entry.path);
@@ -92,20 +104,43 @@ impl<S: ImageStore> Intake<S> {
         }
     }
 
-    fn imported(&mut self, path: &Path, identity: Identity, imported: Imported) {
-        let (entry, images, bytes) = (shown(path), imported.images.len(), imported.bytes);
+    fn imported(
+        &mut self,
+        read: &Entry,
+        identity: Identity,
+        imported: Imported,
+        running: Option<Running>,
+    ) {
+        let (entry, images, bytes) = (shown(&read.path), imported.images.len(), imported.bytes);
         let (seconds, names) = (seconds(imported.duration), names(&imported));
+        let size = iec(bytes);
         info!(
             entry,
-            images,
-            bytes,
-            seconds,
-            names,
-            "imported {entry}: {names} ({}, {seconds} s)",
-            iec(bytes)
+            images, bytes, seconds, names, "imported {entry}: {names} ({size}, {seconds} s)"
         );
-        self.record(path, Some(identity), Outcome::Imported(imported));
-        self.give_names_back(path);
+        let begun_with = running.as_ref().map(|running| running.settings.clone());
+        let before = self.ledger.get(&read.path);
+        let dropped =
+            before.is_some_and(|before| before.outcome.imported().images != imported.images);
+        let outcome = Outcome::Imported(imported);
+        let now = self.settings.fingerprint();
+        let outdated = begun_with.as_ref().is_some_and(|settings| *settings != now);
+        self.record(&read.path, Some(identity), begun_with, outcome);
+        if dropped || outdated {
+            // Another entry may be to have a name that this one has brought until now; or this one is
+            // to be read again, with the settings that have come meanwhile.
+            self.list();
+        }
+        self.give_names_back(&read.path);
+        let after = running.map_or(0, |running| running.after);
+        if self.ledger.was_overruled(&read.path, after) {
+            // An earlier entry has ended while this one was read, and taken a name of its.
+            let entry = Entry {
+                identity,
+                ..read.clone()
+            };
+            self.enqueue(entry, Duration::ZERO);
+        }
     }
 
     /// An entry that brings a name for another image, and comes later in name order, has ended
@@ -141,7 +176,7 @@ impl<S: ImageStore> Intake<S> {
             error: error.clone(),
             imported,
         };
-        let record = self.record(path, identity, outcome);
+        let record = self.record(path, identity, None, outcome);
         let attempts = record.attempts;
         let next = record.next_try.map(humantime::format_rfc3339_seconds);
         let next_try = next.map(|next| next.to_string()).unwrap_or_default();
@@ -154,12 +189,22 @@ impl<S: ImageStore> Intake<S> {
             next_try,
             "failed {entry}: {error} (attempt {attempts})"
         );
+        if identity.is_none() {
+            self.look_again(path);
+        }
     }
 
-    fn record(&mut self, path: &Path, identity: Option<Identity>, outcome: Outcome) -> &Record {
+    /// `begun_with`: the settings that the attempt was begun with, if not those of now.
+    fn record(
+        &mut self,
+        path: &Path,
+        identity: Option<Identity>,
+        begun_with: Option<Fingerprint>,
+        outcome: Outcome,
+    ) -> &Record {
         let attempt = Attempt {
             identity,
-            settings: self.settings.fingerprint(),
+            settings: begun_with.unwrap_or_else(|| self.settings.fingerprint()),
             outcome,
             finished: SystemTime::now(),
             seed: self.seed,

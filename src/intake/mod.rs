@@ -18,14 +18,14 @@ mod ended;
 mod seen;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,8 @@ use upkeep::{Upkeep, UpkeepDone};
 /// How long an import waits for a store that went away in the middle of it.
 const STORE_AWAY: Duration = Duration::from_secs(2);
 
-/// What the intake needs to know. All but `dir`, `state_dir` and `namespace` may change while it runs.
+/// What the intake needs to know. `wanted`, `settle`, `parallel` and `unpin_removed` may change while
+/// it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The images directory.
@@ -94,7 +95,7 @@ pub enum IntakeError {
 pub struct Intake<S> {
     store: S,
     settings: Settings,
-    changes: mpsc::Receiver<Settings>,
+    changes: watch::Receiver<Settings>,
     queue: Queue,
     ledger: Ledger,
     file: LedgerFile,
@@ -103,6 +104,12 @@ pub struct Intake<S> {
     listing: Listing,
     upkeep: Upkeep,
     mentioned: HashSet<PathBuf>,
+    /// Paths that are to be looked at again by themselves.
+    looks: HashSet<PathBuf>,
+    /// Since when entries are not left alone for long enough to be read.
+    unsettled: HashMap<PathBuf, Instant>,
+    /// The store is away: nothing is begun before.
+    away_until: Option<Instant>,
     seed: u64,
     drained: bool,
     moved: u64,
@@ -114,6 +121,10 @@ pub struct Intake<S> {
 /// An import that is under way.
 struct Running {
     identity: Identity,
+    /// What it was begun with: other ones may have come since.
+    settings: Fingerprint,
+    /// The ledger's last serial number when it was begun.
+    after: u64,
     meter: Meter,
     begun: Instant,
 }
@@ -122,6 +133,7 @@ struct Running {
 enum Done {
     Listed(Box<seen::Listed>),
     Touched(seen::Touched),
+    Looked(seen::Touched),
     Read {
         entry: Entry,
         result: Result<ImportReport, ImportError>,
@@ -130,14 +142,14 @@ enum Done {
 }
 
 impl<S: ImageStore> Intake<S> {
-    /// An intake with nothing in it, and what it tells of its progress. New settings come by
-    /// `changes`; the same ones again ask for a rescan. It shows that it turns at every `heartbeat`.
+    /// An intake with nothing in it, and what it tells of its progress. The settings are those of
+    /// `changes`, and every change of it, if to the same, asks for a rescan. It shows that it turns at every `heartbeat`.
     pub fn new(
         store: S,
-        settings: Settings,
-        changes: mpsc::Receiver<Settings>,
+        changes: watch::Receiver<Settings>,
         heartbeat: Option<Duration>,
     ) -> (Self, watch::Receiver<Progress>) {
+        let settings = changes.borrow().clone();
         let (progress, told) = watch::channel(Progress::default());
         let intake = Self {
             store,
@@ -150,6 +162,9 @@ impl<S: ImageStore> Intake<S> {
             listing: Listing::default(),
             upkeep: Upkeep::default(),
             mentioned: HashSet::new(),
+            looks: HashSet::new(),
+            unsettled: HashMap::new(),
+            away_until: None,
             seed: RandomState::new().build_hasher().finish(),
             drained: false,
             moved: 0,
@@ -166,31 +181,41 @@ impl<S: ImageStore> Intake<S> {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
         self.load_ledger().await?;
         // Armed before the first listing, or a file that lands between the two is missed.
-        let mut watch = self.start_watch().await?;
+        let watch = self.start_watch().await?;
         self.list();
         loop {
             self.start_what_is_due(&watch);
+            self.drained |= self.queue.is_drained();
             self.keep_up();
             self.turns += 1;
             self.publish();
             let now = Instant::now();
-            let due = self.queue.next_due(now);
+            let away = self.away_until.filter(|until| *until > now);
+            let due = self.queue.next_due(now).max(away);
+            let upkeep = self.upkeep.due(now);
             let save = self.file.due(&self.ledger, now);
             let turn = self.heartbeat.map(|heartbeat| now + heartbeat / 2);
             tokio::select! {
                 notice = watch.next() => self.noticed(notice.ok_or(IntakeError::WatchEnded)?),
                 Some(done) = self.tasks.join_next() => match done? {
                     Done::Listed(listed) => self.listed(*listed),
-                    Done::Touched(touched) => self.touched(touched),
+                    Done::Touched(touched) => {
+                        self.touched(touched);
+                        self.queue.listing_ended();
+                    }
+                    Done::Looked(touched) => {
+                        self.looks.remove(touched.path());
+                        self.touched(touched);
+                    }
                     Done::Read { entry, result } => self.read(entry, result),
                     Done::Upkeep(done) => self.kept_up(done),
                 },
                 () = until(due) => {}
                 () = until(save) => {}
-                Some(settings) = self.changes.recv() => {
-                    if self.change(settings) {
-                        watch = self.start_watch().await?;
-                    }
+                () = until(upkeep) => {}
+                Ok(()) = self.changes.changed() => {
+                    self.settings = self.changes.borrow_and_update().clone();
+                    self.queue.set_slots(slots(self.settings.parallel));
                     watch.rescan();
                 }
                 () = until(turn) => {}
@@ -207,27 +232,23 @@ impl<S: ImageStore> Intake<S> {
         Ok(watch.await??)
     }
 
-    /// Takes new settings; says whether the watch has to begin anew.
-    fn change(&mut self, settings: Settings) -> bool {
-        let other_period = settings.rescan != self.settings.rescan;
-        self.queue.set_slots(slots(settings.parallel));
-        self.settings = settings;
-        other_period
-    }
-
     fn start_what_is_due(&mut self, watch: &Watch) {
         // Images are pinned before their entry has a record: upkeep would take them for stale.
+        if self.away_until.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
         while !self.upkeep.is_in_work()
             && let Some(entry) = self.queue.take(Instant::now())
         {
             if watch.is_being_written(&entry.path) {
                 self.queue.finished(&entry.path);
-                let due = Instant::now() + self.settings.settle.max(Duration::from_millis(100));
-                self.queue.add(entry, due);
+                self.wait_until_whole(entry);
                 continue;
             }
             let running = Running {
                 identity: entry.identity,
+                settings: self.settings.fingerprint(),
+                after: self.ledger.serial(),
                 meter: Meter::default(),
                 begun: Instant::now(),
             };
@@ -241,8 +262,7 @@ impl<S: ImageStore> Intake<S> {
         }
     }
 
-    fn publish(&mut self) {
-        self.drained |= self.queue.is_drained();
+    fn publish(&self) {
         let working = self.running.iter().map(|(path, running)| Work {
             name: name(path),
             size: running.identity.size,

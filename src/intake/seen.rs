@@ -8,12 +8,19 @@ use tracing::{info, warn};
 
 use crate::entry::{Entry, Identity, Kind, Verdict, shown};
 use crate::image_store::{Image, ImageStore, StoreError};
-use crate::images_dir::{Noticed, Scan, Unreadable, scan};
+use crate::images_dir::{Noticed, Scan, Unreadable, is_gone, scan};
 use crate::ledger::{Audit, Decision, Imported};
 use crate::queue::settling;
 use crate::retry;
 
 use super::{Done, Intake, STORE_AWAY, iec};
+
+/// How long the end of a writing is waited for. A copy that takes longer is imported when it has ended,
+/// and holds nobody until then.
+const WRITING: Duration = Duration::from_secs(2 * 60);
+
+/// The longest rest between two listings.
+const LISTING_REST: Duration = Duration::from_secs(10);
 
 /// What becomes of a list for as long as nothing pulls it.
 const LISTS: &str = "this version of stowd does not pull image lists; import an archive instead";
@@ -24,10 +31,14 @@ pub(super) struct Listing {
     in_work: bool,
     again: bool,
     listed_before: bool,
+    // A listing rests for four times as long as the last one took: a storm of directories must not
+    // keep the processor busy with listing them.
+    not_before: Option<Instant>,
 }
 
 /// The images directory, and the store's images of about the same moment.
 pub(super) struct Listed {
+    took: Duration,
     scan: Scan,
     images: Result<Vec<Image>, StoreError>,
 }
@@ -36,6 +47,13 @@ pub(super) struct Listed {
 pub(super) struct Touched {
     path: PathBuf,
     found: Found,
+}
+
+impl Touched {
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 enum Found {
@@ -51,10 +69,7 @@ impl<S: ImageStore> Intake<S> {
         match notice {
             Noticed::Touched(path) => {
                 self.queue.listing_begun();
-                self.tasks.spawn_blocking(move || {
-                    let found = look(&path);
-                    Done::Touched(Touched { path, found })
-                });
+                self.tasks.spawn_blocking(move || Done::Touched(look(path)));
             }
             Noticed::Rescan(cause) => {
                 tracing::debug!(%cause, "listing the images directory again: {cause}");
@@ -75,7 +90,12 @@ impl<S: ImageStore> Intake<S> {
         self.listing.in_work = true;
         self.queue.listing_begun();
         let (store, dir) = (self.store.clone(), self.settings.dir.clone());
+        let rest = self.listing.not_before;
         self.tasks.spawn(async move {
+            if let Some(rest) = rest {
+                tokio::time::sleep_until(rest.into()).await;
+            }
+            let begun = Instant::now();
             let scan = tokio::task::spawn_blocking(move || scan(&dir));
             let (scan, images) = tokio::join!(scan, store.images());
             let scan = match scan {
@@ -86,13 +106,15 @@ impl<S: ImageStore> Intake<S> {
                 // The store is away: it is asked again, at a pace.
                 tokio::time::sleep(STORE_AWAY).await;
             }
-            Done::Listed(Box::new(Listed { scan, images }))
+            let took = begun.elapsed();
+            Done::Listed(Box::new(Listed { took, scan, images }))
         });
     }
 
     pub(super) fn listed(&mut self, listed: Listed) {
         self.listing.in_work = false;
-        let Listed { scan, images } = listed;
+        let Listed { took, scan, images } = listed;
+        self.listing.not_before = Some(Instant::now() + (4 * took).min(LISTING_REST));
         match images {
             Ok(images) => self.take_in(scan, &images),
             Err(error) => {
@@ -121,7 +143,10 @@ impl<S: ImageStore> Intake<S> {
             let error = unreadable.to_string();
             // The same complaint at every rescan would say nothing new.
             let known = self.ledger.get(&unreadable.path);
-            if known.is_none_or(|record| record.outcome.error() != Some(&error)) {
+            if known.is_some_and(|record| record.outcome.error() == Some(&error)) {
+                self.ledger.uphold(&unreadable.path);
+                self.look_again(&unreadable.path);
+            } else {
                 self.failed(&unreadable.path, None, error, Imported::default());
             }
         }
@@ -135,7 +160,7 @@ impl<S: ImageStore> Intake<S> {
         for (entry, decision) in decided {
             self.act(entry, decision, first);
         }
-        self.upkeep.ask();
+        self.upkeep.ask(self.settings.settle);
     }
 
     /// Prunes what is not there any more. What lies below something that could not be looked at may
@@ -245,7 +270,50 @@ impl<S: ImageStore> Intake<S> {
             }
             _ => {}
         }
-        self.queue.listing_ended();
+    }
+
+    /// Looks at what is there now, since it may have gone or changed unseen.
+    pub(super) fn look_now(&mut self, path: &Path) {
+        let path = path.to_owned();
+        self.tasks.spawn_blocking(move || Done::Looked(look(path)));
+    }
+
+    /// Looks again, when it is due, at a path that could not be looked at.
+    pub(super) fn look_again(&mut self, path: &Path) {
+        let next = self.ledger.get(path).and_then(|record| record.next_try);
+        if let Some(next) = next
+            && self.looks.insert(path.to_owned())
+        {
+            let wait = retry::left(next, SystemTime::now());
+            let path = path.to_owned();
+            self.tasks.spawn(async move {
+                tokio::time::sleep(wait).await;
+                let looked = tokio::task::spawn_blocking(move || look(path)).await;
+                Done::Looked(
+                    looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+                )
+            });
+        }
+    }
+
+    /// The entry's file is not whole: somebody has it open and has written to it, or it changed while
+    /// it was read.
+    pub(super) fn wait_until_whole(&mut self, entry: Entry) {
+        let now = Instant::now();
+        let since = *self.unsettled.entry(entry.path.clone()).or_insert(now);
+        if now - since < WRITING {
+            let pause = self.settings.settle.max(Duration::from_millis(100));
+            self.enqueue(entry, pause);
+        } else {
+            let error = "is still being written; it is imported when it is whole".to_owned();
+            self.failed(
+                &entry.path,
+                Some(entry.identity),
+                error,
+                Imported::default(),
+            );
+            self.try_again(entry);
+        }
     }
 
     /// Something happened to an entry's file: it is left alone until it has settled, and imported
@@ -258,24 +326,33 @@ impl<S: ImageStore> Intake<S> {
         if known || self.is_under_way(&entry) {
             return;
         }
-        let (path, bytes) = (shown(&entry.path), entry.identity.size);
-        info!(
-            entry = path,
-            bytes,
-            reason = "noticed",
-            "found {path}, {}",
-            iec(bytes)
-        );
+        // A file that grows is found once.
+        if self.queue.waiting(&entry.path).is_none() {
+            let (path, bytes) = (shown(&entry.path), entry.identity.size);
+            let size = iec(bytes);
+            info!(
+                entry = path,
+                bytes,
+                reason = "noticed",
+                "found {path}, {size}"
+            );
+        }
         let settle = self.settings.settle;
         self.enqueue(entry, settle);
     }
 
     fn forget(&mut self, path: &Path) {
         self.mentioned.remove(path);
+        self.unsettled.remove(path);
         self.queue.remove(path);
+        let shares = self.ledger.shares_names(path);
         for path in self.ledger.prune(|known| known != path) {
             gone(&path);
-            self.upkeep.ask();
+            self.upkeep.ask(self.settings.settle);
+        }
+        if shares {
+            // Another entry is to have the names: the audit brings them back.
+            self.list();
         }
     }
 
@@ -292,16 +369,15 @@ fn gone(path: &Path) {
     info!(entry = path, "gone: {path}");
 }
 
-fn look(path: &Path) -> Found {
-    match std::fs::metadata(path) {
+fn look(path: PathBuf) -> Touched {
+    let found = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Found::Directory,
         Ok(metadata) if metadata.is_file() => Found::File(Identity::of(&metadata)),
         Ok(_) => Found::Special,
-        Err(error) if std::fs::symlink_metadata(path).is_ok() => {
-            Found::Unknown(format!("cannot be read: {error}"))
-        }
-        Err(_) => Found::Nothing,
-    }
+        Err(_) if is_gone(&path) => Found::Nothing,
+        Err(error) => Found::Unknown(format!("cannot be read: {error}")),
+    };
+    Touched { path, found }
 }
 
 fn now() -> i128 {

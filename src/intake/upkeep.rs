@@ -20,14 +20,20 @@ const LAST_SAVE: Duration = Duration::from_secs(5);
 /// which the store is asked for its images until the last of them is unpinned.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    asked: bool,
+    due: Option<Instant>,
     in_work: bool,
 }
 
 impl Upkeep {
-    /// Something has changed that may leave pins behind.
-    pub(super) fn ask(&mut self) {
-        self.asked = true;
+    /// Something has changed that may leave pins behind. Looked at after `rest`: a rename is a file
+    /// that goes and then one that comes.
+    pub(super) fn ask(&mut self, rest: Duration) {
+        self.due.get_or_insert(Instant::now() + rest);
+    }
+
+    /// When pins are to be looked at, if that is to be waited for.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        self.due.filter(|due| *due > now)
     }
 
     /// Whether imports have to wait.
@@ -52,7 +58,9 @@ impl<S: ImageStore> Intake<S> {
         }
         // Before the first drain has ended, what an entry brings may have no record yet.
         let may = self.drained && self.queue.is_drained() && !self.upkeep.in_work;
-        if may && std::mem::take(&mut self.upkeep.asked) && self.settings.unpin_removed {
+        let is_due = self.upkeep.due.is_some_and(|due| due <= Instant::now());
+        if may && is_due && self.settings.unpin_removed {
+            self.upkeep.due = None;
             self.upkeep.in_work = true;
             let store = self.store.clone();
             let list = async move { Done::Upkeep(UpkeepDone::Listed(store.images().await)) };
@@ -62,7 +70,12 @@ impl<S: ImageStore> Intake<S> {
 
     pub(super) fn kept_up(&mut self, done: UpkeepDone) {
         match done {
-            UpkeepDone::Listed(Ok(images)) => self.unpin(&images),
+            UpkeepDone::Listed(Ok(images)) if self.queue.is_drained() => self.unpin(&images),
+            // An entry has come meanwhile: what it brings is not in the ledger yet.
+            UpkeepDone::Listed(Ok(_)) => {
+                self.upkeep.in_work = false;
+                self.upkeep.ask(self.settings.settle);
+            }
             UpkeepDone::Unpinned(Ok(())) => self.upkeep.in_work = false,
             UpkeepDone::Listed(Err(error)) | UpkeepDone::Unpinned(Err(error)) => {
                 warn!(%error, "pins not looked after: {error}");

@@ -128,6 +128,35 @@ impl Ledger {
         later.collect()
     }
 
+    /// Whether an entry before `path` in name order brings one of its names for another image, and
+    /// ended after the record of this serial number: it has taken the name.
+    pub fn was_overruled(&self, path: &Path, serial: u64) -> bool {
+        let Some(record) = self.records.get(path) else {
+            return false;
+        };
+        let own = names(&record.outcome).collect::<HashMap<_, _>>();
+        let clashes = |(name, digest)| own.get(name).is_some_and(|own| *own != digest);
+        let earlier = self.records.range(..path.to_owned());
+        let mut since = earlier.filter(|(_, earlier)| earlier.serial > serial);
+        since.any(|(_, earlier)| names(&earlier.outcome).any(clashes))
+    }
+
+    /// Whether another entry brings a name that this one brings.
+    pub fn shares_names(&self, path: &Path) -> bool {
+        let Some(record) = self.records.get(path) else {
+            return false;
+        };
+        let own = names(&record.outcome).collect::<HashMap<_, _>>();
+        let others = self.records.iter().filter(|(other, _)| *other != path);
+        let mut others = others.flat_map(|(_, record)| names(&record.outcome));
+        others.any(|(name, _)| own.contains_key(name))
+    }
+
+    /// The serial number of the newest record.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// Removes the records of which `is_there` says that their entry is gone. Returns their paths,
     /// in name order.
     pub fn prune(&mut self, mut is_there: impl FnMut(&Path) -> bool) -> Vec<PathBuf> {

@@ -13,7 +13,7 @@ mod reload;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -98,9 +98,9 @@ pub async fn run(
         child = supervise(&config) => child?,
     };
     let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?;
-    let (changes, changed) = mpsc::channel(1);
+    let (changes, changed) = watch::channel(settings);
     let heartbeat = notify::watchdog_period();
-    let (intake, progress) = Intake::new(store.clone(), settings, changed, heartbeat);
+    let (intake, progress) = Intake::new(store.clone(), changed, heartbeat);
     let mut load = Load {
         store: &store,
         start_timeout: config.containerd.start_timeout,

@@ -1,6 +1,6 @@
 //! What a running stowd takes of a configuration that is read again.
 
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Changes, Config, Inputs};
@@ -26,7 +26,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
 pub(super) struct Reload {
     pub(super) config: Config,
     pub(super) inputs: Inputs,
-    pub(super) changes: mpsc::Sender<Settings>,
+    pub(super) changes: watch::Sender<Settings>,
 }
 
 impl Reload {
@@ -52,8 +52,8 @@ impl Reload {
             }
         }
         match settings(&self.config) {
-            // Full: a reload that has not been looked at yet does for both.
-            Ok(settings) => drop(self.changes.try_send(settings)),
+            // The newest counts, should another not have been looked at yet.
+            Ok(settings) => drop(self.changes.send_replace(settings)),
             Err(error) => error!(%error, "not reloaded: {error}"),
         }
     }

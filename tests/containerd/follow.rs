@@ -329,3 +329,110 @@ fn sighup_takes_what_it_can_says_what_it_cannot_and_looks_again() {
     });
     assert_eq!(stowd.stop(), Some(0), "it has lived on");
 }
+
+#[test]
+fn a_rename_is_no_moment_without_a_pin() {
+    let mut stowd = following(&["umoci.tar"]);
+    let images = stowd.setup().images();
+    let (one, other) = (images.join("umoci.tar"), images.join("renamed.tar"));
+    for round in 1..=10 {
+        fs::rename(&one, &other).unwrap();
+        let file = "renamed.tar";
+        eventually(&mut stowd, file, |stowd| {
+            count(stowd, "imported", file) == round
+        });
+        fs::rename(&other, &one).unwrap();
+        let file = "umoci.tar";
+        eventually(&mut stowd, file, |stowd| {
+            count(stowd, "imported", file) == round + 1
+        });
+    }
+    assert_eq!(stowd.lines(" unpinned "), Vec::<String>::new());
+    assert!(is_pinned(&stowd, UMOCI));
+}
+
+#[test]
+fn a_name_goes_back_to_who_else_brings_it() {
+    let mut stowd = following(&[]);
+    let images = stowd.setup().images();
+    let target = |stowd: &Stowd| {
+        let list = stowd.ctr(&["images", "list", &format!("name=={SKOPEO}")]);
+        let line = list.lines().nth(1).map(str::to_owned);
+        line.map(|line| line.split_whitespace().nth(2).unwrap().to_owned())
+    };
+    copy("skopeo-oci.tar", &images.join("a.tar"));
+    eventually(&mut stowd, "the first", |stowd| {
+        count(stowd, "imported", "a.tar") == 1
+    });
+    let first = target(&stowd);
+    copy("skopeo-docker.tar", &images.join("z.tar"));
+    eventually(&mut stowd, "the last has it", |stowd| {
+        target(stowd) != first
+    });
+    fs::remove_file(images.join("z.tar")).unwrap();
+    eventually(&mut stowd, "the first has it again", |stowd| {
+        target(stowd) == first
+    });
+    assert!(is_pinned(&stowd, SKOPEO));
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_looked_at_again_and_counts_after_a_restart() {
+    let setup = Setup::new(&generations()[2]);
+    symlink("/nowhere/at/all.tar", setup.images().join("dangling.tar")).unwrap();
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    let counted = |stowd: &Stowd| {
+        let last = stowd.notify.statuses().pop().unwrap_or_default();
+        last.starts_with("ready: 0 images from 1 entry, 1 failed (dangling.tar: ")
+    };
+    assert!(counted(&stowd), "{:?}", stowd.notify.statuses());
+    eventually(&mut stowd, "a second look", |stowd| {
+        count(stowd, "failed", "dangling.tar") == 2
+    });
+    assert_eq!(stowd.stop(), Some(0));
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    assert!(counted(&stowd), "{:?}", stowd.notify.statuses());
+}
+
+#[test]
+fn settings_that_come_while_an_entry_is_read_are_not_taken_for_those_it_was_read_with() {
+    let setup = Setup::new(&generations()[2]);
+    setup.stow(&fixture("large.tar.bz2").path);
+    let mut stowd = setup.start();
+    let ingest = |stowd: &Stowd| {
+        let ingest = stowd
+            .setup()
+            .dir()
+            .join("root/io.containerd.content.v1.content/ingest");
+        ingest
+            .read_dir()
+            .is_ok_and(|mut ingests| ingests.next().is_some())
+    };
+    eventually(&mut stowd, "the import is under way", ingest);
+    let path = stowd.setup().dir().join("stowd.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    // Two in a row: the second must not be lost.
+    for platforms in ["[\"linux/arm64\"]", "[\"all\"]"] {
+        let changed = config.replace("settle = ", &format!("platforms = {platforms}\nsettle = "));
+        fs::write(&path, changed).unwrap();
+        stowd.signal(Signal::HUP);
+        let seen = format!("{platforms:?}");
+        eventually(&mut stowd, &seen, |stowd| {
+            !stowd.lines(" reloaded; changed: ").is_empty()
+        });
+    }
+    eventually(&mut stowd, "it is read again", |stowd| {
+        count(stowd, "imported", "large.tar.bz2") == 2
+    });
+    stowd.wait_ready(SOON);
+    assert_eq!(stowd.stop(), Some(0));
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    assert_eq!(
+        count(&stowd, "skipped", "large.tar.bz2"),
+        1,
+        "it was read with the newest"
+    );
+}

@@ -267,3 +267,40 @@ fn a_thousand_unchanged_entries_are_skipped() {
     assert_eq!(since_start(&stowd, " skipped /").len(), 1000);
     assert_eq!(since_start(&stowd, " imported /"), Vec::<String>::new());
 }
+
+#[test]
+fn a_pin_of_its_own_that_no_ledger_knows_is_taken_off() {
+    let generation = &generations()[2];
+    let setup = Setup::new(generation);
+    setup
+        .stow(&fixture("umoci.tar").path)
+        .stow(&fixture("skopeo-oci.tar").path);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    // As a stowd leaves it that is killed between an import and the ledger, and the file then goes.
+    assert_eq!(stowd.stop(), Some(0));
+    let ledger = stowd.setup().dir().join("lib/ledger.json");
+    fs::remove_file(stowd.setup().images().join("umoci.tar")).unwrap();
+    restarted(&mut stowd);
+    stowd.wait_until(SOON, "it is unpinned", |stowd| {
+        !labels(stowd, UMOCI).contains("pinned")
+    });
+    stowd.ctr(&[
+        "images",
+        "label",
+        UMOCI,
+        "io.cri-containerd.pinned=pinned",
+        "io.stowd.pinned=pinned",
+    ]);
+    assert_eq!(stowd.stop(), Some(0));
+    let known = fs::read(&ledger).unwrap();
+    restarted(&mut stowd);
+    stowd.wait_until(SOON, "it is unpinned again", |stowd| {
+        !labels(stowd, UMOCI).contains("pinned")
+    });
+    assert_eq!(
+        fs::read(&ledger).unwrap(),
+        known,
+        "nothing in the ledger has changed"
+    );
+}
