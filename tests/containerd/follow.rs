@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Setup, Stowd, fixture, generations};
+use crate::support::{Daemon, Setup, Stowd, fixture, generations};
 
 const SOON: Duration = Duration::from_secs(60);
 const UMOCI: &str = "registry.stowd.test/umoci:1.35";
@@ -435,4 +435,51 @@ fn settings_that_come_while_an_entry_is_read_are_not_taken_for_those_it_was_read
         1,
         "it was read with the newest"
     );
+}
+
+#[test]
+fn an_outage_of_a_containerd_that_is_attached_to_is_waited_for_and_told_once() {
+    let generation = &generations()[2];
+    let mut daemon = Daemon::start(generation);
+    daemon.wait();
+    let mut setup = Setup::new(generation);
+    setup.containerd = "supervise = false\n".to_owned();
+    let address = daemon.address().display().to_string();
+    setup
+        .environment
+        .push(("STOWD_CONTAINERD__ADDRESS".to_owned(), address));
+    let files = [
+        "large.tar.bz2",
+        "umoci.tar",
+        "skopeo-oci.tar",
+        "buildah-oci.tar",
+        "podman-oci.tar",
+    ];
+    for file in files {
+        setup.stow(&fixture(file).path);
+    }
+    let mut stowd = setup.start();
+    let ingest = daemon
+        .root()
+        .join("io.containerd.content.v1.content/ingest");
+    eventually(&mut stowd, "an import is under way", |_| {
+        ingest
+            .read_dir()
+            .is_ok_and(|mut ingests| ingests.next().is_some())
+    });
+    daemon.kill();
+    let away = |stowd: &Stowd| stowd.lines(" containerd is away; trying again: ").len();
+    eventually(&mut stowd, "it is noticed", |stowd| away(stowd) > 0);
+    assert!(stowd.notify.ready_at().is_none());
+    daemon.restart();
+    stowd.wait_ready(SOON);
+    assert_eq!(stowd.lines(" failed /"), Vec::<String>::new());
+    assert!(away(&stowd) <= 2, "{:?}", stowd.lines("is away"));
+    let images = daemon.ctr(&["--namespace", "k8s.io", "images", "list", "--quiet"]);
+    for name in files.iter().flat_map(|file| fixture(file).names) {
+        assert!(
+            images.lines().any(|line| line == name),
+            "{name} is not in {images}"
+        );
+    }
 }
