@@ -240,7 +240,7 @@ impl<S: ImageStore> Intake<S> {
         while !self.upkeep.is_in_work()
             && let Some(entry) = self.queue.take(Instant::now())
         {
-            if watch.is_being_written(&entry.path) {
+            if watch.is_being_written(&entry.path) && !seen::is_long_quiet(&entry) {
                 self.queue.finished(&entry.path);
                 self.wait_until_whole(entry);
                 continue;

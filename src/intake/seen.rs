@@ -19,6 +19,10 @@ use super::{Done, Intake, STORE_AWAY, iec};
 /// and holds nobody until then.
 const WRITING: Duration = Duration::from_secs(2 * 60);
 
+/// Who has not written for so long is not taken for a writer any more: truncate(2) writes, and never
+/// closes.
+const LONG_QUIET: Duration = Duration::from_secs(10 * 60);
+
 /// The longest rest between two listings.
 const LISTING_REST: Duration = Duration::from_secs(10);
 
@@ -378,6 +382,11 @@ fn look(path: PathBuf) -> Touched {
         Err(error) => Found::Unknown(format!("cannot be read: {error}")),
     };
     Touched { path, found }
+}
+
+/// Whether nobody has touched the entry's file for long.
+pub(super) fn is_long_quiet(entry: &Entry) -> bool {
+    settling(&entry.identity, now(), LONG_QUIET).is_zero()
 }
 
 fn now() -> i128 {
