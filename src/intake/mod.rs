@@ -233,10 +233,10 @@ impl<S: ImageStore> Intake<S> {
     }
 
     fn start_what_is_due(&mut self, watch: &Watch) {
-        // Images are pinned before their entry has a record: upkeep would take them for stale.
         if self.away_until.is_some_and(|until| until > Instant::now()) {
             return;
         }
+        // Images are pinned before their entry has a record: upkeep would take them for stale.
         while !self.upkeep.is_in_work()
             && let Some(entry) = self.queue.take(Instant::now())
         {
