@@ -350,8 +350,8 @@ impl<S: ImageStore> Intake<S> {
         self.unsettled.remove(path);
         self.queue.remove(path);
         let shares = self.ledger.shares_names(path);
-        for path in self.ledger.prune(|known| known != path) {
-            gone(&path);
+        if self.ledger.remove(path) {
+            gone(path);
             self.upkeep.ask(self.settings.settle);
         }
         if shares {

@@ -115,14 +115,10 @@ impl Ledger {
     /// The entries after `path` in name order that bring one of its names for another image: of two
     /// entries that bring a name, the last in name order is to have it, whichever ended first.
     pub fn overruled_by(&self, path: &Path) -> Vec<(PathBuf, Identity)> {
-        let Some(record) = self.records.get(path) else {
-            return Vec::new();
-        };
-        let own = names(&record.outcome).collect::<HashMap<_, _>>();
+        let own = self.names_of(path);
         let after = (Bound::Excluded(path.to_owned()), Bound::Unbounded);
         let later = self.records.range(after).filter(|(path, later)| {
-            let clashes = |(name, digest)| own.get(name).is_some_and(|own| *own != digest);
-            self.standing.contains(*path) && names(&later.outcome).any(clashes)
+            self.standing.contains(*path) && names(&later.outcome).any(|name| clashes(&own, name))
         });
         let later = later.filter_map(|(path, later)| Some((path.clone(), later.identity?)));
         later.collect()
@@ -131,25 +127,24 @@ impl Ledger {
     /// Whether an entry before `path` in name order brings one of its names for another image, and
     /// ended after the record of this serial number: it has taken the name.
     pub fn was_overruled(&self, path: &Path, serial: u64) -> bool {
-        let Some(record) = self.records.get(path) else {
-            return false;
-        };
-        let own = names(&record.outcome).collect::<HashMap<_, _>>();
-        let clashes = |(name, digest)| own.get(name).is_some_and(|own| *own != digest);
+        let own = self.names_of(path);
         let earlier = self.records.range(..path.to_owned());
         let mut since = earlier.filter(|(_, earlier)| earlier.serial > serial);
-        since.any(|(_, earlier)| names(&earlier.outcome).any(clashes))
+        since.any(|(_, earlier)| names(&earlier.outcome).any(|name| clashes(&own, name)))
     }
 
     /// Whether another entry brings a name that this one brings.
     pub fn shares_names(&self, path: &Path) -> bool {
-        let Some(record) = self.records.get(path) else {
-            return false;
-        };
-        let own = names(&record.outcome).collect::<HashMap<_, _>>();
+        let own = self.names_of(path);
         let others = self.records.iter().filter(|(other, _)| *other != path);
         let mut others = others.flat_map(|(_, record)| names(&record.outcome));
         others.any(|(name, _)| own.contains_key(name))
+    }
+
+    /// What the names of an entry are to point to; nothing where there is no record.
+    fn names_of(&self, path: &Path) -> HashMap<&str, &Digest> {
+        let record = self.records.get(path).into_iter();
+        record.flat_map(|record| names(&record.outcome)).collect()
     }
 
     /// The serial number of the newest record.
@@ -163,11 +158,17 @@ impl Ledger {
         let gone = self.records.keys().filter(|path| !is_there(path));
         let gone = gone.cloned().collect::<Vec<_>>();
         for path in &gone {
-            self.reopen(path);
-            self.records.remove(path);
+            self.remove(path);
         }
-        self.revision += u64::from(!gone.is_empty());
         gone
+    }
+
+    /// Removes the record of an entry that is gone; says whether there was one.
+    pub fn remove(&mut self, path: &Path) -> bool {
+        self.reopen(path);
+        let removed = self.records.remove(path).is_some();
+        self.revision += u64::from(removed);
+        removed
     }
 
     /// Counts the records that stand. Costs nothing: the counts are kept up as records come and go.
@@ -203,4 +204,9 @@ fn names(outcome: &Outcome) -> impl Iterator<Item = (&str, &Digest)> {
         let names = image.names.iter().filter(|name| !name.contains('@'));
         names.map(|name| (name.as_str(), &image.digest))
     })
+}
+
+/// Whether a name is among `own`, for another image.
+fn clashes(own: &HashMap<&str, &Digest>, (name, digest): (&str, &Digest)) -> bool {
+    own.get(name).is_some_and(|own| *own != digest)
 }

@@ -194,7 +194,7 @@ impl Load<'_> {
         let stale = self.stale_leases().await;
         self.tasks.spawn(intake.run(self.stop.clone()));
         self.drained().await?;
-        self.clear(&stale).await;
+        in_time("of an earlier run", self.store.clear_leases(&stale)).await;
         // containerd may have died after the last import: then nobody is ready.
         self.serving().await?;
         self.ready();
@@ -231,15 +231,6 @@ impl Load<'_> {
             warn!(%error, "leases of an earlier run not found: {error}");
             Vec::new()
         })
-    }
-
-    async fn clear(&self, stale: &[Lease]) {
-        let cleared = tokio::time::timeout(RELEASE, self.store.clear_leases(stale)).await;
-        match cleared {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "leases of an earlier run not cleared: {error}"),
-            Err(_) => warn!("leases of an earlier run not cleared in time"),
-        }
     }
 
     fn ready(&self) {
@@ -281,11 +272,18 @@ async fn release_leases(store: &Containerd, hurry: &CancellationToken) {
         store.clear_leases(&own).await
     };
     tokio::select! {
-        released = tokio::time::timeout(RELEASE, release) => match released {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "leases not released, they expire by themselves: {error}"),
-            Err(_) => warn!("leases not released in time, they expire by themselves"),
-        },
+        () = in_time("of this run", release) => {}
         () = hurry.cancelled() => {}
+    }
+}
+
+/// Leases expire by themselves: that they cannot be cleared now is worth a line, and no more.
+async fn in_time(whose: &str, clear: impl Future<Output = Result<(), StoreError>>) {
+    match tokio::time::timeout(RELEASE, clear).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(%error, "leases {whose} not cleared, they expire by themselves: {error}");
+        }
+        Err(_) => warn!("leases {whose} not cleared in time, they expire by themselves"),
     }
 }
