@@ -20,14 +20,15 @@
 //!   L2  intake, importer         see archives and the store as a trait, never containerd
 //!   L1  archive, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
 //!   L1  state_dir                one outside thing each; none sees another
-//!   L0  config, digest, entry, image_store, journal_stream, ledger, naming, platform, progress,
-//!   L0  queue, retry, shown      pure: values, and decisions about them
+//!   L0  config, digest, entry, image_list, image_store, journal_stream, ledger, naming, platform,
+//!   L0  progress, queue, retry, shown  pure: values, and decisions about them
 //! ```
 
 // L0
 pub mod config;
 pub mod digest;
 pub mod entry;
+pub mod image_list;
 pub mod image_store;
 pub mod journal_stream;
 pub mod ledger;

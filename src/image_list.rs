@@ -1,0 +1,228 @@
+//! Image lists: `.txt` files with the name of one image to pull on each line.
+//!
+//! ```text
+//! # what the cluster needs
+//! alpine:3
+//! registry.example/team/app@sha256:…   # pinned
+//! ```
+//!
+//! Blank lines, comments from `#` on (no name has one in it), CRLF, tabs and spaces around a name and
+//! a byte-order mark are fine. A line that is wrong costs itself alone; a file that is no list at all
+//! is one error, not one a line.
+
+use std::collections::HashSet;
+
+use crate::naming::{Reference, ReferenceError};
+
+/// The longest file that is read, in bytes. A reader may stop at `LIST_MAX + 1`.
+pub const LIST_MAX: u64 = 4 << 20;
+
+/// The most images in one list.
+pub const IMAGES_MAX: usize = 10_000;
+
+/// The most wrong lines: a file with more of them is something else.
+pub const PROBLEMS_MAX: usize = 1_000;
+
+/// The longest line in bytes, its comment and the blanks around it left out. Names end long before.
+pub const LINE_MAX: usize = 4096;
+
+/// How many characters of a wrong line its error repeats.
+const SHOWN: usize = 80;
+
+/// What a list says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageList {
+    /// The images in the order of the file, each once, however often and in whatever forms it is named.
+    pub lines: Vec<Line>,
+    /// The lines that name none, in the order of the file.
+    pub problems: Vec<LineProblem>,
+}
+
+/// An image to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The first line that names it, from 1.
+    pub number: usize,
+    /// The name in its [canonical](Reference::canonical) form, under which containerd keeps it.
+    pub reference: Reference,
+}
+
+/// A line that names no image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {number}: {cause}")]
+pub struct LineProblem {
+    /// Which line, from 1.
+    pub number: usize,
+    /// What is wrong with it.
+    pub cause: LineError,
+}
+
+/// Why a line names no image. Fits in a line, whatever the list has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// Not the name of an image.
+    #[error(transparent)]
+    Name(#[from] ReferenceError),
+    /// Something follows the name.
+    #[error("{second:?} follows {first:?}: one name a line; a comment begins with '#'")]
+    Words {
+        /// The first word.
+        first: String,
+        /// What follows it.
+        second: String,
+    },
+    /// A character that no text has.
+    #[error("it has the control character {0:?} in it")]
+    Control(char),
+    /// Not UTF-8.
+    #[error("{0:?} is not text in UTF-8")]
+    NotUtf8(String),
+    /// Longer than [`LINE_MAX`].
+    #[error("it is {bytes} bytes long and begins with {beginning:?}: no image has such a name")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// Its first characters.
+        beginning: String,
+    },
+}
+
+/// Why a file is no list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// Longer than [`LIST_MAX`].
+    #[error("longer than {} MiB: this is no list of images", LIST_MAX >> 20)]
+    TooLong,
+    /// More than [`IMAGES_MAX`].
+    #[error("more than {IMAGES_MAX} images; make several lists of it")]
+    TooManyImages,
+    /// More wrong lines than [`PROBLEMS_MAX`].
+    #[error(
+        "more than {PROBLEMS_MAX} of its lines name no image, so it is no list of images; the first is {first}"
+    )]
+    TooManyProblems {
+        /// The first of them.
+        first: LineProblem,
+    },
+    /// An archive under the name of a list.
+    #[error("this looks like {kind}, not like a list of images; name it {suffix}")]
+    Archive {
+        /// What it looks like, with its article.
+        kind: &'static str,
+        /// What the name of such a file ends in.
+        suffix: &'static str,
+    },
+    /// A zip file, which stowd does not read under any name.
+    #[error("this looks like a zip file, not like a list of images; unpack it")]
+    Zip,
+    /// It begins with the byte-order mark of UTF-16.
+    #[error("this looks like text in UTF-16; save it as UTF-8")]
+    Utf16,
+    /// It has NUL bytes.
+    #[error("this looks like a binary file (byte {at} is NUL); a list of images is text in UTF-8")]
+    Binary {
+        /// The first NUL, from 1.
+        at: usize,
+    },
+}
+
+impl ImageList {
+    /// Reads the bytes of a list. One without a name is a list too: there is nothing to pull.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ListError> {
+        if bytes.len() as u64 > LIST_MAX {
+            return Err(ListError::TooLong);
+        }
+        if let Some(error) = other_than_text(bytes) {
+            return Err(error);
+        }
+        let mut list = Self::default();
+        let mut seen = HashSet::new();
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let number = index + 1;
+            match read(line) {
+                Ok(None) => {}
+                Ok(Some(reference)) => {
+                    if !seen.insert(reference.clone()) {
+                        continue;
+                    }
+                    if list.lines.len() == IMAGES_MAX {
+                        return Err(ListError::TooManyImages);
+                    }
+                    list.lines.push(Line { number, reference });
+                }
+                Err(cause) => {
+                    // A megabyte of one-letter lines must not become a million errors.
+                    if list.problems.len() == PROBLEMS_MAX {
+                        let first = list.problems.swap_remove(0);
+                        return Err(ListError::TooManyProblems { first });
+                    }
+                    list.problems.push(LineProblem { number, cause });
+                }
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// What one line names, if anything.
+fn read(line: &[u8]) -> Result<Option<Reference>, LineError> {
+    // The comment goes first: what is in it is nobody's business, its encoding included.
+    let named = line.split(|byte| *byte == b'#').next().unwrap_or(line);
+    // Not only before the first line: `cat` leaves the marks of its files inside.
+    let named = named.strip_prefix(b"\xef\xbb\xbf").unwrap_or(named);
+    let named = named.trim_ascii();
+    if named.len() > LINE_MAX {
+        return Err(LineError::TooLong {
+            bytes: named.len(),
+            // A character has four bytes at most, so that this is more than is shown.
+            beginning: beginning(&String::from_utf8_lossy(&named[..4 * (SHOWN + 1)])),
+        });
+    }
+    let text = std::str::from_utf8(named)
+        .map_err(|_| LineError::NotUtf8(beginning(&String::from_utf8_lossy(named))))?
+        .trim();
+    if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\t') {
+        return Err(LineError::Control(control));
+    }
+    match text.split_once(char::is_whitespace) {
+        Some((first, second)) => Err(LineError::Words {
+            first: beginning(first),
+            second: beginning(second.trim_start()),
+        }),
+        None if text.is_empty() => Ok(None),
+        None => Ok(Some(Reference::parse(text)?.canonical())),
+    }
+}
+
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
+    }
+}
+
+/// What a file is whose bytes are those of no list. The magic numbers are those of the formats'
+/// specifications.
+fn other_than_text(bytes: &[u8]) -> Option<ListError> {
+    let archive = |kind, suffix| Some(ListError::Archive { kind, suffix });
+    match bytes {
+        [0x1f, 0x8b, ..] => archive("a gzip archive", ".tar.gz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => archive("a zstd archive", ".tar.zst"),
+        [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => {
+            archive("an lz4 archive", ".tar.lz4")
+        }
+        // "BZh1" alone could begin a name; the mark of the first block, or of the end, could not.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, ..] => {
+            archive("a bzip2 archive", ".tar.bz2")
+        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => archive("an xz archive", ".tar.xz"),
+        [b'P', b'K', 0x03, 0x04, ..] => Some(ListError::Zip),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(ListError::Utf16),
+        _ if bytes.get(257..262) == Some(b"ustar") => archive("a tar archive", ".tar"),
+        _ => {
+            let nul = bytes.iter().position(|byte| *byte == 0)?;
+            Some(ListError::Binary { at: nul + 1 })
+        }
+    }
+}
