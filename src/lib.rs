@@ -20,12 +20,13 @@
 //!   L2  intake, importer         see archives and the store as a trait, never containerd
 //!   L1  archive, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
 //!   L1  state_dir                one outside thing each; none sees another
-//!   L0  config, digest, entry, image_list, image_store, journal_stream, ledger, naming, platform,
-//!   L0  progress, queue, retry, shown  pure: values, and decisions about them
+//!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
+//!   L0  naming, platform, progress, queue, retry, shown  pure: values, and decisions about them
 //! ```
 
 // L0
 pub mod config;
+pub mod credentials;
 pub mod digest;
 pub mod entry;
 pub mod image_list;

@@ -10,6 +10,7 @@ mod archive_read_support;
 mod archive_read_tar;
 mod config;
 mod config_documents;
+mod credentials;
 mod image_list;
 mod images_dir;
 mod importer;
