@@ -117,6 +117,10 @@ pub const KEYS: &[Key] = &[
         "lists.ready-timeout",
         Place::Duration(|c| &mut c.lists.ready_timeout),
     ),
+    key(
+        "lists.auth-file",
+        Place::OptionalPath(|c| &mut c.lists.auth_file),
+    ),
 ];
 
 const fn key(name: &'static str, place: Place) -> Key {

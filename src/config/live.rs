@@ -4,11 +4,15 @@ use super::Config;
 use super::key::KEYS;
 
 /// The keys that take effect without a restart.
-pub const LIVE: [&str; 4] = [
+pub const LIVE: [&str; 8] = [
     "images.platforms",
+    "images.extra-registries",
     "images.settle",
     "images.parallel",
     "images.unpin-removed",
+    "lists.parallel",
+    "lists.pull-timeout",
+    "lists.auth-file",
 ];
 
 /// What became of a configuration that was read again: dotted keys whose values differ.
@@ -36,9 +40,13 @@ impl Config {
             }
         }
         self.images.platforms = newer.images.platforms;
+        self.images.extra_registries = newer.images.extra_registries;
         self.images.settle = newer.images.settle;
         self.images.parallel = newer.images.parallel;
         self.images.unpin_removed = newer.images.unpin_removed;
+        self.lists.parallel = newer.lists.parallel;
+        self.lists.pull_timeout = newer.lists.pull_timeout;
+        self.lists.auth_file = newer.lists.auth_file;
         changes
     }
 }
@@ -56,9 +64,13 @@ mod tests {
         newer.images.settle = Duration::from_secs(9);
         newer.images.dir = "/elsewhere".into();
         newer.log_level = "debug".to_owned();
+        newer.lists.ready_timeout = Duration::ZERO;
         let changes = running.take(newer.clone());
         assert_eq!(changes.taken, ["images.settle"]);
-        assert_eq!(changes.left, ["log-level", "images.dir"]);
+        assert_eq!(
+            changes.left,
+            ["log-level", "images.dir", "lists.ready-timeout"]
+        );
         assert_eq!(running.images.settle, Duration::from_secs(9));
         assert_eq!(running.images.dir, Config::default().images.dir);
         assert_eq!(running.take(newer).taken, Vec::<&str>::new());
@@ -71,11 +83,15 @@ mod tests {
             change(&mut newer);
             newer
         };
-        let changes: [fn(&mut Config); 4] = [
+        let changes: [fn(&mut Config); LIVE.len()] = [
             |c| c.images.platforms = vec!["all".to_owned()],
+            |c| c.images.extra_registries = vec!["registry.example".to_owned()],
             |c| c.images.settle = Duration::ZERO,
             |c| c.images.parallel = 7,
             |c| c.images.unpin_removed = false,
+            |c| c.lists.parallel = 7,
+            |c| c.lists.pull_timeout = Duration::from_secs(1),
+            |c| c.lists.auth_file = Some("/etc/stowd/auth.json".into()),
         ];
         for (change, key) in changes.into_iter().zip(LIVE) {
             let newer = newer(change);

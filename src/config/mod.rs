@@ -118,6 +118,8 @@ pub struct Lists {
     pub pull_timeout: Duration,
     /// How long pulls may hold READY back.
     pub ready_timeout: Duration,
+    /// A file in the format of Docker's `config.json`, with the credentials for pulls.
+    pub auth_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -183,6 +185,7 @@ impl Default for Lists {
             parallel: 4,
             pull_timeout: Duration::from_secs(10 * 60),
             ready_timeout: Duration::from_secs(5 * 60),
+            auth_file: None,
         }
     }
 }

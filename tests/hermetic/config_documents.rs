@@ -137,6 +137,7 @@ fn the_samples_of_unset_keys_load() {
     let config = load(&inputs).unwrap().config;
     assert!(config.containerd.config.is_some());
     assert!(config.containerd.log.file.is_some());
+    assert!(config.lists.auth_file.is_some());
 }
 
 #[test]
