@@ -45,6 +45,8 @@ pub struct Resolution {
     pub images: Vec<ArchiveImage>,
     /// The images that cannot.
     pub problems: Vec<ImageProblem>,
+    /// The names that the archive gives to the images of both kinds.
+    pub claimed: BTreeSet<Reference>,
     /// What an operator may want to know although nothing failed; a line each.
     pub notes: Vec<String>,
     /// Documents that are needed to go on and are not in the archive. If there are any, all else is

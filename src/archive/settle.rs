@@ -98,6 +98,7 @@ pub(super) fn settle(candidates: Candidates, wanted: &Wanted) -> Result<Resoluti
     Ok(Resolution {
         images,
         problems,
+        claimed: owners.into_keys().collect(),
         notes,
         missing_documents: BTreeSet::new(),
     })

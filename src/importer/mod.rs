@@ -297,12 +297,13 @@ impl<S: ImageStore> Import<'_, S> {
         let mut names = image
             .names
             .iter()
-            .filter_map(|name| name.tagged_name())
+            .filter_map(|name| name.tagged())
+            .map(|name| name.to_string())
             .collect::<Vec<_>>();
         for by_digest in image
             .names
             .iter()
-            .map(|name| name.by_digest(&image.target.digest))
+            .map(|name| name.by_digest(&image.target.digest).to_string())
         {
             if !names.contains(&by_digest) {
                 names.push(by_digest);

@@ -23,6 +23,7 @@ mod logging;
 mod memory_store;
 mod messages;
 mod naming;
+mod naming_names;
 mod notify;
 mod packaging;
 mod platform;

@@ -106,19 +106,6 @@ fn the_canonical_form_is_the_one_that_containerd_keeps() {
 }
 
 #[test]
-fn an_image_is_named_by_tag_and_by_digest() {
-    let digest = Digest::of(b"manifest");
-    let name = Reference::parse("alpine:3").unwrap();
-    assert_eq!(name.repository(), "docker.io/library/alpine");
-    assert_eq!(name.tagged_name().unwrap(), "docker.io/library/alpine:3");
-    assert_eq!(
-        name.by_digest(&digest),
-        format!("docker.io/library/alpine@{digest}")
-    );
-    assert_eq!(Reference::parse("alpine").unwrap().tagged_name(), None);
-}
-
-#[test]
 fn a_bare_tag_is_no_full_name() {
     for tag in ["latest", "3.19", "alpine", "v1_2-rc.1"] {
         assert!(!is_full_name(tag), "{tag}");

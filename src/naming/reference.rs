@@ -1,4 +1,4 @@
-//! Names of images: the reference grammar, and the normal form that containerd keeps.
+//! The reference grammar, and the normal form that containerd keeps.
 //!
 //! The grammar and the normal form are those of Go's `distribution/reference`
 //! (`ParseNormalizedNamed`, `ParseDockerRef`), because containerd's CRI plugin looks images up by
@@ -10,9 +10,9 @@ use std::fmt;
 use crate::digest::Digest;
 
 /// The registry of a name that names none.
-const DEFAULT_DOMAIN: &str = "docker.io";
+pub(super) const DEFAULT_DOMAIN: &str = "docker.io";
 /// What Docker Hub was called once; the same registry.
-const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
+pub(super) const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
 /// Where Docker Hub keeps the repositories that are written as one word.
 const OFFICIAL_PREFIX: &str = "library/";
 /// A registry, although it has no dot and no port.
@@ -26,10 +26,10 @@ const DIGEST_HEX_MIN: usize = 32;
 /// A name of an image, normalised: `docker.io/library/alpine:3`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
-    domain: String,
-    path: String,
-    tag: Option<String>,
-    digest: Option<Digest>,
+    pub(super) domain: String,
+    pub(super) path: String,
+    pub(super) tag: Option<String>,
+    pub(super) digest: Option<Digest>,
 }
 
 /// Why a text is not the name of an image.
@@ -135,15 +135,21 @@ impl Reference {
         }
     }
 
-    /// `docker.io/library/alpine:3`, if it has a tag.
-    pub fn tagged_name(&self) -> Option<String> {
-        let tag = self.tag.as_ref()?;
-        Some(format!("{}:{tag}", self.repository()))
+    /// `docker.io/library/alpine:3`, if it has a tag; without the digest that it may have, too.
+    pub fn tagged(&self) -> Option<Self> {
+        self.tag.is_some().then(|| Self {
+            digest: None,
+            ..self.clone()
+        })
     }
 
-    /// `docker.io/library/alpine@sha256:…`, whatever digest it has itself.
-    pub fn by_digest(&self, digest: &Digest) -> String {
-        format!("{}@{digest}", self.repository())
+    /// `docker.io/library/alpine@sha256:…`, whatever tag or digest it has itself.
+    pub fn by_digest(&self, digest: &Digest) -> Self {
+        Self {
+            tag: None,
+            digest: Some(digest.clone()),
+            ..self.clone()
+        }
     }
 }
 
@@ -161,6 +167,11 @@ impl fmt::Display for Reference {
 }
 
 impl ReferenceError {
+    /// The text, or its first 100 characters.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The rule that the text breaks.
     pub fn rule(&self) -> Rule {
         self.rule

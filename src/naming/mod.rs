@@ -1,0 +1,9 @@
+//! Names of images: how they are written (`reference`), which of them an image gets (`names`), and the
+//! labels by which blobs say where they are from (`sources`).
+
+mod names;
+mod reference;
+pub mod sources;
+
+pub use names::{Named, Names, Shared};
+pub use reference::{Reference, ReferenceError, Rule, is_full_name};

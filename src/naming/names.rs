@@ -1,0 +1,139 @@
+//! Which names an image gets: its own, and those as if it came from the extra registries
+//! (`images.extra-registries`).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::reference::{DEFAULT_DOMAIN, LEGACY_DEFAULT_DOMAIN, Reference, ReferenceError};
+use crate::digest::Digest;
+
+/// The names of an image, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// What it is called: `repo:tag` of each name that has a tag, then `repo@digest` of each.
+    pub own: Vec<Reference>,
+    /// As if it came from the extra registries, one after the other: `registry/path:tag` and
+    /// `registry/path@digest`, with the path that the name has in its own registry.
+    pub extra: Vec<Reference>,
+}
+
+/// An image of an archive, before it gets its names.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// What it is called, in canonical form.
+    pub names: &'a [Reference],
+    /// The digest that they point to.
+    pub digest: &'a Digest,
+    /// Whether it has what the host would run of it.
+    pub runs_on_host: bool,
+}
+
+/// The names of all images of an archive.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Of each image, in their order.
+    pub images: Vec<Names>,
+    /// Extra names that cannot be.
+    pub refused: Vec<ReferenceError>,
+    /// Which image does not get an extra name because another has it; a line each.
+    pub notes: Vec<String>,
+}
+
+impl Names {
+    /// The names of an image that is called `names` and has this digest. A name that lies in an extra
+    /// registry already, path included, gets no other one there. Returned beside the names: why some
+    /// extra ones cannot be, such as those with too long a path.
+    pub fn of(
+        names: &[Reference],
+        digest: &Digest,
+        extra_registries: &[String],
+    ) -> (Self, Vec<ReferenceError>) {
+        let tagged = names.iter().filter_map(Reference::tagged);
+        let by_digest = names.iter().map(|name| name.by_digest(digest));
+        let mut own = tagged.chain(by_digest).collect::<Vec<_>>();
+        let (mut extra, mut refused) = (Vec::new(), Vec::new());
+        for registry in extra_registries {
+            let registry = normalised(registry);
+            for name in names.iter().filter(|name| !lies_in(name, &registry)) {
+                match moved(name, &registry) {
+                    Ok(moved) => {
+                        extra.extend(moved.tagged());
+                        extra.push(moved.by_digest(digest));
+                    }
+                    Err(error) => refused.push(error),
+                }
+            }
+        }
+        // One repository may be there with several tags.
+        refused.dedup();
+        let mut seen = HashSet::new();
+        own.retain(|name| seen.insert(name.clone()));
+        extra.retain(|name| seen.insert(name.clone()));
+        (Self { own, extra }, refused)
+    }
+
+    /// All of them, the own ones first.
+    pub fn iter(&self) -> impl Iterator<Item = &Reference> {
+        self.own.iter().chain(&self.extra)
+    }
+}
+
+impl Shared {
+    /// Gives the images of an archive their names. `claimed` are the names that the archive itself
+    /// gives to its images, those that cannot be imported included: none of them is made an extra name
+    /// of another image. An extra name that several images would have goes to one that the host runs,
+    /// if there is one, and of those to the last, as with the archive's own names.
+    pub fn among(
+        images: &[Named<'_>],
+        claimed: &BTreeSet<Reference>,
+        extra_registries: &[String],
+    ) -> Self {
+        let mut shared = Self::default();
+        let mut owners = BTreeMap::<Reference, (bool, usize)>::new();
+        for (number, image) in images.iter().enumerate() {
+            let (names, refused) = Names::of(image.names, image.digest, extra_registries);
+            for name in names.extra.iter().filter(|name| !claimed.contains(name)) {
+                let claim = (image.runs_on_host, number);
+                let owner = owners.entry(name.clone()).or_insert(claim);
+                *owner = claim.max(*owner);
+            }
+            shared.images.push(names);
+            shared.refused.extend(refused);
+        }
+        for (number, names) in shared.images.iter_mut().enumerate() {
+            let Names { own, extra } = names;
+            extra.retain(|name| {
+                let is_owner = owners.get(name).is_some_and(|(_, owner)| *owner == number);
+                if let (false, Some(called)) = (is_owner, own.first()) {
+                    shared.notes.push(format!(
+                        "{name} names several images of the archive; {called} does not get it"
+                    ));
+                }
+                is_owner
+            });
+        }
+        shared
+    }
+}
+
+/// A registry as names have it: Docker Hub by one name, no slash at the end.
+fn normalised(registry: &str) -> String {
+    let registry = registry.trim_end_matches('/');
+    match registry.strip_prefix(LEGACY_DEFAULT_DOMAIN) {
+        Some(path) if path.is_empty() || path.starts_with('/') => format!("{DEFAULT_DOMAIN}{path}"),
+        _ => registry.to_owned(),
+    }
+}
+
+/// Whether the name is one of this registry, which may have a path.
+fn lies_in(name: &Reference, registry: &str) -> bool {
+    let repository = name.repository();
+    let rest = repository.strip_prefix(registry);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The name as if it came from another registry. Docker Hub adds `library/` there as well.
+fn moved(name: &Reference, registry: &str) -> Result<Reference, ReferenceError> {
+    let moved = Reference::parse(&format!("{registry}/{}", name.path))?;
+    let tag = name.tag.clone();
+    Ok(Reference { tag, ..moved })
+}
