@@ -80,7 +80,8 @@ pub trait BlobWriter: Send + 'static {
     fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends the blob: the store checks its length and `digest`, then keeps it with `labels`.
-    /// That it is there already is success.
+    /// That it is there already is success; it has the labels then as with
+    /// [`label_blob`](ImageStore::label_blob).
     fn commit(
         self,
         digest: &Digest,
@@ -137,7 +138,9 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         limit: u64,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
-    /// Adds labels to a blob that was there already; its other labels stay.
+    /// Sees to it that a blob that is there has these labels; its other labels stay. Of those that
+    /// list the repositories of a registry ([`sources`](crate::naming::sources)) the lists are merged,
+    /// whoever else adds to them in this process. What it has already is not written again.
     fn label_blob(
         &self,
         digest: &Digest,

@@ -16,6 +16,7 @@ use super::failure::{Failure, Kind};
 use super::leases::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Labels, NewBlob, Opened, StoreError};
+use crate::naming::sources;
 
 /// Between two looks at an ingest that another writer holds.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -142,18 +143,18 @@ impl Containerd {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         self.keep_content(lease, digest).await?;
-        Ok(self.content_size(digest).await?.is_some())
+        Ok(self.content_info(digest).await?.is_some())
     }
 
-    /// The length of a blob in bytes; `None` where there is none.
-    async fn content_size(&self, digest: &Digest) -> Result<Option<i64>, StoreError> {
+    /// What containerd knows of a blob; `None` where there is none.
+    async fn content_info(&self, digest: &Digest) -> Result<Option<Info>, StoreError> {
         let request = InfoRequest {
             digest: digest.as_str().to_owned(),
         };
         let mut content = self.content(None);
         let info = content.info(request);
         match answered("Content.Info", self.deadlines().answer, info).await {
-            Ok(answer) => Ok(Some(answer.info.map_or(0, |info| info.size))),
+            Ok(answer) => Ok(Some(answer.info.unwrap_or_default())),
             Err(failure) if failure.kind == Kind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -166,7 +167,7 @@ impl Containerd {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         const READ: &str = "Content.Read";
         let patience = self.deadlines().answer;
-        let Some(size) = self.content_size(digest).await? else {
+        let Some(Info { size, .. }) = self.content_info(digest).await? else {
             return Ok(None);
         };
         if u64::try_from(size).is_ok_and(|size| size > limit) {
@@ -206,11 +207,26 @@ impl Containerd {
         }
     }
 
+    /// Adds to what the blob has, and writes only what that changes. It is looked at and written in
+    /// one turn, so that no two imports forget what the other has added. Who adds to the same list in
+    /// another process at the same moment may still lose by it: containerd changes labels without
+    /// looking.
     pub(super) async fn label_content(
         &self,
         digest: &Digest,
-        labels: Labels,
+        wanted: Labels,
     ) -> Result<(), StoreError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.turns.take(&format!("labels of {digest}")).await;
+        let Some(info) = self.content_info(digest).await? else {
+            return Err(StoreError::Refused {
+                call: "Content.Info",
+                cause: format!("content {digest}: not found"),
+            });
+        };
+        let labels = sources::missing(&info.labels.into_iter().collect(), &wanted);
         if labels.is_empty() {
             return Ok(());
         }

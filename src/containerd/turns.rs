@@ -1,7 +1,9 @@
-//! Whose turn it is at an ingest: the writers of one blob in this process, one after the other.
+//! Whose turn it is at an ingest, or at the labels of a blob: its writers in this process, one after
+//! the other.
 //!
 //! containerd has a lock of its own for each ingest, but removing one does not ask for it. Who
-//! throws an ingest away while it is their turn does not throw away what another has taken up.
+//! throws an ingest away while it is their turn does not throw away what another has taken up. And it
+//! changes labels without looking: who adds to a list looks first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 
 type Queue = Arc<tokio::sync::Mutex<()>>;
 
-/// The queues of all ingests that are written or waited for. Clones are one.
+/// The queues of all that is written or waited for. Clones are one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Turns(Arc<Mutex<HashMap<String, Queue>>>);
 
@@ -21,7 +23,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits for the turn at an ingest.
+    /// Waits for the turn at an ingest, or whatever else has a name of its own.
     pub(super) async fn take(&self, reference: &str) -> Turn {
         let queue = {
             let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
     BlobWriter, Image, ImageStore, Labels, NewBlob, OWN_PIN, Opened, RUNTIME_PIN, StoreError,
 };
+use stowd::naming::sources;
 
 /// Clones are one store.
 #[derive(Clone, Default)]
@@ -36,6 +37,33 @@ pub(crate) struct State {
     pub at_chunk: Option<(usize, Box<dyn FnOnce() + Send>)>,
     /// Fails the chunk of this number, once.
     pub fail_at_chunk: Option<(usize, StoreError)>,
+    /// Fails to put an image of this name, or to have it seen, every time.
+    pub fail_name: Option<(String, Doing, StoreError)>,
+    /// How often labels of a blob were changed after it was there.
+    pub labelled: usize,
+}
+
+/// What is done with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    Put,
+    See,
+}
+
+impl State {
+    fn check(&self, name: &str, now: Doing) -> Result<(), StoreError> {
+        match &self.fail_name {
+            Some((bad, doing, error)) if bad == name && *doing == now => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn label(&mut self, digest: &Digest, labels: &Labels) {
+        let (_, had) = self.blobs.get_mut(digest).expect("the blob is there");
+        let missing = sources::missing(had, labels);
+        self.labelled += usize::from(!missing.is_empty());
+        had.extend(missing);
+    }
 }
 
 impl MemoryStore {
@@ -87,7 +115,10 @@ impl BlobWriter for Writer {
                 cause: actual.to_string(),
             });
         }
-        state.blobs.insert(digest.clone(), (self.bytes, labels));
+        match state.blobs.get(digest) {
+            Some(_) => state.label(digest, &labels),
+            None => drop(state.blobs.insert(digest.clone(), (self.bytes, labels))),
+        }
         Ok(())
     }
 
@@ -162,16 +193,14 @@ impl ImageStore for MemoryStore {
     }
 
     async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
-        if let Some((_, had)) = self.state().blobs.get_mut(digest) {
-            had.extend(labels);
-        }
+        self.state().label(digest, &labels);
         Ok(())
     }
 
     async fn put_image(&self, (): &(), image: &Image) -> Result<(), StoreError> {
-        self.state()
-            .images
-            .insert(image.name.clone(), image.clone());
+        let mut state = self.state();
+        state.check(&image.name, Doing::Put)?;
+        state.images.insert(image.name.clone(), image.clone());
         Ok(())
     }
 
@@ -192,6 +221,7 @@ impl ImageStore for MemoryStore {
         let mut state = self.state();
         let put = state.images.get(&image.name);
         assert_eq!(put, Some(image), "asked for before it was there");
+        state.check(&image.name, Doing::See)?;
         state.seen.push(image.name.clone());
         Ok(())
     }
