@@ -17,6 +17,7 @@ use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 use crate::progress::Meter;
 
+use super::labels::BlobLabels;
 use super::{ImportError, blocking};
 
 /// Bodies of one archive that are on their way at once, or commits that are waited for: as many as
@@ -128,7 +129,8 @@ async fn forward_parts<S: ImageStore>(
                 }
                 if let Some(body) = body.take() {
                     let meter = meter.clone();
-                    ending.spawn(async move { body.end(&digest, &meter).await });
+                    // Whose it is turns out later.
+                    ending.spawn(async move { body.end(&digest, Labels::new(), &meter).await });
                 }
             }
         }
@@ -136,14 +138,15 @@ async fn forward_parts<S: ImageStore>(
     Ok(())
 }
 
-/// Sends the bodies that the store does not have, several at once. What it cannot have is returned
-/// by digest.
+/// Sends the bodies that the store does not have, several at once, with their labels. What it cannot
+/// have is returned by digest.
 pub(super) async fn send<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
     archive: &Arc<Archive>,
     meter: &Meter,
     needed: BTreeMap<Digest, (u64, Body)>,
+    labels: &BlobLabels<'_>,
 ) -> Result<HashMap<Digest, BodyError>, StoreError> {
     let mut failed = HashMap::new();
     let mut refused = None;
@@ -156,8 +159,15 @@ pub(super) async fn send<S: ImageStore>(
         {
             let (store, lease) = (store.clone(), lease.clone());
             let (archive, meter) = (Arc::clone(archive), meter.clone());
+            let wanted = Wanted {
+                labels: labels.of(&digest),
+                digest,
+                size,
+                body,
+            };
             sending.spawn(async move {
-                let sent = send_one(&store, &lease, archive, &meter, &digest, size, body).await?;
+                let digest = wanted.digest.clone();
+                let sent = send_one(&store, &lease, archive, &meter, wanted).await?;
                 Ok(sent.err().map(|error| (digest, error)))
             });
         }
@@ -175,15 +185,28 @@ pub(super) async fn send<S: ImageStore>(
     }
 }
 
+/// A body that an image needs.
+struct Wanted {
+    digest: Digest,
+    size: u64,
+    body: Body,
+    labels: Labels,
+}
+
 async fn send_one<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
     archive: Arc<Archive>,
     meter: &Meter,
-    digest: &Digest,
-    size: u64,
-    body: Body,
+    wanted: Wanted,
 ) -> Result<Result<(), BodyError>, StoreError> {
+    let Wanted {
+        digest,
+        size,
+        body,
+        labels,
+    } = wanted;
+    let digest = &digest;
     if matches!(body, Body::InStore) && store.has_blob(lease, digest).await? {
         return Ok(Ok(()));
     }
@@ -214,7 +237,7 @@ async fn send_one<S: ImageStore>(
     sent?;
     match read {
         Ok(actual) if actual == *digest => {
-            incoming.end(digest, meter).await?;
+            incoming.end(digest, labels, meter).await?;
             Ok(Ok(()))
         }
         Ok(actual) => {
@@ -302,7 +325,12 @@ impl<W: BlobWriter> Incoming<W> {
 
     /// All bytes have passed, and this is their digest. Returns which blob the store has now. One
     /// that is not what it claims to be is thrown away; whoever needs it finds it missing.
-    async fn end(self, digest: &Digest, meter: &Meter) -> Result<Option<Digest>, StoreError> {
+    async fn end(
+        self,
+        digest: &Digest,
+        labels: Labels,
+        meter: &Meter,
+    ) -> Result<Option<Digest>, StoreError> {
         match self.writer {
             None => Ok(self.claimed),
             Some(writer) if self.claimed.is_some_and(|claimed| claimed != *digest) => {
@@ -310,7 +338,7 @@ impl<W: BlobWriter> Incoming<W> {
                 Ok(None)
             }
             Some(writer) => {
-                writer.commit(digest, Labels::new()).await?;
+                writer.commit(digest, labels).await?;
                 meter.step();
                 Ok(Some(digest.clone()))
             }

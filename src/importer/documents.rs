@@ -2,7 +2,8 @@
 
 use crate::archive::catalogue::{Catalogue, File};
 use crate::archive::resolve::{Source, WantedBlob};
-use crate::image_store::{BlobWriter, ImageStore, NewBlob, Opened, StoreError};
+use crate::digest::Digest;
+use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 
 /// The bytes of a file, if they are in memory.
 pub(super) fn at_hand(file: &File) -> Option<&[u8]> {
@@ -26,23 +27,22 @@ pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&
 pub(super) async fn put<S: ImageStore>(
     store: &S,
     lease: &S::Lease,
-    blob: &WantedBlob,
+    digest: &Digest,
+    labels: Labels,
     document: &[u8],
 ) -> Result<(), StoreError> {
-    let digest = &blob.descriptor.digest;
     let new = NewBlob::Known {
         digest: digest.clone(),
         size: document.len() as u64,
     };
     match store.open_blob(lease, new).await? {
-        Opened::Exists if blob.labels.is_empty() => Ok(()),
-        Opened::Exists => store.label_blob(digest, blob.labels.clone()).await,
+        Opened::Exists => store.label_blob(digest, labels).await,
         Opened::Writer(mut writer) => {
             let sent = usize::try_from(writer.offset()).unwrap_or(usize::MAX);
             if let Some(rest) = document.get(sent..).filter(|rest| !rest.is_empty()) {
                 writer.write(rest.to_vec()).await?;
             }
-            writer.commit(digest, blob.labels.clone()).await
+            writer.commit(digest, labels).await
         }
     }
 }

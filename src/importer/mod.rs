@@ -5,6 +5,7 @@
 //!   compressed  archive.stream --> bodies, as they come -> Catalogue -> resolve -------------+
 //!                                                                                            |
 //!                 per image that is whole:  manifests and indexes, children first  <---------+
+//!                                           labels of what was there
 //!                                           names, pinned                seen by the runtime
 //! ```
 //!
@@ -14,8 +15,9 @@
 
 mod bodies;
 mod documents;
+mod labels;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,15 +30,30 @@ use crate::archive::resolve::{ArchiveImage, Lookup, Resolution, Source, resolve}
 use crate::archive::{Archive, ArchiveError, Compression, limits};
 use crate::digest::Digest;
 use crate::entry::{Entry, Identity, shown};
-use crate::image_store::{Image, ImageStore, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
+use crate::image_store::{ImageStore, StoreError};
 use crate::ledger::ImportedImage;
+use crate::naming::{Named, Names, Reference, Shared};
 use crate::platform::{Platform, Wanted};
 use crate::progress::Meter;
+use crate::tagging::tag;
 
 use bodies::{Body, BodyError};
+use labels::BlobLabels;
 
 /// How many problems of one archive are told: they are one line of the log.
 const PROBLEMS_MAX: usize = 10;
+
+/// How many names that images of one archive do not get are told, each in a line.
+const UNNAMED_MAX: usize = 20;
+
+/// The settings that shape what an entry brings.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Which platforms of an image are imported.
+    pub wanted: &'a Wanted,
+    /// Images are also named as if they came from these.
+    pub extra_registries: &'a [String],
+}
 
 /// What came of an import that was carried through.
 #[derive(Debug)]
@@ -77,8 +94,7 @@ impl ImportError {
     }
 }
 
-/// Imports an archive: its images of the `wanted` platforms. `meter` counts up to the length of the
-/// file.
+/// Imports what the rules want of an archive. `meter` counts up to the length of the file.
 ///
 /// A file that is not, or no longer, the version that `entry` tells is [`ImportError::Changed`]
 /// before it is anything else: whatever was found wrong may be of two versions at once.
@@ -88,10 +104,10 @@ impl ImportError {
 pub async fn import<S: ImageStore>(
     store: &S,
     entry: &Entry,
-    wanted: &Wanted,
+    rules: Rules<'_>,
     meter: Meter,
 ) -> Result<ImportReport, ImportError> {
-    match attempt(store, entry, wanted, meter).await {
+    match attempt(store, entry, rules, meter).await {
         Ok(report) if report.problems.is_empty() => Ok(report),
         Err(away) if away.is_store_away() => Err(away),
         _ if !is_still(entry).await => Err(ImportError::Changed),
@@ -108,7 +124,7 @@ async fn is_still(entry: &Entry) -> bool {
 async fn attempt<S: ImageStore>(
     store: &S,
     entry: &Entry,
-    wanted: &Wanted,
+    rules: Rules<'_>,
     meter: Meter,
 ) -> Result<ImportReport, ImportError> {
     let opened = entry.path.clone();
@@ -124,7 +140,7 @@ async fn attempt<S: ImageStore>(
         lease: &lease,
         archive: &archive,
         meter: &meter,
-        wanted,
+        rules,
         identity: entry.identity,
     };
     let imported = match import.run().await {
@@ -156,7 +172,7 @@ struct Import<'a, S: ImageStore> {
     lease: &'a S::Lease,
     archive: &'a Arc<Archive>,
     meter: &'a Meter,
-    wanted: &'a Wanted,
+    rules: Rules<'a>,
     identity: Identity,
 }
 
@@ -185,15 +201,17 @@ impl<S: ImageStore> Import<'_, S> {
         let Resolution {
             images,
             problems,
+            claimed,
             notes,
             ..
         } = self.resolve(&catalogue).await?;
         for note in notes {
-            let name = self.name;
-            info!(entry = name, "{name}: {note}");
+            self.note(&note);
         }
+        let names = self.names(&images, &claimed);
+        let labels = BlobLabels::new(&images, &names);
         let failed = self
-            .send_bodies(&catalogue, &images, streamed, &there)
+            .send_bodies(&catalogue, &images, streamed, &there, &labels)
             .await?;
         // From here on images get names: those of this version of the file, or none.
         self.check_identity()?;
@@ -203,16 +221,20 @@ impl<S: ImageStore> Import<'_, S> {
             problems: problems.iter().map(ToString::to_string).collect(),
             identity: self.identity,
         };
-        for image in &images {
+        let mut placed = HashSet::new();
+        for (image, names) in images.iter().zip(&names) {
             let broken = image
                 .blobs
                 .iter()
                 .find_map(|blob| failed.get(&blob.descriptor.digest));
-            let placed = match broken {
+            let outcome = match broken {
                 Some(error) => Err(Unplaced::Body(error)),
-                None => self.place(&catalogue, image).await.map_err(Unplaced::Store),
+                None => self
+                    .place(&catalogue, image, names, &labels, &mut placed)
+                    .await
+                    .map_err(Unplaced::Store),
             };
-            match placed {
+            match outcome {
                 Ok(image) => report.images.push(image),
                 Err(Unplaced::Store(away @ StoreError::Unreachable { .. })) => {
                     return Err(away.into());
@@ -234,11 +256,39 @@ impl<S: ImageStore> Import<'_, S> {
         }
     }
 
+    /// Which image gets which names.
+    fn names(&self, images: &[ArchiveImage], claimed: &BTreeSet<Reference>) -> Vec<Names> {
+        let named = images.iter().map(|image| Named {
+            names: &image.names,
+            digest: &image.target.digest,
+            runs_on_host: image.runs_on_host,
+        });
+        let named = named.collect::<Vec<_>>();
+        let Shared {
+            images,
+            refused,
+            notes,
+        } = Shared::among(&named, claimed, self.rules.extra_registries);
+        for error in refused.iter().take(UNNAMED_MAX) {
+            let (entry, image) = (self.name, error.text());
+            warn!(entry, image, %error, "not named {image}: {}", error.rule());
+        }
+        for note in notes.iter().take(UNNAMED_MAX) {
+            self.note(note);
+        }
+        images
+    }
+
+    fn note(&self, note: &str) {
+        let name = self.name;
+        info!(entry = name, "{name}: {note}");
+    }
+
     /// Finds the images, with the help of manifests that only the store has.
     async fn resolve(&self, catalogue: &Catalogue) -> Result<Resolution, ImportError> {
         let mut lookup = Lookup::default();
         loop {
-            let resolution = resolve(catalogue, &lookup, self.wanted, Platform::host())?;
+            let resolution = resolve(catalogue, &lookup, self.rules.wanted, Platform::host())?;
             // Each round asks for what no round has asked for: it ends.
             if resolution.missing_documents.is_empty() {
                 return Ok(resolution);
@@ -259,6 +309,7 @@ impl<S: ImageStore> Import<'_, S> {
         images: &[ArchiveImage],
         streamed: bool,
         there: &HashSet<Digest>,
+        labels: &BlobLabels<'_>,
     ) -> Result<HashMap<Digest, BodyError>, StoreError> {
         let mut needed = BTreeMap::new();
         for blob in images.iter().flat_map(|image| &image.blobs) {
@@ -279,56 +330,41 @@ impl<S: ImageStore> Import<'_, S> {
             };
             needed.insert(digest, (blob.descriptor.size, body));
         }
-        bodies::send(self.store, self.lease, self.archive, self.meter, needed).await
+        let (archive, meter) = (self.archive, self.meter);
+        bodies::send(self.store, self.lease, archive, meter, needed, labels).await
     }
 
-    /// Writes an image's documents and gives it its names.
-    async fn place(
+    /// Writes an image's documents, labels what was there already, and gives the image its names.
+    /// `placed` are the blobs that are done with.
+    async fn place<'i>(
         &self,
         catalogue: &Catalogue,
-        image: &ArchiveImage,
+        image: &'i ArchiveImage,
+        names: &Names,
+        labels: &BlobLabels<'_>,
+        placed: &mut HashSet<&'i Digest>,
     ) -> Result<ImportedImage, StoreError> {
         for blob in &image.blobs {
-            if let Some(document) = documents::of(catalogue, blob) {
-                documents::put(self.store, self.lease, blob, document).await?;
-                self.meter.step();
+            let digest = &blob.descriptor.digest;
+            if placed.contains(digest) {
+                continue;
             }
-        }
-        let mut names = image
-            .names
-            .iter()
-            .filter_map(|name| name.tagged())
-            .map(|name| name.to_string())
-            .collect::<Vec<_>>();
-        for by_digest in image
-            .names
-            .iter()
-            .map(|name| name.by_digest(&image.target.digest).to_string())
-        {
-            if !names.contains(&by_digest) {
-                names.push(by_digest);
+            let labels = labels.of(digest);
+            match documents::of(catalogue, blob) {
+                Some(document) => {
+                    documents::put(self.store, self.lease, digest, labels, document).await?;
+                }
+                // It may have been there, or have come before its labels were known.
+                None => self.store.label_blob(digest, labels).await?,
             }
-        }
-        let labels = [RUNTIME_PIN, OWN_PIN].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let records = names.iter().map(|name| Image {
-            name: name.clone(),
-            target: image.target.clone(),
-            labels: Labels::from(labels.clone()),
-        });
-        let records = records.collect::<Vec<_>>();
-        for record in &records {
-            self.store.put_image(self.lease, record).await?;
+            placed.insert(digest);
             self.meter.step();
         }
-        if image.runs_on_host {
-            for record in &records {
-                self.store.seen_by_runtime(record).await?;
-                self.meter.step();
-            }
-        }
+        let (target, seen) = (&image.target, image.runs_on_host);
+        let names = tag(self.store, self.lease, target, names, seen, self.meter).await?;
         Ok(ImportedImage {
             names,
-            digest: image.target.digest.clone(),
+            digest: target.digest.clone(),
         })
     }
 }

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::entry::{Entry, Identity, shown};
 use crate::image_store::ImageStore;
 use crate::images_dir::{Unwatchable, Watch, WatchOptions};
-use crate::importer::{self, ImportError, ImportReport};
+use crate::importer::{self, ImportError, ImportReport, Rules};
 use crate::ledger::{Fingerprint, Ledger};
 use crate::ledger_file::LedgerFile;
 use crate::platform::Wanted;
@@ -45,8 +45,8 @@ use upkeep::{Upkeep, UpkeepDone};
 /// How long an import waits for a store that went away in the middle of it.
 const STORE_AWAY: Duration = Duration::from_secs(2);
 
-/// What the intake needs to know. `wanted`, `settle`, `parallel` and `unpin_removed` may change while
-/// it runs.
+/// What the intake needs to know. `wanted`, `extra_registries`, `settle`, `parallel` and
+/// `unpin_removed` may change while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The images directory.
@@ -65,11 +65,13 @@ pub struct Settings {
     pub unpin_removed: bool,
     /// Which platforms of an image are imported.
     pub wanted: Wanted,
+    /// Images are also named as if they came from these.
+    pub extra_registries: Vec<String>,
 }
 
 impl Settings {
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.wanted, &[], &self.namespace)
+        Fingerprint::of(&self.wanted, &self.extra_registries, &self.namespace)
     }
 
     fn watch_options(&self) -> WatchOptions {
@@ -254,9 +256,13 @@ impl<S: ImageStore> Intake<S> {
             };
             let meter = running.meter.clone();
             self.running.insert(entry.path.clone(), running);
-            let (store, wanted) = (self.store.clone(), self.settings.wanted.clone());
+            let (store, settings) = (self.store.clone(), self.settings.clone());
             self.tasks.spawn(async move {
-                let result = importer::import(&store, &entry, &wanted, meter).await;
+                let rules = Rules {
+                    wanted: &settings.wanted,
+                    extra_registries: &settings.extra_registries,
+                };
+                let result = importer::import(&store, &entry, rules, meter).await;
                 Done::Read { entry, result }
             });
         }

@@ -5,7 +5,7 @@ use crate::platform::Wanted;
 
 /// To be raised when a new stowd brings something else from the same file with the same settings
 /// (other names, other labels): entries that an older one imported are then imported again.
-const RULES: u32 = 1;
+const RULES: u32 = 2;
 
 /// Tells settings apart under which the same file brings different images or names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

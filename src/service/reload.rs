@@ -19,6 +19,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
         rescan: config.images.rescan,
         unpin_removed: config.images.unpin_removed,
         wanted,
+        extra_registries: config.images.extra_registries.clone(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{OWN_PIN, RUNTIME_PIN, StoreError};
-use stowd::importer::{ImportError, ImportReport, import};
+use stowd::importer::{ImportError, ImportReport, Rules, import};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use tempfile::TempDir;
@@ -16,19 +16,19 @@ use crate::memory_store::MemoryStore;
 const MIB: usize = 1 << 20;
 
 /// An archive that is being put together.
-struct Draft {
+pub(crate) struct Draft {
     members: Vec<(String, Vec<u8>)>,
 }
 
 /// An OCI image of one layer, and the digests of its parts.
-struct Drawn {
-    layer: Digest,
-    config: Digest,
-    manifest: Digest,
+pub(crate) struct Drawn {
+    pub(crate) layer: Digest,
+    pub(crate) config: Digest,
+    pub(crate) manifest: Digest,
 }
 
 impl Draft {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             members: vec![(
                 "oci-layout".into(),
@@ -44,11 +44,21 @@ impl Draft {
         digest
     }
 
-    fn image(&mut self, layer: Vec<u8>) -> Drawn {
+    pub(crate) fn image(&mut self, layer: Vec<u8>) -> Drawn {
+        self.image_with(layer, "nobody")
+    }
+
+    /// One that differs by its author alone from others of the same layer.
+    pub(crate) fn image_with(&mut self, layer: Vec<u8>, author: &str) -> Drawn {
         let size = layer.len();
-        let layer = self.blob(layer);
+        let digest = Digest::of(&layer);
+        let path = format!("blobs/sha256/{}", digest.hex());
+        let layer = match self.members.iter().any(|(there, _)| *there == path) {
+            true => digest,
+            false => self.blob(layer),
+        };
         let config = format!(
-            r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{layer}"]}}}}"#
+            r#"{{"os":"linux","architecture":"amd64","author":"{author}","rootfs":{{"type":"layers","diff_ids":["{layer}"]}}}}"#
         );
         let config_size = config.len();
         let config = self.blob(config.into_bytes());
@@ -63,7 +73,7 @@ impl Draft {
         }
     }
 
-    fn index(&mut self, images: &[(&str, &Digest)]) {
+    pub(crate) fn index(&mut self, images: &[(&str, &Digest)]) {
         let manifests = images.iter().map(|(name, digest)| {
             let path = format!("blobs/sha256/{}", digest.hex());
             let size = self.members.iter().find(|(p, _)| *p == path).map_or(1, |(_, b)| b.len());
@@ -76,7 +86,7 @@ impl Draft {
         self.members.push(("index.json".into(), index.into_bytes()));
     }
 
-    fn remove(&mut self, digest: &Digest) {
+    pub(crate) fn remove(&mut self, digest: &Digest) {
         self.members
             .retain(|(path, _)| !path.ends_with(digest.hex()));
     }
@@ -94,7 +104,7 @@ impl Draft {
     }
 
     /// Both ways through the reader: (plain, compressed).
-    fn written(&self, dir: &Path) -> [PathBuf; 2] {
+    pub(crate) fn written(&self, dir: &Path) -> [PathBuf; 2] {
         let plain = dir.join("plain.tar");
         std::fs::write(&plain, self.bytes()).unwrap();
         let compressed = dir.join("compressed.tar.zst");
@@ -107,7 +117,7 @@ impl Draft {
     }
 }
 
-fn noise(length: usize, seed: u8) -> Vec<u8> {
+pub(crate) fn noise(length: usize, seed: u8) -> Vec<u8> {
     let mut state = u64::from(seed) + 1;
     let mut step = || {
         state ^= state << 13;
@@ -126,7 +136,7 @@ fn amd64() -> Wanted {
     Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap()
 }
 
-fn entry(path: &Path) -> Entry {
+pub(crate) fn entry(path: &Path) -> Entry {
     Entry {
         path: path.to_owned(),
         kind: Kind::Archive,
@@ -143,8 +153,22 @@ fn run_metered(
     entry: &Entry,
     meter: Meter,
 ) -> Result<ImportReport, ImportError> {
+    run_with(store, entry, meter, &[])
+}
+
+pub(crate) fn run_with(
+    store: &MemoryStore,
+    entry: &Entry,
+    meter: Meter,
+    extra_registries: &[&str],
+) -> Result<ImportReport, ImportError> {
+    let extra_registries = extra_registries.iter().map(|r| (*r).to_owned());
+    let rules = Rules {
+        wanted: &amd64(),
+        extra_registries: &extra_registries.collect::<Vec<_>>(),
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(import(store, entry, &amd64(), meter))
+    runtime.block_on(import(store, entry, rules, meter))
 }
 
 #[test]
@@ -209,7 +233,7 @@ fn what_the_store_has_is_not_sent_again() {
         run(&store, &path).unwrap();
         let state = store.state();
         assert_eq!(state.chunks, sent);
-        assert_eq!(state.blobs[&image.manifest].1.len(), 2);
+        assert_eq!(state.blobs[&image.manifest].1.len(), 3);
     }
 }
 
@@ -234,8 +258,8 @@ fn a_half_sent_blob_is_resumed_and_a_wrong_half_is_sent_anew() {
                 report.identity.size,
                 "read twice, counted once"
             );
-            // The layer, two documents, two names, and both seen.
-            assert_eq!(meter.moved() - meter.bytes(), 7);
+            // The layer, its labels, two documents, two names, and both seen.
+            assert_eq!(meter.moved() - meter.bytes(), 8);
             let state = store.state();
             assert_eq!(
                 state.blobs[&image.layer].0, layer,

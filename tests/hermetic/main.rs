@@ -14,6 +14,7 @@ mod credentials;
 mod image_list;
 mod images_dir;
 mod importer;
+mod importer_names;
 mod layers;
 mod ledger;
 mod ledger_audit;

@@ -1,0 +1,52 @@
+//! The labels of each blob of an archive: a blob may be part of several images.
+
+use std::collections::HashMap;
+
+use crate::archive::resolve::{ArchiveImage, WantedBlob};
+use crate::digest::Digest;
+use crate::image_store::Labels;
+use crate::naming::{Names, sources};
+
+/// What the blobs of an archive are to be labelled with. Labels are put together when they are asked
+/// for: held for all blobs at once, those of a hostile archive would fill the memory.
+pub(super) struct BlobLabels<'a> {
+    /// Of each image: whose its blobs are.
+    sources: Vec<Labels>,
+    /// Of each blob: the images that need it, by number, and the labels of its own.
+    blobs: HashMap<&'a Digest, (Vec<usize>, &'a Labels)>,
+}
+
+impl<'a> BlobLabels<'a> {
+    /// `names` are those of the `images`, in their order.
+    pub(super) fn new(images: &'a [ArchiveImage], names: &[Names]) -> Self {
+        let mut blobs = HashMap::<_, (Vec<_>, _)>::new();
+        for (number, image) in images.iter().enumerate() {
+            for WantedBlob {
+                descriptor, labels, ..
+            } in &image.blobs
+            {
+                let blob = blobs.entry(&descriptor.digest);
+                blob.or_insert((Vec::new(), labels)).0.push(number);
+            }
+        }
+        Self {
+            sources: names
+                .iter()
+                .map(|names| sources::of(names.iter()))
+                .collect(),
+            blobs,
+        }
+    }
+
+    /// The labels of a blob; none of one that no image needs.
+    pub(super) fn of(&self, digest: &Digest) -> Labels {
+        let Some((images, own)) = self.blobs.get(digest) else {
+            return Labels::new();
+        };
+        let mut labels = (*own).clone();
+        for image in images {
+            labels.extend(sources::missing(&labels, &self.sources[*image]));
+        }
+        labels
+    }
+}
