@@ -54,14 +54,16 @@ fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    host.split('.').all(|label| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    })
+    // The longest name in the DNS.
+    host.len() <= 253
+        && host.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
 }
 
 fn is_port(port: &str) -> bool {
@@ -136,6 +138,7 @@ mod tests {
             ("registry.example/a___b", "\"a___b\""),
             ("registry.example/a._b", "\"a._b\""),
             ("registry.example/-a", "\"-a\""),
+            (&format!("{}.example", "x".repeat(246)), "name of a host"),
             ("registry.example/a-", "\"a-\""),
             ("registry.example/\u{e9}", "\"\u{e9}\""),
         ] {

@@ -18,6 +18,11 @@ const OFFICIAL_PREFIX: &str = "library/";
 /// A registry, although it has no dot and no port.
 const LOCALHOST: &str = "localhost";
 const DEFAULT_TAG: &str = "latest";
+/// The longest name in the DNS. Go's package knows no bound; but the store puts names into its answers,
+/// and one that is longer than a header may be breaks the connection.
+const HOST_MAX: usize = 253;
+/// A colon and five digits.
+const PORT_MAX: usize = 6;
 const PATH_MAX: usize = 255;
 const TAG_MAX: usize = 128;
 /// A digest has at least 128 bits, whatever its algorithm.
@@ -289,7 +294,8 @@ fn is_domain(text: &str) -> bool {
             None => (Some(text), None),
         },
     };
-    host.is_none_or(|host| host.split('.').all(is_domain_label))
+    text.len() <= HOST_MAX + PORT_MAX
+        && host.is_none_or(|host| host.len() <= HOST_MAX && host.split('.').all(is_domain_label))
         && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 

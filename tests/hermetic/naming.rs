@@ -72,6 +72,18 @@ fn lengths_are_bounded() {
     let error = Reference::parse(&format!("a:{}", "t".repeat(129))).unwrap_err();
     assert_eq!(error.rule(), Rule::Tag);
     assert_eq!(Reference::parse("").unwrap_err().rule(), Rule::Empty);
+    let host = |length: usize| format!("{}.example", "x".repeat(length - ".example".len()));
+    for port in ["", ":65535"] {
+        assert!(Reference::parse(&format!("{}{port}/a", host(253))).is_ok());
+        for length in [254, 300, 20_000] {
+            let error = Reference::parse(&format!("{}{port}/a", host(length))).unwrap_err();
+            assert_eq!(error.rule(), Rule::Registry, "{length}{port}");
+        }
+    }
+    let port = "1".repeat(20_000);
+    for name in [format!("a.example:{port}/a"), format!("[::1]:{port}/a")] {
+        assert_eq!(Reference::parse(&name).unwrap_err().rule(), Rule::Registry);
+    }
 }
 
 #[test]

@@ -390,9 +390,6 @@ fn what_does_not_fit_a_label_is_left_out() {
     assert_eq!(sources::missing(&Labels::new(), &alone(room)), alone(room));
     let longer = sourced(&[("reg.example", &"y".repeat(room + 1))]);
     assert_eq!(sources::missing(&Labels::new(), &longer), Labels::new());
-    // A registry whose name alone is too long.
-    let endless = Reference::parse(&format!("{}.example/a:1", "x".repeat(5000))).unwrap();
-    assert_eq!(sources::of([&endless]), Labels::new());
 }
 
 #[test]
