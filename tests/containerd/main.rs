@@ -19,6 +19,7 @@ mod images;
 mod killed;
 mod leases;
 mod made;
+mod names;
 mod platforms;
 mod pods;
 mod raw;
