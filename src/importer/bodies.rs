@@ -159,15 +159,15 @@ pub(super) async fn send<S: ImageStore>(
         {
             let (store, lease) = (store.clone(), lease.clone());
             let (archive, meter) = (Arc::clone(archive), meter.clone());
-            let wanted = Wanted {
+            let needed = Needed {
                 labels: labels.of(&digest),
                 digest,
                 size,
                 body,
             };
             sending.spawn(async move {
-                let digest = wanted.digest.clone();
-                let sent = send_one(&store, &lease, archive, &meter, wanted).await?;
+                let digest = needed.digest.clone();
+                let sent = send_one(&store, &lease, archive, &meter, needed).await?;
                 Ok(sent.err().map(|error| (digest, error)))
             });
         }
@@ -186,7 +186,7 @@ pub(super) async fn send<S: ImageStore>(
 }
 
 /// A body that an image needs.
-struct Wanted {
+struct Needed {
     digest: Digest,
     size: u64,
     body: Body,
@@ -198,14 +198,14 @@ async fn send_one<S: ImageStore>(
     lease: &S::Lease,
     archive: Arc<Archive>,
     meter: &Meter,
-    wanted: Wanted,
+    needed: Needed,
 ) -> Result<Result<(), BodyError>, StoreError> {
-    let Wanted {
+    let Needed {
         digest,
         size,
         body,
         labels,
-    } = wanted;
+    } = needed;
     let digest = &digest;
     if matches!(body, Body::InStore) && store.has_blob(lease, digest).await? {
         return Ok(Ok(()));

@@ -12,21 +12,22 @@ use crate::naming::{Names, sources};
 pub(super) struct BlobLabels<'a> {
     /// Of each image: whose its blobs are.
     sources: Vec<Labels>,
-    /// Of each blob: the images that need it, by number, and the labels of its own.
-    blobs: HashMap<&'a Digest, (Vec<usize>, &'a Labels)>,
+    /// Of each blob: the images that need it, by number, and what each of them has it keep. What is
+    /// a manifest to one may be no more than a file to another.
+    blobs: HashMap<&'a Digest, Vec<(usize, &'a Labels)>>,
 }
 
 impl<'a> BlobLabels<'a> {
     /// `names` are those of the `images`, in their order.
     pub(super) fn new(images: &'a [ArchiveImage], names: &[Names]) -> Self {
-        let mut blobs = HashMap::<_, (Vec<_>, _)>::new();
+        let mut blobs = HashMap::<_, Vec<_>>::new();
         for (number, image) in images.iter().enumerate() {
             for WantedBlob {
                 descriptor, labels, ..
             } in &image.blobs
             {
-                let blob = blobs.entry(&descriptor.digest);
-                blob.or_insert((Vec::new(), labels)).0.push(number);
+                let blob = blobs.entry(&descriptor.digest).or_default();
+                blob.push((number, labels));
             }
         }
         Self {
@@ -40,13 +41,12 @@ impl<'a> BlobLabels<'a> {
 
     /// The labels of a blob; none of one that no image needs.
     pub(super) fn of(&self, digest: &Digest) -> Labels {
-        let Some((images, own)) = self.blobs.get(digest) else {
-            return Labels::new();
-        };
-        let mut labels = (*own).clone();
-        for image in images {
-            labels.extend(sources::missing(&labels, &self.sources[*image]));
+        let mut all = Labels::new();
+        for (image, labels) in self.blobs.get(digest).into_iter().flatten() {
+            for more in [*labels, &self.sources[*image]] {
+                all.extend(sources::missing(&all, more));
+            }
         }
-        labels
+        all
     }
 }

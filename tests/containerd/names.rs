@@ -406,3 +406,25 @@ fn a_reload_gives_the_names_of_new_registries_and_unpins_those_of_old_ones() {
     let reloaded = stowd.lines("reloaded; changed: images.extra-registries");
     assert_eq!(reloaded.len(), 1);
 }
+
+/// containerd says the name when it has no such image, and a connection breaks of an answer that is
+/// longer than headers may be.
+#[test]
+fn a_name_of_endless_length_fails_its_archive_and_holds_nobody() {
+    let setup = setup(&generations()[2], &["reg.stowd.test"]);
+    let name = format!("{}.example/a:1", "x".repeat(20_000)).leak();
+    let archive = recipe(931, name).oci().tar();
+    std::fs::write(setup.images().join("endless.tar"), archive).unwrap();
+    let umoci = fixture("umoci.tar");
+    setup.stow(&umoci.path);
+    let stowd = ready(setup);
+    let outcomes = stowd.outcomes("endless.tar");
+    assert!(
+        outcomes.len() == 1
+            && outcomes[0].contains(" failed /")
+            && outcomes[0].contains("its first part is not a registry"),
+        "{outcomes:?}"
+    );
+    let expected = tags(&umoci.names[0], &["reg.stowd.test"]);
+    assert_names(&stowd.store(), &expected.into_iter().collect());
+}

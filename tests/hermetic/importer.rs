@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 
 /// An archive that is being put together.
 pub(crate) struct Draft {
-    members: Vec<(String, Vec<u8>)>,
+    pub(crate) members: Vec<(String, Vec<u8>)>,
 }
 
 /// An OCI image of one layer, and the digests of its parts.
@@ -37,7 +37,7 @@ impl Draft {
         }
     }
 
-    fn blob(&mut self, bytes: Vec<u8>) -> Digest {
+    pub(crate) fn blob(&mut self, bytes: Vec<u8>) -> Digest {
         let digest = Digest::of(&bytes);
         self.members
             .push((format!("blobs/sha256/{}", digest.hex()), bytes));

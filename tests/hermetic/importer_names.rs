@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use stowd::digest::Digest;
 use stowd::image_store::{Labels, OWN_PIN, RUNTIME_PIN, StoreError};
 use stowd::importer::{ImportError, ImportReport};
 use stowd::naming::sources::PREFIX;
@@ -245,5 +246,51 @@ fn what_the_store_had_gets_the_labels_too_and_keeps_its_own() {
         let children = children.filter(|key| key.starts_with("containerd.io/gc.ref."));
         assert_eq!(children.count(), 2);
         assert_eq!(state.labelled, 3, "one write a blob");
+    }
+}
+
+/// To one image it is a file of a kind that nobody knows, to the other its manifest.
+#[test]
+fn a_manifest_keeps_its_children_whatever_it_is_to_another_image() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let one = draft.image(noise(1000, 1));
+    let two = draft.image(noise(1000, 2));
+    let size = |draft: &Draft, digest: &Digest| {
+        let mut members = draft.members.iter();
+        let found = members.find(|(path, _)| path.ends_with(digest.hex()));
+        found.unwrap().1.len()
+    };
+    let [one_size, two_size] = [&one, &two].map(|image| size(&draft, &image.manifest));
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let index = "application/vnd.oci.image.index.v1+json";
+    let nested = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[{{"mediaType":"{manifest}","digest":"{}","size":{one_size},"platform":{{"os":"linux","architecture":"amd64"}}}},{{"mediaType":"application/x-unknown","digest":"{}","size":{two_size}}}]}}"#,
+        one.manifest, two.manifest
+    );
+    let nested_size = nested.len();
+    let nested = draft.blob(nested.into_bytes());
+    let named = |media_type: &str, digest: &Digest, size: usize, name: &str| {
+        format!(
+            r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size},"annotations":{{"io.containerd.image.name":"{name}"}}}}"#
+        )
+    };
+    let top = [
+        named(index, &nested, nested_size, "one:1"),
+        named(manifest, &two.manifest, two_size, "two:1"),
+    ];
+    let top = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, top.join(","));
+    draft.members.push(("index.json".into(), top.into_bytes()));
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(report.images.len(), 2);
+        let state = store.state();
+        let labels = &state.blobs[&two.manifest].1;
+        let config = labels.get("containerd.io/gc.ref.content.config");
+        assert_eq!(config.map(String::as_str), Some(two.config.as_str()));
+        let hub = ("docker.io", "library/one,library/two");
+        assert!(sourced(labels).contains(&hub), "{labels:?}");
     }
 }
