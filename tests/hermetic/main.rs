@@ -8,6 +8,7 @@ mod archive_read_damage;
 mod archive_read_limits;
 mod archive_read_support;
 mod archive_read_tar;
+mod bench_figures;
 mod config;
 mod config_documents;
 mod credentials;

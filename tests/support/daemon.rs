@@ -63,6 +63,11 @@ impl Daemon {
         }
     }
 
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The gRPC socket: containerd's services and CRI.
     pub fn address(&self) -> PathBuf {
         self.dir.path().join("c.sock")

@@ -23,6 +23,7 @@ pub use eventually::eventually;
 pub use fixtures::{Fixture, fixture, fixtures};
 pub use generations::{Generation, generation, generations};
 pub(crate) use generations::{on_each_generation, on_each_generation_in_turn};
+pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod, wait_for_cri};
 pub use store::{Blob, Child, Record, Store, children as children_of};

@@ -1,0 +1,167 @@
+//! What is to be measured.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Times stowd against `ctr images import`, and against the least that the work can cost.
+#[derive(Debug, Parser)]
+#[command(name = "benches/run")]
+pub(crate) struct Options {
+    /// Rounds of each case; the medians are told.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+
+    /// A generation of containerd: 1.6, 1.7 or 2.x; more than once for several. Default: 2.x and 1.6.
+    #[arg(long = "generation", value_name = "NAME", value_parser = generation)]
+    generations: Vec<&'static str>,
+
+    /// A case; more than once for several. Default: all.
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<Case>,
+
+    /// Whether the archives come from the disk or from the page cache.
+    #[arg(long, value_name = "HOW", default_value = "cold")]
+    pub(crate) input: Input,
+
+    /// Which values of images.direct are measured, if this stowd has that key.
+    #[arg(long, value_name = "VALUES", default_value = "default")]
+    pub(crate) direct: Direct,
+
+    /// Leave out ctr's default mode, the Transfer service, which takes long.
+    #[arg(long)]
+    pub(crate) no_transfer: bool,
+
+    /// Measure this stowd instead of the one that was built.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+
+    /// Small archives, one round, one generation, no optimisation: shows that the benchmark works. Its
+    /// numbers mean nothing.
+    #[arg(long, conflicts_with = "write_results")]
+    pub(crate) quick: bool,
+
+    /// Write the tables to a file as well; without a name, to benches/RESULTS.md.
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md"),
+    )]
+    pub(crate) write_results: Option<PathBuf>,
+
+    /// cargo says so to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    /// Six images in an OCI archive, plain.
+    #[value(name = "tar")]
+    Tar,
+    /// The same in zstd.
+    #[value(name = "tar.zst")]
+    TarZst,
+    /// The same in gzip.
+    #[value(name = "tar.gz")]
+    TarGz,
+    /// The same images in a docker-archive, plain.
+    #[value(name = "docker")]
+    Docker,
+    /// Eight other archives, of all these kinds.
+    #[value(name = "set")]
+    Set,
+    /// The plain archive a second time, with the ledger deleted. Brings the case tar with it.
+    #[value(name = "again")]
+    Again,
+    /// A start with archives that were imported before.
+    #[value(name = "restart")]
+    Restart,
+    /// What stowd takes of memory and wakes up for nothing.
+    #[value(name = "memory")]
+    Memory,
+}
+
+impl Case {
+    /// As `--case` has it.
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or(String::new(), |value| value.get_name().to_owned())
+    }
+}
+
+/// Where the archives come from when they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Input {
+    /// From the disk, as when a node boots.
+    Cold,
+    /// From the page cache, as when they were just downloaded.
+    Warm,
+}
+
+/// Which values of `images.direct` are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Direct {
+    /// The one that stowd has by itself.
+    Default,
+    /// On.
+    True,
+    /// Off.
+    False,
+    /// Off and on.
+    Both,
+}
+
+/// `2.x` is also known by the version that the suite has today.
+fn generation(name: &str) -> Result<&'static str, String> {
+    match name {
+        "1.6" => Ok("1.6"),
+        "1.7" => Ok("1.7"),
+        name if name == "2" || name.starts_with("2.") => Ok("2.x"),
+        _ => Err("there are 1.6, 1.7 and 2.x".to_owned()),
+    }
+}
+
+impl Options {
+    /// Where the archives are, as `benches/run` has made them.
+    pub(crate) fn archives(&self) -> PathBuf {
+        let size = if self.quick { "quick" } else { "full" };
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench")).join(size)
+    }
+
+    /// The stowd that is measured.
+    pub(crate) fn binary(&self) -> PathBuf {
+        let built = || PathBuf::from(env!("CARGO_BIN_EXE_stowd"));
+        let binary = self.binary.clone().unwrap_or_else(built);
+        std::fs::canonicalize(&binary)
+            .unwrap_or_else(|error| panic!("{}: {error}", binary.display()))
+    }
+
+    /// Which generations of containerd, by the names that the tests have for them.
+    pub(crate) fn generations(&self) -> Vec<&'static str> {
+        match (self.generations.is_empty(), self.quick) {
+            (false, _) => self.generations.clone(),
+            (true, true) => vec!["2.x"],
+            (true, false) => vec!["2.x", "1.6"],
+        }
+    }
+
+    /// Whether a case is wanted.
+    pub(crate) fn wants(&self, case: Case) -> bool {
+        self.cases.is_empty()
+            || self.cases.contains(&case)
+            || (case == Case::Tar && self.cases.contains(&Case::Again))
+    }
+
+    /// How many rounds.
+    pub(crate) fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.runs }
+    }
+
+    /// How many seconds stowd is watched while it has nothing to do.
+    pub(crate) fn idle_seconds(&self) -> u64 {
+        if self.quick { 1 } else { 10 }
+    }
+}

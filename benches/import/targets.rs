@@ -1,0 +1,33 @@
+//! What stowd should reach. Printed beside what it does, and asserted nowhere: machines differ, and a
+//! busy one is no bug.
+
+use std::time::Duration;
+
+use crate::options::Case;
+
+/// An import, against [`floor`](crate::floor): at most so many times as long.
+pub(crate) const FLOOR: f64 = 1.3;
+
+/// The plain archive a second time: so many times as fast as `ctr`.
+pub(crate) const AGAIN: f64 = 50.0;
+
+/// A start with 50 archives that were imported before.
+pub(crate) const RESTART: Duration = Duration::from_millis(300);
+
+/// Resident at once while the set of archives is imported, in bytes.
+pub(crate) const PEAK: u64 = 64 << 20;
+
+/// Resident with nothing to do, in bytes.
+pub(crate) const IDLE: u64 = 16 << 20;
+
+/// An import: so many times as fast as `ctr`, which hashes slower the older containerd is.
+pub(crate) fn import(generation: &str, case: Case) -> Option<f64> {
+    match (generation, case) {
+        ("2.x", Case::Tar | Case::Set) => Some(4.0),
+        ("2.x", Case::TarZst | Case::TarGz) => Some(3.0),
+        ("1.6", Case::Tar | Case::Set) => Some(8.0),
+        ("1.6", Case::TarZst) => Some(6.0),
+        ("1.6", Case::TarGz) => Some(4.0),
+        _ => None,
+    }
+}
