@@ -126,6 +126,12 @@ impl Stowd {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
+        // What the caller's shell has set is not what is to be measured.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"STOWD_") {
+                command.env_remove(name);
+            }
+        }
         if let Some(direct) = self.direct {
             command.env("STOWD_IMAGES__DIRECT", direct.to_string());
         }

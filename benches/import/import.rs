@@ -2,6 +2,7 @@
 
 use crate::archives::{Archive, Archives};
 use crate::contender::{Contender, Took};
+use crate::figures::{median_time, time};
 use crate::floor::Floor;
 use crate::options::{self, Options};
 use crate::page_cache;
@@ -82,6 +83,8 @@ pub(crate) fn measure(
             once(generation, line, &case, options);
         }
         floor.measure(&case.archives, options.input);
+        let (what, times) = floor.longer();
+        eprintln!("  the floor so far, {what}: {}", time(median_time(times)));
     }
     Imported { case, lines, floor }
 }
@@ -91,10 +94,14 @@ fn once(generation: &Generation, line: &mut Line, case: &Case, options: &Options
     let mut daemon = Daemon::start(generation);
     contender.wait_serving(&mut daemon);
     page_cache::prepare(&case.archives, options.input);
-    line.first.push(contender.import(&daemon, &case.archives));
+    let first = contender.import(&daemon, &case.archives);
+    eprintln!("  {}: {}", contender.name(), time(first.wall));
+    line.first.push(first);
     if case.again {
         contender.forget(&daemon);
         page_cache::prepare(&case.archives, options.input);
-        line.again.push(contender.import(&daemon, &case.archives));
+        let again = contender.import(&daemon, &case.archives);
+        eprintln!("  {}, again: {}", contender.name(), time(again.wall));
+        line.again.push(again);
     }
 }

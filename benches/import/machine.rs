@@ -29,10 +29,17 @@ pub(crate) fn output(command: &mut Command) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// How many processes wait for a processor, on average of the last minute.
-pub(crate) fn load() -> String {
+/// How many processes wanted a processor or a disk, on average of the last minute.
+pub(crate) fn load() -> f64 {
     let text = read("/proc/loadavg");
-    text.split(' ').next().unwrap_or_default().to_owned()
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().unwrap_or_default()
+}
+
+/// Whether that is more than what it has got, so that whoever is measured has to share.
+pub(crate) fn is_busy(load: f64) -> bool {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(count).is_ok_and(|count| load > f64::from(count))
 }
 
 fn processors() -> String {

@@ -83,6 +83,7 @@ fn measure(name: &str, archives: &Archives, options: &Options) -> Measured {
 }
 
 fn write(file: &Path, text: &str) {
-    std::fs::write(file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    std::fs::write(file, format!("{text}\n"))
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     eprintln!("written: {}", file.display());
 }

@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 
 /// Times stowd against `ctr images import`, and against the least that the work can cost.
 #[derive(Debug, Parser)]
-#[command(name = "benches/run")]
+#[command(bin_name = "sudo benches/run")]
 pub(crate) struct Options {
     /// Rounds of each case; the medians are told.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]

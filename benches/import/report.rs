@@ -28,7 +28,7 @@ pub(crate) struct Measured {
 #[derive(Debug)]
 pub(crate) struct Report {
     text: String,
-    load: String,
+    load: f64,
 }
 
 impl Report {
@@ -37,6 +37,10 @@ impl Report {
         let mut text = "# stowd against `ctr images import`, and against the floor\n\n".to_owned();
         if options.quick {
             text += "**A trial of the benchmark: its figures mean nothing.**\n\n";
+        }
+        let load = machine::load();
+        if machine::is_busy(load) {
+            text += "**The machine was busy with other work: these figures are not what it can do.**\n\n";
         }
         let now = SystemTime::now();
         text += &format!(
@@ -56,10 +60,7 @@ impl Report {
             },
             options.rounds()
         );
-        Self {
-            text,
-            load: machine::load(),
-        }
+        Self { text, load }
     }
 
     /// The tables of one generation.
@@ -84,7 +85,7 @@ impl Report {
     pub(crate) fn finish(self) -> String {
         let Self { text, load } = self;
         format!(
-            "{text}\n{LEGEND}\nLoad average of the machine at the beginning {load}, at the end {}.\n",
+            "{text}\n{LEGEND}\nLoad average of the machine at the beginning {load:.2}, at the end {:.2}.",
             machine::load()
         )
     }
