@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use crate::credentials::Login;
 use crate::digest::Digest;
 
 /// Labels as containerd keeps them on blobs and images.
@@ -159,6 +160,9 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// is somebody else's. That there is no such image is success.
     fn unpin(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// The image of this name, as it is written in the store.
+    fn image(&self, name: &str) -> impl Future<Output = Result<Option<Image>, StoreError>> + Send;
+
     /// All images of the namespace.
     fn images(&self) -> impl Future<Output = Result<Vec<Image>, StoreError>> + Send;
 
@@ -168,6 +172,28 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// to another image meanwhile.
     fn seen_by_runtime(&self, image: &Image)
     -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether whoever starts containers has an image under this name: it need not be pulled then.
+    fn runtime_has(&self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Has the image of this name pulled, as a node would pull it for a container: mirrors, rewrites
+    /// and certificates are the runtime's own. There is no limit of time: dropped, the pull ends.
+    fn pull(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+    ) -> impl Future<Output = Result<(), PullError>> + Send;
+}
+
+/// Why an image was not pulled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PullError {
+    /// It is not about the image: the store did not do what it was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image cannot be had from where the runtime looks for it. The words are the runtime's.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Why the store did not do what it was asked, as far as a caller can act on it.

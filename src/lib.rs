@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!   config -> supervisor (containerd serves) -> images_dir (entries) -> intake (queue + ledger)
-//!          -> importer -> archive -> image_store / containerd -> ledger -> progress -> notify
+//!          -> importer | puller -> archive -> image_store / containerd -> ledger -> progress -> notify
 //! ```
 //!
 //! and modules look one way only, which a test holds against their `use` lines:
@@ -17,8 +17,8 @@
 //! ```text
 //!   L4  main, cli, commands      words of the command line
 //!   L3  service                  the daemon: joins all of the below, decides nothing
-//!   L2  intake, importer,        see archives and the store as a trait,
-//!   L2  tagging                  never containerd
+//!   L2  intake, importer,        see archives and the store as a trait, never containerd
+//!   L2  puller, tagging
 //!   L1  archive, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
 //!   L1  state_dir                one outside thing each; none sees another
 //!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
@@ -53,6 +53,7 @@ pub mod supervisor;
 // L2
 pub mod importer;
 pub mod intake;
+pub mod puller;
 pub mod tagging;
 // L3
 pub mod service;

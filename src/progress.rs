@@ -9,7 +9,8 @@ use bytesize::ByteSize;
 
 use crate::ledger::Summary;
 
-/// Counts what of one entry is dealt with. Clones share the counts.
+/// Counts what of one entry is dealt with: the bytes of an archive, the lines of a list. Clones share
+/// the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Arc<Counts>);
 
@@ -17,15 +18,21 @@ pub struct Meter(Arc<Counts>);
 struct Counts {
     bytes: AtomicU64,
     steps: AtomicU64,
+    lines: AtomicU64,
 }
 
 impl Meter {
-    /// Adds bytes that were read, or that need not be read.
+    /// The list has so many lines.
+    pub fn expect(&self, lines: u64) {
+        self.0.lines.store(lines, Ordering::Relaxed);
+    }
+
+    /// Adds bytes that were read, or that need not be read; of a list, lines that are dealt with.
     pub fn add(&self, bytes: u64) {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The bytes so far.
+    /// The bytes, or the lines, so far.
     pub fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
     }
@@ -54,8 +61,10 @@ pub struct Progress {
     pub summary: Summary,
     /// Entries that have none.
     pub open: usize,
-    /// Entries that are worked on, in name order.
+    /// Archives that are worked on, in name order.
     pub working: Vec<Work>,
+    /// Lists that are worked on, in name order.
+    pub pulling: Vec<Work>,
     /// The first entry that is left alone until it has settled.
     pub settling: Option<String>,
     /// The drain has ended.
@@ -88,12 +97,22 @@ pub struct Work {
     pub name: String,
     /// The length of its file, in bytes.
     pub size: u64,
-    /// How much of that is dealt with.
+    /// How much of that is dealt with; of a list, how many of its lines.
     pub meter: Meter,
 }
 
+impl Work {
+    /// What of a list is dealt with.
+    fn lines(&self) -> String {
+        let lines = self.meter.0.lines.load(Ordering::Relaxed);
+        let images = usize::try_from(lines).unwrap_or(usize::MAX);
+        let images = counted(images, "image", "images");
+        format!("{}, {} of {images}", self.name, self.meter.bytes())
+    }
+}
+
 impl Progress {
-    /// The bytes dealt with by all that is worked on.
+    /// The bytes dealt with by all archives that are worked on.
     pub fn bytes(&self) -> u64 {
         self.working.iter().map(|work| work.meter.bytes()).sum()
     }
@@ -101,7 +120,8 @@ impl Progress {
     /// A number that grows as long as the work comes further. It does not when an entry ends
     /// because nothing moved.
     pub fn moved(&self) -> u64 {
-        let working = self.working.iter().map(|work| work.meter.moved());
+        let working = self.working.iter().chain(&self.pulling);
+        let working = working.map(|work| work.meter.moved());
         self.ended + working.sum::<u64>()
     }
 }
@@ -127,6 +147,8 @@ impl fmt::Display for Progress {
                 entries + 1,
                 first.name
             )?;
+        } else if !self.drained && !self.pulling.is_empty() {
+            self.pulling(f, "")?;
         } else if let Some(name) = &self.settling {
             write!(f, "waiting for {name}, {} to do", self.open)?;
         } else if self.drained {
@@ -134,6 +156,7 @@ impl fmt::Display for Progress {
             if let Some(trouble) = &self.trouble {
                 write!(f, " ({trouble})")?;
             }
+            self.pulling(f, "; ")?;
             return write!(f, "; watching {}", self.watching);
         } else {
             write!(f, "looking for images")?;
@@ -142,6 +165,20 @@ impl fmt::Display for Progress {
             write!(f, "; {failed} failed")
         } else {
             Ok(())
+        }
+    }
+}
+
+impl Progress {
+    /// Which lists are worked on, if any.
+    fn pulling(&self, f: &mut fmt::Formatter<'_>, before: &str) -> fmt::Result {
+        match self.pulling.as_slice() {
+            [] => Ok(()),
+            [only] => write!(f, "{before}pulling {}", only.lines()),
+            [first, more @ ..] => {
+                let more = counted(more.len(), "list", "lists");
+                write!(f, "{before}pulling {} and {more} more", first.lines())
+            }
         }
     }
 }
@@ -219,6 +256,32 @@ mod tests {
             progress.to_string(),
             "importing 3/12: app.tar.zst and 1 more, 412.0 MiB of 1.2 GiB; 1 failed"
         );
+    }
+
+    #[test]
+    fn lists_are_told_by_their_lines() {
+        let list = |name: &str, done, lines| {
+            let work = work(name, 1 << 20, done);
+            work.meter.expect(lines);
+            work
+        };
+        let mut progress = Progress {
+            summary: summary(4, 2, 0),
+            open: 1,
+            pulling: vec![list("core.txt", 3, 12)],
+            watching: "/images".to_owned(),
+            ..Progress::default()
+        };
+        assert_eq!(progress.to_string(), "pulling core.txt, 3 of 12 images");
+        progress.pulling.push(list("more.txt", 0, 1));
+        progress.drained = true;
+        assert_eq!(
+            progress.to_string(),
+            "ready: 4 images from 2 entries; pulling core.txt, 3 of 12 images and 1 list more; \
+             watching /images"
+        );
+        progress.working.push(work("b.tar", 1 << 20, 0));
+        assert_eq!(progress.to_string(), "importing 3/3: b.tar, 0 B of 1.0 MiB");
     }
 
     #[test]

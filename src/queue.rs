@@ -1,10 +1,29 @@
 //! What is to be done, in which order and when: every decision of the intake, and none of its effects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::entry::{Entry, Identity};
+use crate::entry::{Entry, Identity, Kind};
+
+/// How many entries are handed out at a time, of each kind. Neither kind waits for the other: a
+/// registry that does not answer must not delay an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Archives.
+    pub archives: usize,
+    /// Lists.
+    pub lists: usize,
+}
+
+impl Slots {
+    fn of(self, kind: Kind) -> usize {
+        match kind {
+            Kind::Archive => self.archives,
+            Kind::List => self.lists,
+        }
+    }
+}
 
 /// The entries that wait and those that are worked on.
 ///
@@ -13,10 +32,10 @@ use crate::entry::{Entry, Identity};
 /// that failed has its outcome: that it waits for its next try holds nobody.
 #[derive(Debug)]
 pub struct Queue {
-    slots: usize,
+    slots: Slots,
     listings: usize,
     waiting: BTreeMap<PathBuf, Waiting>,
-    working: BTreeSet<PathBuf>,
+    working: BTreeMap<PathBuf, Kind>,
 }
 
 #[derive(Debug)]
@@ -27,18 +46,18 @@ struct Waiting {
 }
 
 impl Queue {
-    /// A queue that hands out at most `slots` entries at a time.
-    pub fn new(slots: usize) -> Self {
+    /// A queue that hands out at most so many entries at a time.
+    pub fn new(slots: Slots) -> Self {
         Self {
             slots,
             listings: 0,
             waiting: BTreeMap::new(),
-            working: BTreeSet::new(),
+            working: BTreeMap::new(),
         }
     }
 
-    /// Hands out at most `slots` entries at a time from now on.
-    pub fn set_slots(&mut self, slots: usize) {
+    /// Hands out at most so many entries at a time from now on.
+    pub fn set_slots(&mut self, slots: Slots) {
         self.slots = slots;
     }
 
@@ -92,21 +111,26 @@ impl Queue {
         self.waiting.iter().filter(|(_, waiting)| !waiting.again)
     }
 
-    /// The first entry in name order that is due and is not being worked on already, if a slot is
-    /// free; one that has failed before only when no other is due. It counts as being worked on
-    /// until [`finished`](Self::finished).
+    /// The first entry in name order that is due and is not being worked on already, if a slot of
+    /// its kind is free; one that has failed before only when no other is due. It counts as being
+    /// worked on until [`finished`](Self::finished).
     pub fn take(&mut self, now: Instant) -> Option<Entry> {
-        if self.working.len() >= self.slots {
-            return None;
-        }
+        let is_free = |kind: Kind| {
+            let working = self.working.values().filter(|working| **working == kind);
+            working.count() < self.slots.of(kind)
+        };
+        let free = [Kind::Archive, Kind::List].map(|kind| is_free(kind).then_some(kind));
         let path = self
             .waiting
             .iter()
-            .filter(|(path, waiting)| waiting.due <= now && !self.working.contains(*path))
+            .filter(|(path, waiting)| {
+                let is_due = waiting.due <= now && !self.working.contains_key(*path);
+                is_due && free.contains(&Some(waiting.entry.kind))
+            })
             .min_by_key(|(_, waiting)| waiting.again)
             .map(|(path, _)| path.clone())?;
         let waiting = self.waiting.remove(&path)?;
-        self.working.insert(path);
+        self.working.insert(path, waiting.entry.kind);
         Some(waiting.entry)
     }
 
@@ -127,6 +151,25 @@ impl Queue {
     /// Whether nothing is left to wait for.
     pub fn is_drained(&self) -> bool {
         self.listings == 0 && self.working.is_empty() && self.first_tries().next().is_none()
+    }
+
+    /// Whether nothing but lists is left to wait for.
+    pub fn is_drained_of_archives(&self) -> bool {
+        let mut kinds = self.kinds_without_outcome();
+        self.listings == 0 && kinds.all(|kind| kind == Kind::List)
+    }
+
+    fn kinds_without_outcome(&self) -> impl Iterator<Item = Kind> {
+        let waiting = self.first_tries().map(|(_, waiting)| waiting.entry.kind);
+        waiting.chain(self.working.values().copied())
+    }
+
+    /// The lists that wait, and not for another try.
+    pub fn waiting_lists(&self) -> impl Iterator<Item = &Path> {
+        let lists = self.first_tries();
+        lists
+            .filter(|(_, waiting)| waiting.entry.kind == Kind::List)
+            .map(|(path, _)| path.as_path())
     }
 
     /// How many entries have no outcome: they are worked on, or wait and not for another try.
@@ -152,7 +195,6 @@ pub fn settling(seen: &Identity, now: i128, settle: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Kind;
 
     fn identity(mtime: i128, ctime: i128) -> Identity {
         Identity {
@@ -161,6 +203,13 @@ mod tests {
             size: 1,
             mtime,
             ctime,
+        }
+    }
+
+    fn slots(each: usize) -> Slots {
+        Slots {
+            archives: each,
+            lists: each,
         }
     }
 
@@ -175,7 +224,7 @@ mod tests {
     #[test]
     fn entries_leave_in_name_order_as_slots_come_free() {
         let now = Instant::now();
-        let mut queue = Queue::new(2);
+        let mut queue = Queue::new(slots(2));
         for name in ["c", "a", "b"] {
             queue.add(entry(name), now);
         }
@@ -188,7 +237,7 @@ mod tests {
     #[test]
     fn the_entry_in_work_keeps_the_drain_from_ending() {
         let now = Instant::now();
-        let mut queue = Queue::new(1);
+        let mut queue = Queue::new(slots(1));
         queue.listing_begun();
         assert!(!queue.is_drained(), "a listing may still add entries");
         queue.add(entry("a"), now);
@@ -207,7 +256,7 @@ mod tests {
     fn another_try_holds_nobody_and_gives_way_to_a_change() {
         let now = Instant::now();
         let later = now + Duration::from_secs(5);
-        let mut queue = Queue::new(1);
+        let mut queue = Queue::new(slots(1));
         queue.add_again(entry("a"), later);
         assert!(queue.is_drained());
         assert_eq!((queue.open(), queue.first_settling()), (0, None));
@@ -237,7 +286,7 @@ mod tests {
     fn an_entry_that_settles_is_passed_by_others() {
         let now = Instant::now();
         let later = now + Duration::from_secs(2);
-        let mut queue = Queue::new(9);
+        let mut queue = Queue::new(slots(9));
         queue.add(entry("a"), later);
         queue.add(entry("b"), now);
         assert_eq!(queue.take(now), Some(entry("b")));
@@ -249,7 +298,7 @@ mod tests {
     #[test]
     fn a_file_that_changes_in_work_is_read_again_afterwards_not_beside() {
         let now = Instant::now();
-        let mut queue = Queue::new(9);
+        let mut queue = Queue::new(slots(9));
         queue.add(entry("a"), now);
         assert!(queue.take(now).is_some());
         queue.add(entry("a"), now);
@@ -277,5 +326,35 @@ mod tests {
             "a clock that was ahead"
         );
         assert_eq!(at(0, 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_list_in_work_delays_no_archive() {
+        let now = Instant::now();
+        let list = Entry {
+            kind: Kind::List,
+            ..entry("a.txt")
+        };
+        let mut queue = Queue::new(slots(1));
+        for entry in [list.clone(), entry("b.tar"), entry("c.tar")] {
+            queue.add(entry, now);
+        }
+        assert_eq!(
+            queue.waiting_lists().collect::<Vec<_>>(),
+            [Path::new("a.txt")]
+        );
+        assert_eq!(queue.take(now), Some(list));
+        assert_eq!(queue.take(now), Some(entry("b.tar")));
+        assert_eq!(queue.take(now), None);
+        assert!(!queue.is_drained_of_archives());
+        queue.finished(Path::new("b.tar"));
+        assert_eq!(queue.take(now), Some(entry("c.tar")));
+        queue.finished(Path::new("c.tar"));
+        assert!(queue.is_drained_of_archives() && !queue.is_drained());
+        queue.listing_begun();
+        assert!(
+            !queue.is_drained_of_archives(),
+            "a listing may find archives"
+        );
     }
 }

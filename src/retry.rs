@@ -21,8 +21,8 @@ const FIRST: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(10 * 60);
 /// The spread to either side, in thousandths of the base.
 const SPREAD: u32 = 200;
-/// No wait is longer: the cap and its spread.
-pub const LONGEST: Duration = Duration::from_secs(12 * 60);
+/// No wait is longer, whatever a registry asks for.
+pub const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// How long to wait after the `failures`-th failure in a row (the first is 1; 0 counts as 1) of
 /// the entry at `path`. `seed` tells this process from others; with equal arguments the answer is
@@ -42,6 +42,52 @@ pub fn delay(failures: u32, path: &Path, seed: u64) -> Duration {
 /// the longest that [`delay`] gives.
 pub fn left(due: SystemTime, now: SystemTime) -> Duration {
     due.duration_since(now).unwrap_or_default().min(LONGEST)
+}
+
+/// How long a registry asks to be left alone, if its words, which reach stowd through containerd, say
+/// so: `Retry-After: 30`, and `retry-after: 1.5s`, `retry after 2m30s` as in the body of a 429. Never
+/// longer than [`LONGEST`].
+pub fn asked_for(words: &str) -> Option<Duration> {
+    let words = words.to_ascii_lowercase();
+    let (_, after) = words
+        .split_once("retry-after")
+        .or_else(|| words.split_once("retry after"))?;
+    let after = after.trim_start_matches([':', '=', ' ', '"']);
+    let seconds = seconds(after).filter(|seconds| *seconds > 0.0)?;
+    Some(Duration::from_secs_f64(seconds.min(LONGEST.as_secs_f64())))
+}
+
+/// The duration that a text begins with, as Go writes it (`time.Duration.String`), or a bare number
+/// of seconds.
+fn seconds(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let mut total = None;
+    loop {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let Ok(number) = rest[..digits].parse::<f64>() else {
+            return total;
+        };
+        let after = &rest[digits..];
+        let units = [
+            ("ms", 1e-3),
+            ("µs", 1e-6),
+            ("us", 1e-6),
+            ("ns", 1e-9),
+            ("h", 3600.0),
+            ("m", 60.0),
+            ("s", 1.0),
+        ];
+        let unit = units.iter().find(|(unit, _)| after.starts_with(unit));
+        match unit {
+            Some((unit, seconds)) => {
+                total = Some(total.unwrap_or(0.0) + number * seconds);
+                rest = &after[unit.len()..];
+            }
+            None => return total.or(Some(number)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,5 +156,31 @@ mod tests {
         assert_eq!(left(later(30), now), Duration::from_secs(30));
         assert_eq!(left(now, later(30)), Duration::ZERO);
         assert_eq!(left(later(1 << 32), now), LONGEST);
+    }
+
+    #[test]
+    fn what_a_registry_asks_for_is_heard() {
+        for (words, asked) in [
+            ("429 Too Many Requests: Retry-After: 30", Some(30.0)),
+            (
+                "toomanyrequests: retry-after: 566.09µs, allowed: 44000/minute",
+                Some(566.09e-6),
+            ),
+            ("denied, retry after 1m30.5s.", Some(90.5)),
+            ("retry-after: \"7\"", Some(7.0)),
+            ("Retry-After: 999999999999999999999", Some(3600.0)),
+            ("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("Retry-After: 0", None),
+            ("Retry-After: ...", None),
+            ("retry-after:", None),
+            ("429 Too Many Requests", None),
+        ] {
+            let heard = asked_for(words).map(|heard| heard.as_secs_f64());
+            let near = match (heard, asked) {
+                (Some(heard), Some(asked)) => (heard - asked).abs() < 1e-6,
+                (heard, asked) => heard == asked,
+            };
+            assert!(near, "{words}: {heard:?}");
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Text that somebody else wrote, for people: file names, and what containerd says.
 
+/// How many problems of one entry are told: they are one line of the log.
+const PROBLEMS_MAX: usize = 10;
+
 /// The text on one line: whoever can name a file, or be quoted in an error, must not be able to
 /// forge a line of the log, or an assignment of `sd_notify(3)`, by a line break or an escape
 /// sequence.
@@ -24,6 +27,15 @@ pub fn shortened(text: &str, most: usize) -> String {
         line.push('…');
     }
     line
+}
+
+/// Of many problems those that fit a line of the log, and how many more there are.
+pub fn first_few(problems: &mut Vec<String>) {
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 mod body_digests;
 mod candidate;
 pub mod catalogue;
+pub mod children;
 mod collect;
 mod collector;
 mod compression;

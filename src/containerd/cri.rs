@@ -52,7 +52,8 @@ impl Containerd {
         Ok(shown.is_some_and(|shown| shown.repo_digests.iter().any(is_it)))
     }
 
-    async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, Failure> {
+    /// What CRI has under a name, which it normalises as Docker does.
+    pub(super) async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, Failure> {
         let request = ImageStatusRequest {
             image: Some(ImageSpec {
                 image: name.to_owned(),

@@ -103,6 +103,10 @@ impl Containerd {
         Ok(target.is_some_and(|target| target.digest != image.target.digest.as_str()))
     }
 
+    pub(super) async fn image_named(&self, name: &str) -> Result<Option<Image>, StoreError> {
+        Ok(self.get_image(name).await?.and_then(from_record))
+    }
+
     pub(super) async fn list_images(&self) -> Result<Vec<Image>, StoreError> {
         let mut records = self.image_records(None);
         let listed = records.list(ListImagesRequest::default());

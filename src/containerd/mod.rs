@@ -2,7 +2,7 @@
 //!
 //! `client` holds the connection and the one way to make a call, `failure` tells failures apart;
 //! `content` and `blob_writer` put blobs, `images` names them, `leases` keeps them meanwhile, `cri`
-//! asks whether the runtime sees them, `serving` waits until all of that can be had.
+//! asks whether the runtime sees them, `pull` has it pull them, `serving` waits until all of that can be had.
 
 mod blob_writer;
 mod client;
@@ -12,6 +12,7 @@ mod failure;
 mod images;
 mod leases;
 mod owner;
+mod pull;
 mod serving;
 mod turns;
 
@@ -20,8 +21,9 @@ pub use client::{Containerd, Deadlines};
 pub use leases::Lease;
 pub use serving::NotServing;
 
+use crate::credentials::Login;
 use crate::digest::Digest;
-use crate::image_store::{Image, ImageStore, Labels, NewBlob, Opened, StoreError};
+use crate::image_store::{Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError};
 
 impl ImageStore for Containerd {
     type Lease = Lease;
@@ -67,11 +69,23 @@ impl ImageStore for Containerd {
         self.unpin_image(name).await
     }
 
+    async fn image(&self, name: &str) -> Result<Option<Image>, StoreError> {
+        self.image_named(name).await
+    }
+
     async fn images(&self) -> Result<Vec<Image>, StoreError> {
         self.list_images().await
     }
 
     async fn seen_by_runtime(&self, image: &Image) -> Result<(), StoreError> {
         self.wait_for_runtime(image).await
+    }
+
+    async fn runtime_has(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.cri_image(name).await?.is_some())
+    }
+
+    async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {
+        self.pull_image(name, login).await
     }
 }

@@ -35,13 +35,11 @@ use crate::ledger::ImportedImage;
 use crate::naming::{Named, Names, Reference, Shared};
 use crate::platform::{Platform, Wanted};
 use crate::progress::Meter;
+use crate::shown::first_few;
 use crate::tagging::tag;
 
 use bodies::{Body, BodyError};
 use labels::BlobLabels;
-
-/// How many problems of one archive are told: they are one line of the log.
-const PROBLEMS_MAX: usize = 10;
 
 /// How many names that images of one archive do not get are told, each in a line.
 const UNNAMED_MAX: usize = 20;
@@ -242,7 +240,7 @@ impl<S: ImageStore> Import<'_, S> {
                 Err(error) => report.problems.push(format!("{}: {error}", image.names[0])),
             }
         }
-        shorten(&mut report.problems);
+        first_few(&mut report.problems);
         Ok(report)
     }
 
@@ -366,15 +364,6 @@ impl<S: ImageStore> Import<'_, S> {
             names,
             digest: target.digest.clone(),
         })
-    }
-}
-
-/// Leaves as many problems as somebody reads, and says how many more there are.
-fn shorten(problems: &mut Vec<String>) {
-    let more = problems.len().saturating_sub(PROBLEMS_MAX);
-    problems.truncate(PROBLEMS_MAX);
-    if more > 0 {
-        problems.push(format!("and {more} more"));
     }
 }
 

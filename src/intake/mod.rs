@@ -3,18 +3,22 @@
 //! ```text
 //!   watch --notices--> seen     what there is to do: decided by the ledger's audit, put in the queue
 //!                        |
-//!                      queue -> importer, several at once
+//!                      queue -> importer or puller, several at once
 //!                        |
 //!                      ended    what came of it: the ledger's record, the next try
 //!                        |
-//!                      upkeep   nothing in work: what no entry brings is unpinned; the ledger saved
+//!                      upkeep   what no entry brings is unpinned; the ledger saved
 //! ```
 //!
+//! `patience` says how long lists may hold the drain, `pledges` keeps the pins of a list in work.
+//!
 //! Every decision is a pure module's; every effect is a verb's. It waits on: notices of the watch;
-//! work that has ended (a listing, an import, upkeep); the next entry that is due; the next write of
+//! work that has ended (a listing, an import, a pull, upkeep); what a pull asks; the next entry that is due; the next write of
 //! the ledger; new settings; the clock by which it shows that it turns; stop.
 
 mod ended;
+mod patience;
+mod pledges;
 mod seen;
 mod upkeep;
 
@@ -25,28 +29,36 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::entry::{Entry, Identity, shown};
+use crate::entry::{Entry, Identity, Kind, shown};
 use crate::image_store::ImageStore;
 use crate::images_dir::{Unwatchable, Watch, WatchOptions};
-use crate::importer::{self, ImportError, ImportReport, Rules};
+use crate::importer::{self, Rules};
 use crate::ledger::{Fingerprint, Ledger};
 use crate::ledger_file::LedgerFile;
 use crate::platform::Wanted;
 use crate::progress::{Meter, Progress, Trouble, Work};
-use crate::queue::Queue;
+use crate::puller::{Ask, Asks, PullRules, Puller};
+use crate::queue::{Queue, Slots};
 
+use ended::{Brought, Unread};
+use patience::Patience;
+use pledges::Pledges;
 use seen::Listing;
 use upkeep::{Upkeep, UpkeepDone};
 
 /// How long an import waits for a store that went away in the middle of it.
 const STORE_AWAY: Duration = Duration::from_secs(2);
 
-/// What the intake needs to know. `wanted`, `extra_registries`, `settle`, `parallel` and
-/// `unpin_removed` may change while it runs.
+/// Lists that are in work at once. They wait for registries more than they work; how many pulls they
+/// make together is limited elsewhere.
+const LISTS_AT_ONCE: usize = 32;
+
+/// What the intake needs to know. All but `dir`, `state_dir`, `namespace`, `rescan` and `ready_timeout`
+/// may change while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The images directory.
@@ -65,13 +77,29 @@ pub struct Settings {
     pub unpin_removed: bool,
     /// Which platforms of an image are imported.
     pub wanted: Wanted,
-    /// Images are also named as if they came from these.
-    pub extra_registries: Vec<String>,
+    /// What lists are pulled with.
+    pub pulls: PullRules,
+    /// How long lists may hold the drain.
+    pub ready_timeout: Duration,
 }
 
 impl Settings {
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.wanted, &self.extra_registries, &self.namespace)
+        let registries = &self.pulls.extra_registries;
+        Fingerprint::of(&self.wanted, registries, &self.namespace)
+    }
+
+    /// Reading an archive keeps a core busy: by default as many as there are, and no more than a few.
+    fn slots(&self) -> Slots {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        let archives = match self.parallel {
+            0 => cores().clamp(2, 4),
+            parallel => parallel,
+        };
+        Slots {
+            archives,
+            lists: LISTS_AT_ONCE,
+        }
     }
 
     fn watch_options(&self) -> WatchOptions {
@@ -96,6 +124,8 @@ pub enum IntakeError {
 /// Owns the queue and the ledger.
 pub struct Intake<S> {
     store: S,
+    puller: Puller<S>,
+    asks: mpsc::UnboundedReceiver<Ask>,
     settings: Settings,
     changes: watch::Receiver<Settings>,
     queue: Queue,
@@ -105,6 +135,8 @@ pub struct Intake<S> {
     tasks: JoinSet<Done>,
     listing: Listing,
     upkeep: Upkeep,
+    pledges: Pledges,
+    patience: Patience,
     mentioned: HashSet<PathBuf>,
     /// Paths that are to be looked at again by themselves.
     looks: HashSet<PathBuf>,
@@ -120,8 +152,9 @@ pub struct Intake<S> {
     progress: watch::Sender<Progress>,
 }
 
-/// An import that is under way.
+/// An entry that is in work.
 struct Running {
+    kind: Kind,
     identity: Identity,
     /// What it was begun with: other ones may have come since.
     settings: Fingerprint,
@@ -129,6 +162,11 @@ struct Running {
     after: u64,
     meter: Meter,
     begun: Instant,
+    /// Gives up a list of which a newer version waits, or that is gone: nobody knows when a registry
+    /// answers. An archive is read to its end.
+    stop: CancellationToken,
+    /// Of a list: all of it that was in the store is pinned.
+    is_pulling: bool,
 }
 
 /// Work that has ended.
@@ -138,7 +176,7 @@ enum Done {
     Looked(seen::Touched),
     Read {
         entry: Entry,
-        result: Result<ImportReport, ImportError>,
+        result: Result<Brought, Unread>,
     },
     Upkeep(UpkeepDone),
 }
@@ -153,16 +191,21 @@ impl<S: ImageStore> Intake<S> {
     ) -> (Self, watch::Receiver<Progress>) {
         let settings = changes.borrow().clone();
         let (progress, told) = watch::channel(Progress::default());
+        let (ask, asks) = mpsc::unbounded_channel();
         let intake = Self {
+            puller: Puller::new(store.clone(), settings.pulls.clone(), Asks(ask)),
+            asks,
             store,
             changes,
-            queue: Queue::new(slots(settings.parallel)),
+            queue: Queue::new(settings.slots()),
             ledger: Ledger::default(),
             file: LedgerFile::new(&settings.state_dir, &settings.dir),
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             listing: Listing::default(),
             upkeep: Upkeep::default(),
+            pledges: Pledges::default(),
+            patience: Patience::default(),
             mentioned: HashSet::new(),
             looks: HashSet::new(),
             unsettled: HashMap::new(),
@@ -187,7 +230,7 @@ impl<S: ImageStore> Intake<S> {
         self.list();
         loop {
             self.start_what_is_due(&watch);
-            self.drained |= self.queue.is_drained();
+            self.drained = self.drained || self.ends_drain(Instant::now());
             self.keep_up();
             self.turns += 1;
             self.publish();
@@ -195,6 +238,7 @@ impl<S: ImageStore> Intake<S> {
             let away = self.away_until.filter(|until| *until > now);
             let due = self.queue.next_due(now).max(away);
             let upkeep = self.upkeep.due(now);
+            let patience = self.patience_due();
             let save = self.file.due(&self.ledger, now);
             let turn = self.heartbeat.map(|heartbeat| now + heartbeat / 2);
             tokio::select! {
@@ -215,9 +259,12 @@ impl<S: ImageStore> Intake<S> {
                 () = until(due) => {}
                 () = until(save) => {}
                 () = until(upkeep) => {}
+                () = until(patience) => {}
+                Some(ask) = self.asks.recv() => self.asked(ask),
                 Ok(()) = self.changes.changed() => {
                     self.settings = self.changes.borrow_and_update().clone();
-                    self.queue.set_slots(slots(self.settings.parallel));
+                    self.queue.set_slots(self.settings.slots());
+                    self.puller.set_rules(self.settings.pulls.clone());
                     watch.rescan();
                 }
                 () = until(turn) => {}
@@ -247,38 +294,64 @@ impl<S: ImageStore> Intake<S> {
                 self.wait_until_whole(entry);
                 continue;
             }
-            let running = Running {
-                identity: entry.identity,
-                settings: self.settings.fingerprint(),
-                after: self.ledger.serial(),
-                meter: Meter::default(),
-                begun: Instant::now(),
-            };
-            let meter = running.meter.clone();
-            self.running.insert(entry.path.clone(), running);
-            let (store, settings) = (self.store.clone(), self.settings.clone());
-            self.tasks.spawn(async move {
-                let rules = Rules {
-                    wanted: &settings.wanted,
-                    extra_registries: &settings.extra_registries,
-                };
-                let result = importer::import(&store, &entry, rules, meter).await;
-                Done::Read { entry, result }
-            });
+            self.start(entry);
+        }
+    }
+
+    fn start(&mut self, entry: Entry) {
+        let running = Running {
+            kind: entry.kind,
+            identity: entry.identity,
+            settings: self.settings.fingerprint(),
+            after: self.ledger.serial(),
+            meter: Meter::default(),
+            begun: Instant::now(),
+            stop: CancellationToken::new(),
+            is_pulling: false,
+        };
+        let (meter, stop) = (running.meter.clone(), running.stop.clone());
+        self.running.insert(entry.path.clone(), running);
+        match entry.kind {
+            Kind::Archive => {
+                let (store, settings) = (self.store.clone(), self.settings.clone());
+                self.tasks.spawn(async move {
+                    let rules = Rules {
+                        wanted: &settings.wanted,
+                        extra_registries: &settings.pulls.extra_registries,
+                    };
+                    let report = importer::import(&store, &entry, rules, meter).await;
+                    let result = report.map(Brought::from).map_err(Unread::from);
+                    Done::Read { entry, result }
+                });
+            }
+            Kind::List => {
+                let puller = self.puller.clone();
+                self.tasks.spawn(async move {
+                    let report = puller.pull(&entry, &meter, &stop).await;
+                    let result = report.map(Brought::from).map_err(Unread::from);
+                    Done::Read { entry, result }
+                });
+            }
         }
     }
 
     fn publish(&self) {
-        let working = self.running.iter().map(|(path, running)| Work {
-            name: name(path),
-            size: running.identity.size,
-            meter: running.meter.clone(),
-        });
+        let working = |kind| {
+            let working = self.running.iter();
+            let working = working.filter(move |(_, running)| running.kind == kind);
+            let working = working.map(|(path, running)| Work {
+                name: name(path),
+                size: running.identity.size,
+                meter: running.meter.clone(),
+            });
+            working.collect()
+        };
         let failed = self.ledger.first_failed();
         self.progress.send_replace(Progress {
             summary: self.ledger.summary(),
             open: self.queue.open(),
-            working: working.collect(),
+            working: working(Kind::Archive),
+            pulling: working(Kind::List),
             settling: self.queue.first_settling().map(name),
             drained: self.drained,
             watching: shown(&self.settings.dir),
@@ -290,17 +363,6 @@ impl<S: ImageStore> Intake<S> {
             ended: self.moved,
             turns: self.turns,
         });
-    }
-}
-
-/// 0 asks for as many as suit the machine: reading an archive keeps a core busy, and more than a
-/// few at a time only make each of them later.
-fn slots(parallel: usize) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(2, usize::from);
-    if parallel == 0 {
-        cores().clamp(2, 4)
-    } else {
-        parallel
     }
 }
 

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
-use crate::entry::{Entry, Identity, Kind, Verdict, shown};
+use crate::entry::{Entry, Identity, Verdict, shown};
 use crate::image_store::{Image, ImageStore, StoreError};
 use crate::images_dir::{Noticed, Scan, Unreadable, is_gone, scan};
-use crate::ledger::{Audit, Decision, Imported};
+use crate::ledger::{Audit, Decision};
 use crate::queue::settling;
 use crate::retry;
 
+use super::ended::Failed;
 use super::{Done, Intake, STORE_AWAY, iec};
 
 /// How long the end of a writing is waited for. A copy that takes longer is imported when it has ended,
@@ -25,9 +26,6 @@ const LONG_QUIET: Duration = Duration::from_secs(10 * 60);
 
 /// The longest rest between two listings.
 const LISTING_REST: Duration = Duration::from_secs(10);
-
-/// What becomes of a list for as long as nothing pulls it.
-const LISTS: &str = "this version of stowd does not pull image lists; import an archive instead";
 
 /// Listings of the whole images directory: one at a time, and one more when another was asked for.
 #[derive(Debug, Default)]
@@ -151,7 +149,7 @@ impl<S: ImageStore> Intake<S> {
                 self.ledger.uphold(&unreadable.path);
                 self.look_again(&unreadable.path);
             } else {
-                self.failed(&unreadable.path, None, error, Imported::default());
+                self.failed(&unreadable.path, Failed::new(None, error));
             }
         }
         let settings = self.settings.fingerprint();
@@ -165,6 +163,7 @@ impl<S: ImageStore> Intake<S> {
             self.act(entry, decision, first);
         }
         self.upkeep.ask(self.settings.settle);
+        self.patience.begin(Instant::now());
     }
 
     /// Prunes what is not there any more. What lies below something that could not be looked at may
@@ -178,6 +177,10 @@ impl<S: ImageStore> Intake<S> {
         let is_there = |path: &Path| there.contains(path) || hidden(path);
         for path in self.ledger.prune(is_there) {
             gone(&path);
+            self.pledges.redeem(&path);
+        }
+        for (_, running) in self.running.iter().filter(|(path, _)| !is_there(path)) {
+            running.stop.cancel();
         }
         let waiting = self.queue.paths().filter(|path| !is_there(path));
         for path in waiting.map(Path::to_owned).collect::<Vec<_>>() {
@@ -230,14 +233,10 @@ impl<S: ImageStore> Intake<S> {
 
     /// `wait`: how long the file must still be left alone.
     pub(super) fn enqueue(&mut self, entry: Entry, wait: Duration) {
-        if entry.kind == Kind::List {
-            self.failed(
-                &entry.path,
-                Some(entry.identity),
-                LISTS.to_owned(),
-                Imported::default(),
-            );
-            return;
+        if let Some(running) = self.running.get(&entry.path)
+            && running.identity != entry.identity
+        {
+            running.stop.cancel();
         }
         self.ledger.reopen(&entry.path);
         self.queue.add(entry, Instant::now() + wait);
@@ -249,7 +248,7 @@ impl<S: ImageStore> Intake<S> {
             .ledger
             .get(&entry.path)
             .and_then(|record| record.next_try);
-        if let (Some(next), Kind::Archive) = (next, entry.kind) {
+        if let Some(next) = next {
             let wait = retry::left(next, SystemTime::now());
             self.ledger.uphold(&entry.path);
             self.queue.add_again(entry, Instant::now() + wait);
@@ -270,7 +269,7 @@ impl<S: ImageStore> Intake<S> {
             }
             (Found::Nothing, _) => self.forget(&path),
             (Found::Unknown(error), Verdict::Entry(_)) => {
-                self.failed(&path, None, error, Imported::default());
+                self.failed(&path, Failed::new(None, error));
             }
             _ => {}
         }
@@ -310,12 +309,7 @@ impl<S: ImageStore> Intake<S> {
             self.enqueue(entry, pause);
         } else {
             let error = "is still being written; it is imported when it is whole".to_owned();
-            self.failed(
-                &entry.path,
-                Some(entry.identity),
-                error,
-                Imported::default(),
-            );
+            self.failed(&entry.path, Failed::new(entry.identity, error));
             self.try_again(entry);
         }
     }
@@ -349,6 +343,10 @@ impl<S: ImageStore> Intake<S> {
         self.mentioned.remove(path);
         self.unsettled.remove(path);
         self.queue.remove(path);
+        self.pledges.redeem(path);
+        if let Some(running) = self.running.get(path) {
+            running.stop.cancel();
+        }
         let shares = self.ledger.shares_names(path);
         if self.ledger.remove(path) {
             gone(path);

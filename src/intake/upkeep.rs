@@ -1,4 +1,4 @@
-//! What is done when no import is in work: pins that nobody needs are taken off, the ledger is
+//! What is done when no archive is in work: pins that nobody needs are taken off, the ledger is
 //! saved.
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ const LAST_SAVE: Duration = Duration::from_secs(5);
 /// Whether pins are to be looked at, or are being looked at.
 ///
 /// An image is pinned before its entry has a record. So no import is in work from the moment in
-/// which the store is asked for its images until the last of them is unpinned.
+/// which the store is asked for its images until the last of them is unpinned, and no list pins
+/// anything that it has not pledged.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     due: Option<Instant>,
@@ -57,7 +58,7 @@ impl<S: ImageStore> Intake<S> {
             self.tasks.spawn_blocking(run);
         }
         // Before the first drain has ended, what an entry brings may have no record yet.
-        let may = self.drained && self.queue.is_drained() && !self.upkeep.in_work;
+        let may = self.drained && self.is_accounted_for() && !self.upkeep.in_work;
         let is_due = self.upkeep.due.is_some_and(|due| due <= Instant::now());
         if may && is_due && self.settings.unpin_removed {
             self.upkeep.due = None;
@@ -68,9 +69,20 @@ impl<S: ImageStore> Intake<S> {
         }
     }
 
+    /// Whether each pin of stowd's that an entry needs is in a record or pledged. Archives that fail
+    /// are not waited for: they go on holding what they held. Lists whose images are still being
+    /// pulled are not either: a registry that is away would keep all pins.
+    fn is_accounted_for(&self) -> bool {
+        let mut running = self.running.values();
+        let archives = self.queue.is_drained_of_archives();
+        archives
+            && self.queue.waiting_lists().next().is_none()
+            && running.all(|running| running.is_pulling)
+    }
+
     pub(super) fn kept_up(&mut self, done: UpkeepDone) {
         match done {
-            UpkeepDone::Listed(Ok(images)) if self.queue.is_drained() => self.unpin(&images),
+            UpkeepDone::Listed(Ok(images)) if self.is_accounted_for() => self.unpin(&images),
             // An entry has come meanwhile: what it brings is not in the ledger yet.
             UpkeepDone::Listed(Ok(_)) => {
                 self.upkeep.in_work = false;
@@ -84,11 +96,15 @@ impl<S: ImageStore> Intake<S> {
             }
             UpkeepDone::Saved(written) => self.saved(written),
         }
+        if !self.upkeep.in_work {
+            self.pledges.grant();
+        }
     }
 
     fn unpin(&mut self, images: &[Image]) {
         let stale = Audit::new(&self.ledger, images).stale_pins();
-        let stale = stale.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let stale = stale.into_iter().filter(|name| !self.pledges.has(name));
+        let stale = stale.map(str::to_owned).collect::<Vec<_>>();
         let store = self.store.clone();
         self.tasks.spawn(async move {
             let mut unpinned = Ok(());

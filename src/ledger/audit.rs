@@ -169,8 +169,8 @@ fn is_pinned(image: &Image) -> bool {
 mod tests {
     use super::*;
     use crate::image_store::{Descriptor, Labels};
-    use crate::ledger::{Attempt, Imported, Outcome};
-    use std::time::SystemTime;
+    use crate::ledger::{Attempt, Imported, Keeps, Outcome};
+    use std::time::{Duration, SystemTime};
 
     /// A thousand entries of three images with two names each, and a store that has them all.
     #[test]
@@ -216,6 +216,8 @@ mod tests {
                 outcome: Outcome::Imported(imported),
                 finished: SystemTime::UNIX_EPOCH,
                 seed: 0,
+                keeps: Keeps::All,
+                not_before: Duration::ZERO,
             };
             ledger.record(format!("{entry}.tar").into(), attempt);
         }

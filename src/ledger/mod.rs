@@ -18,7 +18,7 @@ mod tally;
 pub use audit::{Audit, Change, Decision};
 pub use fingerprint::Fingerprint;
 pub use json::{Dropped, Snapshot, VERSION};
-pub use record::{Attempt, Imported, ImportedImage, Outcome, Record};
+pub use record::{Attempt, Imported, ImportedImage, Keeps, Outcome, Record};
 pub use tally::Summary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

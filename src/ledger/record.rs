@@ -1,5 +1,6 @@
 //! One entry's record, and how it follows from the one before.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +61,31 @@ pub struct Attempt {
     pub finished: SystemTime,
     /// What spreads the retries of this process from those of others; see [`retry::delay`].
     pub seed: u64,
+    /// Of a failure: what the entry goes on holding of what it brought before.
+    pub keeps: Keeps,
+    /// Of a failure: how long a registry asked to be left alone.
+    pub not_before: Duration,
+}
+
+/// What an entry that failed goes on holding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Keeps {
+    /// All: nobody knows what it would have brought.
+    #[default]
+    All,
+    /// Images that have one of these names: all of the entry was gone through, as with a list, and
+    /// these names failed. What else it brought before is not its own any more.
+    Named(BTreeSet<String>),
+}
+
+impl Keeps {
+    fn of<'a>(&self, images: impl IntoIterator<Item = &'a ImportedImage>) -> Vec<ImportedImage> {
+        let keeps = |image: &&ImportedImage| match self {
+            Self::All => true,
+            Self::Named(kept) => image.names.iter().any(|name| kept.contains(name)),
+        };
+        images.into_iter().filter(keeps).cloned().collect()
+    }
 }
 
 /// What the ledger knows of an entry.
@@ -127,6 +153,8 @@ impl Record {
             mut outcome,
             finished,
             seed,
+            keeps,
+            not_before,
         } = attempt;
         let again = earlier
             .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
@@ -136,13 +164,18 @@ impl Record {
         let mut next_try = None;
         if let Outcome::Failed { error, imported } = &mut outcome {
             shorten(error);
-            next_try = finished.checked_add(retry::delay(attempts, path, seed));
+            // What a registry asked for is spread by the shortest delay.
+            let asked = match not_before {
+                Duration::ZERO => Duration::ZERO,
+                asked => asked + retry::delay(1, path, seed),
+            };
+            next_try = finished.checked_add(retry::delay(attempts, path, seed).max(asked));
             match (again, earlier) {
                 (Some(again), _) => {
-                    imported.add(&again.outcome.imported().images);
-                    kept.clone_from(&again.kept);
+                    imported.add(&keeps.of(&again.outcome.imported().images));
+                    kept = keeps.of(&again.kept);
                 }
-                (None, Some(earlier)) => kept = earlier.hands_on().to_vec(),
+                (None, Some(earlier)) => kept = keeps.of(earlier.hands_on()),
                 (None, None) => {}
             }
         }

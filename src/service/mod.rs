@@ -74,6 +74,9 @@ pub enum FatalError {
     /// Entries cannot be taken in any more.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// `Mode::Once`, and lists have had their time.
+    #[error("not every list was pulled within lists.ready-timeout")]
+    Unfinished,
     /// `Mode::Once`, and a signal came before the end.
     #[error("stopped before every entry had an outcome")]
     Interrupted,
@@ -199,6 +202,7 @@ impl Load<'_> {
         self.serving().await?;
         self.ready();
         match mode {
+            Mode::Once if self.progress.borrow().open > 0 => Err(FatalError::Unfinished),
             Mode::Once => Ok(()),
             Mode::Daemon => self.follow().await,
         }

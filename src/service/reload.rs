@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Changes, Config, Inputs};
 use crate::intake::Settings;
 use crate::platform::{Platform, PlatformError, Wanted};
+use crate::puller::PullRules;
 
 /// What the intake needs of the configuration.
 pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
@@ -19,7 +20,13 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
         rescan: config.images.rescan,
         unpin_removed: config.images.unpin_removed,
         wanted,
-        extra_registries: config.images.extra_registries.clone(),
+        pulls: PullRules {
+            extra_registries: config.images.extra_registries.clone(),
+            parallel: config.lists.parallel,
+            timeout: config.lists.pull_timeout,
+            auth_file: config.lists.auth_file.clone(),
+        },
+        ready_timeout: config.lists.ready_timeout,
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use stowd::digest::Digest;
 use stowd::entry::Identity;
 use stowd::ledger::{
-    Attempt, Fingerprint, Imported, ImportedImage, Ledger, Outcome, Record, Summary,
+    Attempt, Fingerprint, Imported, ImportedImage, Keeps, Ledger, Outcome, Record, Summary,
 };
 use stowd::platform::Wanted;
 use stowd::retry;
@@ -56,6 +56,8 @@ pub(crate) fn good(inode: u64, images: &[&str]) -> Attempt {
         outcome: Outcome::Imported(imported(images)),
         finished: at(0),
         seed: 1,
+        keeps: Keeps::All,
+        not_before: Duration::ZERO,
     }
 }
 
@@ -185,6 +187,41 @@ fn what_is_held_does_not_grow() {
         images(record.images()),
         ["part:1", "part:1"],
         "none was ever whole"
+    );
+}
+
+#[test]
+fn a_list_holds_what_its_failed_lines_brought_and_nothing_that_it_lost() {
+    let part = |keeps: &[&str]| Attempt {
+        keeps: Keeps::Named(keeps.iter().map(|name| (*name).to_owned()).collect()),
+        ..bad(2, &["a:1=x"])
+    };
+    let first = || good(1, &["a:1=x", "b:1=x", "c:1=x"]);
+    let record = after([first(), part(&["b:1"])]);
+    assert_eq!(
+        images(record.images()),
+        ["a:1", "b:1"],
+        "c:1 is no line of it"
+    );
+    let again = after([first(), part(&["b:1"]), part(&["b:1"])]);
+    assert_eq!(images(again.images()), ["a:1", "b:1"]);
+    let record = after([first(), part(&[])]);
+    assert_eq!(images(record.images()), ["a:1"]);
+}
+
+#[test]
+fn a_registry_that_asks_to_be_left_alone_is() {
+    let asked = Duration::from_secs(120);
+    let attempt = || Attempt {
+        not_before: asked,
+        ..bad(1, &[])
+    };
+    let first = after([attempt()]).next_try.unwrap();
+    assert!(first >= at(0) + asked, "{first:?}");
+    let tenth = after((0..10).map(|_| attempt())).next_try.unwrap();
+    assert!(
+        tenth >= at(0) + Duration::from_secs(480),
+        "its own delay is longer"
     );
 }
 

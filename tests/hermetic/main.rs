@@ -30,6 +30,7 @@ mod notify;
 mod packaging;
 mod platform;
 mod private_mounts;
+mod puller;
 mod resolve;
 mod scan;
 mod supervisor;

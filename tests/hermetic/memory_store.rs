@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use stowd::credentials::Login;
 use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
-    BlobWriter, Image, ImageStore, Labels, NewBlob, OWN_PIN, Opened, RUNTIME_PIN, StoreError,
+    BlobWriter, Image, ImageStore, Labels, NewBlob, OWN_PIN, Opened, PullError, RUNTIME_PIN,
+    StoreError,
 };
 use stowd::naming::sources;
 
@@ -37,6 +40,19 @@ pub(crate) struct State {
     pub at_chunk: Option<(usize, Box<dyn FnOnce() + Send>)>,
     /// Fails the chunk of this number, once.
     pub fail_at_chunk: Option<(usize, StoreError)>,
+    /// What the runtime answers whatever it is asked for.
+    pub away: Option<StoreError>,
+    /// The answers to pulls; who asks for anything else waits for ever.
+    pub registry: BTreeMap<String, Result<Image, PullError>>,
+    /// Names that the runtime was asked whether it has.
+    pub looked_up: Vec<String>,
+    /// Names that were pulled.
+    pub pulled: Vec<String>,
+    /// Whose logins came with the pulls.
+    pub logins: Vec<String>,
+    /// Pulls that are under way, and how many at most ever were.
+    pub pulling: usize,
+    pub most_pulling: usize,
     /// Fails to put an image of this name, or to have it seen, every time.
     pub fail_name: Option<(String, Doing, StoreError)>,
     /// How often labels of a blob were changed after it was there.
@@ -65,6 +81,9 @@ impl State {
         had.extend(missing);
     }
 }
+
+/// How long a pull takes.
+const PULL: Duration = Duration::from_secs(1);
 
 impl MemoryStore {
     /// What is in it.
@@ -213,6 +232,10 @@ impl ImageStore for MemoryStore {
         Ok(())
     }
 
+    async fn image(&self, name: &str) -> Result<Option<Image>, StoreError> {
+        Ok(self.state().images.get(name).cloned())
+    }
+
     async fn images(&self) -> Result<Vec<Image>, StoreError> {
         Ok(self.state().images.values().cloned().collect())
     }
@@ -224,5 +247,37 @@ impl ImageStore for MemoryStore {
         state.check(&image.name, Doing::See)?;
         state.seen.push(image.name.clone());
         Ok(())
+    }
+
+    async fn runtime_has(&self, name: &str) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        if let Some(away) = &state.away {
+            return Err(away.clone());
+        }
+        state.looked_up.push(name.to_owned());
+        Ok(state.images.contains_key(name))
+    }
+
+    async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {
+        let answer = {
+            let mut state = self.state();
+            state.pulled.push(name.to_owned());
+            if let Some(Login::Password { username, .. }) = login {
+                state.logins.push(username.clone());
+            }
+            state.pulling += 1;
+            state.most_pulling = state.most_pulling.max(state.pulling);
+            state.registry.get(name).cloned()
+        };
+        tokio::time::sleep(PULL).await;
+        self.state().pulling -= 1;
+        match answer {
+            Some(Ok(image)) => {
+                self.state().images.insert(name.to_owned(), image);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => std::future::pending().await,
+        }
     }
 }

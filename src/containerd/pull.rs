@@ -1,0 +1,87 @@
+//! Pulling through CRI's `PullImage`, on containerd's own socket: the mirrors, the rewrites and the
+//! certificates of containerd's registry configuration apply, as they do for the kubelet.
+
+use std::error::Error as _;
+
+use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
+use tonic::Status;
+
+use super::client::{CRI_NAMESPACE, Containerd};
+use super::failure::{Failure, Kind};
+use crate::credentials::Login;
+use crate::image_store::PullError;
+
+/// What CRI answers before it has started.
+const NOT_YET: &str = "server is not initialized yet";
+
+impl Containerd {
+    /// Answers when the image is there, however long that takes. Dropped, containerd is told that
+    /// nobody waits any more, and ends the pull.
+    pub(super) async fn pull_image(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+    ) -> Result<(), PullError> {
+        if !self.is_of_cri() {
+            return Err(PullError::Failed(format!(
+                "CRI pulls into the namespace {CRI_NAMESPACE}, and containerd.namespace is {}: \
+                 set it to {CRI_NAMESPACE}, or bring the image as an archive",
+                self.namespace()
+            )));
+        }
+        let request = PullImageRequest {
+            image: Some(ImageSpec {
+                image: name.to_owned(),
+                ..Default::default()
+            }),
+            auth: login.map(|login| auth(name, login)),
+            sandbox_config: None,
+        };
+        match self.cri_images().pull_image(request).await {
+            Ok(_) => Ok(()),
+            Err(status) => Err(failed(&status)),
+        }
+    }
+}
+
+/// Only what was made up on this side of the socket, or by a containerd that does not serve yet, is
+/// about containerd. It passes on what a registry said under whatever code fits that, `Unavailable`
+/// too.
+fn failed(status: &Status) -> PullError {
+    let failure = Failure::of("PullImage", status);
+    let unanswered = status.source().is_some() || failure.cause.contains(NOT_YET);
+    if unanswered && failure.kind == Kind::Unreachable {
+        PullError::Store(failure.into())
+    } else {
+        PullError::Failed(failure.cause)
+    }
+}
+
+/// With the server's address, or containerd would send the login to the registry's mirrors too
+/// (`ParseAuth` in its CRI plugin). It compares hosts, and pulls from Docker Hub at another one than
+/// its images are named by.
+fn auth(name: &str, login: &Login) -> AuthConfig {
+    let host = match name.split_once('/') {
+        Some(("docker.io", _)) | None => "registry-1.docker.io",
+        Some((host, _)) => host,
+    };
+    let server = AuthConfig {
+        server_address: format!("https://{host}"),
+        ..Default::default()
+    };
+    match login.clone() {
+        Login::Password { username, password } => AuthConfig {
+            username,
+            password,
+            ..server
+        },
+        Login::IdentityToken(identity_token) => AuthConfig {
+            identity_token,
+            ..server
+        },
+        Login::RegistryToken(registry_token) => AuthConfig {
+            registry_token,
+            ..server
+        },
+    }
+}

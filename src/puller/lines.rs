@@ -1,0 +1,217 @@
+//! The lines of one list: what is there is named, what is not is pulled and then named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::credentials::Credentials;
+use crate::image_list::{ImageList, Line, LineProblem};
+use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
+use crate::ledger::ImportedImage;
+use crate::naming::{self, Names, Reference};
+use crate::progress::Meter;
+use crate::retry;
+use crate::shown::shown;
+use crate::tagging;
+
+use super::login::LoginError;
+use super::{Puller, login, sources};
+
+/// Questions to the store that are under way at once.
+const QUESTIONS: usize = 8;
+
+/// The pulling of one list.
+pub(super) struct Pull<'a, S: ImageStore> {
+    pub(super) puller: &'a Puller<S>,
+    pub(super) lease: &'a S::Lease,
+    pub(super) path: &'a Path,
+    /// The path, for people.
+    pub(super) name: &'a str,
+    pub(super) meter: &'a Meter,
+}
+
+/// What became of the lines, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Dealt {
+    pub(super) images: BTreeMap<usize, ImportedImage>,
+    pub(super) problems: BTreeMap<usize, String>,
+    /// The names of the lines that failed.
+    pub(super) failed: BTreeSet<String>,
+    pub(super) not_before: Option<Duration>,
+}
+
+/// Why a line has no image in the store.
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error("not pulled within {} (lists.pull-timeout)", humantime::format_duration(*.0))]
+    Late(Duration),
+    #[error("CRI has pulled it, and containerd has no image of that name")]
+    Vanished,
+}
+
+impl From<StoreError> for LineError {
+    fn from(error: StoreError) -> Self {
+        Self::Pull(error.into())
+    }
+}
+
+impl LineError {
+    /// The store's own error, if the store is away: then it says nothing about the line.
+    fn or_away(self) -> Result<Self, StoreError> {
+        match self {
+            Self::Pull(PullError::Store(away @ StoreError::Unreachable { .. })) => Err(away),
+            other => Ok(other),
+        }
+    }
+}
+
+impl<S: ImageStore> Pull<'_, S> {
+    /// Goes through a list. Fails only when the store is away: everything else concerns a line.
+    pub(super) async fn deal_with(&self, list: ImageList) -> Result<Dealt, StoreError> {
+        let mut dealt = Dealt::default();
+        for LineProblem { number, cause } in &list.problems {
+            self.failed(&mut dealt, *number, None, cause);
+        }
+        let mut absent = Vec::new();
+        let mut looks = stream::iter(list.lines)
+            .map(async |line| (self.what_is_there(&line).await, line))
+            .buffer_unordered(QUESTIONS);
+        while let Some((there, line)) = looks.next().await {
+            match there.map_err(LineError::or_away) {
+                Ok(Some(image)) => self.has(&mut dealt, line.number, image),
+                Ok(None) => absent.push(line),
+                Err(error) => self.failed(&mut dealt, line.number, Some(&line.reference), &error?),
+            }
+        }
+        self.puller.asks.pulling(self.path);
+        if absent.is_empty() {
+            return Ok(dealt);
+        }
+        let (logins, unreadable) = self.logins().await;
+        let mut pulls = stream::iter(absent)
+            .map(async |line| (self.fetch(&line, &logins).await, line))
+            .buffer_unordered(self.puller.rules.parallel);
+        while let Some((fetched, line)) = pulls.next().await {
+            let image = &line.reference;
+            match fetched.map_err(LineError::or_away) {
+                Ok(image) => self.has(&mut dealt, line.number, image),
+                Err(error) => match (error?, logins.gap_for(image)) {
+                    (error, None) => self.failed(&mut dealt, line.number, Some(image), &error),
+                    (error, Some(gap)) => {
+                        let error = format_args!("{error}; lists.auth-file: {gap}");
+                        self.failed(&mut dealt, line.number, Some(image), &error);
+                    }
+                },
+            }
+        }
+        if let (Some(error), false) = (unreadable, dealt.problems.is_empty()) {
+            // It may be the cause of the others: before all lines.
+            dealt.problems.insert(0, error.to_string());
+        }
+        Ok(dealt)
+    }
+
+    /// The image of a line, named and pinned, if the runtime has it. What is read is the record of
+    /// the name that the runtime made of the line: never what the line says.
+    async fn what_is_there(&self, line: &Line) -> Result<Option<ImportedImage>, LineError> {
+        let name = line.reference.to_string();
+        if !self.puller.store.runtime_has(&name).await? {
+            return Ok(None);
+        }
+        match self.puller.store.image(&name).await? {
+            Some(image) => Ok(Some(self.keep(line, &image.target).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn fetch(&self, line: &Line, logins: &Credentials) -> Result<ImportedImage, LineError> {
+        let name = line.reference.to_string();
+        {
+            // An error is a semaphore that was closed, and nobody closes it.
+            let _permit = self.puller.permits.acquire().await;
+            let pulled = self
+                .puller
+                .store
+                .pull(&name, logins.login_for(&line.reference));
+            match timeout(self.puller.rules.timeout, pulled).await {
+                Ok(pulled) => pulled?,
+                Err(_) => return Err(LineError::Late(self.puller.rules.timeout)),
+            }
+        }
+        match self.puller.store.image(&name).await? {
+            Some(image) => self.keep(line, &image.target).await,
+            None => Err(LineError::Vanished),
+        }
+    }
+
+    /// Gives an image that is in the store the names that a line brings, pinned.
+    async fn keep(&self, line: &Line, target: &Descriptor) -> Result<ImportedImage, LineError> {
+        let Puller {
+            store, rules, asks, ..
+        } = self.puller;
+        let own = std::slice::from_ref(&line.reference);
+        let (names, refused) = Names::of(own, &target.digest, &rules.extra_registries);
+        for error in refused {
+            let image = error.text();
+            warn!(entry = self.name, image, %error, "not named {image}: {}", error.rule());
+        }
+        let pledged = names.iter().map(Reference::to_string).collect();
+        asks.pin(self.path, pledged).await;
+        if !rules.extra_registries.is_empty() {
+            let labels = naming::sources::of(names.iter());
+            sources::label(store, self.lease, target, &labels).await?;
+        }
+        let names = tagging::tag(store, self.lease, target, &names, true, self.meter).await?;
+        let digest = target.digest.clone();
+        Ok(ImportedImage { names, digest })
+    }
+
+    /// Those of `lists.auth-file`. What is wrong with it is told once, and pulls go on without: a
+    /// registry may not ask for any, or containerd have its own.
+    async fn logins(&self) -> (Credentials, Option<LoginError>) {
+        let Some(file) = &self.puller.rules.auth_file else {
+            return (Credentials::default(), None);
+        };
+        match login::credentials(file).await {
+            Ok(credentials) => (credentials, None),
+            Err(error) => {
+                warn!(entry = self.name, %error, "pulling without credentials: {error}");
+                (Credentials::default(), Some(error))
+            }
+        }
+    }
+
+    fn has(&self, dealt: &mut Dealt, line: usize, image: ImportedImage) {
+        self.meter.add(1);
+        dealt.images.insert(line, image);
+    }
+
+    fn failed(
+        &self,
+        dealt: &mut Dealt,
+        line: usize,
+        reference: Option<&Reference>,
+        error: &dyn fmt::Display,
+    ) {
+        self.meter.add(1);
+        let entry = self.name;
+        let image = reference.map_or(String::new(), |reference| format!("{reference}: "));
+        let error = shown(&error.to_string());
+        warn!(
+            entry,
+            line, error, "not pulled {entry}:{line}: {image}{error}"
+        );
+        let asked = retry::asked_for(&error);
+        dealt.not_before = dealt.not_before.max(asked);
+        dealt.failed.extend(reference.map(Reference::to_string));
+        let problem = format!("line {line}: {image}{error}");
+        dealt.problems.insert(line, problem);
+    }
+}

@@ -1,0 +1,41 @@
+//! The credentials of `lists.auth-file`, read anew for each list: they change without a restart.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::credentials::{CREDENTIALS_MAX, Credentials, CredentialsError};
+
+/// Why there are no credentials. Nothing of the file's content is in it.
+#[derive(Debug, thiserror::Error)]
+#[error("lists.auth-file: {}: {cause}", path.display())]
+pub(super) struct LoginError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+}
+
+/// Reads them.
+pub(super) async fn credentials(path: &Path) -> Result<Credentials, LoginError> {
+    read(path).await.map_err(|cause| LoginError {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+async fn read(path: &Path) -> Result<Credentials, Cause> {
+    use tokio::io::AsyncReadExt as _;
+    let mut bytes = Vec::new();
+    let file = tokio::fs::File::open(path).await?;
+    // One more than there may be, so that the excess is noticed.
+    file.take(CREDENTIALS_MAX + 1)
+        .read_to_end(&mut bytes)
+        .await?;
+    Ok(Credentials::parse(&bytes)?)
+}

@@ -1,0 +1,173 @@
+//! The other verb: the images of one list are pulled, named and pinned.
+//!
+//! ```text
+//!   list -> lines -> is it there? --yes--> named, pinned ---------------------+
+//!                         |                                                   +--> PullReport
+//!                         +--no--> pulled, several at once -> named, pinned --+
+//! ```
+//!
+//! What is there is dealt with first, without waiting for a registry. A line that fails costs no
+//! other line anything, and what succeeded is kept. Memory: the list (bounded by
+//! [`crate::image_list`]) and a few names a line; the bytes of images are containerd's.
+
+mod asks;
+mod lines;
+mod login;
+mod sources;
+
+pub use asks::{Ask, Asks};
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::entry::{Entry, Identity, shown};
+use crate::image_list::{ImageList, LIST_MAX, ListError};
+use crate::image_store::{ImageStore, StoreError};
+use crate::ledger::ImportedImage;
+use crate::progress::Meter;
+use crate::shown::first_few;
+
+use lines::{Dealt, Pull};
+
+/// What pulls are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRules {
+    /// What is pulled is also named as if it came from these.
+    pub extra_registries: Vec<String>,
+    /// Pulls at once, of all lists together.
+    pub parallel: usize,
+    /// How long one image may take.
+    pub timeout: Duration,
+    /// Where the credentials are, if not in containerd's own configuration.
+    pub auth_file: Option<PathBuf>,
+}
+
+/// What the pulls of all lists share.
+#[derive(Debug, Clone)]
+pub struct Puller<S> {
+    store: S,
+    rules: PullRules,
+    /// One for each pull that may be under way.
+    permits: Arc<Semaphore>,
+    asks: Asks,
+}
+
+/// What came of a list that was read.
+#[derive(Debug)]
+pub struct PullReport {
+    /// The images of the list that are in the store, named and pinned.
+    pub images: Vec<ImportedImage>,
+    /// Why others are not, a line each: the first few, and how many more there are.
+    pub problems: Vec<String>,
+    /// The names of the lines that failed, in their canonical form.
+    pub failed: BTreeSet<String>,
+    /// Which version of the list was read.
+    pub identity: Identity,
+    /// How long a registry asked to be left alone.
+    pub not_before: Option<Duration>,
+}
+
+/// Why the lines of a list were not gone through.
+#[derive(Debug, thiserror::Error)]
+pub enum PullListError {
+    /// The file cannot be opened or read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// It is no list.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// The store does not do what no list can do without.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file is not the one that was to be read, or is it no longer.
+    #[error("changed while it was read")]
+    Changed,
+}
+
+impl<S: ImageStore> Puller<S> {
+    /// Pulls into `store`. Before a name is pinned, `asks` is asked.
+    pub fn new(store: S, rules: PullRules, asks: Asks) -> Self {
+        Self {
+            store,
+            permits: Arc::new(Semaphore::new(rules.parallel)),
+            rules,
+            asks,
+        }
+    }
+
+    /// Other rules, for the lists that are begun from now on. Where the limit changes, they do not
+    /// count those that are in work.
+    pub fn set_rules(&mut self, rules: PullRules) {
+        if rules.parallel != self.rules.parallel {
+            self.permits = Arc::new(Semaphore::new(rules.parallel));
+        }
+        self.rules = rules;
+    }
+
+    /// Sees to it that all images of a list are in the store, named and pinned. `meter` counts
+    /// lines. At `stop` what is under way is given up, and the list is [`PullListError::Changed`].
+    pub async fn pull(
+        &self,
+        entry: &Entry,
+        meter: &Meter,
+        stop: &CancellationToken,
+    ) -> Result<PullReport, PullListError> {
+        let list = ImageList::parse(&read(entry).await?)?;
+        meter.expect((list.lines.len() + list.problems.len()) as u64);
+        let name = shown(&entry.path);
+        let lease = self.store.begin_lease(&name).await?;
+        let pull = Pull {
+            puller: self,
+            lease: &lease,
+            path: &entry.path,
+            name: &name,
+            meter,
+        };
+        let dealt = stop.run_until_cancelled(pull.deal_with(list)).await;
+        if let Err(error) = self.store.release(lease).await {
+            warn!(%error, "lease not released, it expires by itself: {error}");
+        }
+        let Dealt {
+            images,
+            problems,
+            failed,
+            not_before,
+        } = dealt.unwrap_or(Ok(Dealt::default()))?;
+        let now = tokio::fs::metadata(&entry.path).await?;
+        if stop.is_cancelled() || Identity::of(&now) != entry.identity {
+            return Err(PullListError::Changed);
+        }
+        let mut problems = problems.into_values().collect();
+        first_few(&mut problems);
+        Ok(PullReport {
+            images: images.into_values().collect(),
+            problems,
+            failed,
+            identity: entry.identity,
+            not_before,
+        })
+    }
+}
+
+/// The bytes of the list, or a few more than a list may have.
+async fn read(entry: &Entry) -> Result<Vec<u8>, PullListError> {
+    use tokio::io::AsyncReadExt as _;
+    let file = tokio::fs::File::open(&entry.path).await?;
+    let mut bytes = Vec::new();
+    let mut start = file.take(LIST_MAX + 1);
+    start.read_to_end(&mut bytes).await?;
+    // After the bytes: whoever writes meanwhile makes another version of it.
+    let metadata = start.into_inner().metadata().await?;
+    if Identity::of(&metadata) == entry.identity {
+        Ok(bytes)
+    } else {
+        Err(PullListError::Changed)
+    }
+}

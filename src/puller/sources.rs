@@ -1,0 +1,44 @@
+//! Which registries the blobs of a pulled image can be had from. containerd labels them with the one
+//! that it pulled from; these are the extra ones.
+
+use std::collections::HashSet;
+
+use crate::archive::children::Children;
+use crate::archive::limits::DOCUMENT_MAX;
+use crate::image_store::{Descriptor, ImageStore, Labels, StoreError};
+
+/// The levels of documents of an image: indexes, and a manifest. Nobody makes more than three.
+const LEVELS: usize = 4;
+
+/// Labels all blobs of an image that the store has.
+pub(super) async fn label<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    target: &Descriptor,
+    labels: &Labels,
+) -> Result<(), StoreError> {
+    let mut documents = vec![target.digest.clone()];
+    let mut seen = HashSet::new();
+    for _ in 0..LEVELS {
+        let mut below = Vec::new();
+        for digest in documents {
+            if !seen.insert(digest.clone()) {
+                continue;
+            }
+            // Of an index only the platforms of this node are there.
+            let Some(document) = store.read_blob(&digest, DOCUMENT_MAX).await? else {
+                continue;
+            };
+            let children = Children::of(&document);
+            store.label_blob(&digest, labels.clone()).await?;
+            for leaf in children.leaves {
+                if store.has_blob(lease, &leaf).await? {
+                    store.label_blob(&leaf, labels.clone()).await?;
+                }
+            }
+            below.extend(children.documents);
+        }
+        documents = below;
+    }
+    Ok(())
+}

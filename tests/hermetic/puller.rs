@@ -1,0 +1,349 @@
+//! The puller over a store in memory: what it asks for, what it keeps, and what a registry that does
+//! not answer costs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stowd::digest::Digest;
+use stowd::entry::{Entry, Identity, Kind};
+use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, PullError, RUNTIME_PIN, StoreError};
+use stowd::progress::Meter;
+use stowd::puller::{Ask, Asks, PullListError, PullReport, PullRules, Puller};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::memory_store::MemoryStore;
+
+const A: &str = "registry.example/a:1";
+const B: &str = "registry.example/b:1";
+const SILENT: &str = "silent.example/c:1";
+
+/// A list on disk, a store, and somebody who grants all pins and writes down for which names.
+struct Stage {
+    dir: TempDir,
+    store: MemoryStore,
+    rules: PullRules,
+    stop: CancellationToken,
+}
+
+fn image(name: &str) -> Image {
+    Image {
+        name: name.to_owned(),
+        target: Descriptor {
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            digest: Digest::of(name.as_bytes()),
+            size: 1,
+        },
+        labels: Labels::new(),
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            dir: TempDir::new().unwrap(),
+            store: MemoryStore::default(),
+            rules: PullRules {
+                extra_registries: Vec::new(),
+                parallel: 2,
+                timeout: Duration::from_secs(60),
+                auth_file: None,
+            },
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The registry has these.
+    fn serving(self, names: &[&str]) -> Self {
+        for name in names {
+            self.answering(name, Ok(image(name)));
+        }
+        self
+    }
+
+    fn answering(&self, name: &str, answer: Result<Image, PullError>) {
+        self.store.state().registry.insert(name.to_owned(), answer);
+    }
+
+    fn list(&self, text: &str) -> Entry {
+        let path = self.dir.path().join("core.txt");
+        std::fs::write(&path, text).unwrap();
+        let identity = Identity::of(&std::fs::metadata(&path).unwrap());
+        Entry {
+            path,
+            kind: Kind::List,
+            identity,
+        }
+    }
+
+    /// The report, and the asks in their order.
+    async fn pull(&self, text: &str) -> (Result<PullReport, PullListError>, Vec<String>) {
+        self.pull_entry(&self.list(text), &Meter::default()).await
+    }
+
+    async fn pull_entry(
+        &self,
+        entry: &Entry,
+        meter: &Meter,
+    ) -> (Result<PullReport, PullListError>, Vec<String>) {
+        let (ask, mut asks) = mpsc::unbounded_channel();
+        let store = self.store.clone();
+        let granting = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Some(ask) = asks.recv().await {
+                match ask {
+                    Ask::Pin { names, granted, .. } => {
+                        for name in &names {
+                            let pinned = store.state().images.get(name).is_some_and(is_pinned);
+                            assert!(!pinned, "{name} was pinned before it was asked for");
+                        }
+                        heard.push(names.join(" "));
+                        granted.send(()).unwrap();
+                    }
+                    Ask::Pulling { .. } => heard.push("pulling".to_owned()),
+                }
+            }
+            heard
+        });
+        let report = {
+            let puller = Puller::new(self.store.clone(), self.rules.clone(), Asks(ask));
+            puller.pull(entry, meter, &self.stop).await
+        };
+        (report, granting.await.unwrap())
+    }
+}
+
+fn is_pinned(image: &Image) -> bool {
+    [RUNTIME_PIN, OWN_PIN]
+        .iter()
+        .all(|(key, value)| image.labels.get(*key).is_some_and(|had| had == value))
+}
+
+fn failed(cause: &str) -> Result<Image, PullError> {
+    Err(PullError::Failed(cause.to_owned()))
+}
+
+fn by_digest(name: &str) -> String {
+    let (repository, _) = name.rsplit_once(':').unwrap();
+    format!("{repository}@{}", Digest::of(name.as_bytes()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_is_pinned_before_anything_is_pulled() {
+    let stage = Stage::new().serving(&[A]);
+    let there = image(B);
+    stage.store.state().images.insert(B.to_owned(), there);
+    let (report, asks) = stage.pull(&format!("{A}\n{B}\n")).await;
+    let report = report.unwrap();
+    let pins = |name: &str| format!("{name} {}", by_digest(name));
+    assert_eq!(asks, [pins(B), "pulling".to_owned(), pins(A)]);
+    assert_eq!(report.problems, [""; 0]);
+    assert_eq!(report.images.len(), 2);
+    let state = stage.store.state();
+    assert_eq!(state.pulled, [A]);
+    for name in [A, B] {
+        for name in [name.to_owned(), by_digest(name)] {
+            assert!(is_pinned(&state.images[&name]), "{name}");
+        }
+    }
+    assert_eq!(state.leases, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_looked_up_as_the_runtime_has_them_and_pulled_once() {
+    let hub = "docker.io/library/alpine:3";
+    let digest = Digest::of(b"x");
+    let pinned = format!("registry.example:5000/x@{digest}");
+    let stage = Stage::new().serving(&[hub, "docker.io/library/busybox:latest", &pinned]);
+    let list = format!(
+        "alpine:3\nindex.docker.io/library/alpine:3 # the same\ndocker.io/alpine:3\nbusybox\n\
+         registry.example:5000/x:7@{digest}\n"
+    );
+    let meter = Meter::default();
+    let (report, _) = stage.pull_entry(&stage.list(&list), &meter).await;
+    assert_eq!(report.unwrap().problems, [""; 0]);
+    let state = stage.store.state();
+    let mut pulled = state.pulled.clone();
+    pulled.sort();
+    let expected = [
+        "docker.io/library/alpine:3",
+        "docker.io/library/busybox:latest",
+        &pinned,
+    ];
+    assert_eq!(pulled, expected);
+    assert!(state.looked_up.iter().all(|name| pulled.contains(name)));
+    assert_eq!(meter.bytes(), 3, "lines that name one image are one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_fails_costs_no_other_line_anything() {
+    let stage = Stage::new().serving(&[A, B]);
+    stage.answering("registry.example/x:1", failed("404 Not Found\nforged"));
+    stage.answering("registry.example/y:1", failed("429: Retry-After: 7"));
+    let list = format!("{A}\nno reference\nregistry.example/x:1\nregistry.example/y:1\n{B}\n");
+    let (report, _) = stage.pull(&list).await;
+    let report = report.unwrap();
+    assert_eq!(report.images.len(), 2);
+    let [grammar, missing, throttled] = report.problems.try_into().unwrap();
+    assert!(grammar.starts_with("line 2: "), "{grammar}");
+    assert_eq!(
+        missing,
+        r"line 3: registry.example/x:1: 404 Not Found\nforged"
+    );
+    assert!(
+        throttled.starts_with("line 4: registry.example/y:1: 429"),
+        "{throttled}"
+    );
+    assert_eq!(report.not_before, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_registry_costs_the_timeout_and_no_more_pulls_than_allowed() {
+    let names = ["a", "b", "c", "d", "e"].map(|name| format!("registry.example/{name}:1"));
+    let stage = Stage::new().serving(&names.each_ref().map(String::as_str));
+    let begun = tokio::time::Instant::now();
+    let (report, _) = stage
+        .pull(&format!("{SILENT}\n{}\n", names.join("\n")))
+        .await;
+    let report = report.unwrap();
+    assert_eq!(report.images.len(), 5);
+    assert_eq!(
+        report.problems,
+        [format!(
+            "line 1: {SILENT}: not pulled within 1m (lists.pull-timeout)"
+        )]
+    );
+    assert_eq!(begun.elapsed(), Duration::from_secs(60));
+    assert_eq!(stage.store.state().most_pulling, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_given_up_ends_at_once_and_holds_no_lease() {
+    let stage = Stage::new().serving(&[A]);
+    let begun = tokio::time::Instant::now();
+    let stop = stage.stop.clone();
+    let stopping = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stop.cancel();
+    });
+    let (report, _) = stage.pull(&format!("{SILENT}\n{A}\n")).await;
+    stopping.await.unwrap();
+    assert!(matches!(report, Err(PullListError::Changed)), "{report:?}");
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    let state = stage.store.state();
+    assert_eq!(state.leases, 0);
+    assert!(
+        is_pinned(&state.images[A]),
+        "what was pulled before is kept"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_no_line_s_fault() {
+    let stage = Stage::new().serving(&[A]);
+    let away = StoreError::Unreachable {
+        call: "ImageStatus",
+        cause: "connection refused".to_owned(),
+    };
+    stage.store.state().away = Some(away.clone());
+    let (report, _) = stage.pull(A).await;
+    assert!(
+        matches!(&report, Err(PullListError::Store(error)) if *error == away),
+        "{report:?}"
+    );
+    stage.store.state().away = None;
+    stage.answering(A, Err(PullError::Store(away)));
+    let (report, _) = stage.pull(A).await;
+    assert!(matches!(report, Err(PullListError::Store(_))), "{report:?}");
+    assert_eq!(stage.store.state().leases, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_version_of_the_list_is_not_taken_for_this_one() {
+    let stage = Stage::new().serving(&[A]);
+    let entry = stage.list(A);
+    stage.list("# longer than before, and another version of the file\n");
+    let (report, _) = stage.pull_entry(&entry, &Meter::default()).await;
+    assert!(matches!(report, Err(PullListError::Changed)), "{report:?}");
+    assert!(stage.store.state().pulled.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn extra_registries_name_what_is_pulled_too() {
+    let mut stage = Stage::new().serving(&[A]);
+    stage.rules.extra_registries = vec!["mirror.example/m".to_owned()];
+    let (report, _) = stage.pull(A).await;
+    let [image] = report.unwrap().images.try_into().unwrap();
+    let digest = Digest::of(A.as_bytes());
+    let expected = [
+        A.to_owned(),
+        by_digest(A),
+        "mirror.example/m/a:1".to_owned(),
+        format!("mirror.example/m/a@{digest}"),
+    ];
+    assert_eq!(image.names, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_go_to_their_registry_and_nothing_of_them_into_an_error() {
+    let mut stage = Stage::new().serving(&[A, "other.example/b:1"]);
+    let file = stage.dir.path().join("config.json");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write(r#"{"auths":{"registry.example":{"username":"jim","password":"hunter2"}}}"#);
+    stage.rules.auth_file = Some(file.clone());
+    let (report, _) = stage.pull(&format!("{A}\nother.example/b:1\n")).await;
+    assert_eq!(report.unwrap().problems, [""; 0]);
+    assert_eq!(stage.store.state().logins, ["jim"]);
+
+    stage.answering(A, failed("401 Unauthorized"));
+    for bad in [
+        r#"{"auths":{"registry.example":{"auth":"hunter2!"}}}"#,
+        r#"{"hunter2"#,
+        "hunter2",
+    ] {
+        write(bad);
+        stage.store.state().images.clear();
+        let (report, _) = stage.pull(A).await;
+        let [cause, line] = report.unwrap().problems.try_into().unwrap();
+        let begins = format!("lists.auth-file: {}: ", file.display());
+        assert!(cause.starts_with(&begins), "{cause}");
+        assert!(!cause.contains("hunter2"), "{cause}");
+        assert_eq!(line, format!("line 1: {A}: 401 Unauthorized"));
+    }
+    stage.rules.auth_file = Some(PathBuf::from("/nowhere/config.json"));
+    let (report, _) = stage.pull(A).await;
+    let problem = report.unwrap().problems.join(" ");
+    let begins = "lists.auth-file: /nowhere/config.json: cannot be read: ";
+    assert!(problem.starts_with(begins), "{problem}");
+
+    stage.answering(A, Ok(image(A)));
+    let (report, _) = stage.pull(A).await;
+    assert_eq!(report.unwrap().problems, [""; 0], "it is pulled without");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_lines_are_pulled_a_few_at_a_time() {
+    let names = (0..1000)
+        .map(|n| format!("registry.example/{n}:1"))
+        .collect::<Vec<_>>();
+    let stage = Stage::new().serving(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let meter = Meter::default();
+    let (report, _) = stage
+        .pull_entry(&stage.list(&names.join("\r\n")), &meter)
+        .await;
+    assert_eq!(report.unwrap().images.len(), 1000);
+    assert_eq!(stage.store.state().most_pulling, 2);
+    assert_eq!(meter.bytes(), 1000);
+    for image in stage.store.state().images.values_mut() {
+        image.labels.clear();
+    }
+    let (report, asks) = stage.pull(&names.join("\n")).await;
+    assert_eq!(report.unwrap().images.len(), 1000);
+    assert_eq!(asks.len(), 1001);
+    assert_eq!(
+        stage.store.state().pulled.len(),
+        1000,
+        "none of them a second time"
+    );
+}
