@@ -199,7 +199,8 @@ impl fmt::Display for Trouble {
     }
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+/// A number of things, for people.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -85,6 +85,15 @@ impl Queue {
         }
     }
 
+    /// Lists that wait for another try wait no longer.
+    pub fn hurry_lists(&mut self, now: Instant) {
+        for waiting in self.waiting.values_mut() {
+            if waiting.again && waiting.entry.kind == Kind::List {
+                waiting.due = waiting.due.min(now);
+            }
+        }
+    }
+
     fn put(&mut self, entry: Entry, due: Instant, again: bool) {
         let waiting = Waiting { entry, due, again };
         self.waiting.insert(waiting.entry.path.clone(), waiting);

@@ -39,16 +39,20 @@ pub fn delay(failures: u32, path: &Path, seed: u64) -> Duration {
 }
 
 /// How much of the wait until `due` is left. A clock that was set back makes no wait longer than
-/// the longest that [`delay`] gives.
+/// [`LONGEST`].
 pub fn left(due: SystemTime, now: SystemTime) -> Duration {
     due.duration_since(now).unwrap_or_default().min(LONGEST)
 }
 
 /// How long a registry asks to be left alone, if its words, which reach stowd through containerd, say
-/// so: `Retry-After: 30`, and `retry-after: 1.5s`, `retry after 2m30s` as in the body of a 429. Never
-/// longer than [`LONGEST`].
+/// so after a 429: `Retry-After: 30`, and `retry-after: 1.5s`, `retry after 2m30s` as in its body.
+/// Never longer than [`LONGEST`].
 pub fn asked_for(words: &str) -> Option<Duration> {
     let words = words.to_ascii_lowercase();
+    // Names of images stand before it, and may have any words in them.
+    let asks = ["429 too many requests", "toomanyrequests"];
+    let at = asks.iter().filter_map(|asks| words.find(asks)).min()?;
+    let words = &words[at..];
     let (_, after) = words
         .split_once("retry-after")
         .or_else(|| words.split_once("retry after"))?;
@@ -166,14 +170,22 @@ mod tests {
                 "toomanyrequests: retry-after: 566.09µs, allowed: 44000/minute",
                 Some(566.09e-6),
             ),
-            ("denied, retry after 1m30.5s.", Some(90.5)),
-            ("retry-after: \"7\"", Some(7.0)),
-            ("Retry-After: 999999999999999999999", Some(3600.0)),
-            ("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", None),
-            ("Retry-After: 0", None),
-            ("Retry-After: ...", None),
-            ("retry-after:", None),
+            ("toomanyrequests: denied, retry after 1m30.5s.", Some(90.5)),
+            ("429 Too Many Requests: retry-after: \"7\"", Some(7.0)),
+            (
+                "429 Too Many Requests: Retry-After: 999999999999999999999",
+                Some(3600.0),
+            ),
+            (
+                "429 Too Many Requests: Retry-After: Wed, 21 Oct 2026 07:28:00 GMT",
+                None,
+            ),
+            ("429 Too Many Requests: Retry-After: 0", None),
+            ("429 Too Many Requests: Retry-After: ...", None),
+            ("429 Too Many Requests: retry-after:", None),
             ("429 Too Many Requests", None),
+            ("pull r.example/retry-after:3000: connection refused", None),
+            ("r.example/retry-after:3000: 429 Too Many Requests", None),
         ] {
             let heard = asked_for(words).map(|heard| heard.as_secs_f64());
             let near = match (heard, asked) {

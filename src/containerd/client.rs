@@ -27,6 +27,10 @@ use crate::image_store::StoreError;
 /// containerd sends messages of up to 16 MiB; tonic would take 4.
 const MESSAGE_LIMIT: usize = 16 << 20;
 
+/// The error of a call comes in its headers, and repeats what a registry said. With more than this the
+/// call is broken off.
+const HEADERS_LIMIT: u32 = 1 << 20;
+
 /// What a peer may send on one stream before it waits. Only reads of content are this large. Not
 /// adaptive: hyper measures with pings, and Go's gRPC server hangs up on who pings it too often.
 const STREAM_WINDOW: u32 = 8 << 20;
@@ -83,6 +87,7 @@ impl Containerd {
         let channel = Endpoint::from_static("http://localhost")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(2 * STREAM_WINDOW)
+            .http2_max_header_list_size(HEADERS_LIMIT)
             .connect_with_connector_lazy(tower::service_fn(move |_| {
                 let address = address.clone();
                 async move { UnixStream::connect(address).await.map(TokioIo::new) }

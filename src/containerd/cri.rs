@@ -52,8 +52,17 @@ impl Containerd {
         Ok(shown.is_some_and(|shown| shown.repo_digests.iter().any(is_it)))
     }
 
+    /// Whether CRI has an image of this name; in a namespace that is not CRI's, whether there is one.
+    pub(super) async fn is_seen_by_runtime(&self, name: &str) -> Result<bool, StoreError> {
+        if self.is_of_cri() {
+            Ok(self.cri_image(name).await?.is_some())
+        } else {
+            Ok(self.image_named(name).await?.is_some())
+        }
+    }
+
     /// What CRI has under a name, which it normalises as Docker does.
-    pub(super) async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, Failure> {
+    async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, Failure> {
         let request = ImageStatusRequest {
             image: Some(ImageSpec {
                 image: name.to_owned(),

@@ -82,7 +82,7 @@ impl ImageStore for Containerd {
     }
 
     async fn runtime_has(&self, name: &str) -> Result<bool, StoreError> {
-        Ok(self.cri_image(name).await?.is_some())
+        self.is_seen_by_runtime(name).await
     }
 
     async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {

@@ -1,18 +1,12 @@
 //! Pulling through CRI's `PullImage`, on containerd's own socket: the mirrors, the rewrites and the
 //! certificates of containerd's registry configuration apply, as they do for the kubelet.
 
-use std::error::Error as _;
-
 use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
-use tonic::Status;
 
 use super::client::{CRI_NAMESPACE, Containerd};
 use super::failure::{Failure, Kind};
 use crate::credentials::Login;
 use crate::image_store::PullError;
-
-/// What CRI answers before it has started.
-const NOT_YET: &str = "server is not initialized yet";
 
 impl Containerd {
     /// Answers when the image is there, however long that takes. Dropped, containerd is told that
@@ -37,23 +31,16 @@ impl Containerd {
             auth: login.map(|login| auth(name, login)),
             sandbox_config: None,
         };
-        match self.cri_images().pull_image(request).await {
-            Ok(_) => Ok(()),
-            Err(status) => Err(failed(&status)),
+        let failure = match self.cri_images().pull_image(request).await {
+            Ok(_) => return Ok(()),
+            Err(status) => Failure::of("PullImage", &status),
+        };
+        // containerd passes on what a registry said under whatever code fits that, `Unavailable` too,
+        // and a status that is too long for it to send breaks the call off. So it is asked.
+        match self.probe_cri().await {
+            Err(away) if away.kind == Kind::Unreachable => Err(PullError::Store(away.into())),
+            _ => Err(PullError::Failed(failure.cause)),
         }
-    }
-}
-
-/// Only what was made up on this side of the socket, or by a containerd that does not serve yet, is
-/// about containerd. It passes on what a registry said under whatever code fits that, `Unavailable`
-/// too.
-fn failed(status: &Status) -> PullError {
-    let failure = Failure::of("PullImage", status);
-    let unanswered = status.source().is_some() || failure.cause.contains(NOT_YET);
-    if unanswered && failure.kind == Kind::Unreachable {
-        PullError::Store(failure.into())
-    } else {
-        PullError::Failed(failure.cause)
     }
 }
 

@@ -61,6 +61,11 @@ impl Document {
     }
 }
 
+/// What a user and a password are sent as.
+pub(super) fn basic(username: &str, password: &str) -> String {
+    BASE64.encode(format!("{username}:{password}"))
+}
+
 const AUTHS: &str = r#"an object such as {"auths": {"registry.example": {"auth": "..."}}}"#;
 
 fn auths(whole: &Map<String, Value>) -> Result<Vec<(String, Option<Login>)>, CredentialsError> {

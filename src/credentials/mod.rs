@@ -196,6 +196,30 @@ pub enum CredentialsError {
     },
 }
 
+impl Login {
+    /// The text without any of it, should somebody have repeated it: what was sent is the user, the
+    /// password, both in base64 (RFC 7617), or a token.
+    pub fn kept_out_of(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        match self {
+            Self::Password { username, password } => {
+                let both = document::basic(username, password);
+                for secret in [&both, password] {
+                    hide(&mut text, secret);
+                }
+            }
+            Self::IdentityToken(token) | Self::RegistryToken(token) => hide(&mut text, token),
+        }
+        text
+    }
+}
+
+fn hide(text: &mut String, secret: &str) {
+    if !secret.is_empty() {
+        *text = text.replace(secret, "…");
+    }
+}
+
 impl Credentials {
     /// Reads the bytes of a `config.json`. What it has beside logins is left alone.
     pub fn parse(bytes: &[u8]) -> Result<Self, CredentialsError> {
@@ -272,11 +296,6 @@ impl Credentials {
         let is_store = |gap: &&Gap| matches!(gap.why, Why::Store(_));
         let gaps = || self.gaps.iter();
         gaps().find(covers).or_else(|| gaps().find(is_store))
-    }
-
-    /// Whether there is no login in it at all.
-    pub fn is_empty(&self) -> bool {
-        self.logins.is_empty()
     }
 }
 

@@ -114,7 +114,7 @@ pub async fn import<S: ImageStore>(
 }
 
 /// Whether the path leads to the version of the file that it led to.
-async fn is_still(entry: &Entry) -> bool {
+pub(crate) async fn is_still(entry: &Entry) -> bool {
     let metadata = tokio::fs::metadata(&entry.path).await;
     metadata.is_ok_and(|metadata| Identity::of(&metadata) == entry.identity)
 }

@@ -10,6 +10,7 @@ use crate::entry::{Entry, Identity, Kind, Verdict, shown};
 use crate::image_store::{ImageStore, StoreError};
 use crate::importer::{ImportError, ImportReport};
 use crate::ledger::{Attempt, Imported, ImportedImage, Keeps, Outcome, Record};
+use crate::progress::counted;
 use crate::puller::{PullListError, PullReport};
 use crate::shown::first_few;
 
@@ -52,7 +53,7 @@ impl From<PullReport> for Brought {
             images: report.images,
             problems: report.problems,
             identity: report.identity,
-            keeps: Keeps::Named(report.failed),
+            keeps: report.keeps,
             not_before: report.not_before.unwrap_or_default(),
         }
     }
@@ -202,7 +203,7 @@ impl<S: ImageStore> Intake<S> {
         let (seconds, names) = (seconds(imported.duration), names(&imported));
         let size = match read.kind {
             Kind::Archive => iec(bytes).to_string(),
-            Kind::List => format!("{images} images"),
+            Kind::List => counted(images, "image", "images"),
         };
         info!(
             entry,

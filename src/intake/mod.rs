@@ -55,7 +55,7 @@ const STORE_AWAY: Duration = Duration::from_secs(2);
 
 /// Lists that are in work at once. They wait for registries more than they work; how many pulls they
 /// make together is limited elsewhere.
-const LISTS_AT_ONCE: usize = 32;
+const LISTS_AT_ONCE: usize = 256;
 
 /// What the intake needs to know. All but `dir`, `state_dir`, `namespace`, `rescan` and `ready_timeout`
 /// may change while it runs.
@@ -231,6 +231,9 @@ impl<S: ImageStore> Intake<S> {
         loop {
             self.start_what_is_due(&watch);
             self.drained = self.drained || self.ends_drain(Instant::now());
+            if self.queue.is_drained_of_archives() {
+                self.pledges.let_pull();
+            }
             self.keep_up();
             self.turns += 1;
             self.publish();
@@ -265,6 +268,8 @@ impl<S: ImageStore> Intake<S> {
                     self.settings = self.changes.borrow_and_update().clone();
                     self.queue.set_slots(self.settings.slots());
                     self.puller.set_rules(self.settings.pulls.clone());
+                    // Whoever mended a registry, or a login, does not wait for the next try.
+                    self.queue.hurry_lists(Instant::now());
                     watch.rescan();
                 }
                 () = until(turn) => {}

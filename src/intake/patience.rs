@@ -21,19 +21,16 @@ pub(super) struct Patience {
     next_sign: Option<Instant>,
 }
 
-impl Patience {
-    /// Lists may be pulled from now on. Only the first call counts.
-    pub(super) fn begin(&mut self, now: Instant) {
-        self.begun.get_or_insert(now);
-    }
-}
-
 impl<S: ImageStore> Intake<S> {
     /// Whether the drain has ended: for good, or because nothing but lists is left and they have had
     /// their time.
     pub(super) fn ends_drain(&mut self, now: Instant) -> bool {
         if self.queue.is_drained() {
             return true;
+        }
+        if self.queue.is_drained_of_archives() {
+            // Only now do pulls begin.
+            self.patience.begun.get_or_insert(now);
         }
         let Some(end) = self.waits_for_lists_until() else {
             return false;

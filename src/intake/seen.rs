@@ -163,7 +163,6 @@ impl<S: ImageStore> Intake<S> {
             self.act(entry, decision, first);
         }
         self.upkeep.ask(self.settings.settle);
-        self.patience.begin(Instant::now());
     }
 
     /// Prunes what is not there any more. What lies below something that could not be looked at may
@@ -179,8 +178,9 @@ impl<S: ImageStore> Intake<S> {
             gone(&path);
             self.pledges.redeem(&path);
         }
-        for (_, running) in self.running.iter().filter(|(path, _)| !is_there(path)) {
+        for (path, running) in self.running.iter().filter(|(path, _)| !is_there(path)) {
             running.stop.cancel();
+            self.pledges.redeem(path);
         }
         let waiting = self.queue.paths().filter(|path| !is_there(path));
         for path in waiting.map(Path::to_owned).collect::<Vec<_>>() {
@@ -346,6 +346,7 @@ impl<S: ImageStore> Intake<S> {
         self.pledges.redeem(path);
         if let Some(running) = self.running.get(path) {
             running.stop.cancel();
+            self.upkeep.ask(self.settings.settle);
         }
         let shares = self.ledger.shares_names(path);
         if self.ledger.remove(path) {

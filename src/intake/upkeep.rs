@@ -97,7 +97,7 @@ impl<S: ImageStore> Intake<S> {
             UpkeepDone::Saved(written) => self.saved(written),
         }
         if !self.upkeep.in_work {
-            self.pledges.grant();
+            self.pledges.let_pin();
         }
     }
 

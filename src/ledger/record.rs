@@ -175,7 +175,8 @@ impl Record {
                     imported.add(&keeps.of(&again.outcome.imported().images));
                     kept = keeps.of(&again.kept);
                 }
-                (None, Some(earlier)) => kept = keeps.of(earlier.hands_on()),
+                (None, Some(earlier)) if keeps == Keeps::All => kept = earlier.hands_on().to_vec(),
+                (None, Some(earlier)) => kept = keeps.of(earlier.images()),
                 (None, None) => {}
             }
         }

@@ -139,7 +139,7 @@ pub async fn report_changes(notifier: &Notifier, mut progress: watch::Receiver<P
         // A storm of changes is told four times a second.
         tokio::time::sleep(REPORT).await;
         let more_bytes = async {
-            match now.working.is_empty() {
+            match now.working.is_empty() && now.pulling.is_empty() {
                 true => std::future::pending().await,
                 false => tokio::time::sleep(REPORT).await,
             }

@@ -23,32 +23,38 @@ pub enum Ask {
         /// Answered when they may be.
         granted: oneshot::Sender<()>,
     },
-    /// All of the list that was in the store is pinned; what follows is pulled.
-    Pulling {
+    /// All of the list that was in the store is pinned; the rest is to be pulled.
+    Pull {
         /// The list.
         entry: PathBuf,
+        /// Answered when no archive is left that might bring it.
+        granted: oneshot::Sender<()>,
     },
 }
 
 impl Asks {
-    /// Returns when the names may be pinned. Nobody is left to take pins off where nobody answers.
+    /// Returns when the names may be pinned.
     pub(super) async fn pin(&self, entry: &Path, names: Vec<String>) {
-        let (granted, answer) = oneshot::channel();
         let entry = entry.to_owned();
-        let ask = Ask::Pin {
+        self.ask(|granted| Ask::Pin {
             entry,
             names,
             granted,
-        };
-        if self.0.send(ask).is_ok() {
-            // An error is an end: nobody takes pins off any more.
-            let _ = answer.await;
-        }
+        })
+        .await;
     }
 
-    pub(super) fn pulling(&self, entry: &Path) {
+    /// Returns when images may be pulled.
+    pub(super) async fn pull(&self, entry: &Path) {
         let entry = entry.to_owned();
-        // As above.
-        let _ = self.0.send(Ask::Pulling { entry });
+        self.ask(|granted| Ask::Pull { entry, granted }).await;
+    }
+
+    async fn ask(&self, ask: impl FnOnce(oneshot::Sender<()>) -> Ask) {
+        let (granted, answer) = oneshot::channel();
+        if self.0.send(ask(granted)).is_err() || answer.await.is_err() {
+            // The list is not in work any more, or stowd ends: whoever waits here is dropped.
+            std::future::pending().await
+        }
     }
 }

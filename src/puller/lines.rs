@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::credentials::Credentials;
 use crate::image_list::{ImageList, Line, LineProblem};
@@ -16,11 +16,15 @@ use crate::ledger::ImportedImage;
 use crate::naming::{self, Names, Reference};
 use crate::progress::Meter;
 use crate::retry;
-use crate::shown::shown;
+use crate::shown::shortened;
 use crate::tagging;
 
+use super::extra::ExtraNames;
 use super::login::LoginError;
 use super::{Puller, login, sources};
+
+/// Characters of an error: a registry may say pages, for each line of a list.
+const ERROR_MAX: usize = 400;
 
 /// Questions to the store that are under way at once.
 const QUESTIONS: usize = 8;
@@ -28,10 +32,10 @@ const QUESTIONS: usize = 8;
 /// The pulling of one list.
 pub(super) struct Pull<'a, S: ImageStore> {
     pub(super) puller: &'a Puller<S>,
-    pub(super) lease: &'a S::Lease,
     pub(super) path: &'a Path,
     /// The path, for people.
     pub(super) name: &'a str,
+    pub(super) extra: ExtraNames,
     pub(super) meter: &'a Meter,
 }
 
@@ -90,7 +94,7 @@ impl<S: ImageStore> Pull<'_, S> {
                 Err(error) => self.failed(&mut dealt, line.number, Some(&line.reference), &error?),
             }
         }
-        self.puller.asks.pulling(self.path);
+        self.puller.asks.pull(self.path).await;
         if absent.is_empty() {
             return Ok(dealt);
         }
@@ -132,22 +136,30 @@ impl<S: ImageStore> Pull<'_, S> {
     }
 
     async fn fetch(&self, line: &Line, logins: &Credentials) -> Result<ImportedImage, LineError> {
-        let name = line.reference.to_string();
-        {
-            // An error is a semaphore that was closed, and nobody closes it.
-            let _permit = self.puller.permits.acquire().await;
-            let pulled = self
-                .puller
-                .store
-                .pull(&name, logins.login_for(&line.reference));
-            match timeout(self.puller.rules.timeout, pulled).await {
-                Ok(pulled) => pulled?,
-                Err(_) => return Err(LineError::Late(self.puller.rules.timeout)),
-            }
+        let permit = self.puller.permits.take(&line.reference).await;
+        // An archive, or another list, may have brought it meanwhile.
+        if let Some(image) = self.what_is_there(line).await? {
+            return Ok(image);
         }
-        match self.puller.store.image(&name).await? {
-            Some(image) => self.keep(line, &image.target).await,
-            None => Err(LineError::Vanished),
+        let pulled = self.pull(&line.reference, logins).await;
+        drop(permit);
+        match (self.what_is_there(line).await?, pulled) {
+            (Some(image), _) => Ok(image),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(LineError::Vanished),
+        }
+    }
+
+    async fn pull(&self, image: &Reference, logins: &Credentials) -> Result<(), LineError> {
+        let (limit, login) = (self.puller.rules.timeout, logins.login_for(image));
+        let name = image.to_string();
+        match timeout(limit, self.puller.store.pull(&name, login)).await {
+            // Registries have been seen to repeat what they were sent.
+            Ok(Err(PullError::Failed(words))) => Err(LineError::Pull(PullError::Failed(
+                login.map_or(words.clone(), |login| login.kept_out_of(&words)),
+            ))),
+            Ok(pulled) => Ok(pulled?),
+            Err(_) => Err(LineError::Late(limit)),
         }
     }
 
@@ -157,20 +169,32 @@ impl<S: ImageStore> Pull<'_, S> {
             store, rules, asks, ..
         } = self.puller;
         let own = std::slice::from_ref(&line.reference);
-        let (names, refused) = Names::of(own, &target.digest, &rules.extra_registries);
+        let (mut names, refused) = Names::of(own, &target.digest, &rules.extra_registries);
+        self.extra.keep(line, &mut names);
         for error in refused {
             let image = error.text();
             warn!(entry = self.name, image, %error, "not named {image}: {}", error.rule());
         }
         let pledged = names.iter().map(Reference::to_string).collect();
         asks.pin(self.path, pledged).await;
+        // For each image its own: a list may be in work for longer than a lease lasts.
+        let lease = store.begin_lease(self.name).await?;
         if !rules.extra_registries.is_empty() {
             let labels = naming::sources::of(names.iter());
-            sources::label(store, self.lease, target, &labels).await?;
+            if let Err(error) = sources::label(store, &lease, target, &labels).await {
+                let image = &line.reference;
+                warn!(entry = self.name, %image, %error, "not labelled {image}: {error}");
+            }
         }
-        let names = tagging::tag(store, self.lease, target, &names, true, self.meter).await?;
+        let named = tagging::tag(store, &lease, target, &names, true, self.meter).await;
+        if let Err(error) = store.release(lease).await {
+            warn!(%error, "lease not released, it expires by itself: {error}");
+        }
         let digest = target.digest.clone();
-        Ok(ImportedImage { names, digest })
+        Ok(ImportedImage {
+            names: named?,
+            digest,
+        })
     }
 
     /// Those of `lists.auth-file`. What is wrong with it is told once, and pulls go on without: a
@@ -180,7 +204,12 @@ impl<S: ImageStore> Pull<'_, S> {
             return (Credentials::default(), None);
         };
         match login::credentials(file).await {
-            Ok(credentials) => (credentials, None),
+            Ok(credentials) => {
+                for gap in credentials.gaps() {
+                    info!(entry = self.name, "lists.auth-file: {gap}");
+                }
+                (credentials, None)
+            }
             Err(error) => {
                 warn!(entry = self.name, %error, "pulling without credentials: {error}");
                 (Credentials::default(), Some(error))
@@ -203,7 +232,7 @@ impl<S: ImageStore> Pull<'_, S> {
         self.meter.add(1);
         let entry = self.name;
         let image = reference.map_or(String::new(), |reference| format!("{reference}: "));
-        let error = shown(&error.to_string());
+        let error = shortened(&error.to_string(), ERROR_MAX);
         warn!(
             entry,
             line, error, "not pulled {entry}:{line}: {image}{error}"

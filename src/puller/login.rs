@@ -17,6 +17,8 @@ pub(super) struct LoginError {
 enum Cause {
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
+    #[error("is not a regular file")]
+    NoFile,
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
 }
@@ -31,6 +33,10 @@ pub(super) async fn credentials(path: &Path) -> Result<Credentials, LoginError> 
 
 async fn read(path: &Path) -> Result<Credentials, Cause> {
     use tokio::io::AsyncReadExt as _;
+    if !tokio::fs::metadata(path).await?.is_file() {
+        // Who reads a pipe may wait for ever.
+        return Err(Cause::NoFile);
+    }
     let mut bytes = Vec::new();
     let file = tokio::fs::File::open(path).await?;
     // One more than there may be, so that the excess is noticed.

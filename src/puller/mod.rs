@@ -1,40 +1,43 @@
 //! The other verb: the images of one list are pulled, named and pinned.
 //!
 //! ```text
-//!   list -> lines -> is it there? --yes--> named, pinned ---------------------+
-//!                         |                                                   +--> PullReport
-//!                         +--no--> pulled, several at once -> named, pinned --+
+//!   list -> lines -> is it there? --yes--> named, pinned -----------------------------+
+//!                         |                                                           +--> PullReport
+//!                         +--no--> archives done? -> there now? -> pulled, several ---+
+//!                                                                  at once
 //! ```
 //!
-//! What is there is dealt with first, without waiting for a registry. A line that fails costs no
-//! other line anything, and what succeeded is kept. Memory: the list (bounded by
-//! [`crate::image_list`]) and a few names a line; the bytes of images are containerd's.
+//! What is there is dealt with first, without waiting for a registry; what an archive may bring is not
+//! pulled. A line that fails costs no other line anything, and what succeeded is kept. Memory: the list
+//! (bounded by [`crate::image_list`]), a few names a line, and of an error as much as fits a line of
+//! the log; the bytes of images are containerd's.
 
 mod asks;
+mod extra;
 mod lines;
 mod login;
+mod permits;
 mod sources;
 
 pub use asks::{Ask, Asks};
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX, ListError};
 use crate::image_store::{ImageStore, StoreError};
-use crate::ledger::ImportedImage;
+use crate::importer::is_still;
+use crate::ledger::{ImportedImage, Keeps};
 use crate::progress::Meter;
 use crate::shown::first_few;
 
-use lines::{Dealt, Pull};
+use extra::ExtraNames;
+use lines::Pull;
+use permits::Permits;
 
 /// What pulls are made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +57,7 @@ pub struct PullRules {
 pub struct Puller<S> {
     store: S,
     rules: PullRules,
-    /// One for each pull that may be under way.
-    permits: Arc<Semaphore>,
+    permits: Permits,
     asks: Asks,
 }
 
@@ -66,8 +68,8 @@ pub struct PullReport {
     pub images: Vec<ImportedImage>,
     /// Why others are not, a line each: the first few, and how many more there are.
     pub problems: Vec<String>,
-    /// The names of the lines that failed, in their canonical form.
-    pub failed: BTreeSet<String>,
+    /// What of that which the list brought before is still its own.
+    pub keeps: Keeps,
     /// Which version of the list was read.
     pub identity: Identity,
     /// How long a registry asked to be left alone.
@@ -96,7 +98,7 @@ impl<S: ImageStore> Puller<S> {
     pub fn new(store: S, rules: PullRules, asks: Asks) -> Self {
         Self {
             store,
-            permits: Arc::new(Semaphore::new(rules.parallel)),
+            permits: Permits::new(rules.parallel),
             rules,
             asks,
         }
@@ -106,7 +108,7 @@ impl<S: ImageStore> Puller<S> {
     /// count those that are in work.
     pub fn set_rules(&mut self, rules: PullRules) {
         if rules.parallel != self.rules.parallel {
-            self.permits = Arc::new(Semaphore::new(rules.parallel));
+            self.permits = Permits::new(rules.parallel);
         }
         self.rules = rules;
     }
@@ -122,36 +124,31 @@ impl<S: ImageStore> Puller<S> {
         let list = ImageList::parse(&read(entry).await?)?;
         meter.expect((list.lines.len() + list.problems.len()) as u64);
         let name = shown(&entry.path);
-        let lease = self.store.begin_lease(&name).await?;
+        // Nobody knows what a line that is wrong would have brought.
+        let is_understood = list.problems.is_empty();
         let pull = Pull {
             puller: self,
-            lease: &lease,
             path: &entry.path,
             name: &name,
+            extra: ExtraNames::of(&list, &self.rules.extra_registries),
             meter,
         };
         let dealt = stop.run_until_cancelled(pull.deal_with(list)).await;
-        if let Err(error) = self.store.release(lease).await {
-            warn!(%error, "lease not released, it expires by itself: {error}");
-        }
-        let Dealt {
-            images,
-            problems,
-            failed,
-            not_before,
-        } = dealt.unwrap_or(Ok(Dealt::default()))?;
-        let now = tokio::fs::metadata(&entry.path).await?;
-        if stop.is_cancelled() || Identity::of(&now) != entry.identity {
+        let dealt = dealt.ok_or(PullListError::Changed)??;
+        if !is_still(entry).await {
             return Err(PullListError::Changed);
         }
-        let mut problems = problems.into_values().collect();
+        let mut problems = dealt.problems.into_values().collect();
         first_few(&mut problems);
         Ok(PullReport {
-            images: images.into_values().collect(),
+            images: dealt.images.into_values().collect(),
             problems,
-            failed,
+            keeps: match is_understood {
+                true => Keeps::Named(dealt.failed),
+                false => Keeps::All,
+            },
             identity: entry.identity,
-            not_before,
+            not_before: dealt.not_before,
         })
     }
 }
@@ -159,7 +156,12 @@ impl<S: ImageStore> Puller<S> {
 /// The bytes of the list, or a few more than a list may have.
 async fn read(entry: &Entry) -> Result<Vec<u8>, PullListError> {
     use tokio::io::AsyncReadExt as _;
-    let file = tokio::fs::File::open(&entry.path).await?;
+    let file = match tokio::fs::File::open(&entry.path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PullListError::Changed);
+        }
+        opened => opened?,
+    };
     let mut bytes = Vec::new();
     let mut start = file.take(LIST_MAX + 1);
     start.read_to_end(&mut bytes).await?;

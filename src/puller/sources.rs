@@ -32,7 +32,7 @@ pub(super) async fn label<S: ImageStore>(
             let children = Children::of(&document);
             store.label_blob(&digest, labels.clone()).await?;
             for leaf in children.leaves {
-                if store.has_blob(lease, &leaf).await? {
+                if seen.insert(leaf.clone()) && store.has_blob(lease, &leaf).await? {
                     store.label_blob(&leaf, labels.clone()).await?;
                 }
             }

@@ -210,6 +210,21 @@ fn a_list_holds_what_its_failed_lines_brought_and_nothing_that_it_lost() {
 }
 
 #[test]
+fn versions_of_a_list_that_fail_one_after_the_other_lose_nothing() {
+    let keeps = |keeps: &[&str]| Keeps::Named(keeps.iter().map(|k| (*k).to_owned()).collect());
+    let second = Attempt {
+        keeps: keeps(&["b:1"]),
+        ..bad(2, &["a:1=x"])
+    };
+    let third = Attempt {
+        keeps: keeps(&["a:1", "b:1"]),
+        ..bad(3, &[])
+    };
+    let record = after([good(1, &["a:1=x", "b:1=x"]), second, third]);
+    assert_eq!(images(record.images()), ["a:1", "b:1"]);
+}
+
+#[test]
 fn a_registry_that_asks_to_be_left_alone_is() {
     let asked = Duration::from_secs(120);
     let attempt = || Attempt {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, PullError, RUNTIME_PIN, StoreError};
+use stowd::ledger::Keeps;
 use stowd::progress::Meter;
 use stowd::puller::{Ask, Asks, PullListError, PullReport, PullRules, Puller};
 use tempfile::TempDir;
@@ -25,6 +26,8 @@ struct Stage {
     store: MemoryStore,
     rules: PullRules,
     stop: CancellationToken,
+    /// An archive brings this before anything is pulled.
+    arrives: Option<(String, Image)>,
 }
 
 fn image(name: &str) -> Image {
@@ -51,6 +54,7 @@ impl Stage {
                 auth_file: None,
             },
             stop: CancellationToken::new(),
+            arrives: None,
         }
     }
 
@@ -89,19 +93,29 @@ impl Stage {
     ) -> (Result<PullReport, PullListError>, Vec<String>) {
         let (ask, mut asks) = mpsc::unbounded_channel();
         let store = self.store.clone();
+        let mut arrives = self.arrives.clone();
+        let before = self.store.state().images.clone();
         let granting = tokio::spawn(async move {
             let mut heard = Vec::new();
             while let Some(ask) = asks.recv().await {
                 match ask {
                     Ask::Pin { names, granted, .. } => {
                         for name in &names {
-                            let pinned = store.state().images.get(name).is_some_and(is_pinned);
-                            assert!(!pinned, "{name} was pinned before it was asked for");
+                            let pinned = |image: &Image| is_pinned(image);
+                            let was = before.get(name).is_some_and(pinned);
+                            let is = store.state().images.get(name).is_some_and(pinned);
+                            assert!(was || !is, "{name} was pinned before it was asked for");
                         }
                         heard.push(names.join(" "));
                         granted.send(()).unwrap();
                     }
-                    Ask::Pulling { .. } => heard.push("pulling".to_owned()),
+                    Ask::Pull { granted, .. } => {
+                        heard.push("pulling".to_owned());
+                        if let Some((name, image)) = arrives.take() {
+                            store.state().images.insert(name, image);
+                        }
+                        granted.send(()).unwrap();
+                    }
                 }
             }
             heard
@@ -180,7 +194,10 @@ async fn names_are_looked_up_as_the_runtime_has_them_and_pulled_once() {
 async fn a_line_that_fails_costs_no_other_line_anything() {
     let stage = Stage::new().serving(&[A, B]);
     stage.answering("registry.example/x:1", failed("404 Not Found\nforged"));
-    stage.answering("registry.example/y:1", failed("429: Retry-After: 7"));
+    stage.answering(
+        "registry.example/y:1",
+        failed("429 Too Many Requests: Retry-After: 7"),
+    );
     let list = format!("{A}\nno reference\nregistry.example/x:1\nregistry.example/y:1\n{B}\n");
     let (report, _) = stage.pull(&list).await;
     let report = report.unwrap();
@@ -327,17 +344,19 @@ async fn a_thousand_lines_are_pulled_a_few_at_a_time() {
     let names = (0..1000)
         .map(|n| format!("registry.example/{n}:1"))
         .collect::<Vec<_>>();
-    let stage = Stage::new().serving(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut stage = Stage::new().serving(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.rules.parallel = 4;
     let meter = Meter::default();
     let (report, _) = stage
         .pull_entry(&stage.list(&names.join("\r\n")), &meter)
         .await;
     assert_eq!(report.unwrap().images.len(), 1000);
-    assert_eq!(stage.store.state().most_pulling, 2);
+    assert_eq!(
+        stage.store.state().most_pulling,
+        3,
+        "all but one of the permits"
+    );
     assert_eq!(meter.bytes(), 1000);
-    for image in stage.store.state().images.values_mut() {
-        image.labels.clear();
-    }
     let (report, asks) = stage.pull(&names.join("\n")).await;
     assert_eq!(report.unwrap().images.len(), 1000);
     assert_eq!(asks.len(), 1001);
@@ -346,4 +365,85 @@ async fn a_thousand_lines_are_pulled_a_few_at_a_time() {
         1000,
         "none of them a second time"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_archive_brings_meanwhile_is_not_pulled() {
+    let mut stage = Stage::new();
+    stage.arrives = Some((A.to_owned(), image(A)));
+    let (report, _) = stage.pull(A).await;
+    assert_eq!(report.unwrap().images.len(), 1);
+    assert_eq!(stage.store.state().pulled, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_wrong_takes_nothing_from_the_list() {
+    let stage = Stage::new().serving(&[A]);
+    stage.answering(B, failed("503"));
+    let (report, _) = stage.pull(&format!("{A}\n{B}\n")).await;
+    assert_eq!(report.unwrap().keeps, Keeps::Named([B.to_owned()].into()));
+    let (report, _) = stage.pull(&format!("{A}\n{B} oops\n")).await;
+    assert_eq!(
+        report.unwrap().keeps,
+        Keeps::All,
+        "who knows what it was to be"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_the_list_is_no_extra_name_of_another_line() {
+    let own = "mirror.example/a:1";
+    let mut stage = Stage::new().serving(&[A, own, "other.example/b:1", B]);
+    stage.rules.extra_registries = vec!["mirror.example".to_owned()];
+    let list = format!("{A}\n{own}\nother.example/b:1\n{B}\n");
+    for _ in 0..2 {
+        let (report, _) = stage.pull(&list).await;
+        assert_eq!(report.unwrap().problems, [""; 0]);
+        let state = stage.store.state();
+        assert_eq!(state.images[own].target, image(own).target);
+        let last = &state.images["mirror.example/b:1"].target;
+        assert_eq!(*last, image(B).target, "the last line has it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_repeats_a_login_does_not_get_it_into_the_log() {
+    let mut stage = Stage::new();
+    let file = stage.dir.path().join("config.json");
+    std::fs::write(
+        &file,
+        r#"{"auths":{"registry.example":{"username":"jim","password":"hunter2"}}}"#,
+    )
+    .unwrap();
+    stage.rules.auth_file = Some(file);
+    // The base64 of jim:hunter2.
+    stage.answering(
+        A,
+        failed("denied: you sent Basic amltOmh1bnRlcjI= for hunter2"),
+    );
+    let (report, _) = stage.pull(A).await;
+    let expected = format!("line 1: {A}: denied: you sent Basic … for …");
+    assert_eq!(report.unwrap().problems, [expected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_says_pages_fills_no_log() {
+    let stage = Stage::new();
+    stage.answering(A, failed(&"x".repeat(1 << 20)));
+    let (report, _) = stage.pull(A).await;
+    let [problem] = report.unwrap().problems.try_into().unwrap();
+    assert!(
+        problem.ends_with('…') && problem.len() < 600,
+        "{}",
+        problem.len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_gone_has_not_failed() {
+    let stage = Stage::new();
+    let entry = stage.list(A);
+    std::fs::remove_file(&entry.path).unwrap();
+    let (report, _) = stage.pull_entry(&entry, &Meter::default()).await;
+    assert!(matches!(report, Err(PullListError::Changed)), "{report:?}");
 }
