@@ -24,5 +24,6 @@ mod platforms;
 mod pods;
 mod raw;
 mod ready;
+mod registries;
 mod restart;
 mod serving;

@@ -35,9 +35,9 @@ async fn a_cri_that_failed_says_why(generation: Generation) {
         "2.x" => ("io.containerd.cri.v1.images", "io.containerd.cri.v1.images"),
         _ => ("io.containerd.grpc.v1.cri", "io.containerd.grpc.v1.cri"),
     };
+    // Beside the `config_path` that every daemon of the tests has.
     let config = format!(
-        "[plugins.'{table}'.registry]\nconfig_path = '/nonexistent'\n\
-         [plugins.'{table}'.registry.mirrors.'a.example']\nendpoint = ['http://b.example']\n"
+        "[plugins.'{table}'.registry.mirrors.'a.example']\nendpoint = ['http://b.example']\n"
     );
     let options = Options {
         config,

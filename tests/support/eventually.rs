@@ -23,3 +23,23 @@ where
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// The same of a probe that may block. Not for use inside of an async test.
+pub fn eventually_in_turn<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Result<T, String>,
+) -> T {
+    let began = Instant::now();
+    loop {
+        let seen = match probe() {
+            Ok(found) => return found,
+            Err(seen) => seen,
+        };
+        assert!(
+            began.elapsed() < deadline,
+            "{what}: not within {deadline:?}; last seen: {seen}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

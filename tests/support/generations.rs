@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::hosts::HOSTS;
+
 /// One generation of containerd: its binaries, and how its configuration is written.
 #[derive(Debug, Clone)]
 pub struct Generation {
@@ -58,8 +60,8 @@ impl Generation {
         std::env::join_paths(all).expect("PATH was joined once already")
     }
 
-    /// A configuration that keeps the daemon inside `dir` (which gets `opt` and `cni` below it), with
-    /// `sandbox_image` for its pods. Root, state and address are told on the command line, as stowd
+    /// A configuration that keeps the daemon inside `dir` (which gets `opt` and `cni` below it, and
+    /// may get registries, see `write_hosts`), with `sandbox_image` for its pods. Root, state and address are told on the command line, as stowd
     /// does, or by whoever puts lines before it.
     pub fn config(&self, dir: &Path, sandbox_image: &str) -> String {
         let dir = dir.display();
@@ -74,6 +76,8 @@ impl Generation {
 [plugins.'io.containerd.cri.v1.images']
   [plugins.'io.containerd.cri.v1.images'.pinned_images]
     sandbox = "{sandbox_image}"
+  [plugins.'io.containerd.cri.v1.images'.registry]
+    config_path = "{dir}/{HOSTS}"
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -91,6 +95,8 @@ impl Generation {
   [plugins.'io.containerd.grpc.v1.cri'.cni]
     bin_dir = "{dir}/cni/bin"
     conf_dir = "{dir}/cni/conf"
+  [plugins.'io.containerd.grpc.v1.cri'.registry]
+    config_path = "{dir}/{HOSTS}"
 "#
             ),
         }

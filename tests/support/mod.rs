@@ -1,31 +1,39 @@
-//! What the tiers with a real containerd share: the three generations of it, a private daemon, and
-//! a pod that runs a container.
+//! What the tiers with a real containerd share: the three generations of it, a private daemon, a pod
+//! that runs a container, and registries real and false.
 //!
 //! A tier takes it in with `#[path = "../support/mod.rs"] mod support;`.
 
 // Each tier uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 
+mod cri;
 mod daemon;
 mod eventually;
+mod fake_registry;
 mod fixtures;
 mod generations;
+mod hosts;
 mod notify_socket;
 mod pause;
 mod pod;
+mod registry;
 mod store;
 mod stowd;
 mod sweep;
 mod unpacked;
 
+pub use cri::{is_kept, pull, wait_for_cri};
 pub use daemon::{Daemon, Options};
-pub use eventually::eventually;
+pub use eventually::{eventually, eventually_in_turn};
+pub use fake_registry::{Answer, FakeRegistry, Refusing, Request};
 pub use fixtures::{Fixture, fixture, fixtures};
 pub use generations::{Generation, generation, generations};
 pub(crate) use generations::{on_each_generation, on_each_generation_in_turn};
+pub use hosts::{plain_http, write_hosts};
 pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
-pub use pod::{Ran, run_in_pod, wait_for_cri};
+pub use pod::{Ran, run_in_pod};
+pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};
 pub use store::{Blob, Child, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr};
 pub use sweep::sweep;

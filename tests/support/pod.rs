@@ -1,19 +1,18 @@
 //! A pod that runs one container, through CRI and with no registry in reach.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{
     ContainerConfig, ContainerMetadata, ContainerState, ContainerStatusRequest,
-    CreateContainerRequest, ImageSpec, ImageStatusRequest, LinuxPodSandboxConfig,
-    LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
-    PodSandboxMetadata, RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest,
-    StopPodSandboxRequest,
+    CreateContainerRequest, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
+    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, RemovePodSandboxRequest,
+    RunPodSandboxRequest, StartContainerRequest, StopPodSandboxRequest,
 };
-use tonic::transport::{Channel, Endpoint};
 
+use super::cri::{channel, knows, spec};
 use super::eventually::eventually;
 
 /// How a container ended.
@@ -32,10 +31,7 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
     let mut images = ImageServiceClient::new(channel.clone());
     let mut runtime = RuntimeServiceClient::new(channel);
 
-    let spec = ImageSpec {
-        image: image.to_owned(),
-        ..Default::default()
-    };
+    let spec = spec(image);
     assert!(knows(&mut images, image).await, "CRI has no image {image}");
 
     let logs = dir.join("pod-logs");
@@ -134,45 +130,4 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         .await
         .expect("RemovePodSandbox");
     Ran { exit_code, log }
-}
-
-/// Waits until CRI has heard of an image that was put behind its back, as `ctr` does it.
-pub async fn wait_for_cri(address: &Path, image: &str) {
-    let images = ImageServiceClient::new(channel(address).await);
-    eventually(Duration::from_secs(20), "CRI hears of the image", || {
-        let mut images = images.clone();
-        async move {
-            knows(&mut images, image)
-                .await
-                .then_some(())
-                .ok_or(image.to_owned())
-        }
-    })
-    .await;
-}
-
-async fn knows(images: &mut ImageServiceClient<Channel>, image: &str) -> bool {
-    let asked = ImageStatusRequest {
-        image: Some(ImageSpec {
-            image: image.to_owned(),
-            ..Default::default()
-        }),
-        verbose: false,
-    };
-    let known = images.image_status(asked).await.expect("ImageStatus");
-    known.into_inner().image.is_some()
-}
-
-async fn channel(address: &Path) -> Channel {
-    let path: PathBuf = address.to_owned();
-    Endpoint::from_static("http://containerd")
-        .connect_with_connector(tower::service_fn(move |_| {
-            let path = path.clone();
-            async move {
-                let stream = tokio::net::UnixStream::connect(path).await?;
-                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
-            }
-        }))
-        .await
-        .expect("containerd's socket")
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::generations::Generation;
+use super::hosts::{plain_http, write_hosts};
 use super::notify_socket::NotifySocket;
 use super::pause::PAUSE_IMAGE;
 use super::store::Store;
@@ -86,6 +87,19 @@ impl Setup {
             std::fs::create_dir_all(parent).expect("a directory");
         }
         std::fs::copy(file, to).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self
+    }
+
+    /// Writes a list of images into the images directory.
+    pub fn list(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.images().join(name), text).expect("a list");
+        self
+    }
+
+    /// Has containerd find a registry (`docker.io`, `registry.stowd.test`) by plain HTTP at these
+    /// addresses, mirrors first and in turn.
+    pub fn registry(&self, name: &str, server: &str, mirrors: &[&str]) -> &Self {
+        write_hosts(self.dir(), name, &plain_http(server, mirrors));
         self
     }
 
