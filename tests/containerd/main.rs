@@ -18,6 +18,7 @@ mod harness;
 mod images;
 mod killed;
 mod leases;
+mod lists;
 mod made;
 mod names;
 mod platforms;

@@ -1,0 +1,17 @@
+//! Lists of images, pulled from registries.
+
+mod archives;
+mod credentials;
+mod edited;
+mod extra;
+mod faults;
+mod harness;
+mod killed;
+mod many;
+mod mirrors;
+mod names;
+mod once;
+mod pins;
+mod ready;
+mod syntax;
+mod throttled;
