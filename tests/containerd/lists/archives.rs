@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::support::{Generation, Refusing, fixture, generations, on_each_generation_in_turn};
+use crate::support::{
+    Answer, FakeRegistry, Generation, Refusing, fixture, generations, on_each_generation_in_turn,
+};
 
 use super::harness::{
     HOST, SKOPEO, UMOCI, count, eventually, ready, set, setup, status, stocked, tags,
@@ -59,4 +61,18 @@ fn an_archive_and_a_list_come_together() {
         last.starts_with("ready: 2 images from 2 entries; "),
         "{last}"
     );
+}
+
+#[test]
+fn what_archives_have_on_board_is_not_pulled_at_the_first_start() {
+    let silent = FakeRegistry::start(Answer::Silence);
+    let lists = "ready-timeout = \"1d\"\npull-timeout = \"1d\"";
+    let setup = setup(&generations()[2], &silent.address(), lists);
+    let large = fixture("large.tar.bz2");
+    // The list comes first in name order, and the archive takes its time.
+    setup.list("a.txt", large.names.join("\n"));
+    setup.stow_as(&large.path, "b.tar");
+    let stowd = ready(setup);
+    assert_eq!(count(&stowd, "imported", "a.txt: "), 1);
+    assert_eq!(silent.requests().len(), 0);
 }

@@ -63,8 +63,8 @@ fn a_thousand_lines_are_each_dealt_with_once() {
 fn no_more_is_pulled_at_once_than_lists_parallel_says() {
     let (registry, names) = tagged(12);
     let fake = FakeRegistry::start(Answer::Held);
-    let setup = setup(&generations()[2], &fake.address(), "parallel = 3");
-    // Two lists: the limit is for both together.
+    // All but one of them are for one registry. Two lists: the limit is for both together.
+    let setup = setup(&generations()[2], &fake.address(), "parallel = 4");
     let names = names.into_iter().collect::<Vec<_>>();
     let list = |names: &[String]| {
         names
