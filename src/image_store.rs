@@ -69,16 +69,22 @@ pub enum Opened<W> {
     Writer(W),
 }
 
-/// A blob on its way into the store. Dropped without a commit it leaves what it wrote, to be
-/// resumed by the next writer of the same digest.
+/// A blob on its way into the store, written from its first byte to its last. Dropped without a
+/// commit it may leave what it wrote, to be resumed by the next writer of the same digest.
 pub trait BlobWriter: Send + 'static {
     /// How many bytes of the blob the store has already: a write that was cut off is taken up
     /// there. It may be all of them, and only the commit be missing. 0 for unnamed blobs.
     fn offset(&self) -> u64;
 
-    /// Sends the next bytes. Returns when they are queued, not when they are stored; an earlier
-    /// failure shows here or in [`commit`](Self::commit).
-    fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Takes the next bytes and hashes them; those before [`offset`](Self::offset) go no further.
+    /// Returns when they are queued, not when they are stored; an earlier failure shows here or in
+    /// [`commit`](Self::commit). It hashes, and may write to a disk: where many bytes pass, call it
+    /// from a thread that may be kept.
+    fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The digest of the bytes that were given to [`write`](Self::write). Who knows what it should be
+    /// can tell wrong bytes from a store that does not keep what it was sent.
+    fn digest(&self) -> Digest;
 
     /// Ends the blob: the store checks its length and `digest`, then keeps it with `labels`.
     /// That it is there already is success; it has the labels then as with
@@ -115,6 +121,19 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         &self,
         lease: Self::Lease,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether the name points to this target and has these labels already: whether
+    /// [`put_image`](Self::put_image) would change nothing.
+    fn has_image(&self, image: &Image) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Whether the store has a blob of this length in its namespace, with these labels among its own.
+    /// It is not put under a lease: it stays only as long as something else keeps it.
+    fn has_labelled(
+        &self,
+        digest: &Digest,
+        size: u64,
+        labels: &Labels,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Whether the store has a blob in its namespace. If it has, the blob is under the lease now.
     fn has_blob(

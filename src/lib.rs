@@ -19,8 +19,8 @@
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L2  intake, importer,        see archives and the store as a trait, never containerd
 //!   L2  puller, tagging
-//!   L1  archive, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
-//!   L1  state_dir                one outside thing each; none sees another
+//!   L1  allocator, archive, containerd, supervisor, images_dir, ledger_file, notify, logging,
+//!   L1  shutdown, state_dir      one outside thing each; none sees another
 //!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
 //!   L0  naming, platform, progress, queue, retry, shown  pure: values, and decisions about them
 //! ```
@@ -41,6 +41,7 @@ pub mod queue;
 pub mod retry;
 pub mod shown;
 // L1
+pub mod allocator;
 pub mod archive;
 pub mod containerd;
 pub mod images_dir;

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stowd::cli::{Cli, Command};
 use stowd::service::Mode;
-use stowd::{commands, config};
+use stowd::{allocator, commands, config};
 
 /// The configuration is wrong (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
+    allocator::set_up();
     let cli = Cli::parse();
     let inputs = cli.inputs();
     let loaded = match config::load(&inputs) {

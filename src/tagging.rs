@@ -62,6 +62,11 @@ fn is_done(name: &Reference, done: Result<(), StoreError>) -> Result<bool, Store
     }
 }
 
+/// The records that [`tag`] writes for an image that points to `target`.
+pub fn records(target: &Descriptor, names: &Names) -> impl Iterator<Item = Image> {
+    names.iter().map(|name| record(name, target))
+}
+
 fn record(name: &Reference, target: &Descriptor) -> Image {
     let pins = [RUNTIME_PIN, OWN_PIN].map(|(key, value)| (key.to_owned(), value.to_owned()));
     Image {

@@ -1,17 +1,19 @@
 //! The way through a plain archive: from header to header, past the bodies.
 
-use super::body_digests::BodyDigests;
 use super::catalogue::{Catalogue, File};
 use super::collector::{self, Collector, HEAD};
+use super::diff_id::DiffId;
 use super::expansion::Expansion;
 use super::positioned::counted_when_hashed;
 use super::tar_reader::{Entry, EntryKind, Tape, TarReader};
 use super::{Archive, ArchiveError, limits};
+use crate::digest::Hasher;
 
 pub(super) fn index(archive: &Archive) -> Result<Catalogue, ArchiveError> {
     let mut reader = TarReader::new(FileTape {
         archive,
         position: 0,
+        buffer: Vec::new(),
     });
     let mut collector = Collector::default();
     let expansion = Expansion::new(archive);
@@ -60,22 +62,28 @@ fn file(
         diff_id: None,
         document: None,
     };
-    let mut digests = BodyDigests::new(&entry.name, path, file.encoding, expansion);
+    let diff_id = DiffId::new(&entry.name, path, file.encoding, expansion);
     if collector.keeps(entry, &head)? {
         file.document = Some(reader.rest(head)?.into());
-    } else if digests.unpacks() {
-        let mut chunk = head;
-        let mut hashed = 0;
-        while !chunk.is_empty() {
-            digests.update(&chunk)?;
+    } else if let Some(mut diff_id) = diff_id {
+        let mut hasher = Hasher::default();
+        hasher.update(&head);
+        diff_id.update(&head)?;
+        let mut hashed = head.len() as u64;
+        archive.meter.add(counted_when_hashed(hashed));
+        loop {
+            let piece = reader.piece()?;
+            if piece.is_empty() {
+                break;
+            }
+            hasher.update(piece);
+            diff_id.update(piece)?;
             let before = counted_when_hashed(hashed);
-            hashed += chunk.len() as u64;
+            hashed += piece.len() as u64;
             archive.meter.add(counted_when_hashed(hashed) - before);
-            chunk = reader.chunk(limits::CHUNK)?;
         }
-        let (digest, diff_id) = digests.finish()?;
-        file.digest = Some(digest);
-        file.diff_id = diff_id;
+        file.digest = Some(hasher.finish());
+        file.diff_id = diff_id.finish()?;
     }
     Ok(file)
 }
@@ -84,6 +92,8 @@ fn file(
 struct FileTape<'a> {
     archive: &'a Archive,
     position: u64,
+    /// For bodies that are read.
+    buffer: Vec<u8>,
 }
 
 impl Tape for FileTape<'_> {
@@ -91,6 +101,15 @@ impl Tape for FileTape<'_> {
         let read = self.archive.read_at(buf, self.position)?;
         self.position += read as u64;
         Ok(read)
+    }
+
+    fn next(&mut self, most: usize) -> Result<&[u8], ArchiveError> {
+        self.buffer.resize(limits::CHUNK, 0);
+        let wanted = most.min(self.buffer.len());
+        let buffer = &mut self.buffer[..wanted];
+        let read = self.archive.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(&self.buffer[..read])
     }
 
     fn skip(&mut self, bytes: u64) -> Result<u64, ArchiveError> {

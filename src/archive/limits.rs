@@ -5,8 +5,9 @@
 //! documents    DOCUMENTS_MAX, each held once                    64 MiB
 //! one decoder  a zstd window, or XZ_MEMORY_MAX                 128 MiB
 //! one layer    compressed inside: a second zstd window         128 MiB
-//! in flight    INPUT_BUFFER, CHUNK, EXTENSION_MAX, and a        19 MiB
-//!              document of DOCUMENT_MAX on its way in or out
+//! in flight    INPUT_BUFFER, CHUNKS_AHEAD and two more of       20 MiB
+//!              CHUNK, EXTENSION_MAX, and a document of
+//!              DOCUMENT_MAX on its way in or out
 //! ```
 //!
 //! An archive as the usual tools write it needs 2 to 20 MiB of that.
@@ -43,8 +44,12 @@ pub const EXPANDED_FREE: u64 = 1 << 30;
 /// blocking factor that its manual speaks of to 1 MiB.
 pub const PADDING_MAX: u64 = 16 << 20;
 
-/// The bytes that are handed on at a time.
-pub const CHUNK: usize = 1 << 20;
+/// The bytes that are handed on at a time: what a core's own cache holds while they are decoded,
+/// hashed and written.
+pub const CHUNK: usize = 256 << 10;
+
+/// The chunks of a compressed archive that are decoded before they are asked for.
+pub const CHUNKS_AHEAD: usize = 8;
 
 /// The compressed bytes that are read at a time.
 pub const INPUT_BUFFER: usize = 256 << 10;

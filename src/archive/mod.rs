@@ -5,8 +5,9 @@
 //!                                                                        Catalogue
 //!                        body()   a body the store lacks, read at its place ◄─────┘
 //!
-//! compressed  a.tar.zst  stream() one pass: decode ─► tar ─┬─► Part, Part, Part … ─► the sink
+//! compressed  a.tar.zst  stream() one pass: decode ═► tar ─┬─► body, body, body … ─► the receiver
 //!                                                          └─► Catalogue, at the end
+//!                        (═► from one thread to another)
 //! ```
 //!
 //! A compressed archive cannot be read twice without the work of decoding it twice, and whether a
@@ -18,7 +19,6 @@
 //!
 //! Everything here blocks: call it from a thread that may.
 
-mod body_digests;
 mod candidate;
 pub mod catalogue;
 pub mod children;
@@ -26,6 +26,7 @@ mod collect;
 mod collector;
 mod compression;
 mod content;
+mod diff_id;
 mod docker_archive;
 mod document;
 mod expansion;
@@ -40,6 +41,7 @@ mod member_path;
 mod oci_layout;
 mod positioned;
 pub mod problem;
+mod read_ahead;
 pub mod resolve;
 mod settle;
 mod stream;
@@ -61,7 +63,7 @@ use rustix::fs::OFlags;
 pub use compression::{Compression, DecodeError};
 pub use member_path::MemberName;
 pub use positioned::{Body, InputError};
-pub use stream::Part;
+pub use stream::Receiver;
 pub use tar_header::HeaderError;
 
 use crate::progress::Meter;
@@ -142,18 +144,15 @@ impl Archive {
         }
     }
 
-    /// Reads an archive in one pass, hashing every body. Documents are kept in the catalogue; all
-    /// other bodies go to `sink` in chunks of at most [`limits::CHUNK`] bytes, except empty ones
-    /// and the files `VERSION` of old docker-archives.
+    /// Reads an archive in one pass: a thread of its own decodes, and this one walks through what
+    /// comes of it. Documents are kept in the catalogue; all other bodies go to `receiver`, which
+    /// hashes them, except empty ones and the files `VERSION` of old docker-archives.
     ///
-    /// When the sink breaks, this ends with [`ArchiveError::Stopped`]. `meter` counts the bytes of
-    /// the file as they are read. What the sink was given counts only when this returns `Ok`:
+    /// When the receiver breaks, this ends with [`ArchiveError::Stopped`]. `meter` counts the bytes
+    /// of the file as they are read. What the receiver was given counts only when this returns `Ok`:
     /// damage that only the last checksum shows is found after the last body.
-    pub fn stream(
-        &self,
-        sink: &mut dyn FnMut(Part) -> std::ops::ControlFlow<()>,
-    ) -> Result<Catalogue, ArchiveError> {
-        stream::stream(self, sink)
+    pub fn stream(&self, receiver: &mut impl Receiver) -> Result<Catalogue, ArchiveError> {
+        stream::stream(self, receiver)
     }
 
     /// The body of a file of a plain archive, from its byte `from` on; those before it count as
@@ -253,7 +252,7 @@ pub enum ArchiveError {
         /// The system's own words.
         cause: io::Error,
     },
-    /// The sink or the stop flag ended the reading.
+    /// The receiver or the stop flag ended the reading.
     #[error("stopped before the archive was read")]
     Stopped,
     /// The archive ends before its end marker.

@@ -1,58 +1,55 @@
-//! The way through a compressed archive: one pass, in which every body is hashed and handed on.
+//! The way through a compressed archive: one pass, in which every body is handed on.
 
-use std::io::{self, Read};
+use std::io;
 use std::ops::ControlFlow;
 
-use super::body_digests::BodyDigests;
 use super::catalogue::{Catalogue, File};
-use super::collector::{self, Collector};
+use super::collector::{self, Collector, HEAD};
 use super::compression::Decoder;
+use super::diff_id::DiffId;
 use super::expansion::Expansion;
 use super::positioned::{InputError, Whole};
+use super::read_ahead::{ReadAhead, read_ahead};
 use super::tar_reader::{Entry, EntryKind, Tape, TarReader};
-use super::{Archive, ArchiveError, DecodeError, limits, member_path};
-use crate::digest::Digest;
+use super::{Archive, ArchiveError, DecodeError, member_path};
+use crate::digest::{Digest, Hasher};
 
-/// A piece of an archive that is read in one pass: bodies come one after the other, each as
-/// `Begin`, `Data` once or more, `End`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// A body begins.
-    Begin {
-        /// The normalised path of its member.
-        path: String,
-        /// The digest that the path claims, for a blob of an OCI layout. It may lie.
-        claimed: Option<Digest>,
-        /// Its length in bytes.
-        size: u64,
-    },
-    /// The next bytes of it, at most [`limits::CHUNK`], never none.
-    Data(Vec<u8>),
-    /// It is whole.
-    End {
-        /// The digest of its bytes.
-        digest: Digest,
-    },
+/// Takes the bodies of an archive that is read in one pass. They come one after the other, each as
+/// `begin`, `take` once or more, `end`. Whoever has the bytes at hand hashes them: that is done once.
+pub trait Receiver {
+    /// A body begins: the normalised path of its member, the digest that the path claims, for a blob
+    /// of an OCI layout, and its length in bytes. The claim may be wrong.
+    fn begin(&mut self, path: &str, claimed: Option<Digest>, size: u64) -> ControlFlow<()>;
+
+    /// The next bytes of it, at most [`super::limits::CHUNK`], never none.
+    fn take(&mut self, bytes: &[u8]) -> ControlFlow<()>;
+
+    /// It is whole. Answers the digest of its bytes.
+    fn end(&mut self) -> ControlFlow<(), Digest>;
 }
 
-type Sink<'a> = &'a mut dyn FnMut(Part) -> ControlFlow<()>;
-
-pub(super) fn stream(archive: &Archive, sink: Sink<'_>) -> Result<Catalogue, ArchiveError> {
+pub(super) fn stream(
+    archive: &Archive,
+    receiver: &mut impl Receiver,
+) -> Result<Catalogue, ArchiveError> {
     let compression = archive.compression;
     let decoder = Decoder::new(compression, Whole::new(archive))?;
     let expansion = Expansion::new(archive);
-    let tape = StreamTape {
-        decoder,
-        expansion: &expansion,
-        scratch: vec![0; SCRATCH],
-    };
-    members(tape, &expansion, sink).map_err(|error| error.inside(compression))
+    let read = read_ahead(decoder, |ahead| {
+        let tape = StreamTape {
+            ahead,
+            expansion: &expansion,
+        };
+        members(tape, &expansion, receiver)
+    });
+    let read = read.map_err(ArchiveError::Open)?;
+    read.map_err(|error| error.inside(compression))
 }
 
 fn members(
     tape: impl Tape,
     expansion: &Expansion,
-    sink: Sink<'_>,
+    receiver: &mut impl Receiver,
 ) -> Result<Catalogue, ArchiveError> {
     let mut reader = TarReader::new(tape);
     let mut collector = Collector::default();
@@ -60,7 +57,14 @@ fn members(
         match &entry.kind {
             EntryKind::File(path) => {
                 collector::check_document_size(&entry, path)?;
-                let file = file(&mut reader, &mut collector, &entry, path, expansion, sink)?;
+                let file = file(
+                    &mut reader,
+                    &mut collector,
+                    &entry,
+                    path,
+                    expansion,
+                    receiver,
+                )?;
                 collector.file(path, file)?;
             }
             EntryKind::Link { path, target } => collector.link(path, target)?,
@@ -77,47 +81,83 @@ fn file(
     entry: &Entry,
     path: &str,
     expansion: &Expansion,
-    sink: Sink<'_>,
+    receiver: &mut impl Receiver,
 ) -> Result<File, ArchiveError> {
-    let first = reader.chunk(limits::CHUNK)?;
+    let head = reader.chunk(HEAD)?;
     let mut file = File {
         size: entry.size,
         offset: None,
         digest: None,
-        encoding: collector::encoding(&first),
+        encoding: collector::encoding(&head),
         diff_id: None,
         document: None,
     };
-    if collector.keeps(entry, &first)? {
-        let document = reader.rest(first)?;
+    if collector.keeps(entry, &head)? {
+        let document = reader.rest(head)?;
         file.digest = Some(Digest::of(&document));
         file.document = Some(document.into());
         return Ok(file);
     }
-    let is_offered = entry.size > 0 && !is_version(path);
-    let mut offer = |part| match is_offered.then(|| sink(part)) {
-        Some(ControlFlow::Break(())) => Err(ArchiveError::Stopped),
-        _ => Ok(()),
+    let mut diff_id = DiffId::new(&entry.name, path, file.encoding, expansion);
+    let mut body = if entry.size > 0 && !is_version(path) {
+        let claimed = member_path::claimed_digest(path);
+        heard(receiver.begin(path, claimed, entry.size))?;
+        Taker::Receiver(receiver)
+    } else {
+        Taker::Hasher(Hasher::default())
     };
-    offer(Part::Begin {
-        path: path.to_owned(),
-        claimed: member_path::claimed_digest(path),
-        size: entry.size,
-    })?;
-    let mut digests = BodyDigests::new(&entry.name, path, file.encoding, expansion);
-    let mut chunk = first;
-    while !chunk.is_empty() {
-        digests.update(&chunk)?;
-        offer(Part::Data(chunk))?;
-        chunk = reader.chunk(limits::CHUNK)?;
+    if !head.is_empty() {
+        body.take(&head)?;
+        if let Some(diff_id) = &mut diff_id {
+            diff_id.update(&head)?;
+        }
     }
-    let (digest, diff_id) = digests.finish()?;
-    offer(Part::End {
-        digest: digest.clone(),
-    })?;
-    file.digest = Some(digest);
-    file.diff_id = diff_id;
+    loop {
+        let piece = reader.piece()?;
+        if piece.is_empty() {
+            break;
+        }
+        body.take(piece)?;
+        if let Some(diff_id) = &mut diff_id {
+            diff_id.update(piece)?;
+        }
+    }
+    file.digest = Some(body.end()?);
+    file.diff_id = diff_id.map_or(Ok(None), DiffId::finish)?;
     Ok(file)
+}
+
+/// Who hashes a body: who wants it, or nobody else.
+enum Taker<'a, R> {
+    Receiver(&'a mut R),
+    Hasher(Hasher),
+}
+
+impl<R: Receiver> Taker<'_, R> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        match self {
+            Self::Receiver(receiver) => heard(receiver.take(bytes)),
+            Self::Hasher(hasher) => {
+                hasher.update(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(self) -> Result<Digest, ArchiveError> {
+        match self {
+            Self::Receiver(receiver) => heard(receiver.end()),
+            Self::Hasher(hasher) => Ok(hasher.finish()),
+        }
+    }
+}
+
+/// What the receiver answered, if it wants more.
+fn heard<T>(answer: ControlFlow<(), T>) -> Result<T, ArchiveError> {
+    match answer {
+        ControlFlow::Continue(value) => Ok(value),
+        ControlFlow::Break(()) => Err(ArchiveError::Stopped),
+    }
 }
 
 /// The file beside each layer of a docker-archive v1.0, which says that.
@@ -125,41 +165,38 @@ fn is_version(path: &str) -> bool {
     path.rsplit('/').next() == Some("VERSION")
 }
 
-/// The bytes that are passed over at a time.
-const SCRATCH: usize = 64 << 10;
-
 struct StreamTape<'a> {
-    decoder: Decoder<Whole<'a>>,
+    ahead: ReadAhead,
     expansion: &'a Expansion,
-    scratch: Vec<u8>,
 }
 
 impl Tape for StreamTape<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, ArchiveError> {
-        loop {
-            match self.decoder.read(buf) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(told_apart(error)),
-                Ok(read) => {
-                    let counted = self.expansion.count(read);
-                    counted.map_err(|halt| halt.error(None))?;
-                    return Ok(read);
-                }
-            }
+        let bytes = self.next(buf.len())?;
+        buf[..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn next(&mut self, most: usize) -> Result<&[u8], ArchiveError> {
+        let counted = |length| {
+            let counted = self.expansion.count(length);
+            counted.map_err(|halt| halt.error(None))
+        };
+        if self.ahead.is_spent() {
+            counted(self.ahead.refill().map_err(told_apart)?)?;
         }
+        Ok(self.ahead.take(most))
     }
 
     fn skip(&mut self, bytes: u64) -> Result<u64, ArchiveError> {
         let mut left = bytes;
-        let mut scratch = std::mem::take(&mut self.scratch);
         while left > 0 {
-            let wanted = usize::try_from(left).map_or(scratch.len(), |n| n.min(scratch.len()));
-            match self.read(&mut scratch[..wanted])? {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+            match self.next(wanted)?.len() {
                 0 => break,
-                read => left -= read as u64,
+                passed => left -= passed as u64,
             }
         }
-        self.scratch = scratch;
         Ok(bytes - left)
     }
 }

@@ -16,6 +16,9 @@ pub(super) trait Tape {
     /// Reads on; 0 at the end.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, ArchiveError>;
 
+    /// The next bytes where they lie, at most `most` of them; none at the end.
+    fn next(&mut self, most: usize) -> Result<&[u8], ArchiveError>;
+
     /// Passes over bytes; says how many there were.
     fn skip(&mut self, bytes: u64) -> Result<u64, ArchiveError>;
 }
@@ -134,6 +137,26 @@ impl<T: Tape> TarReader<T> {
         self.position += read as u64;
         self.left -= read as u64;
         Ok(read)
+    }
+
+    /// The next bytes of the body at hand, where they lie: at most [`limits::CHUNK`], and none only
+    /// at its end.
+    pub(super) fn piece(&mut self) -> Result<&[u8], ArchiveError> {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(&[]);
+        }
+        match self.tape.next(left.min(limits::CHUNK))? {
+            [] => Err(ArchiveError::Truncated {
+                offset: self.position,
+                member: self.name.clone(),
+            }),
+            piece => {
+                self.position += piece.len() as u64;
+                self.left -= piece.len() as u64;
+                Ok(piece)
+            }
+        }
     }
 
     /// The next bytes of the body at hand: as many as asked for, fewer only at its end.

@@ -103,6 +103,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("images.settle", Place::Duration(|c| &mut c.images.settle)),
     key("images.parallel", Place::Count(|c| &mut c.images.parallel)),
+    key("images.direct", Place::Switch(|c| &mut c.images.direct)),
     key("images.rescan", Place::Duration(|c| &mut c.images.rescan)),
     key(
         "images.unpin-removed",

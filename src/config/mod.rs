@@ -103,6 +103,8 @@ pub struct Images {
     pub settle: Duration,
     /// Entries imported at once; 0: as many as suit the machine.
     pub parallel: usize,
+    /// Blobs are written where containerd keeps them, where that can be done.
+    pub direct: bool,
     /// Time between full rescans; zero: never.
     pub rescan: Duration,
     /// Unpin what no entry brings any more.
@@ -173,6 +175,7 @@ impl Default for Images {
             extra_registries: Vec::new(),
             settle: Duration::from_secs(2),
             parallel: 0,
+            direct: true,
             rescan: Duration::from_secs(10 * 60),
             unpin_removed: true,
         }

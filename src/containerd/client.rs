@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use containerd_client::services::v1::content_client::ContentClient;
@@ -13,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -21,6 +24,7 @@ use tonic::{Request, Response, Status};
 
 use super::failure::Failure;
 use super::leases::Lease;
+use super::placement::Placement;
 use super::turns::Turns;
 use crate::image_store::StoreError;
 
@@ -34,6 +38,13 @@ const HEADERS_LIMIT: u32 = 1 << 20;
 /// What a peer may send on one stream before it waits. Only reads of content are this large. Not
 /// adaptive: hyper measures with pings, and Go's gRPC server hangs up on who pings it too often.
 const STREAM_WINDOW: u32 = 8 << 20;
+
+/// Connections for blobs on their way, beside the one for everything else: streams of one
+/// connection wait for each other.
+const STREAM_CONNECTIONS: usize = 4;
+
+/// Blobs that are sent at once, by all imports together: each holds some MiB on its way.
+pub(super) const SENDING: usize = 4;
 
 /// The namespace that CRI keeps its images in, whatever the caller asks for.
 pub(super) const CRI_NAMESPACE: &str = "k8s.io";
@@ -63,15 +74,19 @@ impl Default for Deadlines {
     }
 }
 
-/// containerd at one socket, in one namespace. Clones share the connection, which is made at the
-/// first call and made again after it broke.
+/// containerd at one socket, in one namespace. Clones share the connections, each of which is made at
+/// its first call and made again after it broke.
 #[derive(Debug, Clone)]
 pub struct Containerd {
     channel: Channel,
+    streams: Arc<[Channel]>,
+    next_stream: Arc<AtomicUsize>,
+    sending: Arc<Semaphore>,
     namespace: String,
     namespace_header: MetadataValue<Ascii>,
     deadlines: Deadlines,
     pub(super) turns: Turns,
+    pub(super) placement: Placement,
 }
 
 impl Containerd {
@@ -83,21 +98,17 @@ impl Containerd {
             cause: format!("{namespace:?} is not a name of a containerd namespace"),
         })?;
         let address = address.into();
-        // A unix socket has no host, but HTTP/2 wants one named.
-        let channel = Endpoint::from_static("http://localhost")
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(2 * STREAM_WINDOW)
-            .http2_max_header_list_size(HEADERS_LIMIT)
-            .connect_with_connector_lazy(tower::service_fn(move |_| {
-                let address = address.clone();
-                async move { UnixStream::connect(address).await.map(TokioIo::new) }
-            }));
+        let streams = (0..STREAM_CONNECTIONS).map(|_| channel(address.clone()));
         Ok(Self {
-            channel,
+            streams: streams.collect(),
+            next_stream: Arc::default(),
+            sending: Arc::new(Semaphore::new(SENDING)),
+            channel: channel(address),
             namespace: namespace.to_owned(),
             namespace_header,
             deadlines: Deadlines::default(),
             turns: Turns::default(),
+            placement: Placement::default(),
         })
     }
 
@@ -125,6 +136,19 @@ impl Containerd {
         ContentClient::new(self.transport(lease)).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
+    /// For the bytes of one blob.
+    pub(super) fn content_stream(&self, lease: &Lease) -> ContentClient<Transport> {
+        let next = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let channel = &self.streams[next % self.streams.len()];
+        ContentClient::new(self.transport_over(channel, Some(lease)))
+            .max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    /// Waits until one more blob may be sent. `None` would say that nobody counts any more.
+    pub(super) async fn may_send(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.sending).acquire_owned().await.ok()
+    }
+
     pub(super) fn image_records(&self, lease: Option<&Lease>) -> ImagesClient<Transport> {
         ImagesClient::new(self.transport(lease)).max_decoding_message_size(MESSAGE_LIMIT)
     }
@@ -150,14 +174,31 @@ impl Containerd {
     }
 
     fn transport(&self, lease: Option<&Lease>) -> Transport {
+        self.transport_over(&self.channel, lease)
+    }
+
+    fn transport_over(&self, channel: &Channel, lease: Option<&Lease>) -> Transport {
         InterceptedService::new(
-            self.channel.clone(),
+            channel.clone(),
             Headers {
                 namespace: self.namespace_header.clone(),
                 lease: lease.map(Lease::header),
             },
         )
     }
+}
+
+/// A connection to the unix socket, made when it is first used.
+fn channel(address: PathBuf) -> Channel {
+    // A unix socket has no host, but HTTP/2 wants one named.
+    Endpoint::from_static("http://localhost")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(2 * STREAM_WINDOW)
+        .http2_max_header_list_size(HEADERS_LIMIT)
+        .connect_with_connector_lazy(tower::service_fn(move |_| {
+            let address = address.clone();
+            async move { UnixStream::connect(address).await.map(TokioIo::new) }
+        }))
 }
 
 pub(super) type Transport = InterceptedService<Channel, Headers>;

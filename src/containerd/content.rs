@@ -10,10 +10,15 @@ use prost_types::FieldMask;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 
-use super::blob_writer::ContentWriter;
+use super::blobs_dir::BlobsDir;
 use super::client::{Containerd, answered};
 use super::failure::{Failure, Kind};
 use super::leases::Lease;
+use super::placed_writer::PlacedWriter;
+use super::placement::WORTH_PLACING;
+use super::stream_writer::StreamWriter;
+use super::turns::Turn;
+use super::writer::ContentWriter;
 use crate::digest::Digest;
 use crate::image_store::{Labels, NewBlob, Opened, StoreError};
 use crate::naming::sources;
@@ -31,42 +36,95 @@ impl Containerd {
         blob: NewBlob,
     ) -> Result<Opened<ContentWriter>, StoreError> {
         let ingest = Ingest::of(lease, blob);
+        let mut turn = self.turn_at(&ingest).await?;
+        if let Some(blobs) = self.placement.dir()
+            && ingest.size >= WORTH_PLACING
+            && self.is_to_be_placed(&blobs, &ingest).await?
+            && let Some(held) = turn.take()
+        {
+            match PlacedWriter::open(self, lease, &ingest, blobs, held) {
+                Ok(writer) => return Ok(Opened::Writer(writer.into())),
+                Err((error, held)) => {
+                    turn = Some(held);
+                    self.placement.give_up(&error);
+                }
+            }
+        }
+        if ingest.expected.is_none() {
+            // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
+            self.abort_ingest(&ingest.reference).await?;
+        }
+        match self.open_stream(lease, &ingest).await? {
+            OpenedStream::Exists => Ok(Opened::Exists),
+            OpenedStream::Writer(mut writer) => {
+                writer.turn = turn;
+                Ok(Opened::Writer(writer.into()))
+            }
+        }
+    }
+
+    /// Waits for the turn at an ingest, as long as whoever has it gets on.
+    pub(super) async fn turn_at(&self, ingest: &Ingest) -> Result<Option<Turn>, StoreError> {
         let mut moved = (None, Instant::now());
-        let mut turn = loop {
+        loop {
             let turn = self.turns.take(&ingest.reference);
             match tokio::time::timeout(self.deadlines().change / 4, turn).await {
-                Ok(turn) => break Some(turn),
+                Ok(turn) => return Ok(Some(turn)),
                 Err(_) => {
                     let failure = Failure {
                         call: "Content.Write",
                         kind: Kind::Locked,
                         cause: format!("{} is being written", ingest.reference),
                     };
-                    self.check_it_moves(&ingest, &mut moved, failure).await?;
+                    self.check_it_moves(ingest, &mut moved, failure).await?;
                 }
             }
-        };
-        if ingest.expected.is_none() {
-            // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
-            self.abort_ingest(&ingest.reference).await?;
         }
+    }
+
+    /// Whether neither this namespace has the blob nor the store, from another one. What was half
+    /// sent of it is thrown away then.
+    async fn is_to_be_placed(&self, blobs: &BlobsDir, ingest: &Ingest) -> Result<bool, StoreError> {
+        if let Some(digest) = &ingest.expected
+            && (self.content_info(digest).await?.is_some() || blobs.has(digest, ingest.size))
+        {
+            return Ok(false);
+        }
+        self.clear_ingest(ingest).await?;
+        Ok(true)
+    }
+
+    /// Throws an ingest away, if there is one: to ask for it costs less than to abort it.
+    pub(super) async fn clear_ingest(&self, ingest: &Ingest) -> Result<(), StoreError> {
+        match self.ingest_offset(&ingest.reference).await? {
+            Some(_) => self.abort_ingest(&ingest.reference).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the stream of a blob, whose turn it is.
+    pub(super) async fn open_stream(
+        &self,
+        lease: &Lease,
+        ingest: &Ingest,
+    ) -> Result<OpenedStream, StoreError> {
+        let mut moved = (None, Instant::now());
         let mut aborted = false;
         let mut wait = FIRST_WAIT;
         loop {
-            match ContentWriter::open(self, lease, &ingest).await {
-                Ok(mut writer) => {
-                    writer.turn = turn.take();
-                    return Ok(Opened::Writer(writer));
-                }
+            match StreamWriter::open(self, lease, ingest).await {
+                Ok(writer) => return Ok(OpenedStream::Writer(Box::new(writer))),
                 // containerd has put the blob under the lease with this answer.
-                Err(failure) if failure.kind == Kind::AlreadyExists => return Ok(Opened::Exists),
+                Err(failure) if failure.kind == Kind::AlreadyExists => {
+                    return Ok(OpenedStream::Exists);
+                }
                 // Half written with another length: not the beginning of this blob.
                 Err(failure) if failure.kind == Kind::OtherIngest && !aborted => {
                     self.abort_ingest(&ingest.reference).await?;
                     aborted = true;
                 }
                 Err(failure) if failure.kind == Kind::Locked => {
-                    self.check_it_moves(&ingest, &mut moved, failure).await?;
+                    self.check_it_moves(ingest, &mut moved, failure).await?;
                     tokio::time::sleep(wait).await;
                     wait = LONGEST_WAIT.min(wait * 2);
                 }
@@ -144,6 +202,21 @@ impl Containerd {
     ) -> Result<bool, StoreError> {
         self.keep_content(lease, digest).await?;
         Ok(self.content_info(digest).await?.is_some())
+    }
+
+    /// Whether a blob is there, of this length and with these labels.
+    pub(super) async fn has_content_labelled(
+        &self,
+        digest: &Digest,
+        size: u64,
+        labels: &Labels,
+    ) -> Result<bool, StoreError> {
+        let Some(info) = self.content_info(digest).await? else {
+            return Ok(false);
+        };
+        let had = info.labels.into_iter().collect();
+        let has_all = sources::missing(&had, labels).is_empty();
+        Ok(u64::try_from(info.size) == Ok(size) && has_all)
     }
 
     /// What containerd knows of a blob; `None` where there is none.
@@ -257,19 +330,39 @@ pub(super) struct Ingest {
     pub(super) size: u64,
 }
 
+/// The answer to a stream that was opened.
+pub(super) enum OpenedStream {
+    /// The blob is there, and under the lease.
+    Exists,
+    Writer(Box<StreamWriter>),
+}
+
 impl Ingest {
+    pub(super) fn known(digest: Digest, size: u64) -> Self {
+        Self {
+            reference: format!("stowd-{digest}"),
+            expected: Some(digest),
+            size,
+        }
+    }
+
     fn of(lease: &Lease, blob: NewBlob) -> Self {
         match blob {
-            NewBlob::Known { digest, size } => Self {
-                reference: format!("stowd-{digest}"),
-                expected: Some(digest),
-                size,
-            },
+            NewBlob::Known { digest, size } => Self::known(digest, size),
             NewBlob::Unnamed { key, size } => Self {
                 reference: format!("{}-{key}", lease.id()),
                 expected: None,
                 size,
             },
         }
+    }
+
+    /// The error of more bytes than were announced.
+    pub(super) fn too_long(&self, call: &'static str) -> StoreError {
+        let cause = format!(
+            "blob {} is longer than its {} bytes",
+            self.reference, self.size
+        );
+        StoreError::Refused { call, cause }
     }
 }

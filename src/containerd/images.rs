@@ -64,6 +64,12 @@ impl Containerd {
         })
     }
 
+    /// Whether the record is there, and nothing in it is to be changed.
+    pub(super) async fn is_recorded(&self, image: &Image) -> Result<bool, StoreError> {
+        let existing = self.get_image(&image.name).await?;
+        Ok(existing.is_some_and(|existing| change(&existing, image).is_none()))
+    }
+
     /// Takes both pins off at once, if stowd's own is there.
     pub(super) async fn unpin_image(&self, name: &str) -> Result<(), StoreError> {
         let Some(existing) = self.get_image(name).await? else {

@@ -1,10 +1,12 @@
 //! Writes to containerd, over the gRPC API of its socket.
 //!
 //! `client` holds the connection and the one way to make a call, `failure` tells failures apart;
-//! `content` and `blob_writer` put blobs, `images` names them, `leases` keeps them meanwhile, `cri`
-//! asks whether the runtime sees them, `pull` has it pull them, `serving` waits until all of that can be had.
+//! `content` asks for blobs and opens them for writing, in one of two ways: `stream_writer` sends
+//! every byte; `placed_writer` puts a file where `placement` has found the store, in `blobs_dir`, for
+//! containerd to adopt. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
+//! runtime sees them, `pull` has it pull them, `serving` waits until all of that can be had.
 
-mod blob_writer;
+mod blobs_dir;
 mod client;
 mod content;
 mod cri;
@@ -12,14 +14,18 @@ mod failure;
 mod images;
 mod leases;
 mod owner;
+mod placed_writer;
+mod placement;
 mod pull;
 mod serving;
+mod stream_writer;
 mod turns;
+mod writer;
 
-pub use blob_writer::ContentWriter;
 pub use client::{Containerd, Deadlines};
 pub use leases::Lease;
 pub use serving::NotServing;
+pub use writer::ContentWriter;
 
 use crate::credentials::Login;
 use crate::digest::Digest;
@@ -39,6 +45,19 @@ impl ImageStore for Containerd {
 
     async fn release_and_collect(&self, lease: Lease) -> Result<(), StoreError> {
         self.delete_lease(&lease, true).await
+    }
+
+    async fn has_image(&self, image: &Image) -> Result<bool, StoreError> {
+        self.is_recorded(image).await
+    }
+
+    async fn has_labelled(
+        &self,
+        digest: &Digest,
+        size: u64,
+        labels: &Labels,
+    ) -> Result<bool, StoreError> {
+        self.has_content_labelled(digest, size, labels).await
     }
 
     async fn has_blob(&self, lease: &Lease, digest: &Digest) -> Result<bool, StoreError> {

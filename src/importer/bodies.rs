@@ -1,31 +1,37 @@
 //! Bodies: the blobs that are too large to be held, on their way from the archive to the store.
 //!
-//! Each is hashed where it is read, so that a blob that is not what its name says is told from a
-//! store that does not keep what it was sent.
+//! ```text
+//!   plain       one thread a body, several bodies at once:
+//!                 read a chunk -> hash it -> write it, in one buffer       -> commit
+//!
+//!   compressed  (see `streamed`) one thread decodes, another has the archive:
+//!                 decode a chunk => walk the tar -> hash it -> write it    -> commit, while the
+//!                                                                             next body comes
+//! ```
+//!
+//! Whoever writes a chunk hashes it first, while it is in the core's cache; nothing is hashed twice.
+//! The digest tells a blob that is not what its name says from a store that does not keep what it
+//! was sent.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::archive::catalogue::{Catalogue, File};
-use crate::archive::{Archive, Part, limits};
-use crate::digest::{Digest, Hasher};
+use crate::archive::catalogue::File;
+use crate::archive::{Archive, limits};
+use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 use crate::progress::Meter;
 
+use super::blocking;
 use super::labels::BlobLabels;
-use super::{ImportError, blocking};
+use super::passage::{Ended, Waiter};
 
 /// Bodies of one archive that are on their way at once, or commits that are waited for: as many as
 /// keep a disk busy while one of them waits for its fsync.
-const AT_ONCE: usize = 4;
-
-/// Chunks between the thread that reads and the task that sends.
-const CHUNKS_AHEAD: usize = 2;
+pub(super) const AT_ONCE: usize = 4;
 
 /// Where a body is to come from.
 #[derive(Debug)]
@@ -51,93 +57,6 @@ pub(super) enum BodyError {
     Unreadable { path: String, cause: io::Error },
 }
 
-/// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
-/// blobs the store has under the lease now.
-pub(super) async fn receive<S: ImageStore>(
-    store: &S,
-    lease: &S::Lease,
-    archive: Arc<Archive>,
-    meter: &Meter,
-) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
-    let (parts, arriving) = mpsc::channel(CHUNKS_AHEAD);
-    let reading = blocking(move || {
-        archive.stream(&mut |part| match parts.blocking_send(part) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        })
-    });
-    let (catalogue, sent) = tokio::join!(reading, forward(store, lease, meter, arriving));
-    let sent = sent?;
-    Ok((catalogue?, sent))
-}
-
-/// Answers what is in the store now.
-async fn forward<S: ImageStore>(
-    store: &S,
-    lease: &S::Lease,
-    meter: &Meter,
-    arriving: mpsc::Receiver<Part>,
-) -> Result<HashSet<Digest>, StoreError> {
-    let mut there = HashSet::new();
-    let mut ending = JoinSet::new();
-    let mut forwarded = forward_parts(store, lease, meter, arriving, &mut ending, &mut there).await;
-    // Waited for even then: what one of them holds open in the store is not free when the lease ends.
-    while !ending.is_empty() {
-        match joined(ending.join_next().await) {
-            Ok(sent) => there.extend(sent.flatten()),
-            Err(error) => forwarded = forwarded.and(Err(error)),
-        }
-    }
-    forwarded.map(|()| there)
-}
-
-/// A store that takes no more drops `arriving`, which ends the reading. Bodies of which all has
-/// arrived are left `ending`.
-async fn forward_parts<S: ImageStore>(
-    store: &S,
-    lease: &S::Lease,
-    meter: &Meter,
-    mut arriving: mpsc::Receiver<Part>,
-    ending: &mut JoinSet<Result<Option<Digest>, StoreError>>,
-    there: &mut HashSet<Digest>,
-) -> Result<(), StoreError> {
-    let mut body = None;
-    let mut begun = 0_u64;
-    while let Some(part) = arriving.recv().await {
-        match part {
-            Part::Begin { claimed, size, .. } => {
-                begun += 1;
-                let blob = match claimed {
-                    Some(digest) => NewBlob::Known { digest, size },
-                    // Not its path: a second member of that path would throw the first away, which
-                    // may still be on its way.
-                    None => NewBlob::Unnamed {
-                        key: format!("body-{begun}"),
-                        size,
-                    },
-                };
-                body = Some(Incoming::open(store, lease, blob).await?);
-            }
-            Part::Data(chunk) => {
-                if let Some(body) = &mut body {
-                    body.write(chunk).await?;
-                }
-            }
-            Part::End { digest } => {
-                if ending.len() >= AT_ONCE {
-                    there.extend(joined(ending.join_next().await)?.flatten());
-                }
-                if let Some(body) = body.take() {
-                    let meter = meter.clone();
-                    // Whose it is turns out later.
-                    ending.spawn(async move { body.end(&digest, Labels::new(), &meter).await });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Sends the bodies that the store does not have, several at once, with their labels. What it cannot
 /// have is returned by digest.
 pub(super) async fn send<S: ImageStore>(
@@ -145,6 +64,7 @@ pub(super) async fn send<S: ImageStore>(
     lease: &S::Lease,
     archive: &Arc<Archive>,
     meter: &Meter,
+    waiter: &Waiter,
     needed: BTreeMap<Digest, (u64, Body)>,
     labels: &BlobLabels<'_>,
 ) -> Result<HashMap<Digest, BodyError>, StoreError> {
@@ -157,22 +77,21 @@ pub(super) async fn send<S: ImageStore>(
             && sending.len() < AT_ONCE
             && let Some((digest, (size, body))) = needed.next()
         {
-            let (store, lease) = (store.clone(), lease.clone());
-            let (archive, meter) = (Arc::clone(archive), meter.clone());
-            let needed = Needed {
+            let sender = Sender {
+                store: store.clone(),
+                lease: lease.clone(),
+                archive: Arc::clone(archive),
+                meter: meter.clone(),
+                waiter: waiter.clone(),
                 labels: labels.of(&digest),
-                digest,
-                size,
-                body,
             };
             sending.spawn(async move {
-                let digest = needed.digest.clone();
-                let sent = send_one(&store, &lease, archive, &meter, needed).await?;
+                let sent = sender.send(&digest, size, body).await?;
                 Ok(sent.err().map(|error| (digest, error)))
             });
         }
         match sending.join_next().await {
-            Some(sent) => match joined(Some(sent)) {
+            Some(sent) => match joined(sent) {
                 Ok(sent) => failed.extend(sent.flatten()),
                 // The others are waited for: what one of them holds open in the store is not free
                 // when the lease ends.
@@ -185,182 +104,118 @@ pub(super) async fn send<S: ImageStore>(
     }
 }
 
-/// A body that an image needs.
-struct Needed {
-    digest: Digest,
-    size: u64,
-    body: Body,
+/// Sends one body.
+struct Sender<S: ImageStore> {
+    store: S,
+    lease: S::Lease,
+    archive: Arc<Archive>,
+    meter: Meter,
+    waiter: Waiter,
     labels: Labels,
 }
 
-async fn send_one<S: ImageStore>(
-    store: &S,
-    lease: &S::Lease,
-    archive: Arc<Archive>,
-    meter: &Meter,
-    needed: Needed,
-) -> Result<Result<(), BodyError>, StoreError> {
-    let Needed {
-        digest,
-        size,
-        body,
-        labels,
-    } = needed;
-    let digest = &digest;
-    if matches!(body, Body::InStore) && store.has_blob(lease, digest).await? {
-        return Ok(Ok(()));
-    }
-    let blob = NewBlob::Known {
-        digest: digest.clone(),
-        size,
-    };
-    let mut incoming = Incoming::open(store, lease, blob).await?;
-    let (path, file) = match body {
-        Body::InArchive(path, file) => (path, file),
-        // It came meanwhile, or out of another namespace, which only opening it finds.
-        Body::InStore if incoming.writer.is_none() => return Ok(Ok(())),
-        Body::InStore => {
-            incoming.abandon().await?;
-            return Ok(Err(BodyError::Missing {
-                digest: digest.clone(),
-            }));
-        }
-    };
-    if incoming.writer.is_none() {
-        meter.add(size);
-        return Ok(Ok(()));
-    }
-
-    let (chunks, arriving) = mpsc::channel(CHUNKS_AHEAD);
-    let reading = blocking(move || read(&archive, &file, &chunks));
-    let (read, sent) = tokio::join!(reading, incoming.take(arriving));
-    sent?;
-    match read {
-        Ok(actual) if actual == *digest => {
-            incoming.end(digest, labels, meter).await?;
-            Ok(Ok(()))
-        }
-        Ok(actual) => {
-            incoming.abandon().await?;
-            Ok(Err(BodyError::Corrupt {
-                path,
-                expected: digest.clone(),
-                actual,
-            }))
-        }
-        Err(cause) => {
-            incoming.abandon().await?;
-            Ok(Err(BodyError::Unreadable { path, cause }))
-        }
-    }
-}
-
-/// Reads a body from its first byte to its last, and hashes it.
-fn read(archive: &Archive, file: &File, chunks: &mpsc::Sender<Vec<u8>>) -> io::Result<Digest> {
-    let mut body = archive.body(file, 0);
-    let mut hasher = Hasher::default();
-    let mut left = file.size;
-    while left > 0 {
-        let length = usize::try_from(left).map_or(limits::CHUNK, |left| left.min(limits::CHUNK));
-        let mut chunk = vec![0; length];
-        body.read_exact(&mut chunk)?;
-        hasher.update(&chunk);
-        left -= length as u64;
-        if chunks.blocking_send(chunk).is_err() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-    }
-    Ok(hasher.finish())
-}
-
-/// A blob on its way into the store, or one that the store has and whose bytes pass by.
-struct Incoming<W> {
-    writer: Option<W>,
-    claimed: Option<Digest>,
-    // What the store has of it from an earlier import.
-    skip: u64,
-}
-
-impl<W: BlobWriter> Incoming<W> {
-    async fn open<S: ImageStore<Writer = W>>(
-        store: &S,
-        lease: &S::Lease,
-        blob: NewBlob,
-    ) -> Result<Self, StoreError> {
-        let claimed = match &blob {
-            NewBlob::Known { digest, .. } => Some(digest.clone()),
-            NewBlob::Unnamed { .. } => None,
-        };
-        let writer = match store.open_blob(lease, blob).await? {
-            Opened::Exists => None,
-            Opened::Writer(writer) => Some(writer),
-        };
-        let skip = writer.as_ref().map_or(0, BlobWriter::offset);
-        Ok(Self {
-            writer,
-            claimed,
-            skip,
-        })
-    }
-
-    async fn write(&mut self, mut chunk: Vec<u8>) -> Result<(), StoreError> {
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
-        };
-        let skipped = usize::try_from(self.skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
-        self.skip -= skipped as u64;
-        if skipped == chunk.len() {
-            return Ok(());
-        }
-        chunk.drain(..skipped);
-        writer.write(chunk).await
-    }
-
-    async fn take(&mut self, mut arriving: mpsc::Receiver<Vec<u8>>) -> Result<(), StoreError> {
-        while let Some(chunk) = arriving.recv().await {
-            self.write(chunk).await?;
-        }
-        Ok(())
-    }
-
-    /// All bytes have passed, and this is their digest. Returns which blob the store has now. One
-    /// that is not what it claims to be is thrown away; whoever needs it finds it missing.
-    async fn end(
+impl<S: ImageStore> Sender<S> {
+    async fn send(
         self,
         digest: &Digest,
-        labels: Labels,
-        meter: &Meter,
-    ) -> Result<Option<Digest>, StoreError> {
-        match self.writer {
-            None => Ok(self.claimed),
-            Some(writer) if self.claimed.is_some_and(|claimed| claimed != *digest) => {
+        size: u64,
+        body: Body,
+    ) -> Result<Result<(), BodyError>, StoreError> {
+        let missing = || BodyError::Missing {
+            digest: digest.clone(),
+        };
+        if matches!(body, Body::InStore) && self.store.has_blob(&self.lease, digest).await? {
+            return Ok(Ok(()));
+        }
+        let blob = NewBlob::Known {
+            digest: digest.clone(),
+            size,
+        };
+        let opened = self.store.open_blob(&self.lease, blob).await?;
+        let (path, file, writer) = match (body, opened) {
+            (Body::InArchive(path, file), Opened::Writer(writer)) => (path, file, writer),
+            (Body::InArchive(..), Opened::Exists) => {
+                self.meter.add(size);
+                return Ok(Ok(()));
+            }
+            // It came meanwhile, or out of another namespace, which only opening it finds.
+            (Body::InStore, Opened::Exists) => return Ok(Ok(())),
+            (Body::InStore, Opened::Writer(writer)) => {
                 writer.abort().await?;
-                Ok(None)
+                return Ok(Err(missing()));
             }
-            Some(writer) => {
-                writer.commit(digest, labels).await?;
-                meter.step();
-                Ok(Some(digest.clone()))
+        };
+        let Self {
+            archive,
+            waiter,
+            labels,
+            meter,
+            ..
+        } = self;
+        let (writer, read) = blocking(move || pump(&archive, &file, writer, &waiter)).await;
+        match read {
+            Ok(()) => {}
+            Err(Stopped::Reading(cause)) => {
+                writer.abort().await?;
+                return Ok(Err(BodyError::Unreadable { path, cause }));
             }
+            Err(Stopped::Writing(Ended::Store(error))) => return Err(error),
+            // Nobody hears this.
+            Err(Stopped::Writing(Ended::Abandoned)) => return Ok(Err(missing())),
         }
-    }
-
-    async fn abandon(self) -> Result<(), StoreError> {
-        match self.writer {
-            None => Ok(()),
-            Some(writer) => writer.abort().await,
+        let actual = writer.digest();
+        if actual != *digest {
+            writer.abort().await?;
+            let expected = digest.clone();
+            return Ok(Err(BodyError::Corrupt {
+                path,
+                expected,
+                actual,
+            }));
         }
+        writer.commit(digest, labels).await?;
+        meter.step();
+        Ok(Ok(()))
     }
 }
 
-/// The result of a task that ended, if one did; its panic is passed on.
-fn joined<T>(
-    ended: Option<Result<Result<T, StoreError>, JoinError>>,
+/// Why a body did not come to its end.
+enum Stopped {
+    Reading(io::Error),
+    Writing(Ended),
+}
+
+/// Reads a body from its first byte to its last and writes it, in one buffer.
+fn pump<W: BlobWriter>(
+    archive: &Archive,
+    file: &File,
+    mut writer: W,
+    waiter: &Waiter,
+) -> (W, Result<(), Stopped>) {
+    let mut body = archive.body(file, 0);
+    let mut left = file.size;
+    let room = |left| usize::try_from(left).map_or(limits::CHUNK, |left| left.min(limits::CHUNK));
+    let mut buffer = vec![0; room(left)];
+    while left > 0 {
+        let chunk = &mut buffer[..room(left)];
+        if let Err(error) = body.read_exact(chunk) {
+            return (writer, Err(Stopped::Reading(error)));
+        }
+        if let Err(ended) = waiter.wait(writer.write(chunk)) {
+            return (writer, Err(Stopped::Writing(ended)));
+        }
+        left -= chunk.len() as u64;
+    }
+    (writer, Ok(()))
+}
+
+/// The result of a task that ended; its panic is passed on.
+pub(super) fn joined<T>(
+    ended: Result<Result<T, StoreError>, JoinError>,
 ) -> Result<Option<T>, StoreError> {
     match ended {
-        None => Ok(None),
-        Some(Ok(result)) => result.map(Some),
-        Some(Err(error)) => match error.try_into_panic() {
+        Ok(result) => result.map(Some),
+        Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // Nobody aborts these tasks but the set itself, when it is dropped.
             Err(_) => Ok(None),

@@ -38,10 +38,7 @@ pub(super) async fn put<S: ImageStore>(
     match store.open_blob(lease, new).await? {
         Opened::Exists => store.label_blob(digest, labels).await,
         Opened::Writer(mut writer) => {
-            let sent = usize::try_from(writer.offset()).unwrap_or(usize::MAX);
-            if let Some(rest) = document.get(sent..).filter(|rest| !rest.is_empty()) {
-                writer.write(rest.to_vec()).await?;
-            }
+            writer.write(document).await?;
             writer.commit(digest, labels).await
         }
     }

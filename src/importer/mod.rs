@@ -1,7 +1,8 @@
 //! THE verb: one archive goes into the store.
 //!
 //! ```text
-//!   plain       archive.index ---> Catalogue -> resolve -> missing bodies, several at once --+
+//!   plain       archive.index ---> Catalogue -> resolve -> are they there? yes: nothing to do
+//!                                                           no: bodies, several at once -----+
 //!   compressed  archive.stream --> bodies, as they come -> Catalogue -> resolve -------------+
 //!                                                                                            |
 //!                 per image that is whole:  manifests and indexes, children first  <---------+
@@ -11,16 +12,18 @@
 //!
 //! One lease spans all of it, so that nothing is collected between the first blob and the last
 //! name, and everything is when the import fails. Memory: the archive's catalogue (bounded by
-//! [`crate::archive::limits`]) and, for each body on its way, a few chunks.
+//! [`crate::archive::limits`]) and, for each body on its way, a chunk.
 
 mod bodies;
 mod documents;
 mod labels;
+mod passage;
+mod streamed;
+mod there;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
 
@@ -40,6 +43,7 @@ use crate::tagging::tag;
 
 use bodies::{Body, BodyError};
 use labels::BlobLabels;
+use passage::Waiter;
 
 /// How many names that images of one archive do not get are told, each in a line.
 const UNNAMED_MAX: usize = 20;
@@ -128,8 +132,8 @@ async fn attempt<S: ImageStore>(
     let opened = entry.path.clone();
     let metered = meter.clone();
     let archive = blocking(move || Archive::open(&opened, metered)).await?;
-    let reading = Reading::default();
-    let archive = Arc::new(archive.stopped_by(Arc::clone(&reading.stop)));
+    let still_wanted = passage::Wanted::default();
+    let archive = Arc::new(archive.stopped_by(Arc::clone(&still_wanted.stop)));
     let name = shown(&entry.path);
     let lease = store.begin_lease(&name).await?;
     let import = Import {
@@ -138,6 +142,7 @@ async fn attempt<S: ImageStore>(
         lease: &lease,
         archive: &archive,
         meter: &meter,
+        waiter: Waiter::new(&still_wanted),
         rules,
         identity: entry.identity,
     };
@@ -170,20 +175,9 @@ struct Import<'a, S: ImageStore> {
     lease: &'a S::Lease,
     archive: &'a Arc<Archive>,
     meter: &'a Meter,
+    waiter: Waiter,
     rules: Rules<'a>,
     identity: Identity,
-}
-
-/// Ends the threads that read when the import is dropped.
-#[derive(Default)]
-struct Reading {
-    stop: Arc<AtomicBool>,
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
 }
 
 impl<S: ImageStore> Import<'_, S> {
@@ -192,7 +186,14 @@ impl<S: ImageStore> Import<'_, S> {
         let streamed = self.archive.compression() != Compression::Plain;
         let archive = Arc::clone(self.archive);
         let (catalogue, there) = if streamed {
-            bodies::receive(self.store, self.lease, archive, self.meter).await?
+            streamed::receive(
+                self.store,
+                self.lease,
+                archive,
+                self.meter,
+                self.waiter.clone(),
+            )
+            .await?
         } else {
             (blocking(move || archive.index()).await?, HashSet::new())
         };
@@ -207,10 +208,17 @@ impl<S: ImageStore> Import<'_, S> {
             self.note(&note);
         }
         let names = self.names(&images, &claimed);
+        let mut placed = HashSet::new();
         let labels = BlobLabels::new(&images, &names);
-        let failed = self
-            .send_bodies(&catalogue, &images, streamed, &there, &labels)
-            .await?;
+        let are_there = !streamed && there::are_there(self.store, &images, &names, &labels).await?;
+        let failed = if are_there {
+            self.pass_over(&catalogue, &images);
+            placed.extend(labels.digests());
+            HashMap::new()
+        } else {
+            self.send_bodies(&catalogue, &images, streamed, &there, &labels)
+                .await?
+        };
         // From here on images get names: those of this version of the file, or none.
         self.check_identity()?;
 
@@ -219,7 +227,6 @@ impl<S: ImageStore> Import<'_, S> {
             problems: problems.iter().map(ToString::to_string).collect(),
             identity: self.identity,
         };
-        let mut placed = HashSet::new();
         for (image, names) in images.iter().zip(&names) {
             let broken = image
                 .blobs
@@ -328,8 +335,15 @@ impl<S: ImageStore> Import<'_, S> {
             };
             needed.insert(digest, (blob.descriptor.size, body));
         }
-        let (archive, meter) = (self.archive, self.meter);
-        bodies::send(self.store, self.lease, archive, meter, needed, labels).await
+        let Self {
+            store,
+            lease,
+            archive,
+            meter,
+            waiter,
+            ..
+        } = self;
+        bodies::send(*store, lease, archive, meter, waiter, needed, labels).await
     }
 
     /// Writes an image's documents, labels what was there already, and gives the image its names.
@@ -364,6 +378,21 @@ impl<S: ImageStore> Import<'_, S> {
             names,
             digest: target.digest.clone(),
         })
+    }
+
+    /// Counts the bodies that need not be read.
+    fn pass_over(&self, catalogue: &Catalogue, images: &[ArchiveImage]) {
+        let blobs = images.iter().flat_map(|image| &image.blobs);
+        let paths = blobs.filter_map(|blob| match &blob.source {
+            Source::Member(path) => catalogue.file(path),
+            _ => None,
+        });
+        let bodies = paths.filter(|(_, file)| documents::at_hand(file).is_none());
+        // Images share them.
+        let bodies = bodies.map(|(path, file)| (path, file.size));
+        for size in bodies.collect::<BTreeMap<_, _>>().into_values() {
+            self.meter.add(size);
+        }
     }
 }
 

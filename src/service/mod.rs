@@ -106,6 +106,7 @@ pub async fn run(
     let (intake, progress) = Intake::new(store.clone(), changed, heartbeat);
     let mut load = Load {
         store: &store,
+        direct: config.images.direct,
         start_timeout: config.containerd.start_timeout,
         notifier: &notifier,
         progress,
@@ -184,6 +185,7 @@ async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal, mut reload: 
 /// The way to READY, and what follows.
 struct Load<'a> {
     store: &'a Containerd,
+    direct: bool,
     start_timeout: Duration,
     notifier: &'a Notifier,
     progress: watch::Receiver<Progress>,
@@ -194,6 +196,9 @@ struct Load<'a> {
 impl Load<'_> {
     async fn run(&mut self, intake: Intake<Containerd>, mode: Mode) -> Result<(), FatalError> {
         self.serving().await?;
+        if self.direct {
+            self.store.place_blobs().await;
+        }
         let stale = self.stale_leases().await;
         self.tasks.spawn(intake.run(self.stop.clone()));
         self.drained().await?;

@@ -140,6 +140,16 @@ fn assert_imported(stowd: &Stowd, file: &str) {
 }
 
 fn every_archive_comes_back_as_it_is(generation: &Generation) {
+    every_archive_comes_back(generation, "direct = true\n");
+}
+
+/// The newest does for both: how blobs are sent, `content` tests on each.
+#[test]
+fn every_archive_that_is_sent_comes_back_as_it_is() {
+    every_archive_comes_back(&generation("2.x"), "direct = false\n");
+}
+
+fn every_archive_comes_back(generation: &Generation, way: &str) {
     let batches = batches();
     let all = batches
         .iter()
@@ -150,7 +160,8 @@ fn every_archive_comes_back_as_it_is(generation: &Generation) {
         fixtures: batch, ..
     } in batches
     {
-        let setup = Setup::new(generation);
+        let mut setup = Setup::new(generation);
+        setup.images.push_str(way);
         for fixture in &batch {
             setup.stow(&fixture.path);
         }

@@ -62,16 +62,6 @@ impl Dice {
     }
 }
 
-fn is_at_work(stowd: &Stowd) -> bool {
-    let ingest = stowd
-        .setup()
-        .dir()
-        .join("root/io.containerd.content.v1.content/ingest");
-    ingest
-        .read_dir()
-        .is_ok_and(|mut ingests| ingests.next().is_some())
-}
-
 #[test]
 fn a_file_that_is_replaced_or_removed_while_it_is_imported() {
     let generation = &generations()[2];
@@ -79,7 +69,7 @@ fn a_file_that_is_replaced_or_removed_while_it_is_imported() {
         let setup = Setup::new(generation);
         setup.stow_as(&fixture("large.tar.bz2").path, "a.tar");
         let mut stowd = setup.start();
-        stowd.wait_until(SOON, "the import is under way", is_at_work);
+        stowd.wait_until(SOON, "the import is under way", Stowd::is_importing);
         let path = stowd.setup().images().join("a.tar");
         if replaced {
             let aside = stowd.setup().dir().join("aside");
@@ -113,7 +103,7 @@ fn a_file_that_is_removed_while_it_waits_is_forgotten() {
     setup.stow_as(&fixture("umoci.tar").path, "b.tar");
     setup.stow_as(&fixture("skopeo-oci.tar").path, "c.tar");
     let mut stowd = setup.start();
-    stowd.wait_until(SOON, "the first is under way", is_at_work);
+    stowd.wait_until(SOON, "the first is under way", Stowd::is_importing);
     fs::remove_file(stowd.setup().images().join("b.tar")).unwrap();
     stowd.wait_ready(SOON);
     assert_eq!(tags(&stowd), names(&["large.tar", "skopeo-oci.tar"]));

@@ -55,8 +55,13 @@ fn bytes_below(dir: &Path) -> u64 {
 }
 
 fn a_full_disk_fails_what_does_not_fit_and_nothing_else(generation: &Generation) {
-    for large in ["large.tar", "large.tar.zst"] {
+    for (large, direct) in [
+        ("large.tar", true),
+        ("large.tar.zst", true),
+        ("large.tar", false),
+    ] {
         let mut setup = Setup::new(generation);
+        setup.images.push_str(&format!("direct = {direct}\n"));
         let disk = SmallDisk::at(setup.dir().join("root"), 40);
         // One after the other: the last must find room again.
         setup.images.push_str("parallel = 1\n");
@@ -137,8 +142,9 @@ fn sized(seed: u64, name: &'static str, megabytes: usize) -> Made {
 
 /// What a cut archive has stored, and one that did not fit as a whole, is gone before the next one.
 fn what_did_not_fit_makes_room_for_what_does(generation: &Generation) {
-    for kind in ["", "gz"] {
+    for (kind, direct) in [("", true), ("gz", true), ("gz", false)] {
         let mut setup = Setup::new(generation);
+        setup.images.push_str(&format!("direct = {direct}\n"));
         let disk = SmallDisk::at(setup.dir().join("root"), 24);
         setup.images.push_str("parallel = 1\n");
         let broken = sized(1, "registry.stowd.test/room/broken:1", 12);

@@ -35,13 +35,13 @@ async fn one_that_is_gone_is_unreachable_and_comes_back(generation: Generation) 
     let lease = store.begin_lease("gone").await.unwrap();
     let blob = bytes(1, 8 * MIB);
     let mut open = writer(&store, &lease, known(&blob)).await;
-    open.write(blob[..MIB].to_vec()).await.unwrap();
+    open.write(&blob[..MIB]).await.unwrap();
 
     daemon.kill();
     let began = Instant::now();
     let mut lost = None;
     for chunk in blob[MIB..].chunks(MIB / 2) {
-        if let Err(error) = open.write(chunk.to_vec()).await {
+        if let Err(error) = open.write(chunk).await {
             lost = Some(error);
             break;
         }
@@ -96,7 +96,7 @@ async fn one_that_does_not_move_is_past_its_deadline(generation: Generation) {
     let mut stalled = None;
     let mut taken = 0;
     for chunk in first.chunks(MIB) {
-        if let Err(error) = large.write(chunk.to_vec()).await {
+        if let Err(error) = large.write(chunk).await {
             stalled = Some(error);
             break;
         }
@@ -109,7 +109,7 @@ async fn one_that_does_not_move_is_past_its_deadline(generation: Generation) {
     assert_eq!(stalled, Some(progress.clone()));
     assert!(taken <= 6 * MIB, "{taken} bytes are held in memory");
     // All of it is on its way: the commit stalls.
-    small.write(second.clone()).await.unwrap();
+    small.write(&second).await.unwrap();
     let error = small.commit(&Digest::of(&second), Labels::new()).await;
     assert_eq!(error, Err(progress));
     daemon.thaw();

@@ -73,6 +73,8 @@ fn stands_still(pid: u32) -> bool {
 fn a_killed_import_is_taken_up_where_it_was(generation: &Generation) {
     for file in ["large.tar", "large.tar.zst"] {
         let mut setup = Setup::new(generation);
+        // What is placed is begun anew: see `placement`.
+        setup.images.push_str("direct = false\n");
         setup.containerd.push_str("stop-timeout = \"10s\"\n");
         let large = fixture(file);
         setup.stow(&large.path);

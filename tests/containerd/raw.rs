@@ -79,9 +79,8 @@ pub(crate) async fn put(
     let Opened::Writer(mut writer) = store.open_blob(lease, known(blob)).await? else {
         return Ok(());
     };
-    let start = usize::try_from(writer.offset()).unwrap();
-    for chunk in blob[start..].chunks(300_000) {
-        writer.write(chunk.to_vec()).await?;
+    for chunk in blob.chunks(300_000) {
+        writer.write(chunk).await?;
     }
     writer.commit(&Digest::of(blob), labels).await
 }

@@ -3,10 +3,9 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use stowd::archive::{Archive, ArchiveError, Compression, Part, limits};
+use stowd::archive::{Archive, ArchiveError, Compression, limits};
 use stowd::progress::Meter;
 
 use crate::archive_read_support::*;
@@ -15,10 +14,6 @@ fn open_file(file: &File, meter: Meter) -> Archive {
     use std::os::fd::AsRawFd;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     Archive::open(&path, meter).unwrap()
-}
-
-fn discard(_: Part) -> ControlFlow<()> {
-    ControlFlow::Continue(())
 }
 
 /// A zstd archive whose one member begins with `first` and has a gibibyte of zeros.
@@ -40,7 +35,10 @@ const MIB: usize = 1 << 20;
 fn a_manifest_of_a_gibibyte_is_refused_unread() {
     let meter = Meter::default();
     let archive = open_file(&gibibyte_named("manifest.json", b"[{"), meter.clone());
-    let error = archive.stream(&mut discard).unwrap_err().to_string();
+    let error = archive
+        .stream(&mut Discard::default())
+        .unwrap_err()
+        .to_string();
     let expected =
         "manifest.json is 1073741824 bytes long; a JSON document may have 8388608 at most";
     assert_eq!(error, expected);
@@ -75,21 +73,15 @@ fn a_manifest_of_a_gibibyte_is_refused_unread() {
 #[test]
 fn other_json_of_a_gibibyte_passes_by_in_chunks() {
     let archive = open_file(&gibibyte_named("other.json", b"{"), Meter::default());
-    let mut bytes = 0;
-    let stopped = archive.stream(&mut |part| {
-        if let Part::Data(data) = part {
-            assert!(data.len() <= limits::CHUNK);
-            bytes += data.len();
-        }
-        // A few chunks tell as much as all.
-        if bytes < 32 * MIB {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    });
+    // A few chunks tell as much as all: each is as long as it may be, but the first bytes, which are
+    // looked at, and what they leave of the chunk that they came in.
+    let mut until = Until {
+        calls: 0,
+        allowed: 32 * MIB / limits::CHUNK,
+    };
+    let stopped = archive.stream(&mut until);
     assert!(matches!(stopped, Err(ArchiveError::Stopped)));
-    assert_eq!(bytes, 32 * MIB);
+    assert_eq!(until.calls, until.allowed + 1);
 }
 
 #[test]
@@ -109,7 +101,10 @@ fn documents_together_are_bounded() {
     let expected = "with 8.json, the JSON documents in the archive take more than 64 MiB";
     assert_eq!(by_index, expected);
     assert_eq!(
-        archive.stream(&mut discard).unwrap_err().to_string(),
+        archive
+            .stream(&mut Discard::default())
+            .unwrap_err()
+            .to_string(),
         expected
     );
 }
@@ -119,7 +114,10 @@ fn a_million_empty_members_are_refused() {
     let thousand = header("empty", b'0', 0).repeat(1000);
     let million = (0..1000).map(|_| thousand.as_slice());
     let archive = open_file(&pipe("zstd", &["-qc1"], million), Meter::default());
-    let error = archive.stream(&mut discard).unwrap_err().to_string();
+    let error = archive
+        .stream(&mut Discard::default())
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "the archive has more than 100000 members");
 }
 
@@ -227,7 +225,10 @@ fn an_archive_that_is_a_bomb_is_refused() {
     let mut bytes = zstd::encode_all(&header("layer.tar", b'0', 1 << 40)[..], 1).unwrap();
     bytes.extend(zeros_in_zstd(80 << 10));
     let archive = open(&bytes).unwrap();
-    let error = archive.stream(&mut discard).unwrap_err().to_string();
+    let error = archive
+        .stream(&mut Discard::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.starts_with("the archive decompresses to more than 1 GiB"),
         "{error}"

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 
 use stowd::archive::catalogue::{Catalogue, Member};
-use stowd::archive::{Archive, ArchiveError, Compression, Part};
-use stowd::digest::Digest;
+use stowd::archive::{Archive, ArchiveError, Compression, Receiver};
+use stowd::digest::{Digest, Hasher};
 use stowd::progress::Meter;
 use tempfile::NamedTempFile;
 
@@ -208,7 +208,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Catalogue, ArchiveError> {
     let archive = open(bytes)?;
     match archive.compression() {
         Compression::Plain => archive.index(),
-        _ => archive.stream(&mut |_| ControlFlow::Continue(())),
+        _ => archive.stream(&mut Discard::default()),
     }
 }
 
@@ -258,37 +258,94 @@ pub(crate) struct Offered {
     pub(crate) body: Vec<u8>,
 }
 
-/// Reads in one pass, holding the parts against what they promise.
-pub(crate) fn streamed(bytes: &[u8]) -> Result<(Catalogue, Vec<Offered>), ArchiveError> {
-    let mut offered: Vec<Offered> = Vec::new();
-    let mut expected: Option<u64> = None;
-    let catalogue = open(bytes)?.stream(&mut |part| {
-        match part {
-            Part::Begin {
-                path,
-                claimed,
-                size,
-            } => {
-                assert_eq!(expected.replace(size), None, "{path} begins inside a body");
-                let body = Vec::new();
-                offered.push(Offered {
-                    path,
-                    claimed,
-                    body,
-                });
-            }
-            Part::Data(data) => {
-                assert!(!data.is_empty() && data.len() <= stowd::archive::limits::CHUNK);
-                offered.last_mut().unwrap().body.extend(data);
-            }
-            Part::End { digest } => {
-                let body = &offered.last().unwrap().body;
-                assert_eq!(expected.take(), Some(body.len() as u64));
-                assert_eq!(digest, Digest::of(body));
-            }
-        }
+/// Takes everything, and keeps nothing but the digest.
+#[derive(Default)]
+pub(crate) struct Discard(Hasher);
+
+impl Receiver for Discard {
+    fn begin(&mut self, _: &str, _: Option<Digest>, _: u64) -> ControlFlow<()> {
+        self.0 = Hasher::default();
         ControlFlow::Continue(())
-    })?;
-    assert_eq!(expected, None, "a body has no end");
-    Ok((catalogue, offered))
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.0.update(bytes);
+        ControlFlow::Continue(())
+    }
+
+    fn end(&mut self) -> ControlFlow<(), Digest> {
+        ControlFlow::Continue(std::mem::take(&mut self.0).finish())
+    }
+}
+
+/// Takes so many calls, and breaks then.
+pub(crate) struct Until {
+    pub(crate) calls: usize,
+    pub(crate) allowed: usize,
+}
+
+impl Until {
+    fn call<T>(&mut self, value: T) -> ControlFlow<(), T> {
+        self.calls += 1;
+        if self.calls > self.allowed {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(value)
+        }
+    }
+}
+
+impl Receiver for Until {
+    fn begin(&mut self, _: &str, _: Option<Digest>, _: u64) -> ControlFlow<()> {
+        self.call(())
+    }
+
+    fn take(&mut self, _: &[u8]) -> ControlFlow<()> {
+        self.call(())
+    }
+
+    fn end(&mut self) -> ControlFlow<(), Digest> {
+        self.call(Digest::of(b""))
+    }
+}
+
+/// Keeps everything, and holds the calls against what they promise.
+#[derive(Default)]
+struct Recorder {
+    offered: Vec<Offered>,
+    expected: Option<u64>,
+}
+
+impl Receiver for Recorder {
+    fn begin(&mut self, path: &str, claimed: Option<Digest>, size: u64) -> ControlFlow<()> {
+        let before = self.expected.replace(size);
+        assert_eq!(before, None, "{path} begins inside a body");
+        self.offered.push(Offered {
+            path: path.to_owned(),
+            claimed,
+            body: Vec::new(),
+        });
+        ControlFlow::Continue(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        assert!(!bytes.is_empty() && bytes.len() <= stowd::archive::limits::CHUNK);
+        let offered = self.offered.last_mut().unwrap();
+        offered.body.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    }
+
+    fn end(&mut self) -> ControlFlow<(), Digest> {
+        let body = &self.offered.last().unwrap().body;
+        assert_eq!(self.expected.take(), Some(body.len() as u64));
+        ControlFlow::Continue(Digest::of(body))
+    }
+}
+
+/// Reads in one pass.
+pub(crate) fn streamed(bytes: &[u8]) -> Result<(Catalogue, Vec<Offered>), ArchiveError> {
+    let mut recorder = Recorder::default();
+    let catalogue = open(bytes)?.stream(&mut recorder)?;
+    assert_eq!(recorder.expected, None, "a body has no end");
+    Ok((catalogue, recorder.offered))
 }

@@ -1,13 +1,13 @@
 //! Tar archives as they are found: names, links, types, bodies.
 
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use stowd::archive::catalogue::{Encoding, Member};
-use stowd::archive::{Archive, ArchiveError, Part};
+use stowd::archive::{Archive, ArchiveError};
+use stowd::digest::Digest;
 use stowd::progress::Meter;
 
 use crate::archive_read_support::*;
@@ -304,20 +304,13 @@ fn what_begins_like_a_layer_is_told() {
 }
 
 #[test]
-fn a_sink_that_breaks_ends_the_pass() {
+fn a_receiver_that_breaks_ends_the_pass() {
     let bytes = gzip(&sample());
     for allowed in 0..3 {
-        let mut parts = 0;
-        let stopped = open(&bytes).unwrap().stream(&mut |_| {
-            parts += 1;
-            if parts > allowed {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
+        let mut until = Until { calls: 0, allowed };
+        let stopped = open(&bytes).unwrap().stream(&mut until);
         assert!(matches!(stopped, Err(ArchiveError::Stopped)));
-        assert_eq!(parts, allowed + 1);
+        assert_eq!(until.calls, allowed + 1);
     }
 }
 
@@ -336,10 +329,20 @@ fn the_stop_flag_ends_all_reading() {
         let archive = open(&compressed(compression, &plain))
             .unwrap()
             .stopped_by(stop.clone());
-        let stopped = archive.stream(&mut |_: Part| ControlFlow::Continue(()));
+        let stopped = archive.stream(&mut Discard::default());
         assert!(
             matches!(stopped, Err(ArchiveError::Stopped)),
             "{compression}"
         );
+    }
+}
+
+#[test]
+fn the_digest_of_a_body_is_what_its_receiver_answers() {
+    let (catalogue, offered) = streamed(&gzip(&sample())).unwrap();
+    assert_eq!(offered.len(), 2);
+    for body in offered {
+        let (_, file) = catalogue.file(&body.path).unwrap();
+        assert_eq!(file.digest, Some(Digest::of(&body.body)));
     }
 }

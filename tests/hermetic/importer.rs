@@ -238,6 +238,54 @@ fn what_the_store_has_is_not_sent_again() {
 }
 
 #[test]
+fn what_is_there_just_as_it_is_to_be_is_neither_read_nor_written() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(3 * MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    let [plain, _] = draft.written(dir.path());
+    let store = MemoryStore::default();
+    let first = run(&store, &plain).unwrap();
+    let again = |writes: bool, what: &str| {
+        let before = store.state().writes;
+        let meter = Meter::default();
+        let report = run_metered(&store, &entry(&plain), meter.clone()).unwrap();
+        assert_eq!(report.images, first.images, "{what}");
+        assert_eq!(meter.bytes(), report.identity.size, "{what}");
+        assert_eq!(store.state().writes > before, writes, "{what}");
+        let state = store.state();
+        assert_eq!(state.blobs[&image.manifest].1.len(), 3, "{what}");
+        assert!(state.blobs.contains_key(&image.layer), "{what}");
+        assert_eq!(state.images.len(), 2, "{what}");
+        let pinned = |image: &stowd::image_store::Image| image.labels.contains_key(OWN_PIN.0);
+        assert!(state.images.values().all(pinned), "{what}");
+        assert_eq!(state.leases, 0, "{what}");
+    };
+    again(false, "nothing is missing");
+    assert_eq!(store.state().seen.len(), 4, "seen both times");
+    let name = "docker.io/library/busybox:1";
+    store.state().images.remove(name);
+    again(true, "a name");
+    let away = Digest::of(b"another");
+    store.state().images.get_mut(name).unwrap().target.digest = away;
+    again(true, "a name that points elsewhere");
+    store.state().images.get_mut(name).unwrap().labels.clear();
+    again(true, "a pin");
+    store.state().blobs.remove(&image.layer);
+    again(true, "a layer");
+    store
+        .state()
+        .blobs
+        .get_mut(&image.manifest)
+        .unwrap()
+        .1
+        .clear();
+    again(true, "the labels of a manifest");
+    store.state().blobs.get_mut(&image.layer).unwrap().0.pop();
+    again(true, "a layer of another length");
+}
+
+#[test]
 fn a_half_sent_blob_is_resumed_and_a_wrong_half_is_sent_anew() {
     let dir = TempDir::new().unwrap();
     let mut draft = Draft::new();

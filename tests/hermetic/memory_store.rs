@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub seen: Vec<String>,
     /// Leases that were begun and not released.
     pub leases: usize,
+    /// How often it was to write something: a blob opened, a label or an image set.
+    pub writes: usize,
     /// How often it was asked whether it has a blob.
     pub asked: usize,
     /// Writers that were opened.
@@ -98,6 +100,8 @@ pub(crate) struct Writer {
     claimed: Option<Digest>,
     offset: u64,
     bytes: Vec<u8>,
+    hasher: Hasher,
+    taken: usize,
 }
 
 impl BlobWriter for Writer {
@@ -105,7 +109,16 @@ impl BlobWriter for Writer {
         self.offset
     }
 
-    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), StoreError> {
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+        self.hasher.update(chunk);
+        let there = usize::try_from(self.offset)
+            .unwrap()
+            .saturating_sub(self.taken);
+        self.taken += chunk.len();
+        let chunk = &chunk[there.min(chunk.len())..];
+        if chunk.is_empty() {
+            return Ok(());
+        }
         let mut state = self.store.state();
         state.chunks += 1;
         let chunks = state.chunks;
@@ -115,11 +128,15 @@ impl BlobWriter for Writer {
         if let Some((_, error)) = state.fail_at_chunk.take_if(|(at, _)| *at == chunks) {
             return Err(error);
         }
-        self.bytes.extend(chunk);
+        self.bytes.extend_from_slice(chunk);
         if let Some(claimed) = &self.claimed {
             state.ingests.insert(claimed.clone(), self.bytes.clone());
         }
         Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
     }
 
     async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
@@ -167,6 +184,27 @@ impl ImageStore for MemoryStore {
         self.release(()).await
     }
 
+    async fn has_image(&self, image: &Image) -> Result<bool, StoreError> {
+        let state = self.state();
+        let has = state.images.get(&image.name);
+        Ok(has.is_some_and(|has| {
+            let is_set = |(key, value)| has.labels.get(key) == Some(value);
+            has.target == image.target && image.labels.iter().all(is_set)
+        }))
+    }
+
+    async fn has_labelled(
+        &self,
+        digest: &Digest,
+        size: u64,
+        labels: &Labels,
+    ) -> Result<bool, StoreError> {
+        let state = self.state();
+        Ok(state.blobs.get(digest).is_some_and(|(bytes, has)| {
+            bytes.len() as u64 == size && sources::missing(has, labels).is_empty()
+        }))
+    }
+
     async fn has_blob(&self, (): &(), digest: &Digest) -> Result<bool, StoreError> {
         let mut state = self.state();
         state.asked += 1;
@@ -175,6 +213,7 @@ impl ImageStore for MemoryStore {
 
     async fn open_blob(&self, (): &(), blob: NewBlob) -> Result<Opened<Writer>, StoreError> {
         let mut state = self.state();
+        state.writes += 1;
         let claimed = match blob {
             NewBlob::Known { digest, .. } => Some(digest),
             NewBlob::Unnamed { key, .. } => {
@@ -200,6 +239,8 @@ impl ImageStore for MemoryStore {
             claimed,
             offset,
             bytes,
+            hasher: Hasher::default(),
+            taken: 0,
         }))
     }
 
@@ -212,13 +253,18 @@ impl ImageStore for MemoryStore {
     }
 
     async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
-        self.state().label(digest, &labels);
+        let mut state = self.state();
+        let before = state.labelled;
+        state.label(digest, &labels);
+        state.writes += state.labelled - before;
         Ok(())
     }
 
     async fn put_image(&self, (): &(), image: &Image) -> Result<(), StoreError> {
         let mut state = self.state();
         state.check(&image.name, Doing::Put)?;
+        let is_new = state.images.get(&image.name) != Some(image);
+        state.writes += usize::from(is_new);
         state.images.insert(image.name.clone(), image.clone());
         Ok(())
     }

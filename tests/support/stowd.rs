@@ -194,6 +194,27 @@ impl Stowd {
         children(self.pid()).into_iter().next()
     }
 
+    /// Whether a blob is on its way into the content store of its own containerd.
+    pub fn is_importing(&self) -> bool {
+        self.is_importing_into(&self.setup.dir().join("root"))
+    }
+
+    /// The same for a containerd with this root: either it has something half written, or stowd has a
+    /// file there that has no name yet.
+    pub fn is_importing_into(&self, root: &Path) -> bool {
+        let content = root.join("io.containerd.content.v1.content");
+        let has_entries = |dir: std::fs::ReadDir| -> bool { dir.flatten().next().is_some() };
+        if content.join("ingest").read_dir().is_ok_and(has_entries) {
+            return true;
+        }
+        let blobs = content.join("blobs/sha256");
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let mut open = open.into_iter().flatten().flatten();
+        open.any(|file| {
+            std::fs::read_link(file.path()).is_ok_and(|path| path.parent() == Some(&blobs))
+        })
+    }
+
     /// All that it and its containerd have written.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.setup.dir().join("log")).unwrap_or_default()

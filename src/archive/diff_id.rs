@@ -1,9 +1,8 @@
-//! The digests of a body, taken while its bytes pass by: its own, and that of what it decompresses
-//! to.
+//! The digest of what a body decompresses to, taken while its bytes pass by.
 //!
-//! A docker-archive tells its layers by the latter (`rootfs.diff_ids` of the configuration), also
-//! where the layers in it are compressed, as crane and ko write them. The blobs of an OCI layout
-//! have manifests for that.
+//! A docker-archive tells its layers by it (`rootfs.diff_ids` of the configuration), also where the
+//! layers in it are compressed, as crane and ko write them. The blobs of an OCI layout have manifests
+//! for that.
 
 use std::io::{self, Write};
 
@@ -16,61 +15,39 @@ use super::expansion::{Expansion, Halt};
 use super::{ArchiveError, MemberName, limits, member_path};
 use crate::digest::{Digest, Hasher};
 
-/// Hashes a body in both ways.
-pub(super) struct BodyDigests<'a> {
+/// The digest of a compressed layer, decompressed.
+pub(super) struct DiffId<'a> {
     member: &'a MemberName,
-    packed: Hasher,
-    unpacked: Option<UnpackedDigest<'a>>,
+    unpacked: UnpackedDigest<'a>,
 }
 
-impl<'a> BodyDigests<'a> {
-    /// For the body of the member at `path`, whose name in messages is `member`.
+impl<'a> DiffId<'a> {
+    /// For the body of the member at `path`, whose name in messages is `member`; `None` where
+    /// nobody asks for it, or nothing is compressed.
     pub(super) fn new(
         member: &'a MemberName,
         path: &str,
         encoding: Encoding,
         expansion: &'a Expansion,
-    ) -> Self {
-        let packed = Hasher::default();
-        let unpacked = match member_path::claimed_digest(path) {
-            None => UnpackedDigest::new(encoding, expansion),
+    ) -> Option<Self> {
+        match member_path::claimed_digest(path) {
+            None => {
+                UnpackedDigest::new(encoding, expansion).map(|unpacked| Self { member, unpacked })
+            }
             Some(_) => None,
-        };
-        Self {
-            member,
-            packed,
-            unpacked,
         }
-    }
-
-    /// Whether this body is a compressed layer, whose decompressed digest is wanted.
-    pub(super) fn unpacks(&self) -> bool {
-        self.unpacked.is_some()
     }
 
     /// Takes the next bytes. That they decompress to too much is an error.
     pub(super) fn update(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.packed.update(bytes);
-        match &mut self.unpacked {
-            None => Ok(()),
-            Some(unpacked) => {
-                let updated = unpacked.update(bytes);
-                updated.map_err(|halt| halt.error(Some(self.member)))
-            }
-        }
+        let updated = self.unpacked.update(bytes);
+        updated.map_err(|halt| halt.error(Some(self.member)))
     }
 
-    /// The digest of the body, and that of what it decompresses to: `None` where nothing was to
-    /// be decompressed, or could not be.
-    pub(super) fn finish(self) -> Result<(Digest, Option<Digest>), ArchiveError> {
-        let unpacked = match self.unpacked {
-            None => None,
-            Some(unpacked) => {
-                let finished = unpacked.finish();
-                finished.map_err(|halt| halt.error(Some(self.member)))?
-            }
-        };
-        Ok((self.packed.finish(), unpacked))
+    /// The digest; `None` where nothing could be decompressed.
+    pub(super) fn finish(self) -> Result<Option<Digest>, ArchiveError> {
+        let finished = self.unpacked.finish();
+        finished.map_err(|halt| halt.error(Some(self.member)))
     }
 }
 

@@ -1,15 +1,16 @@
 //! One blob on its way into containerd: a stream of `Content.Write`.
 //!
 //! Writes are pipelined: the next is sent before the last is acknowledged. What one writer holds is
-//! bounded by [`QUEUED`] messages of at most [`MESSAGE`] bytes that wait in its queue, one that its
-//! caller holds and what HTTP/2 has taken (a message, and at most 1 MiB of it encoded): 6 MiB.
-//! Beyond that `write` waits, because containerd reads no faster than it stores.
+//! bounded by [`QUEUED`] messages of at most [`MESSAGE`] bytes that wait in its queue, one that is
+//! being filled and what HTTP/2 has taken (at most 1 MiB of it encoded): 2 MiB.
+//! Beyond that `write` waits, because containerd reads no faster than it stores. And only so many
+//! hold that at once ([`super::client::SENDING`]): the others wait with their first message.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use containerd_client::services::v1::{WriteAction, WriteContentRequest, WriteContentResponse};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,11 +21,12 @@ use super::content::Ingest;
 use super::failure::{Failure, Kind};
 use super::leases::Lease;
 use super::turns::Turn;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
 
-/// The most bytes of a blob in one message. containerd takes 16 MiB; larger ones gain no speed.
-const MESSAGE: usize = 1 << 20;
+/// The most bytes of a blob in one message. containerd takes 16 MiB; larger ones gain no speed, and
+/// cost the allocator more than they hold.
+const MESSAGE: usize = 256 << 10;
 /// Messages that wait for the connection to take them.
 const QUEUED: usize = 2;
 
@@ -33,21 +35,27 @@ const COMMIT: &str = "Content.Write (commit)";
 
 /// Writes one blob. While it lives, containerd lets nobody else write the same blob under stowd's
 /// name: opening it a second time waits until this one is gone.
-pub struct ContentWriter {
+pub struct StreamWriter {
     store: Containerd,
     lease: Lease,
     ingest: Ingest,
     requests: mpsc::Sender<WriteContentRequest>,
     answers: Streaming<WriteContentResponse>,
     resumed_at: u64,
+    hasher: Hasher,
+    /// The bytes that were given to it: what comes before `resumed_at` is not sent.
+    taken: u64,
+    /// The next message.
+    filling: Vec<u8>,
     sent: u64,
     acknowledged: u64,
+    sending: Option<OwnedSemaphorePermit>,
     /// Held until the ingest is committed, thrown away or let go. The last field: it is dropped
     /// after the stream.
     pub(super) turn: Option<Turn>,
 }
 
-impl ContentWriter {
+impl StreamWriter {
     /// Opens the stream and learns where to begin.
     pub(super) async fn open(
         store: &Containerd,
@@ -72,7 +80,7 @@ impl ContentWriter {
         debug_assert!(stat_is_queued.is_ok(), "the queue is new");
         // To resume, containerd hashes what it has of the blob before it answers.
         let patience = store.deadlines().change;
-        let mut content = store.content(Some(lease));
+        let mut content = store.content_stream(lease);
         let opened = content.write(ReceiverStream::new(queue));
         let mut answers = answered(WRITE, patience, opened).await?;
         let first = next_answer(WRITE, patience, &mut answers).await?;
@@ -91,8 +99,12 @@ impl ContentWriter {
             requests,
             answers,
             resumed_at: offset,
+            hasher: Hasher::default(),
+            taken: 0,
+            filling: Vec::new(),
             sent: offset,
             acknowledged: offset,
+            sending: None,
             turn: None,
         })
     }
@@ -114,6 +126,29 @@ impl ContentWriter {
         }
     }
 
+    /// Sends what has been filled.
+    async fn send_data(&mut self) -> Result<(), Failure> {
+        if self.filling.is_empty() {
+            return Ok(());
+        }
+        if self.sending.is_none() {
+            self.sending = self.store.may_send().await;
+        }
+        let data = std::mem::take(&mut self.filling);
+        let length = data.len() as u64;
+        let message = WriteContentRequest {
+            action: WriteAction::Write.into(),
+            r#ref: self.ingest.reference.clone(),
+            offset: to_wire(self.sent),
+            // No digest: containerd would look it up with each message.
+            data,
+            ..Default::default()
+        };
+        self.send(message).await?;
+        self.sent += length;
+        Ok(())
+    }
+
     /// What a failure asks for, before it is told: on a full disk, that the half-written blob makes
     /// room. It could be resumed otherwise, but whatever else the node writes would fail until then.
     async fn failed(&mut self, failure: Failure) -> StoreError {
@@ -133,6 +168,7 @@ impl ContentWriter {
 
     /// Sends the commit and waits until it is acknowledged, and all that was sent before it.
     async fn send_commit(&mut self, digest: &Digest, labels: &Labels) -> Result<(), Failure> {
+        self.send_data().await?;
         self.send(WriteContentRequest {
             action: WriteAction::Commit.into(),
             r#ref: self.ingest.reference.clone(),
@@ -161,40 +197,41 @@ impl ContentWriter {
     }
 }
 
-impl BlobWriter for ContentWriter {
+impl BlobWriter for StreamWriter {
     fn offset(&self) -> u64 {
         self.resumed_at
     }
 
-    async fn write(&mut self, mut chunk: Vec<u8>) -> Result<(), StoreError> {
-        let end = self.sent.saturating_add(chunk.len() as u64);
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let end = self.taken.saturating_add(bytes.len() as u64);
         if end > self.ingest.size {
-            return Err(StoreError::Refused {
-                call: WRITE,
-                cause: format!(
-                    "blob {} is longer than its {} bytes",
-                    self.ingest.reference, self.ingest.size
-                ),
-            });
+            return Err(self.ingest.too_long(WRITE));
         }
-        while !chunk.is_empty() {
-            let rest = chunk.split_off(chunk.len().min(MESSAGE));
-            let length = chunk.len() as u64;
-            let message = WriteContentRequest {
-                action: WriteAction::Write.into(),
-                r#ref: self.ingest.reference.clone(),
-                offset: to_wire(self.sent),
-                // No digest: containerd would look it up with each message.
-                data: chunk,
-                ..Default::default()
-            };
-            if let Err(failure) = self.send(message).await {
+        self.hasher.update(bytes);
+        let there = self.resumed_at.saturating_sub(self.taken);
+        let there = usize::try_from(there).map_or(bytes.len(), |there| there.min(bytes.len()));
+        self.taken = end;
+        let mut bytes = &bytes[there..];
+        while !bytes.is_empty() {
+            if self.filling.capacity() == 0 {
+                let left = self.ingest.size - self.sent;
+                let room = usize::try_from(left).map_or(MESSAGE, |left| left.min(MESSAGE));
+                self.filling.reserve_exact(room);
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(MESSAGE - self.filling.len()));
+            self.filling.extend_from_slice(now);
+            bytes = later;
+            if self.filling.len() == MESSAGE
+                && let Err(failure) = self.send_data().await
+            {
                 return Err(self.failed(failure).await);
             }
-            self.sent += length;
-            chunk = rest;
         }
         Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
     }
 
     async fn commit(mut self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {

@@ -1,0 +1,41 @@
+//! How the C library's allocator gives memory back, which by default it does late.
+//!
+//! glibc takes large blocks straight from the system, and returns them when they are freed; but
+//! what counts as large grows to the largest that was freed, up to 32 MiB (mallopt(3),
+//! `M_MMAP_THRESHOLD`). After the first zstd window of 8 MiB the next ones come from a heap, and a
+//! heap is shrunk only from its end: a daemon that has imported for seconds would hold tens of
+//! mebibytes for weeks. There is also a heap for each of many threads (`M_ARENA_MAX`).
+
+// mallopt has no safe wrapper; see below for why it is sound.
+#![allow(unsafe_code)]
+
+/// Fixes what counts as large, and how many heaps there are. To be called first of all, while there is
+/// one thread.
+pub fn set_up() {
+    #[cfg(target_env = "gnu")]
+    gnu::set_up();
+}
+
+#[cfg(target_env = "gnu")]
+mod gnu {
+    use std::ffi::c_int;
+
+    /// Of `malloc.h`.
+    const M_MMAP_THRESHOLD: c_int = -3;
+    const M_ARENA_MAX: c_int = -8;
+
+    /// Windows are as large as this; chunks and messages, which come and go, are not.
+    const LARGE: c_int = 1 << 20;
+    const HEAPS: c_int = 2;
+
+    // Safe to call: it takes two numbers, and answers 0 where it does not know them.
+    unsafe extern "C" {
+        safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+
+    pub(super) fn set_up() {
+        // Where it refuses, more memory is held: no reason not to run.
+        mallopt(M_MMAP_THRESHOLD, LARGE);
+        mallopt(M_ARENA_MAX, HEAPS);
+    }
+}

@@ -1,0 +1,216 @@
+//! One blob that stowd writes itself, for containerd to adopt. See [`super::placement`].
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::sync::Arc;
+
+use super::blobs_dir::{self, BlobsDir};
+use super::client::Containerd;
+use super::content::{Ingest, OpenedStream};
+use super::leases::Lease;
+use super::stream_writer::StreamWriter;
+use super::turns::Turn;
+use crate::digest::{Digest, Hasher};
+use crate::image_store::{BlobWriter, Labels, StoreError};
+
+/// What a failure is reported under.
+const PLACE: &str = "placing a blob";
+
+/// The bytes that are read back at a time, of a file that has to be sent after all.
+const BACK: usize = 256 << 10;
+
+/// Writes one blob to a file that has no name until it is whole.
+pub(super) struct PlacedWriter {
+    store: Containerd,
+    lease: Lease,
+    ingest: Ingest,
+    blobs: Arc<BlobsDir>,
+    file: File,
+    hasher: Hasher,
+    written: u64,
+    turn: Turn,
+}
+
+impl PlacedWriter {
+    /// A writer, if a file can be had.
+    pub(super) fn open(
+        store: &Containerd,
+        lease: &Lease,
+        ingest: &Ingest,
+        blobs: Arc<BlobsDir>,
+        turn: Turn,
+    ) -> Result<Self, (io::Error, Turn)> {
+        match blobs.create() {
+            Ok(file) => Ok(Self {
+                store: store.clone(),
+                lease: lease.clone(),
+                ingest: ingest.clone(),
+                blobs,
+                file,
+                hasher: Hasher::default(),
+                written: 0,
+                turn,
+            }),
+            Err(error) => Err((error, turn)),
+        }
+    }
+
+    /// Checks what was written against what it should be.
+    fn check(&self, digest: &Digest) -> Result<(), StoreError> {
+        let actual = self.hasher.clone().finish();
+        let cause = if self.written != self.ingest.size {
+            format!(
+                "it has {} bytes, not {}, and their digest is {actual}",
+                self.written, self.ingest.size
+            )
+        } else if actual != *digest {
+            format!("its bytes have the digest {actual}")
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::Mismatch {
+            expected: digest.clone(),
+            cause,
+        })
+    }
+}
+
+impl BlobWriter for PlacedWriter {
+    fn offset(&self) -> u64 {
+        0
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let end = self.written.saturating_add(bytes.len() as u64);
+        if end > self.ingest.size {
+            return Err(self.ingest.too_long(PLACE));
+        }
+        self.hasher.update(bytes);
+        let appended = blobs_dir::append(&mut self.file, bytes);
+        appended.map_err(|error| failed(&error))?;
+        self.written = end;
+        Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
+        self.check(digest)?;
+        let Self {
+            store,
+            lease,
+            ingest,
+            blobs,
+            file,
+            turn,
+            ..
+        } = self;
+        // An unnamed blob has its name now, and whoever writes that one has its turn, too.
+        let (ingest, turns) = match &ingest.expected {
+            Some(_) => (ingest, [Some(turn), None]),
+            None => {
+                let known = Ingest::known(digest.clone(), ingest.size);
+                let second = store.turn_at(&known).await?;
+                store.clear_ingest(&known).await?;
+                (known, [Some(turn), second])
+            }
+        };
+        let (placed, file) = {
+            let (blobs, digest) = (Arc::clone(&blobs), digest.clone());
+            blocking(move || (blobs.place(&file, &digest), file)).await?
+        };
+        match placed {
+            Ok(()) => {}
+            Err(error) if blobs_dir::is_full(&error) => return Err(failed(&error)),
+            Err(error) => store.placement.give_up(&error),
+        }
+        let writer = match store.open_stream(&lease, &ingest).await? {
+            OpenedStream::Exists => return store.label_content(digest, labels).await,
+            OpenedStream::Writer(writer) => writer,
+        };
+        let writer = if writer.offset() == ingest.size {
+            writer
+        } else {
+            // Collected before containerd was asked for it; or never seen by it.
+            let (taken_back, file) = {
+                let (blobs, digest) = (Arc::clone(&blobs), digest.clone());
+                blocking(move || (is_unseen(&blobs, &file, &digest), file)).await?
+            };
+            if taken_back {
+                let path = blobs.path().display();
+                let why = format!("containerd does not see what is put into {path}");
+                store.placement.give_up(&why);
+            }
+            send(writer, file).await?
+        };
+        let committed = writer.commit(digest, labels).await;
+        drop(turns);
+        committed
+    }
+
+    /// The file has no name: it goes with its last handle.
+    async fn abort(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Whether the file has its name, and containerd, which was asked, has not found it: its store is
+/// not what is seen from here. Takes the name back then.
+fn is_unseen(blobs: &BlobsDir, file: &File, digest: &Digest) -> bool {
+    let named = blobs_dir::is_named(file);
+    if named {
+        // That it stays is a file too many in a directory that is nobody's store.
+        let _ = blobs.take_back(file, digest);
+    }
+    named
+}
+
+/// Sends the whole of a file.
+async fn send(
+    mut writer: Box<StreamWriter>,
+    mut file: File,
+) -> Result<Box<StreamWriter>, StoreError> {
+    let mut buffer = vec![0; BACK];
+    file.rewind().map_err(|error| failed(&error))?;
+    loop {
+        let read = blocking(move || {
+            let read = file.read(&mut buffer);
+            (read, file, buffer)
+        });
+        let (read, back, bytes) = read.await?;
+        (file, buffer) = (back, bytes);
+        match read {
+            Ok(0) => return Ok(writer),
+            Ok(read) => writer.write(&buffer[..read]).await?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+fn failed(error: &io::Error) -> StoreError {
+    let cause = error.to_string();
+    if blobs_dir::is_full(error) {
+        StoreError::NoSpace { call: PLACE, cause }
+    } else {
+        StoreError::Refused { call: PLACE, cause }
+    }
+}
+
+/// Runs what waits for a disk where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => Ok(value),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Unreachable {
+                call: PLACE,
+                cause: "stowd is ending".to_owned(),
+            }),
+        },
+    }
+}

@@ -1,0 +1,184 @@
+//! Bodies of a compressed archive: sent as they come out of it, for there is no second time.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::archive::catalogue::Catalogue;
+use crate::archive::{Archive, Receiver};
+use crate::digest::Digest;
+use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, StoreError};
+use crate::progress::Meter;
+
+use super::bodies::{AT_ONCE, joined};
+use super::passage::{Ended, Incoming, Waiter};
+use super::{ImportError, blocking};
+
+/// Archives that are decompressed at once, in this process: as many as are imported at once where
+/// nobody asks for more. Each keeps two cores busy and has a window of some MiB.
+static DECODERS: Semaphore = Semaphore::const_new(4);
+
+/// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
+/// blobs the store has under the lease now.
+pub(super) async fn receive<S: ImageStore>(
+    store: &S,
+    lease: &S::Lease,
+    archive: Arc<Archive>,
+    meter: &Meter,
+    waiter: Waiter,
+) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
+    // Nobody closes it.
+    let _decoder = DECODERS.acquire().await.ok();
+    let mut bodies = Bodies {
+        store: store.clone(),
+        lease: lease.clone(),
+        meter: meter.clone(),
+        waiter,
+        begun: 0,
+        at_hand: None,
+        ending: JoinSet::new(),
+        there: HashSet::new(),
+        ended: None,
+    };
+    let (catalogue, bodies) = blocking(move || {
+        let catalogue = archive.stream(&mut bodies);
+        (catalogue, bodies)
+    })
+    .await;
+    let Bodies {
+        at_hand,
+        mut ending,
+        mut there,
+        mut ended,
+        ..
+    } = bodies;
+    drop(at_hand);
+    // Waited for even then: what one of them holds open in the store is not free when the lease ends.
+    while let Some(end) = ending.join_next().await {
+        match joined(end) {
+            Ok(sent) => there.extend(sent.flatten()),
+            Err(error) => ended = ended.or(Some(Ended::Store(error))),
+        }
+    }
+    match ended {
+        Some(Ended::Store(error)) => Err(error.into()),
+        // Nobody hears this.
+        Some(Ended::Abandoned) | None => Ok((catalogue?, there)),
+    }
+}
+
+/// The bodies as they come, and those whose bytes have all come.
+struct Bodies<S: ImageStore> {
+    store: S,
+    lease: S::Lease,
+    meter: Meter,
+    waiter: Waiter,
+    begun: u64,
+    at_hand: Option<(Incoming<S::Writer>, Option<Digest>)>,
+    ending: JoinSet<Result<Option<Digest>, StoreError>>,
+    there: HashSet<Digest>,
+    /// Why no more are taken.
+    ended: Option<Ended>,
+}
+
+impl<S: ImageStore> Bodies<S> {
+    /// Remembers why a step failed, and ends the reading.
+    fn step<T>(&mut self, step: Result<T, Ended>) -> ControlFlow<(), T> {
+        match step {
+            Ok(value) => ControlFlow::Continue(value),
+            Err(ended) => {
+                self.ended = Some(ended);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Waits until fewer than so many are ending.
+    fn make_room(&mut self) -> Result<(), Ended> {
+        while self.ending.len() >= AT_ONCE {
+            let Self {
+                waiter,
+                ending,
+                there,
+                ..
+            } = self;
+            let ended = waiter.wait(async {
+                match ending.join_next().await {
+                    Some(end) => joined(end),
+                    None => Ok(None),
+                }
+            })?;
+            there.extend(ended.flatten());
+        }
+        Ok(())
+    }
+}
+
+impl<S: ImageStore> Receiver for Bodies<S> {
+    fn begin(&mut self, _: &str, claimed: Option<Digest>, size: u64) -> ControlFlow<()> {
+        self.begun += 1;
+        let blob = match &claimed {
+            Some(digest) => NewBlob::Known {
+                digest: digest.clone(),
+                size,
+            },
+            // Not its path: a second member of that path would throw the first away, which may
+            // still be on its way.
+            None => NewBlob::Unnamed {
+                key: format!("body-{}", self.begun),
+                size,
+            },
+        };
+        let opened = Incoming::open(&self.store, &self.lease, blob);
+        let opened = self.waiter.wait(opened);
+        self.at_hand = Some((self.step(opened)?, claimed));
+        ControlFlow::Continue(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        let taken = match &mut self.at_hand {
+            Some((body, _)) => self.waiter.wait(body.take(bytes)),
+            None => Ok(()),
+        };
+        self.step(taken)
+    }
+
+    fn end(&mut self) -> ControlFlow<(), Digest> {
+        let room = self.make_room();
+        self.step(room)?;
+        // The archive begins each body before it ends it.
+        let Some((body, claimed)) = self.at_hand.take() else {
+            return ControlFlow::Break(());
+        };
+        let digest = body.digest();
+        let (actual, meter) = (digest.clone(), self.meter.clone());
+        let end = async move { end(body, claimed, &actual, &meter).await };
+        self.ending.spawn_on(end, self.waiter.runtime());
+        ControlFlow::Continue(digest)
+    }
+}
+
+/// All bytes have passed, and this is their digest. Returns which blob the store has now. One that is
+/// not what it claims to be is thrown away; whoever needs it finds it missing.
+async fn end<W: BlobWriter>(
+    body: Incoming<W>,
+    claimed: Option<Digest>,
+    digest: &Digest,
+    meter: &Meter,
+) -> Result<Option<Digest>, StoreError> {
+    match body {
+        Incoming::Passing(_) => Ok(claimed),
+        Incoming::Written(writer) if claimed.is_some_and(|claimed| claimed != *digest) => {
+            writer.abort().await?;
+            Ok(None)
+        }
+        Incoming::Written(writer) => {
+            writer.commit(digest, Labels::new()).await?;
+            meter.step();
+            Ok(Some(digest.clone()))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Images that the store has already, just as they are to be: nothing of them is read, sent or
+//! written.
+//!
+//! Every blob that is put under a lease is a write of containerd's, synced to the disk. An image that
+//! is there needs none: its record keeps its blobs from collection, through the labels of the
+//! documents. So the records are looked at first, and the blobs after that. Where all are as they are
+//! to be, an import that ended between the two looks would have left just what was seen; what
+//! somebody removes later, it could not have kept either. Where anything is missing or differs, all
+//! images of the archive take the ordinary way, under the lease: two of them may be after one name,
+//! and the last has it.
+
+use std::collections::BTreeMap;
+
+use tokio::task::JoinSet;
+
+use crate::archive::resolve::ArchiveImage;
+use crate::digest::Digest;
+use crate::image_store::{Image, ImageStore, StoreError};
+use crate::naming::Names;
+use crate::tagging;
+
+use super::bodies::joined;
+use super::labels::BlobLabels;
+
+/// Questions that are asked at once.
+const QUESTIONS: usize = 16;
+
+/// Whether all the images are there, under their names and with the labels of their blobs.
+pub(super) async fn are_there<S: ImageStore>(
+    store: &S,
+    images: &[ArchiveImage],
+    names: &[Names],
+    labels: &BlobLabels<'_>,
+) -> Result<bool, StoreError> {
+    let has_image = |record: Image| {
+        let store = store.clone();
+        async move { store.has_image(&record).await }
+    };
+    let named = images.iter().zip(names);
+    let records = named.flat_map(|(image, names)| tagging::records(&image.target, names));
+    if !all(records.collect::<Vec<_>>(), has_image).await? {
+        return Ok(false);
+    }
+    let blobs = images.iter().flat_map(|image| &image.blobs);
+    // Images share blobs.
+    let blobs = blobs.map(|blob| (blob.descriptor.digest.clone(), blob.descriptor.size));
+    let blobs = blobs.collect::<BTreeMap<_, _>>();
+    let has_blob = |(digest, size): (Digest, u64)| {
+        let (store, labels) = (store.clone(), labels.of(&digest));
+        async move { store.has_labelled(&digest, size, &labels).await }
+    };
+    all(blobs, has_blob).await
+}
+
+/// Whether the answer to all questions is yes; some are asked at once.
+async fn all<Q, F>(
+    questions: impl IntoIterator<Item = Q>,
+    ask: impl Fn(Q) -> F,
+) -> Result<bool, StoreError>
+where
+    F: Future<Output = Result<bool, StoreError>> + Send + 'static,
+{
+    let mut questions = questions.into_iter();
+    let mut asked = JoinSet::new();
+    loop {
+        while asked.len() < QUESTIONS
+            && let Some(question) = questions.next()
+        {
+            asked.spawn(ask(question));
+        }
+        match asked.join_next().await {
+            None => return Ok(true),
+            Some(answer) => {
+                if joined(answer)? != Some(true) {
+                    // What is still asked ends with the set.
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Blobs that stowd writes where containerd keeps them: they are as if containerd had written them,
+//! and whatever comes in between, none is lost and none is wrong.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use stowd::containerd::Containerd;
+use stowd::digest::Digest;
+use stowd::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+
+use crate::raw::{Raw, bytes, client, known, labels, put, serve, writer};
+use crate::support::{
+    Daemon, Generation, Options, Setup, Stowd, fixture, on_each_generation,
+    on_each_generation_in_turn,
+};
+
+const MIB: usize = 1 << 20;
+const SLOW: Duration = Duration::from_secs(180);
+
+on_each_generation!(
+    a_placed_blob_is_like_one_of_containerds_own,
+    wrong_bytes_never_get_a_name,
+    a_blob_that_is_there_is_not_placed_again,
+    what_was_half_sent_is_thrown_away,
+    a_garbage_collection_at_any_moment_costs_no_blob,
+    a_store_that_is_not_seen_from_here_gets_its_blobs_sent,
+    a_store_of_others_or_of_one_namespace_gets_its_blobs_sent,
+);
+on_each_generation_in_turn!(
+    killed_at_many_moments_it_leaves_nothing_wrong_behind,
+    where_it_is_switched_off_everything_is_sent,
+);
+
+fn blobs_dir(root: &Path) -> PathBuf {
+    root.join("io.containerd.content.v1.content/blobs/sha256")
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    entries.map(name).collect()
+}
+
+/// A daemon, a client that places, one that sends, and containerd's own API.
+async fn placing(generation: &Generation) -> (Daemon, Containerd, Containerd, Raw) {
+    let (daemon, sending) = serve(generation).await;
+    let placing = client(&daemon);
+    placing.place_blobs().await;
+    let raw = Raw::connect(&daemon).await;
+    (daemon, placing, sending, raw)
+}
+
+async fn a_placed_blob_is_like_one_of_containerds_own(generation: Generation) {
+    let (daemon, placing, sending, raw) = placing(&generation).await;
+    let lease = placing.begin_lease("placed").await.unwrap();
+    let (placed, sent, late) = (bytes(1, 3 * MIB), bytes(2, 3 * MIB), bytes(3, 2 * MIB + 7));
+    put(&sending, &lease, &sent, Labels::new()).await.unwrap();
+
+    let mut open = writer(&placing, &lease, known(&placed)).await;
+    open.write(&placed[..MIB]).await.unwrap();
+    let reference = format!("stowd-{}", Digest::of(&placed));
+    assert_eq!(raw.ingest(&reference).await, None, "it is being sent");
+    let dir = blobs_dir(daemon.root());
+    assert_eq!(names(&dir), [Digest::of(&sent).hex()], "named too early");
+    open.write(&placed[MIB..]).await.unwrap();
+    let kept = labels(&[("a", "b")]);
+    open.commit(&Digest::of(&placed), kept.clone())
+        .await
+        .unwrap();
+
+    let unnamed = NewBlob::Unnamed {
+        key: "layer".to_owned(),
+        size: late.len() as u64,
+    };
+    let mut open = writer(&placing, &lease, unnamed).await;
+    for chunk in late.chunks(300_000) {
+        open.write(chunk).await.unwrap();
+    }
+    open.commit(&Digest::of(&late), Labels::new())
+        .await
+        .unwrap();
+
+    assert_eq!(raw.blob_labels(&Digest::of(&placed)).await, Some(kept));
+    let held = raw.held_by(lease.id()).await;
+    let file = |blob: &[u8]| fs::metadata(dir.join(Digest::of(blob).hex())).unwrap();
+    let own = file(&sent);
+    for blob in [&placed, &late] {
+        let digest = Digest::of(blob);
+        let back = placing.read_blob(&digest, u64::MAX).await.unwrap();
+        assert!(back.is_some_and(|back| back == *blob));
+        assert!(held.contains(&format!("content/{digest}")), "{held:?}");
+        let like = |file: &fs::Metadata| (file.mode(), file.uid(), file.gid(), file.nlink());
+        assert_eq!(like(&file(blob)), like(&own));
+        let again = placing.open_blob(&lease, known(blob)).await.unwrap();
+        assert!(matches!(again, Opened::Exists));
+        let reference = format!("stowd-{digest}");
+        assert_eq!(raw.ingest(&reference).await, None);
+    }
+    // The lease is all that holds them.
+    placing.release(lease).await.unwrap();
+    raw.collect_garbage().await;
+    assert_eq!(names(&dir), Vec::<String>::new());
+}
+
+async fn wrong_bytes_never_get_a_name(generation: Generation) {
+    let (daemon, store, _, raw) = placing(&generation).await;
+    let lease = store.begin_lease("wrong").await.unwrap();
+    let dir = blobs_dir(daemon.root());
+    let blob = bytes(4, 2 * MIB);
+    let digest = Digest::of(&blob);
+    let mut wrong = blob.clone();
+    wrong[MIB] ^= 1;
+    for (given, told) in [
+        (&wrong[..], Digest::of(&wrong).to_string()),
+        (&blob[..MIB], format!("{MIB} bytes, not {}", 2 * MIB)),
+    ] {
+        let mut open = writer(&store, &lease, known(&blob)).await;
+        open.write(given).await.unwrap();
+        let error = open.commit(&digest, Labels::new()).await.unwrap_err();
+        let StoreError::Mismatch { expected, cause } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(expected, digest);
+        assert!(cause.contains(&told), "{cause}");
+        assert_eq!(names(&dir), Vec::<String>::new());
+        assert_eq!(raw.blob_labels(&digest).await, None);
+    }
+    let mut open = writer(&store, &lease, known(&blob)).await;
+    open.write(&blob).await.unwrap();
+    let error = open.write(b"x").await.unwrap_err().to_string();
+    assert!(error.contains("longer than its 2097152 bytes"), "{error}");
+    open.abort().await.unwrap();
+    // One that is dropped leaves no more.
+    let mut open = writer(&store, &lease, known(&blob)).await;
+    open.write(&blob).await.unwrap();
+    drop(open);
+    assert_eq!(names(&dir), Vec::<String>::new());
+    put(&store, &lease, &blob, Labels::new()).await.unwrap();
+    assert_eq!(store.read_blob(&digest, u64::MAX).await, Ok(Some(blob)));
+}
+
+async fn a_blob_that_is_there_is_not_placed_again(generation: Generation) {
+    let (daemon, store, sending, raw) = placing(&generation).await;
+    let blob = bytes(5, 2 * MIB);
+    let digest = Digest::of(&blob);
+    let file = blobs_dir(daemon.root()).join(digest.hex());
+    // Another namespace has it: it is taken over, without a byte.
+    let elsewhere = Containerd::connect(daemon.address(), "elsewhere").unwrap();
+    let lease = elsewhere.begin_lease("first").await.unwrap();
+    put(&elsewhere, &lease, &blob, Labels::new()).await.unwrap();
+    let inode = fs::metadata(&file).unwrap().ino();
+    let lease = store.begin_lease("second").await.unwrap();
+    let open = writer(&store, &lease, known(&blob)).await;
+    assert_eq!(open.offset(), blob.len() as u64);
+    open.commit(&digest, labels(&[("taken", "over")]))
+        .await
+        .unwrap();
+    // Two writers of the rest: whoever is second finds the first one's.
+    let other = bytes(6, 2 * MIB);
+    let mut tasks = tokio::task::JoinSet::new();
+    for store in [&store, &sending, &store, &sending] {
+        let (store, lease, other) = (store.clone(), lease.clone(), other.clone());
+        tasks.spawn(async move {
+            match put(&store, &lease, &other, Labels::new()).await {
+                // Who places throws away what another process has half sent; that one begins anew,
+                // as the importer does.
+                Err(StoreError::Removed { .. }) => put(&store, &lease, &other, Labels::new()).await,
+                other => other,
+            }
+        });
+    }
+    for put in tasks.join_all().await {
+        assert_eq!(put, Ok(()));
+    }
+    assert_eq!(fs::metadata(&file).unwrap().ino(), inode);
+    for blob in [blob, other] {
+        let digest = Digest::of(&blob);
+        assert_eq!(
+            store.read_blob(&digest, u64::MAX).await,
+            Ok(Some(blob)),
+            "{digest}"
+        );
+        let held = raw.held_by(lease.id()).await;
+        assert!(held.contains(&format!("content/{digest}")), "{held:?}");
+    }
+}
+
+async fn what_was_half_sent_is_thrown_away(generation: Generation) {
+    let (daemon, store, _, raw) = placing(&generation).await;
+    let lease = store.begin_lease("half").await.unwrap();
+    let blob = bytes(7, 2 * MIB);
+    let reference = format!("stowd-{}", Digest::of(&blob));
+    raw.half_write(&reference, blob.len() as u64, bytes(8, MIB))
+        .await;
+    let open = writer(&store, &lease, known(&blob)).await;
+    assert_eq!(open.offset(), 0);
+    drop(open);
+    put(&store, &lease, &blob, Labels::new()).await.unwrap();
+    assert_eq!(raw.ingest(&reference).await, None);
+    let ingests = daemon
+        .root()
+        .join("io.containerd.content.v1.content/ingest");
+    assert_eq!(names(&ingests), Vec::<String>::new());
+    let back = store.read_blob(&Digest::of(&blob), u64::MAX).await;
+    assert_eq!(back, Ok(Some(blob)));
+}
+
+async fn a_garbage_collection_at_any_moment_costs_no_blob(generation: Generation) {
+    let (daemon, store, sending, raw) = placing(&generation).await;
+    let lease = store.begin_lease("collected").await.unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    // containerd looks through the files only when it has something to collect.
+    let litter = tokio::spawn({
+        let ended = Arc::clone(&ended);
+        async move {
+            let mut rounds = 0_u64;
+            while !ended.load(Ordering::Relaxed) {
+                let brief = sending.begin_lease("litter").await.unwrap();
+                let blob = bytes(1000 + rounds, 100);
+                put(&sending, &brief, &blob, Labels::new()).await.unwrap();
+                sending.release_and_collect(brief).await.unwrap();
+                rounds += 1;
+            }
+            rounds
+        }
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..4 {
+        let (store, lease) = (store.clone(), lease.clone());
+        tasks.spawn(async move {
+            for number in 0..25 {
+                let blob = bytes(100 * task + number + 10, 200_000);
+                put(&store, &lease, &blob, Labels::new()).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    ended.store(true, Ordering::Relaxed);
+    let rounds = litter.await.unwrap();
+    assert!(rounds > 3, "{rounds} collections");
+    raw.collect_garbage().await;
+    for task in 0..4 {
+        for number in 0..25 {
+            let blob = bytes(100 * task + number + 10, 200_000);
+            let back = store.read_blob(&Digest::of(&blob), u64::MAX).await.unwrap();
+            assert!(back.is_some_and(|back| back == blob), "{task} {number}");
+        }
+    }
+    assert_eq!(names(&blobs_dir(daemon.root())).len(), 100);
+}
+
+async fn a_store_that_is_not_seen_from_here_gets_its_blobs_sent(generation: Generation) {
+    let (daemon, store, _, _) = placing(&generation).await;
+    let lease = store.begin_lease("unseen").await.unwrap();
+    // What stowd has open is not what containerd looks into, as in another mount namespace.
+    let dir = blobs_dir(daemon.root());
+    let aside = dir.with_file_name("aside");
+    fs::rename(&dir, &aside).unwrap();
+    for seed in [20, 21] {
+        let blob = bytes(seed, 2 * MIB);
+        put(&store, &lease, &blob, Labels::new()).await.unwrap();
+        assert_eq!(names(&aside), Vec::<String>::new());
+        let back = store.read_blob(&Digest::of(&blob), u64::MAX).await;
+        assert_eq!(back, Ok(Some(blob)));
+    }
+}
+
+/// Whether a blob goes over the socket.
+async fn is_sent(daemon: &Daemon, seed: u64) -> bool {
+    let store = client(daemon);
+    store.place_blobs().await;
+    let raw = Raw::connect(daemon).await;
+    let lease = store.begin_lease("sent").await.unwrap();
+    let blob = bytes(seed, 2 * MIB);
+    let reference = format!("stowd-{}", Digest::of(&blob));
+    let mut open = writer(&store, &lease, known(&blob)).await;
+    open.write(&blob).await.unwrap();
+    let is_sent = raw.ingest(&reference).await.is_some();
+    open.commit(&Digest::of(&blob), Labels::new())
+        .await
+        .unwrap();
+    let back = store.read_blob(&Digest::of(&blob), u64::MAX).await;
+    assert_eq!(back, Ok(Some(blob)));
+    is_sent
+}
+
+async fn a_store_of_others_or_of_one_namespace_gets_its_blobs_sent(generation: Generation) {
+    let mut daemon = Daemon::start(&generation);
+    daemon.wait();
+    assert!(!is_sent(&daemon, 30).await);
+    let content = daemon.root().join("io.containerd.content.v1.content");
+    chown(&content, Some(12345), None).unwrap();
+    assert!(is_sent(&daemon, 31).await);
+    drop(daemon);
+
+    let config = "[plugins.'io.containerd.metadata.v1.bolt']\n\
+                  content_sharing_policy = \"isolated\"\n";
+    let options = Options {
+        config: config.to_owned(),
+        ..Options::default()
+    };
+    let mut daemon = Daemon::start_with(&generation, options);
+    daemon.wait();
+    assert!(is_sent(&daemon, 32).await);
+}
+
+fn where_it_is_switched_off_everything_is_sent(generation: &Generation) {
+    for direct in [false, true] {
+        let mut setup = Setup::new(generation);
+        setup.images.push_str(&format!("direct = {direct}\n"));
+        let large = fixture("large.tar");
+        setup.stow(&large.path);
+        let mut stowd = setup.start();
+        stowd.wait_ready(SLOW);
+        assert_eq!(
+            stowd.lines(" blobs are placed in ").len(),
+            usize::from(direct)
+        );
+        assert_eq!(
+            stowd.lines(" blobs are sent over gRPC: "),
+            Vec::<String>::new()
+        );
+        let images = stowd.store().images();
+        assert!(large.names.iter().all(|name| images.contains_key(name)));
+    }
+}
+
+/// Every file of the content store has the bytes that its name promises.
+fn assert_right(dir: &Path) {
+    for name in names(dir) {
+        let bytes = fs::read(dir.join(&name)).unwrap();
+        assert_eq!(Digest::of(&bytes).hex(), name);
+    }
+}
+
+/// Attached to a containerd that lives on, so that each of stowd's lives is short.
+fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation) {
+    let mut daemon = Daemon::start(generation);
+    daemon.wait();
+    let mut setup = Setup::new(generation);
+    setup.containerd = "supervise = false\n".to_owned();
+    setup.images = "settle = \"0s\"\n".to_owned();
+    let address = daemon.address().display().to_string();
+    setup
+        .environment
+        .push(("STOWD_CONTAINERD__ADDRESS".to_owned(), address));
+    let files = ["large.tar", "large.tar.zst", "skopeo-docker.tar.gz"];
+    for file in files {
+        setup.stow(&fixture(file).path);
+    }
+    let ledger = setup.dir().join("lib/ledger.json");
+    let dir = blobs_dir(daemon.root());
+    let images = |daemon: &Daemon| {
+        let listed = daemon.ctr(&["--namespace", "k8s.io", "images", "list", "--quiet"]);
+        listed.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut stowd: Stowd = setup.start();
+    let (mut cut, mut state) = (0, 0x5eed_u64);
+    for round in 0..70 {
+        // Every other time with a blob at hand.
+        if round % 2 == 0 {
+            stowd.wait_until(SLOW, "a blob is on its way", |stowd| {
+                stowd.is_importing_into(daemon.root())
+            });
+        }
+        // The moment is what is random: no condition can be waited for.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        std::thread::sleep(Duration::from_millis(state % [60, 300][round % 2]));
+        cut += usize::from(stowd.is_importing_into(daemon.root()));
+        stowd.kill();
+        // What it had ended is to be imported again.
+        let _ = fs::remove_file(&ledger);
+        for name in images(&daemon) {
+            daemon.ctr(&["--namespace", "k8s.io", "images", "rm", "--sync", &name]);
+        }
+        stowd.restart();
+    }
+    assert!(cut > 5, "{cut} were killed with a blob at hand");
+    stowd.kill();
+    assert_right(&dir);
+    stowd.restart();
+    stowd.wait_ready(SLOW);
+    assert_right(&dir);
+    let listed = images(&daemon);
+    for name in files.iter().flat_map(|file| fixture(file).names) {
+        assert!(listed.contains(&name), "{name} is not in {listed:?}");
+    }
+    let check = daemon.ctr(&["--namespace", "k8s.io", "images", "check"]);
+    let own = check.lines().skip(1);
+    for line in own.filter(|line| !line.starts_with("sha256:")) {
+        assert!(line.contains("complete"), "{check}");
+    }
+    let leases = daemon.ctr(&["--namespace", "k8s.io", "leases", "list", "--quiet"]);
+    assert_eq!(leases.trim(), "");
+    // Nothing but blobs, and nothing but what the images consist of.
+    let content = dir.parent().unwrap().parent().unwrap();
+    let mut beside = names(content);
+    beside.retain(|name| name != "blobs" && name != "ingest");
+    assert_eq!(beside, Vec::<String>::new());
+    assert_eq!(names(&content.join("ingest")), Vec::<String>::new());
+    assert_eq!(stowd.stop(), Some(0));
+}
