@@ -24,8 +24,9 @@ mod gnu {
     const M_MMAP_THRESHOLD: c_int = -3;
     const M_ARENA_MAX: c_int = -8;
 
-    /// Windows are as large as this; chunks and messages, which come and go, are not.
-    const LARGE: c_int = 1 << 20;
+    /// Windows and chunks, which stay for an archive, are as large as this; messages, which come and go,
+    /// are not.
+    const LARGE: c_int = 256 << 10;
     const HEAPS: c_int = 2;
 
     // Safe to call: it takes two numbers, and answers 0 where it does not know them.

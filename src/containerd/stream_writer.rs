@@ -26,9 +26,9 @@ use crate::image_store::{BlobWriter, Labels, StoreError};
 
 /// The most bytes of a blob in one message. containerd takes 16 MiB; larger ones gain no speed, and
 /// cost the allocator more than they hold.
-const MESSAGE: usize = 256 << 10;
+const MESSAGE: usize = 128 << 10;
 /// Messages that wait for the connection to take them.
-const QUEUED: usize = 2;
+const QUEUED: usize = 4;
 
 const WRITE: &str = "Content.Write";
 const COMMIT: &str = "Content.Write (commit)";
