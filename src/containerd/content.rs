@@ -219,6 +219,11 @@ impl Containerd {
         Ok(u64::try_from(info.size) == Ok(size) && has_all)
     }
 
+    /// Whether a blob is there now.
+    pub(super) async fn has_content_of(&self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.content_info(digest).await?.is_some())
+    }
+
     /// What containerd knows of a blob; `None` where there is none.
     async fn content_info(&self, digest: &Digest) -> Result<Option<Info>, StoreError> {
         let request = InfoRequest {

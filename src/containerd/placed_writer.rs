@@ -1,7 +1,8 @@
 //! One blob that stowd writes itself, for containerd to adopt. See [`super::placement`].
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use super::blobs_dir::{self, BlobsDir};
@@ -117,35 +118,26 @@ impl BlobWriter for PlacedWriter {
                 (known, [Some(turn), second])
             }
         };
-        let (placed, file) = {
-            let (blobs, digest) = (Arc::clone(&blobs), digest.clone());
-            blocking(move || (blobs.place(&file, &digest), file)).await?
+        let placed = Placed {
+            blobs,
+            file: Arc::new(file),
+            digest: digest.clone(),
         };
-        match placed {
-            Ok(()) => {}
-            Err(error) if blobs_dir::is_full(&error) => return Err(failed(&error)),
-            Err(error) => store.placement.give_up(&error),
-        }
-        let writer = match store.open_stream(&lease, &ingest).await? {
-            OpenedStream::Exists => return store.label_content(digest, labels).await,
-            OpenedStream::Writer(writer) => writer,
-        };
-        let writer = if writer.offset() == ingest.size {
-            writer
-        } else {
-            // Collected before containerd was asked for it; or never seen by it.
-            let (taken_back, file) = {
-                let (blobs, digest) = (Arc::clone(&blobs), digest.clone());
-                blocking(move || (is_unseen(&blobs, &file, &digest), file)).await?
-            };
-            if taken_back {
-                let path = blobs.path().display();
-                let why = format!("containerd does not see what is put into {path}");
-                store.placement.give_up(&why);
+        let committed = match placed.name().await? {
+            Ok(()) => placed.adopted(&store, &lease, &ingest, labels).await,
+            Err(error) if blobs_dir::is_full(&error) => Err(failed(&error)),
+            Err(error) => {
+                store.placement.give_up(&error);
+                placed.adopted(&store, &lease, &ingest, labels).await
             }
-            send(writer, file).await?
         };
-        let committed = writer.commit(digest, labels).await;
+        if let Err(StoreError::NoSpace { .. }) = &committed
+            && let Ok(false) = store.has_content_of(digest).await
+        {
+            // Named, and then containerd had no room to take note of it: until it collects what
+            // nobody knows of, the file would keep others out.
+            let _ = placed.take_back().await;
+        }
         drop(turns);
         committed
     }
@@ -156,36 +148,85 @@ impl BlobWriter for PlacedWriter {
     }
 }
 
-/// Whether the file has its name, and containerd, which was asked, has not found it: its store is
-/// not what is seen from here. Takes the name back then.
-fn is_unseen(blobs: &BlobsDir, file: &File, digest: &Digest) -> bool {
-    let named = blobs_dir::is_named(file);
-    if named {
-        // That it stays is a file too many in a directory that is nobody's store.
-        let _ = blobs.take_back(file, digest);
-    }
-    named
+/// A whole file, on its way to become a blob of containerd's.
+struct Placed {
+    blobs: Arc<BlobsDir>,
+    file: Arc<File>,
+    digest: Digest,
 }
 
-/// Sends the whole of a file.
-async fn send(
-    mut writer: Box<StreamWriter>,
-    mut file: File,
-) -> Result<Box<StreamWriter>, StoreError> {
-    let mut buffer = vec![0; BACK];
-    file.rewind().map_err(|error| failed(&error))?;
-    loop {
-        let read = blocking(move || {
-            let read = file.read(&mut buffer);
-            (read, file, buffer)
-        });
-        let (read, back, bytes) = read.await?;
-        (file, buffer) = (back, bytes);
-        match read {
-            Ok(0) => return Ok(writer),
-            Ok(read) => writer.write(&buffer[..read]).await?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(&error)),
+impl Placed {
+    /// Gives the file its name.
+    async fn name(&self) -> Result<io::Result<()>, StoreError> {
+        let (blobs, file, digest) = self.clones();
+        blocking(move || blobs.place(&file, &digest)).await
+    }
+
+    /// Takes the name away again, if the file has it. Whether it had.
+    async fn take_back(&self) -> Result<bool, StoreError> {
+        let (blobs, file, digest) = self.clones();
+        let take_back = move || {
+            let named = blobs_dir::is_named(&file);
+            if named {
+                // That it stays is a file too many, which a garbage collection takes.
+                let _ = blobs.take_back(&file, &digest);
+            }
+            named
+        };
+        blocking(take_back).await
+    }
+
+    fn clones(&self) -> (Arc<BlobsDir>, Arc<File>, Digest) {
+        let (blobs, file) = (Arc::clone(&self.blobs), Arc::clone(&self.file));
+        (blobs, file, self.digest.clone())
+    }
+
+    /// Has containerd adopt the file, or sends it.
+    async fn adopted(
+        &self,
+        store: &Containerd,
+        lease: &Lease,
+        ingest: &Ingest,
+        labels: Labels,
+    ) -> Result<(), StoreError> {
+        let mut writer = match store.open_stream(lease, ingest).await? {
+            OpenedStream::Exists => return store.label_content(&self.digest, labels).await,
+            OpenedStream::Writer(writer) => writer,
+        };
+        if writer.offset() != ingest.size {
+            // Collected before containerd was asked for it. Or it is there, and containerd, which was
+            // asked, has not found it: its store is not what is seen from here.
+            if self.take_back().await? {
+                let path = self.blobs.path().display();
+                let why = format!("containerd does not see what is put into {path}");
+                store.placement.give_up(&why);
+            }
+            self.send(&mut writer).await?;
+        }
+        writer.commit(&self.digest, labels).await
+    }
+
+    /// Sends the whole of the file.
+    async fn send(&self, writer: &mut StreamWriter) -> Result<(), StoreError> {
+        let mut buffer = vec![0; BACK];
+        let mut position = 0;
+        loop {
+            let file = Arc::clone(&self.file);
+            let (read, back) = blocking(move || {
+                let read = file.read_at(&mut buffer, position);
+                (read, buffer)
+            })
+            .await?;
+            buffer = back;
+            match read {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    writer.write(&buffer[..read]).await?;
+                    position += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(&error)),
+            }
         }
     }
 }
