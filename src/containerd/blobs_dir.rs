@@ -7,7 +7,7 @@
 //! up at the next start, and nothing that containerd could take for its own.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -93,17 +93,29 @@ impl BlobsDir {
         found.is_ok_and(|found| u64::try_from(found.st_size) == Ok(size))
     }
 
-    /// Puts a whole file onto the disk, and gives it its name. That another file has the name already
-    /// is fine: it promises the same bytes.
+    /// Puts a whole file onto the disk, and gives it its name. That another file of this length has the
+    /// name already is fine: it promises the same bytes. One of another length is what a loss of power
+    /// has left, and makes room.
     pub(super) fn place(&self, file: &File, digest: &Digest) -> io::Result<()> {
         rustix::fs::fchmod(file, Mode::from_raw_mode(MODE))?;
         file.sync_data()?;
+        if !self.link(file, digest)? && !self.has(digest, file.metadata()?.len()) {
+            rustix::fs::unlinkat(&self.dir, digest.hex(), AtFlags::empty())?;
+            self.link(file, digest)?;
+        }
+        // Once more, with its name: btrfs writes nothing of a file that has none.
+        file.sync_all()?;
+        // The name must be on the disk before containerd's records speak of it.
+        self.dir.sync_all()
+    }
+
+    /// Whether the file has got the name, or another file has it.
+    fn link(&self, file: &File, digest: &Digest) -> io::Result<bool> {
         let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
         let follow = AtFlags::SYMLINK_FOLLOW;
         match rustix::fs::linkat(CWD, nameless, &self.dir, digest.hex(), follow) {
-            // The name must be on the disk before containerd's records speak of it.
-            Ok(()) => self.dir.sync_all(),
-            Err(Errno::EXIST) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -124,9 +136,16 @@ pub(super) fn is_named(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }
 
-/// Writes all of the bytes; says whether it failed for want of room.
-pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)
+/// Whether it says something about one file or one moment, and nothing about the directory.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    let passing = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::INTR,
+        Errno::IO,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno))
 }
 
 /// Whether the disk, or a quota of it, is full.
@@ -139,7 +158,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
 
     use super::*;
 
@@ -167,7 +186,7 @@ mod tests {
         let (_dir, blobs) = store();
         let digest = Digest::of(b"abc");
         let mut file = blobs.create().unwrap();
-        append(&mut file, b"abc").unwrap();
+        file.write_all(b"abc").unwrap();
         assert!(!is_named(&file) && names(&blobs).is_empty());
         blobs.place(&file, &digest).unwrap();
         assert!(is_named(&file));
@@ -180,13 +199,30 @@ mod tests {
         assert_eq!(bytes, b"abc");
 
         // A second file of that name: the first one stays.
-        let second = blobs.create().unwrap();
+        let mut second = blobs.create().unwrap();
+        second.write_all(b"abc").unwrap();
         blobs.place(&second, &digest).unwrap();
         assert!(!is_named(&second));
         blobs.take_back(&second, &digest).unwrap();
         assert!(blobs.has(&digest, 3));
         blobs.take_back(&file, &digest).unwrap();
         assert!(names(&blobs).is_empty() && !is_named(&file));
+    }
+
+    #[test]
+    fn what_a_loss_of_power_has_left_makes_room() {
+        let (_dir, blobs) = store();
+        let digest = Digest::of(b"abc");
+        let path = blobs.path().join(digest.hex());
+        for left in ["", "ab", "abcd"] {
+            fs::write(&path, left).unwrap();
+            let mut file = blobs.create().unwrap();
+            file.write_all(b"abc").unwrap();
+            blobs.place(&file, &digest).unwrap();
+            assert!(is_named(&file), "{left:?}");
+            assert_eq!(fs::read(&path).unwrap(), b"abc");
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

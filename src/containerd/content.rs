@@ -10,11 +10,11 @@ use prost_types::FieldMask;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 
-use super::blobs_dir::BlobsDir;
+use super::blobs_dir::{self, BlobsDir};
 use super::client::{Containerd, answered};
 use super::failure::{Failure, Kind};
 use super::leases::Lease;
-use super::placed_writer::PlacedWriter;
+use super::placed_writer::{self, PlacedWriter};
 use super::placement::WORTH_PLACING;
 use super::stream_writer::StreamWriter;
 use super::turns::Turn;
@@ -44,9 +44,14 @@ impl Containerd {
         {
             match PlacedWriter::open(self, lease, &ingest, blobs, held) {
                 Ok(writer) => return Ok(Opened::Writer(writer.into())),
+                Err((error, _)) if blobs_dir::is_full(&error) => {
+                    return Err(placed_writer::failed(&error));
+                }
                 Err((error, held)) => {
                     turn = Some(held);
-                    self.placement.give_up(&error);
+                    if !blobs_dir::is_passing(&error) {
+                        self.placement.give_up(&error);
+                    }
                 }
             }
         }
@@ -138,10 +143,12 @@ impl Containerd {
     async fn check_it_moves(
         &self,
         ingest: &Ingest,
-        moved: &mut (Option<i64>, Instant),
+        moved: &mut (Option<(Option<i64>, u64)>, Instant),
         failure: Failure,
     ) -> Result<(), StoreError> {
-        let now_at = self.ingest_offset(&ingest.reference).await?;
+        // What is placed has no ingest, but its writer moves all the same.
+        let offset = self.ingest_offset(&ingest.reference).await?;
+        let now_at = Some((offset, self.turns.beats(&ingest.reference)));
         if now_at != moved.0 {
             *moved = (now_at, Instant::now());
         }

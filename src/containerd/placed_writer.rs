@@ -1,7 +1,7 @@
 //! One blob that stowd writes itself, for containerd to adopt. See [`super::placement`].
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -87,9 +87,9 @@ impl BlobWriter for PlacedWriter {
             return Err(self.ingest.too_long(PLACE));
         }
         self.hasher.update(bytes);
-        let appended = blobs_dir::append(&mut self.file, bytes);
-        appended.map_err(|error| failed(&error))?;
+        self.file.write_all(bytes).map_err(|error| failed(&error))?;
         self.written = end;
+        self.turn.beat();
         Ok(())
     }
 
@@ -127,7 +127,9 @@ impl BlobWriter for PlacedWriter {
             Ok(()) => placed.adopted(&store, &lease, &ingest, labels).await,
             Err(error) if blobs_dir::is_full(&error) => Err(failed(&error)),
             Err(error) => {
-                store.placement.give_up(&error);
+                if !blobs_dir::is_passing(&error) {
+                    store.placement.give_up(&error);
+                }
                 placed.adopted(&store, &lease, &ingest, labels).await
             }
         };
@@ -231,7 +233,7 @@ impl Placed {
     }
 }
 
-fn failed(error: &io::Error) -> StoreError {
+pub(super) fn failed(error: &io::Error) -> StoreError {
     let cause = error.to_string();
     if blobs_dir::is_full(error) {
         StoreError::NoSpace { call: PLACE, cause }

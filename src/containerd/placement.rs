@@ -75,7 +75,7 @@ enum Unplaced {
 
 impl Containerd {
     /// Finds out whether blobs can be placed, and has them placed from now on if they can. To be
-    /// called when containerd serves; asked again after it was away.
+    /// called when containerd serves.
     pub async fn place_blobs(&self) {
         match self.find_placement().await {
             Ok(dir) => {

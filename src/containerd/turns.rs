@@ -6,20 +6,34 @@
 //! changes labels without looking: who adds to a list looks first.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-type Queue = Arc<tokio::sync::Mutex<()>>;
+/// Who has the turn, and how often it has got on.
+#[derive(Debug, Default)]
+struct Queue {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    beats: AtomicU64,
+}
 
 /// The queues of all that is written or waited for. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<HashMap<String, Queue>>>);
+pub(super) struct Turns(Arc<Mutex<HashMap<String, Arc<Queue>>>>);
 
 /// It is somebody's turn, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     _held: OwnedMutexGuard<()>,
+    queue: Arc<Queue>,
+}
+
+impl Turn {
+    /// Its owner has got on: who waits for the turn need not give up.
+    pub(super) fn beat(&self) {
+        self.queue.beats.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Turns {
@@ -31,9 +45,15 @@ impl Turns {
             queues.retain(|_, queue| Arc::strong_count(queue) > 1);
             Arc::clone(queues.entry(reference.to_owned()).or_default())
         };
-        Turn {
-            _held: queue.lock_owned().await,
-        }
+        let held = Arc::clone(&queue.turn).lock_owned().await;
+        Turn { _held: held, queue }
+    }
+
+    /// How often whoever has this turn, or had it, has got on.
+    pub(super) fn beats(&self, reference: &str) -> u64 {
+        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.get(reference);
+        queue.map_or(0, |queue| queue.beats.load(Ordering::Relaxed))
     }
 }
 
@@ -48,6 +68,9 @@ mod tests {
         let turns = Turns::default();
         let first = turns.take("a").await;
         let other = turns.take("b").await;
+        assert_eq!(turns.beats("a"), 0);
+        first.beat();
+        assert_eq!((turns.beats("a"), turns.beats("b")), (1, 0));
         let soon = Duration::from_millis(20);
         assert!(tokio::time::timeout(soon, turns.take("a")).await.is_err());
         drop((first, other));

@@ -138,8 +138,13 @@ impl<S: ImageStore> Sender<S> {
                 self.meter.add(size);
                 return Ok(Ok(()));
             }
-            // It came meanwhile, or out of another namespace, which only opening it finds.
+            // It came meanwhile.
             (Body::InStore, Opened::Exists) => return Ok(Ok(())),
+            // Another namespace has it, which only opening it finds.
+            (Body::InStore, Opened::Writer(writer)) if writer.offset() == size && size > 0 => {
+                writer.commit(digest, self.labels).await?;
+                return Ok(Ok(()));
+            }
             (Body::InStore, Opened::Writer(writer)) => {
                 writer.abort().await?;
                 return Ok(Err(missing()));

@@ -39,11 +39,6 @@ impl<'a> BlobLabels<'a> {
         }
     }
 
-    /// All blobs.
-    pub(super) fn digests(&self) -> impl Iterator<Item = &'a Digest> {
-        self.blobs.keys().copied()
-    }
-
     /// The labels of a blob; none of one that no image needs.
     pub(super) fn of(&self, digest: &Digest) -> Labels {
         let mut all = Labels::new();

@@ -39,7 +39,7 @@ use crate::naming::{Named, Names, Reference, Shared};
 use crate::platform::{Platform, Wanted};
 use crate::progress::Meter;
 use crate::shown::first_few;
-use crate::tagging::tag;
+use crate::tagging::{self, tag};
 
 use bodies::{Body, BodyError};
 use labels::BlobLabels;
@@ -213,7 +213,6 @@ impl<S: ImageStore> Import<'_, S> {
         let are_there = !streamed && there::are_there(self.store, &images, &names, &labels).await?;
         let failed = if are_there {
             self.pass_over(&catalogue, &images);
-            placed.extend(labels.digests());
             HashMap::new()
         } else {
             self.send_bodies(&catalogue, &images, streamed, &there, &labels)
@@ -234,6 +233,7 @@ impl<S: ImageStore> Import<'_, S> {
                 .find_map(|blob| failed.get(&blob.descriptor.digest));
             let outcome = match broken {
                 Some(error) => Err(Unplaced::Body(error)),
+                None if are_there => self.see(image, names).await.map_err(Unplaced::Store),
                 None => self
                     .place(&catalogue, image, names, &labels, &mut placed)
                     .await
@@ -377,6 +377,22 @@ impl<S: ImageStore> Import<'_, S> {
         Ok(ImportedImage {
             names,
             digest: target.digest.clone(),
+        })
+    }
+
+    /// Waits until the runtime sees an image that has its names. None of them is written: should
+    /// somebody have removed one since it was looked at, its blobs may be gone as well.
+    async fn see(&self, image: &ArchiveImage, names: &Names) -> Result<ImportedImage, StoreError> {
+        let records = tagging::records(&image.target, names).collect::<Vec<_>>();
+        if image.runs_on_host {
+            for record in &records {
+                self.store.seen_by_runtime(record).await?;
+                self.meter.step();
+            }
+        }
+        Ok(ImportedImage {
+            names: records.into_iter().map(|record| record.name).collect(),
+            digest: image.target.digest.clone(),
         })
     }
 

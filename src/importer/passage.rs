@@ -58,8 +58,9 @@ impl Waiter {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                answer = answer => answer.map_err(Ended::Store),
+                // First: when stowd ends there may be no clock any more for an answer to wait by.
                 () = self.abandoned.cancelled() => Err(Ended::Abandoned),
+                answer = answer => answer.map_err(Ended::Store),
             }
         })
     }

@@ -96,9 +96,9 @@ impl<S: ImageStore> Bodies<S> {
         }
     }
 
-    /// Waits until fewer than so many are ending.
+    /// Waits until no more than so many are ending.
     fn make_room(&mut self) -> Result<(), Ended> {
-        while self.ending.len() >= AT_ONCE {
+        while self.ending.len() > AT_ONCE {
             let Self {
                 waiter,
                 ending,
@@ -147,8 +147,6 @@ impl<S: ImageStore> Receiver for Bodies<S> {
     }
 
     fn end(&mut self) -> ControlFlow<(), Digest> {
-        let room = self.make_room();
-        self.step(room)?;
         // The archive begins each body before it ends it.
         let Some((body, claimed)) = self.at_hand.take() else {
             return ControlFlow::Break(());
@@ -157,6 +155,9 @@ impl<S: ImageStore> Receiver for Bodies<S> {
         let (actual, meter) = (digest.clone(), self.meter.clone());
         let end = async move { end(body, claimed, &actual, &meter).await };
         self.ending.spawn_on(end, self.waiter.runtime());
+        // After that: what this one holds others may need to come to their end.
+        let room = self.make_room();
+        self.step(room)?;
         ControlFlow::Continue(digest)
     }
 }

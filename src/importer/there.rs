@@ -4,8 +4,8 @@
 //! Every blob that is put under a lease is a write of containerd's, synced to the disk. An image that
 //! is there needs none: its record keeps its blobs from collection, through the labels of the
 //! documents. So the records are looked at first, and the blobs after that. Where all are as they are
-//! to be, an import that ended between the two looks would have left just what was seen; what
-//! somebody removes later, it could not have kept either. Where anything is missing or differs, all
+//! to be, an import that ended between the two looks would have left just what was seen. What
+//! somebody removes after that is missed by the runtime, or by the next look at the ledger. Where anything is missing or differs, all
 //! images of the archive take the ordinary way, under the lease: two of them may be after one name,
 //! and the last has it.
 
