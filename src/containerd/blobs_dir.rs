@@ -4,7 +4,8 @@
 //! A blob is written to a file that has no name (open(2), `O_TMPFILE`) and gets its name when it is
 //! whole, on the disk, and hashed. So whatever ends stowd, and whenever: a name in this directory
 //! leads to the bytes that it promises, and a file without a name is gone. There is nothing to clear
-//! up at the next start, and nothing that containerd could take for its own.
+//! up at the next start: at most a right blob that containerd has not taken note of, which the next
+//! import or its next collection takes.
 
 use std::fs::{self, File};
 use std::io;
