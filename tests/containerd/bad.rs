@@ -910,8 +910,8 @@ fn other_files(cases: &mut Cases) {
     );
     cases.bad(
         "list.txt",
-        b"registry.stowd.test/list:1\n",
-        &["does not pull image lists"],
+        b"127.0.0.1:1/list:1\n",
+        &["line 1: 127.0.0.1:1/list:1: "],
     );
     let mut files = tar::Builder::new(Vec::new());
     append(&mut files, "etc/passwd", b"root");
