@@ -17,6 +17,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::digest::Digest;
+use crate::image_store::StoreError;
+
+/// What a failure is reported under.
+pub(super) const PLACE: &str = "placing a blob";
 
 /// What containerd gives to a blob (`Commit` of its local store).
 const MODE: u32 = 0o444;
@@ -155,6 +159,22 @@ pub(super) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Runs what waits for a disk where it may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => Ok(value),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Unreachable {
+                call: PLACE,
+                cause: "stowd is ending".to_owned(),
+            }),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ use crate::naming::sources;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
+/// How far another writer has come: the offset of its ingest, and how often it has said that it gets on.
+type Progress = (Option<i64>, u64);
+
 impl Containerd {
     /// Asks for a blob. Where another writer is at it (an import of an image with the same base
     /// layer), waits until that one has put it, or has let go of it, as long as it gets on.
@@ -70,7 +73,7 @@ impl Containerd {
 
     /// Waits for the turn at an ingest, as long as whoever has it gets on.
     pub(super) async fn turn_at(&self, ingest: &Ingest) -> Result<Option<Turn>, StoreError> {
-        let mut moved = (None, Instant::now());
+        let mut moved = (Progress::default(), Instant::now());
         loop {
             let turn = self.turns.take(&ingest.reference);
             match tokio::time::timeout(self.deadlines().change / 4, turn).await {
@@ -91,7 +94,7 @@ impl Containerd {
     /// sent of it is thrown away then.
     async fn is_to_be_placed(&self, blobs: &BlobsDir, ingest: &Ingest) -> Result<bool, StoreError> {
         if let Some(digest) = &ingest.expected
-            && (self.content_info(digest).await?.is_some() || blobs.has(digest, ingest.size))
+            && (self.has_content_of(digest).await? || blobs.has(digest, ingest.size))
         {
             return Ok(false);
         }
@@ -113,7 +116,7 @@ impl Containerd {
         lease: &Lease,
         ingest: &Ingest,
     ) -> Result<OpenedStream, StoreError> {
-        let mut moved = (None, Instant::now());
+        let mut moved = (Progress::default(), Instant::now());
         let mut aborted = false;
         let mut wait = FIRST_WAIT;
         loop {
@@ -143,12 +146,12 @@ impl Containerd {
     async fn check_it_moves(
         &self,
         ingest: &Ingest,
-        moved: &mut (Option<(Option<i64>, u64)>, Instant),
+        moved: &mut (Progress, Instant),
         failure: Failure,
     ) -> Result<(), StoreError> {
         // What is placed has no ingest, but its writer moves all the same.
         let offset = self.ingest_offset(&ingest.reference).await?;
-        let now_at = Some((offset, self.turns.beats(&ingest.reference)));
+        let now_at = (offset, self.turns.beats(&ingest.reference));
         if now_at != moved.0 {
             *moved = (now_at, Instant::now());
         }
@@ -208,7 +211,7 @@ impl Containerd {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         self.keep_content(lease, digest).await?;
-        Ok(self.content_info(digest).await?.is_some())
+        self.has_content_of(digest).await
     }
 
     /// Whether a blob is there, of this length and with these labels.

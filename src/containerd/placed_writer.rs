@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::blobs_dir::{self, BlobsDir};
+use super::blobs_dir::{self, BlobsDir, PLACE, blocking};
 use super::client::Containerd;
 use super::content::{Ingest, OpenedStream};
 use super::leases::Lease;
@@ -13,9 +13,6 @@ use super::stream_writer::StreamWriter;
 use super::turns::Turn;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
-
-/// What a failure is reported under.
-const PLACE: &str = "placing a blob";
 
 /// The bytes that are read back at a time, of a file that has to be sent after all.
 const BACK: usize = 256 << 10;
@@ -239,21 +236,5 @@ pub(super) fn failed(error: &io::Error) -> StoreError {
         StoreError::NoSpace { call: PLACE, cause }
     } else {
         StoreError::Refused { call: PLACE, cause }
-    }
-}
-
-/// Runs what waits for a disk where it may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => Ok(value),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Unreachable {
-                call: PLACE,
-                cause: "stowd is ending".to_owned(),
-            }),
-        },
     }
 }

@@ -25,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use containerd_client::services::v1::{Plugin, PluginsRequest};
 use tracing::{info, warn};
 
-use super::blobs_dir::{BlobsDir, Unusable};
+use super::blobs_dir::{BlobsDir, Unusable, blocking};
 use super::client::{Containerd, answered};
 use super::failure::Failure;
 use crate::image_store::StoreError;
@@ -94,14 +94,8 @@ impl Containerd {
         let told = self.plugins().await;
         let told = told.map_err(|failure| Unplaced::NotTold(failure.into()))?;
         let (root, witness) = shared_content(&told)?;
-        let opened = tokio::task::spawn_blocking(move || BlobsDir::open(&root, &witness)).await;
-        match opened {
-            Ok(opened) => Ok(opened?),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Unplaced::NoStore),
-            },
-        }
+        let opened = blocking(move || BlobsDir::open(&root, &witness)).await;
+        Ok(opened.map_err(Unplaced::NotTold)??)
     }
 
     async fn plugins(&self) -> Result<Vec<Plugin>, Failure> {

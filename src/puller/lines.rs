@@ -106,13 +106,12 @@ impl<S: ImageStore> Pull<'_, S> {
             let image = &line.reference;
             match fetched.map_err(LineError::or_away) {
                 Ok(image) => self.has(&mut dealt, line.number, image),
-                Err(error) => match (error?, logins.gap_for(image)) {
-                    (error, None) => self.failed(&mut dealt, line.number, Some(image), &error),
-                    (error, Some(gap)) => {
-                        let error = format_args!("{error}; lists.auth-file: {gap}");
-                        self.failed(&mut dealt, line.number, Some(image), &error);
-                    }
-                },
+                Err(error) => {
+                    let gap = logins.gap_for(image);
+                    let gap = gap.map(|gap| format!("; lists.auth-file: {gap}"));
+                    let error = format!("{}{}", error?, gap.unwrap_or_default());
+                    self.failed(&mut dealt, line.number, Some(image), &error);
+                }
             }
         }
         if let (Some(error), false) = (unreadable, dealt.problems.is_empty()) {
@@ -237,8 +236,7 @@ impl<S: ImageStore> Pull<'_, S> {
             entry,
             line, error, "not pulled {entry}:{line}: {image}{error}"
         );
-        let asked = retry::asked_for(&error);
-        dealt.not_before = dealt.not_before.max(asked);
+        dealt.not_before = dealt.not_before.max(retry::asked_for(&error));
         dealt.failed.extend(reference.map(Reference::to_string));
         let problem = format!("line {line}: {image}{error}");
         dealt.problems.insert(line, problem);

@@ -3,7 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::fs::File;
+
 use crate::credentials::{CREDENTIALS_MAX, Credentials, CredentialsError};
+
+use super::up_to;
 
 /// Why there are no credentials. Nothing of the file's content is in it.
 #[derive(Debug, thiserror::Error)]
@@ -32,16 +36,10 @@ pub(super) async fn credentials(path: &Path) -> Result<Credentials, LoginError> 
 }
 
 async fn read(path: &Path) -> Result<Credentials, Cause> {
-    use tokio::io::AsyncReadExt as _;
     if !tokio::fs::metadata(path).await?.is_file() {
         // Who reads a pipe may wait for ever.
         return Err(Cause::NoFile);
     }
-    let mut bytes = Vec::new();
-    let file = tokio::fs::File::open(path).await?;
-    // One more than there may be, so that the excess is noticed.
-    file.take(CREDENTIALS_MAX + 1)
-        .read_to_end(&mut bytes)
-        .await?;
+    let bytes = up_to(CREDENTIALS_MAX, &mut File::open(path).await?).await?;
     Ok(Credentials::parse(&bytes)?)
 }

@@ -25,6 +25,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, Identity, shown};
@@ -153,23 +155,27 @@ impl<S: ImageStore> Puller<S> {
     }
 }
 
-/// The bytes of the list, or a few more than a list may have.
+/// The bytes of the list, or one more than a list may have.
 async fn read(entry: &Entry) -> Result<Vec<u8>, PullListError> {
-    use tokio::io::AsyncReadExt as _;
-    let file = match tokio::fs::File::open(&entry.path).await {
+    let mut file = match File::open(&entry.path).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(PullListError::Changed);
         }
         opened => opened?,
     };
-    let mut bytes = Vec::new();
-    let mut start = file.take(LIST_MAX + 1);
-    start.read_to_end(&mut bytes).await?;
+    let bytes = up_to(LIST_MAX, &mut file).await?;
     // After the bytes: whoever writes meanwhile makes another version of it.
-    let metadata = start.into_inner().metadata().await?;
+    let metadata = file.metadata().await?;
     if Identity::of(&metadata) == entry.identity {
         Ok(bytes)
     } else {
         Err(PullListError::Changed)
     }
+}
+
+/// The bytes of a file, or one more than the most it may have, so that the excess is noticed.
+async fn up_to(most: u64, file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
