@@ -231,12 +231,15 @@ impl<S: ImageStore> Pull<'_, S> {
         self.meter.add(1);
         let entry = self.name;
         let image = reference.map_or(String::new(), |reference| format!("{reference}: "));
-        let error = shortened(&error.to_string(), ERROR_MAX);
+        let words = error.to_string();
+        // Of all of it: what a registry asks for comes last.
+        let asked = retry::asked_for(&words);
+        let error = shortened(&words, ERROR_MAX);
         warn!(
             entry,
             line, error, "not pulled {entry}:{line}: {image}{error}"
         );
-        dealt.not_before = dealt.not_before.max(retry::asked_for(&error));
+        dealt.not_before = dealt.not_before.max(asked);
         dealt.failed.extend(reference.map(Reference::to_string));
         let problem = format!("line {line}: {image}{error}");
         dealt.problems.insert(line, problem);

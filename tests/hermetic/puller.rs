@@ -429,9 +429,17 @@ async fn a_registry_that_repeats_a_login_does_not_get_it_into_the_log() {
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_says_pages_fills_no_log() {
     let stage = Stage::new();
-    stage.answering(A, failed(&"x".repeat(1 << 20)));
+    let pages = "x".repeat(1 << 20);
+    let throttled = format!("{pages}: 429 Too Many Requests: Retry-After: 7");
+    stage.answering(A, failed(&throttled));
     let (report, _) = stage.pull(A).await;
-    let [problem] = report.unwrap().problems.try_into().unwrap();
+    let report = report.unwrap();
+    assert_eq!(
+        report.not_before,
+        Some(Duration::from_secs(7)),
+        "it is heard"
+    );
+    let [problem] = report.problems.try_into().unwrap();
     assert!(
         problem.ends_with('…') && problem.len() < 600,
         "{}",
