@@ -145,15 +145,21 @@ impl Drop for Small {
     }
 }
 
-async fn a_full_disk_is_named(generation: Generation) {
+/// A containerd whose disk has room for 16 MiB, and a client of it.
+fn small_disk(generation: &Generation) -> (Small, Daemon, Containerd) {
     let small = Small::new("16m");
     let options = Options {
         root: Some(small.path().to_owned()),
         ..Options::default()
     };
-    let mut daemon = Daemon::start_with(&generation, options);
+    let mut daemon = Daemon::start_with(generation, options);
     daemon.wait();
     let store = client(&daemon);
+    (small, daemon, store)
+}
+
+async fn a_full_disk_is_named(generation: Generation) {
+    let (_small, daemon, store) = small_disk(&generation);
     let lease = store.begin_lease("too much").await.unwrap();
     let blob = bytes(4, 20 * MIB);
     let error = put(&store, &lease, &blob, Labels::new()).await.unwrap_err();
@@ -167,14 +173,7 @@ async fn a_full_disk_is_named(generation: Generation) {
 }
 
 async fn a_full_disk_is_named_to_all_who_want_the_same_blob(generation: Generation) {
-    let small = Small::new("16m");
-    let options = Options {
-        root: Some(small.path().to_owned()),
-        ..Options::default()
-    };
-    let mut daemon = Daemon::start_with(&generation, options);
-    daemon.wait();
-    let store = client(&daemon);
+    let (_small, _daemon, store) = small_disk(&generation);
     let lease = store.begin_lease("too much at once").await.unwrap();
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..4 {

@@ -13,22 +13,13 @@ use rustix::fs::FileType;
 use stowd::config::{Config, ConfigFile, Flag, Inputs, KEYS, LoadError, Loaded, Source, load};
 use tempfile::TempDir;
 
+use crate::fixture_directories;
+
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/config");
 
 #[test]
 fn every_fixture_says_what_it_should() {
-    let mut directories: Vec<_> = fs::read_dir(FIXTURES)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    directories.sort();
-    assert!(directories.len() >= 25, "{} fixtures", directories.len());
-    let wrong: Vec<String> = directories
-        .iter()
-        .filter_map(|directory| differs(directory))
-        .collect();
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    fixture_directories::hold("config", 25, differs);
 }
 
 /// What a fixture's README tells: the expected files against what happens.

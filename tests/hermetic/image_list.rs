@@ -2,28 +2,17 @@
 //! to be kept.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use stowd::image_list::{
     IMAGES_MAX, ImageList, LINE_MAX, LIST_MAX, LineError, ListError, PROBLEMS_MAX,
 };
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/lists");
+use crate::fixture_directories;
 
 #[test]
 fn every_fixture_is_read_as_it_says() {
-    let mut directories: Vec<PathBuf> = fs::read_dir(FIXTURES)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    directories.sort();
-    assert!(directories.len() >= 20, "{} fixtures", directories.len());
-    let wrong: Vec<String> = directories
-        .iter()
-        .filter_map(|directory| differs(directory))
-        .collect();
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    fixture_directories::hold("lists", 20, differs);
 }
 
 /// What the fixtures' README tells.

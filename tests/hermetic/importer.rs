@@ -171,13 +171,20 @@ pub(crate) fn run_with(
     runtime.block_on(import(store, entry, rules, meter))
 }
 
-#[test]
-fn an_image_is_whole_labelled_named_and_pinned() {
+/// An image of a layer of 3 MiB, `busybox:1`, in archives of all kinds.
+fn busybox() -> (TempDir, Drawn, [PathBuf; 2]) {
     let dir = TempDir::new().unwrap();
     let mut draft = Draft::new();
     let image = draft.image(noise(3 * MIB, 1));
     draft.index(&[("busybox:1", &image.manifest)]);
-    for path in draft.written(dir.path()) {
+    let paths = draft.written(dir.path());
+    (dir, image, paths)
+}
+
+#[test]
+fn an_image_is_whole_labelled_named_and_pinned() {
+    let (_dir, image, paths) = busybox();
+    for path in paths {
         let store = MemoryStore::default();
         let report = run(&store, &path).unwrap();
         assert_eq!(report.problems, Vec::<String>::new());
@@ -213,11 +220,8 @@ fn an_image_is_whole_labelled_named_and_pinned() {
 
 #[test]
 fn what_the_store_has_is_not_sent_again() {
-    let dir = TempDir::new().unwrap();
-    let mut draft = Draft::new();
-    let image = draft.image(noise(3 * MIB, 1));
-    draft.index(&[("busybox:1", &image.manifest)]);
-    for path in draft.written(dir.path()) {
+    let (_dir, image, paths) = busybox();
+    for path in paths {
         let store = MemoryStore::default();
         run(&store, &path).unwrap();
         let sent = store.state().chunks;
@@ -563,11 +567,8 @@ fn two_members_of_one_path_are_two_blobs_on_their_way() {
 
 #[test]
 fn a_blob_that_was_removed_on_its_way_is_sent_anew() {
-    let dir = TempDir::new().unwrap();
-    let mut draft = Draft::new();
-    let image = draft.image(noise(3 * MIB, 1));
-    draft.index(&[("busybox:1", &image.manifest)]);
-    for path in draft.written(dir.path()) {
+    let (_dir, image, paths) = busybox();
+    for path in paths {
         let store = MemoryStore::default();
         let removed = StoreError::Removed {
             digest: image.layer.clone(),

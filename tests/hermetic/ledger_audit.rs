@@ -63,6 +63,12 @@ fn at_digest(repo: &str, content: &str) -> String {
     format!("{repo}@{}", Digest::of(content.as_bytes()))
 }
 
+/// What is to be unpinned.
+fn stale(ledger: &Ledger, store: &[Image]) -> Vec<String> {
+    let stale = Audit::new(ledger, store).stale_pins();
+    stale.into_iter().map(str::to_owned).collect()
+}
+
 #[test]
 fn an_unchanged_entry_is_skipped_when_the_store_has_all_of_it_pinned() {
     let mut ledger = Ledger::default();
@@ -221,14 +227,7 @@ fn only_own_pins_that_nobody_needs_are_stale() {
         ("plain:1=x", Pin::None),
         ("half:1=x", Pin::Lost),
     ]);
-    let stale = |ledger: &Ledger| {
-        let audit = Audit::new(ledger, &store);
-        audit
-            .stale_pins()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let stale = |ledger: &Ledger| stale(ledger, &store);
     let both = |repos: &[&str]| {
         let pairs = repos.iter();
         let pairs = pairs.flat_map(|repo| [format!("{repo}:1"), at_digest(repo, "x")]);
@@ -253,14 +252,7 @@ fn a_new_version_lets_go_of_the_old_one_only_when_it_is_whole() {
     let mut old_name = store[0].clone();
     old_name.name.clone_from(&old);
     store.push(old_name);
-    let stale = |ledger: &Ledger| {
-        let audit = Audit::new(ledger, &store);
-        audit
-            .stale_pins()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let stale = |ledger: &Ledger| stale(ledger, &store);
     ledger.record("a.tar".into(), good(1, &["app:1=old", "gone:1=x"]));
     ledger.record("a.tar".into(), bad(2, &["app:1=new"]));
     assert_eq!(stale(&ledger), Vec::<String>::new());

@@ -12,6 +12,7 @@ mod bench_figures;
 mod config;
 mod config_documents;
 mod credentials;
+mod fixture_directories;
 mod image_list;
 mod images_dir;
 mod importer;
