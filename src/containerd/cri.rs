@@ -11,7 +11,9 @@ use super::client::{Containerd, answered};
 use super::failure::Failure;
 use crate::image_store::{Image, StoreError};
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// Between two looks at what CRI shows, which is twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 impl Containerd {
     /// CRI learns of images through events, a little after they were put. An image whose name has
@@ -23,6 +25,7 @@ impl Containerd {
         }
         let patience = self.deadlines().runtime;
         let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
         while !self.cri_shows(image).await? {
             if self.was_moved(image).await? {
                 return Ok(());
@@ -38,7 +41,8 @@ impl Containerd {
                     ),
                 });
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
         Ok(())
     }
