@@ -13,6 +13,7 @@
 //! The digest tells a blob that is not what its name says from a store that does not keep what it
 //! was sent.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -71,6 +72,9 @@ pub(super) async fn send<S: ImageStore>(
     let mut failed = HashMap::new();
     let mut refused = None;
     let mut sending = JoinSet::new();
+    let mut needed = needed.into_iter().collect::<Vec<_>>();
+    // The longest first: none is to be alone at the end for long.
+    needed.sort_by_key(|(_, (size, _))| Reverse(*size));
     let mut needed = needed.into_iter();
     loop {
         while refused.is_none()
