@@ -54,6 +54,9 @@ pub const CHUNKS_AHEAD: usize = 8;
 /// The compressed bytes that are read at a time.
 pub const INPUT_BUFFER: usize = 256 << 10;
 
+/// The bytes that the page cache may keep behind a reader of the file.
+pub const KEPT_BEHIND: u64 = 8 << 20;
+
 /// The largest zstd window as a power of two: 128 MiB, what `zstd --long=27` makes and every
 /// decoder takes unasked.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;

@@ -1,9 +1,15 @@
 //! Reads of an archive file at a position of their own: the whole of it, for a decoder, and the
 //! body of one member.
+//!
+//! What has been read so is not read again, and does not stay in the page cache: there it would push
+//! out what a node that boots has better use for, and cost it memory that it has not touched yet.
 
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 
-use super::{Archive, catalogue};
+use rustix::fs::{Advice, fadvise};
+
+use super::{Archive, catalogue, limits};
 
 /// Why bytes of the archive file could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -31,24 +37,62 @@ impl From<InputError> for io::Error {
     }
 }
 
-/// The archive file from its beginning to its end. Counts what it reads.
-pub(super) struct Whole<'a> {
+/// Reads on and on, and lets go of what it has read.
+#[derive(Debug)]
+struct Onward<'a> {
     archive: &'a Archive,
     position: u64,
+    /// From here to the position the page cache may still have it.
+    kept_from: u64,
 }
+
+impl<'a> Onward<'a> {
+    fn new(archive: &'a Archive, position: u64) -> Self {
+        Self {
+            archive,
+            position,
+            kept_from: position,
+        }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, InputError> {
+        let read = self.archive.read_at(buf, self.position)?;
+        self.position += read as u64;
+        if self.position - self.kept_from >= limits::KEPT_BEHIND {
+            self.let_go();
+        }
+        Ok(read)
+    }
+
+    fn let_go(&mut self) {
+        if let Some(length) = NonZeroU64::new(self.position - self.kept_from) {
+            // A file system that has no page cache, or keeps it, may refuse: nothing is lost by it.
+            let advice = Advice::DontNeed;
+            let _ = fadvise(&self.archive.file, self.kept_from, Some(length), advice);
+        }
+        self.kept_from = self.position;
+    }
+}
+
+impl Drop for Onward<'_> {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// The archive file from its beginning to its end. Counts what it reads.
+pub(super) struct Whole<'a>(Onward<'a>);
 
 impl<'a> Whole<'a> {
     pub(super) fn new(archive: &'a Archive) -> Self {
-        let position = 0;
-        Self { archive, position }
+        Self(Onward::new(archive, 0))
     }
 }
 
 impl Read for Whole<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.archive.read_at(buf, self.position)?;
-        self.position += read as u64;
-        self.archive.meter.add(read as u64);
+        let read = self.0.read(buf)?;
+        self.0.archive.meter.add(read as u64);
         Ok(read)
     }
 }
@@ -64,8 +108,8 @@ pub(super) fn counted_when_hashed(bytes: u64) -> u64 {
 #[derive(Debug)]
 pub struct Body<'a> {
     archive: &'a Archive,
-    /// Where the body begins in the file.
-    offset: Option<u64>,
+    /// Where the file is read; `None` for a member without a place in it.
+    reader: Option<Onward<'a>>,
     position: u64,
     size: u64,
     was_hashed: bool,
@@ -73,14 +117,17 @@ pub struct Body<'a> {
 
 impl<'a> Body<'a> {
     pub(super) fn new(archive: &'a Archive, file: &catalogue::File, from: u64) -> Self {
+        let from = from.min(file.size);
         let mut body = Self {
             archive,
-            offset: file.offset,
+            reader: file
+                .offset
+                .map(|offset| Onward::new(archive, offset + from)),
             position: 0,
             size: file.size,
             was_hashed: file.digest.is_some(),
         };
-        body.advance(from.min(file.size));
+        body.advance(from);
         body
     }
 
@@ -101,7 +148,7 @@ impl Read for Body<'_> {
     /// Ends after the last byte of the member. That the file has become shorter is an error of the
     /// kind `UnexpectedEof`.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(offset) = self.offset else {
+        let Some(reader) = &mut self.reader else {
             let why = "a member of a compressed archive cannot be read by its position";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         };
@@ -110,9 +157,7 @@ impl Read for Body<'_> {
         if wanted == 0 {
             return Ok(0);
         }
-        let read = self
-            .archive
-            .read_at(&mut buf[..wanted], offset + self.position)?;
+        let read = reader.read(&mut buf[..wanted])?;
         if read == 0 {
             let why = "the archive has become shorter while it was read";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
