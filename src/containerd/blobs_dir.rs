@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::digest::Digest;
 use crate::image_store::StoreError;
@@ -22,8 +23,10 @@ use crate::image_store::StoreError;
 /// What a failure is reported under.
 pub(super) const PLACE: &str = "placing a blob";
 
-/// What containerd gives to a blob (`Commit` of its local store).
-const MODE: u32 = 0o444;
+/// What containerd asks for when it makes the file of a blob, less its umask, and what it takes away
+/// when the blob is whole (`writer` and `Commit` of its local store).
+const MADE: u32 = 0o666;
+const TAKEN: u32 = 0o333;
 
 /// `blobs/sha256` of a content store, open.
 #[derive(Debug)]
@@ -85,11 +88,15 @@ impl BlobsDir {
         &self.path
     }
 
-    /// A new file without a name.
+    /// A new file without a name, to be written past the page cache if its file system can.
     pub(super) fn create(&self) -> io::Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let owners = Mode::RUSR | Mode::WUSR;
-        Ok(rustix::fs::openat(&self.dir, ".", flags, owners)?.into())
+        let open = |flags| rustix::fs::openat(&self.dir, ".", flags, Mode::from_raw_mode(MADE));
+        let file = match open(flags | OFlags::DIRECT) {
+            Err(Errno::INVAL) => open(flags),
+            opened => opened,
+        };
+        Ok(file?.into())
     }
 
     /// Whether there is a file of this name and length.
@@ -102,7 +109,8 @@ impl BlobsDir {
     /// name already is fine: it promises the same bytes. One of another length is what a loss of power
     /// has left, and makes room.
     pub(super) fn place(&self, file: &File, digest: &Digest) -> io::Result<()> {
-        rustix::fs::fchmod(file, Mode::from_raw_mode(MODE))?;
+        let made = file.metadata()?.mode();
+        rustix::fs::fchmod(file, Mode::from_raw_mode(made & MADE & !TAKEN))?;
         file.sync_data()?;
         if !self.link(file, digest)? && !self.has(digest, file.metadata()?.len()) {
             rustix::fs::unlinkat(&self.dir, digest.hex(), AtFlags::empty())?;
@@ -165,7 +173,12 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
+    joined(spawn_blocking(work)).await
+}
+
+/// What has come of work that was begun where it may wait.
+pub(super) async fn joined<T>(work: JoinHandle<T>) -> Result<T, StoreError> {
+    match work.await {
         Ok(value) => Ok(value),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -182,6 +195,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     use super::*;
+    use crate::containerd::blob_file::use_page_cache;
 
     fn store() -> (tempfile::TempDir, BlobsDir) {
         let dir = tempfile::tempdir().unwrap();
@@ -192,6 +206,13 @@ mod tests {
     fn open(dir: &Path) -> Result<BlobsDir, Unusable> {
         fs::write(dir.join("meta.db"), "").unwrap();
         BlobsDir::open(&dir.join("content"), &dir.join("meta.db"))
+    }
+
+    fn file(blobs: &BlobsDir, bytes: &[u8]) -> File {
+        let mut file = blobs.create().unwrap();
+        use_page_cache(&file).unwrap();
+        file.write_all(bytes).unwrap();
+        file
     }
 
     fn names(blobs: &BlobsDir) -> Vec<String> {
@@ -206,22 +227,20 @@ mod tests {
     fn a_file_has_no_name_before_it_is_placed_and_containerds_mode_then() {
         let (_dir, blobs) = store();
         let digest = Digest::of(b"abc");
-        let mut file = blobs.create().unwrap();
-        file.write_all(b"abc").unwrap();
+        let file = file(&blobs, b"abc");
         assert!(!is_named(&file) && names(&blobs).is_empty());
         blobs.place(&file, &digest).unwrap();
         assert!(is_named(&file));
         assert_eq!(names(&blobs), [digest.hex()]);
         assert!(blobs.has(&digest, 3) && !blobs.has(&digest, 4));
         let path = blobs.path().join(digest.hex());
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, MODE);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o444);
         let mut bytes = Vec::new();
         File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"abc");
 
         // A second file of that name: the first one stays.
-        let mut second = blobs.create().unwrap();
-        second.write_all(b"abc").unwrap();
+        let second = self::file(&blobs, b"abc");
         blobs.place(&second, &digest).unwrap();
         assert!(!is_named(&second));
         blobs.take_back(&second, &digest).unwrap();
@@ -237,8 +256,7 @@ mod tests {
         let path = blobs.path().join(digest.hex());
         for left in ["", "ab", "abcd"] {
             fs::write(&path, left).unwrap();
-            let mut file = blobs.create().unwrap();
-            file.write_all(b"abc").unwrap();
+            let file = file(&blobs, b"abc");
             blobs.place(&file, &digest).unwrap();
             assert!(is_named(&file), "{left:?}");
             assert_eq!(fs::read(&path).unwrap(), b"abc");

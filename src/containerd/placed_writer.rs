@@ -1,10 +1,11 @@
 //! One blob that stowd writes itself, for containerd to adopt. See [`super::placement`].
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use super::blob_file::BlobFile;
 use super::blobs_dir::{self, BlobsDir, PLACE, blocking};
 use super::client::Containerd;
 use super::content::{Ingest, OpenedStream};
@@ -23,7 +24,7 @@ pub(super) struct PlacedWriter {
     lease: Lease,
     ingest: Ingest,
     blobs: Arc<BlobsDir>,
-    file: File,
+    file: BlobFile,
     hasher: Hasher,
     written: u64,
     turn: Turn,
@@ -44,7 +45,7 @@ impl PlacedWriter {
                 lease: lease.clone(),
                 ingest: ingest.clone(),
                 blobs,
-                file,
+                file: BlobFile::new(file, ingest.size),
                 hasher: Hasher::default(),
                 written: 0,
                 turn,
@@ -84,7 +85,8 @@ impl BlobWriter for PlacedWriter {
             return Err(self.ingest.too_long(PLACE));
         }
         self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|error| failed(&error))?;
+        let written = self.file.write(bytes).await?;
+        written.map_err(|error| failed(&error))?;
         self.written = end;
         self.turn.beat();
         Ok(())
@@ -105,6 +107,7 @@ impl BlobWriter for PlacedWriter {
             turn,
             ..
         } = self;
+        let file = file.finish().await?.map_err(|error| failed(&error))?;
         // An unnamed blob has its name now, and whoever writes that one has its turn, too.
         let (ingest, turns) = match &ingest.expected {
             Some(_) => (ingest, [Some(turn), None]),
@@ -117,7 +120,7 @@ impl BlobWriter for PlacedWriter {
         };
         let placed = Placed {
             blobs,
-            file: Arc::new(file),
+            file,
             digest: digest.clone(),
         };
         let committed = match placed.name().await? {
