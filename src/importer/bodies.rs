@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::archive::catalogue::File;
@@ -33,6 +34,11 @@ use super::passage::{Ended, Waiter};
 /// Bodies of one archive that are on their way at once, or commits that are waited for: as many as
 /// keep a disk busy while one of them waits for its fsync.
 pub(super) const AT_ONCE: usize = 4;
+
+/// Bodies of plain archives that are on their way at once, in this process: those of as many archives as
+/// are imported at once where nobody asks for more. Each keeps a thread, which waits for another to
+/// write, and some blocks.
+static ON_THEIR_WAY: Semaphore = Semaphore::const_new(4 * AT_ONCE);
 
 /// Where a body is to come from.
 #[derive(Debug)]
@@ -90,6 +96,8 @@ pub(super) async fn send<S: ImageStore>(
                 labels: labels.of(&digest),
             };
             sending.spawn(async move {
+                // Before it is this one's turn at a blob, for which others wait. Nobody closes it.
+                let _one = ON_THEIR_WAY.acquire().await.ok();
                 let sent = sender.send(&digest, size, body).await?;
                 Ok(sent.err().map(|error| (digest, error)))
             });
