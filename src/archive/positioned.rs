@@ -37,6 +37,9 @@ impl From<InputError> for io::Error {
     }
 }
 
+/// The page cache lets go of whole folios only, which the kernel makes as long as this.
+const FOLIO: u64 = 2 << 20;
+
 /// Reads on and on, and lets go of what it has read.
 #[derive(Debug)]
 struct Onward<'a> {
@@ -65,10 +68,12 @@ impl<'a> Onward<'a> {
     }
 
     fn let_go(&mut self) {
-        if let Some(length) = NonZeroU64::new(self.position - self.kept_from) {
+        if self.position > self.kept_from {
+            // With the folio that was read to its middle the last time.
+            let from = self.kept_from / FOLIO * FOLIO;
+            let length = NonZeroU64::new(self.position - from);
             // A file system that has no page cache, or keeps it, may refuse: nothing is lost by it.
-            let advice = Advice::DontNeed;
-            let _ = fadvise(&self.archive.file, self.kept_from, Some(length), advice);
+            let _ = fadvise(&self.archive.file, from, length, Advice::DontNeed);
         }
         self.kept_from = self.position;
     }

@@ -44,6 +44,8 @@ pub(super) struct BlobFile {
 impl BlobFile {
     /// An empty file for a blob of `size` bytes.
     pub(super) fn new(file: File, size: u64) -> Self {
+        // A file system that cannot says so at once, or when it is written to.
+        let _ = set_direct(&file, true);
         Self {
             file: Arc::new(file),
             filling: Block::new(usize::try_from(size).map_or(BLOCK, |size| size.min(BLOCK))),
@@ -74,7 +76,7 @@ impl BlobFile {
         }
         let (file, last, offset) = (self.file, self.filling, self.offset);
         blocking(move || {
-            use_page_cache(&file)?;
+            set_direct(&file, false)?;
             file.write_all_at(last.bytes(), offset)?;
             Ok(file)
         })
@@ -105,17 +107,18 @@ fn write_block(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     match file.write_all_at(bytes, offset) {
         // What open(2) says of a file system that cannot, or wants other blocks.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-            use_page_cache(file)?;
+            set_direct(file, false)?;
             file.write_all_at(bytes, offset)
         }
         written => written,
     }
 }
 
-/// Lets what is written to it be of any length, at any place.
-pub(super) fn use_page_cache(file: &File) -> io::Result<()> {
-    let flags = fcntl_getfl(file)?;
-    Ok(fcntl_setfl(file, flags - OFlags::DIRECT)?)
+/// Past the page cache, or through it: then what is written may have any length, at any place.
+fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+    let mut flags = fcntl_getfl(file)?;
+    flags.set(OFlags::DIRECT, direct);
+    Ok(fcntl_setfl(file, flags)?)
 }
 
 /// Memory that begins at a multiple of [`ALIGNED`].
@@ -171,46 +174,64 @@ mod tests {
         (0..length).map(|n| (n / 7 % 251) as u8).collect()
     }
 
-    async fn written(file: File, bytes: &[u8], at_once: usize) -> Vec<u8> {
-        let mut writer = BlobFile::new(file, bytes.len() as u64);
+    /// On a disk: what a temporary directory is on may have no page cache to go past.
+    fn file() -> File {
+        tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap()
+    }
+
+    fn is_direct(file: &File) -> bool {
+        fcntl_getfl(file).unwrap().contains(OFlags::DIRECT)
+    }
+
+    /// Has it written in such parts, by a writer that was told of such a size.
+    async fn assert_written(bytes: &[u8], size: u64, at_once: usize) {
+        let mut writer = BlobFile::new(file(), size);
         for part in bytes.chunks(at_once) {
             writer.write(part).await.unwrap().unwrap();
         }
         let file = writer.finish().await.unwrap().unwrap();
         let mut back = vec![0; bytes.len()];
         file.read_exact_at(&mut back, 0).unwrap();
+        assert!(back == bytes, "{} bytes", bytes.len());
         assert_eq!(file.metadata().unwrap().len(), bytes.len() as u64);
-        back
     }
 
     #[tokio::test]
-    async fn every_length_arrives_whole_past_the_page_cache_and_through_it() {
-        let dir = tempfile::tempdir().unwrap();
-        for flags in [OFlags::empty(), OFlags::DIRECT] {
-            for length in [
-                0,
-                1,
-                4096,
-                BLOCK - 1,
-                BLOCK,
-                BLOCK + 1,
-                3 * BLOCK,
-                3 * BLOCK + 777,
-            ] {
-                for at_once in [1000, 300_000, 2 * BLOCK] {
-                    let flags = flags | OFlags::TMPFILE | OFlags::RDWR;
-                    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-                    let file = rustix::fs::open(dir.path(), flags, mode);
-                    // A tmpfs may know no O_DIRECT.
-                    let Ok(file) = file else { continue };
-                    let bytes = bytes(length);
-                    assert!(
-                        written(file.into(), &bytes, at_once).await == bytes,
-                        "{length}"
-                    );
-                }
+    async fn every_length_arrives_whole() {
+        for length in [
+            0,
+            1,
+            4096,
+            BLOCK - 1,
+            BLOCK,
+            BLOCK + 1,
+            3 * BLOCK,
+            3 * BLOCK + 777,
+        ] {
+            for at_once in [1000, 300_000, 2 * BLOCK] {
+                assert_written(&bytes(length), length as u64, at_once).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn blocks_go_past_the_page_cache_and_what_is_left_goes_through_it() {
+        let mut writer = BlobFile::new(file(), u64::MAX);
+        writer.write(&bytes(2 * BLOCK + 1)).await.unwrap().unwrap();
+        writer.written().await.unwrap().unwrap();
+        assert!(is_direct(&writer.file));
+        let file = writer.finish().await.unwrap().unwrap();
+        assert!(!is_direct(&file));
+    }
+
+    #[tokio::test]
+    async fn what_a_disk_does_not_take_past_the_page_cache_goes_through_it() {
+        // The first block is as long as the size that was told, which is not a disk's.
+        let mut writer = BlobFile::new(file(), 1000);
+        writer.write(&bytes(1001)).await.unwrap().unwrap();
+        writer.written().await.unwrap().unwrap();
+        assert!(!is_direct(&writer.file), "the disk took 1000 bytes");
+        assert_written(&bytes(3 * BLOCK), 1000, 300_000).await;
     }
 
     #[test]

@@ -88,15 +88,11 @@ impl BlobsDir {
         &self.path
     }
 
-    /// A new file without a name, to be written past the page cache if its file system can.
+    /// A new file without a name.
     pub(super) fn create(&self) -> io::Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let open = |flags| rustix::fs::openat(&self.dir, ".", flags, Mode::from_raw_mode(MADE));
-        let file = match open(flags | OFlags::DIRECT) {
-            Err(Errno::INVAL) => open(flags),
-            opened => opened,
-        };
-        Ok(file?.into())
+        let mode = Mode::from_raw_mode(MADE);
+        Ok(rustix::fs::openat(&self.dir, ".", flags, mode)?.into())
     }
 
     /// Whether there is a file of this name and length.
@@ -113,8 +109,11 @@ impl BlobsDir {
         rustix::fs::fchmod(file, Mode::from_raw_mode(made & MADE & !TAKEN))?;
         file.sync_data()?;
         if !self.link(file, digest)? && !self.has(digest, file.metadata()?.len()) {
-            rustix::fs::unlinkat(&self.dir, digest.hex(), AtFlags::empty())?;
-            self.link(file, digest)?;
+            match rustix::fs::unlinkat(&self.dir, digest.hex(), AtFlags::empty()) {
+                // Collected since it was in the way.
+                Ok(()) | Err(Errno::NOENT) => self.link(file, digest)?,
+                Err(error) => return Err(error.into()),
+            };
         }
         // Once more, with its name: btrfs writes nothing of a file that has none.
         file.sync_all()?;
@@ -195,7 +194,6 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     use super::*;
-    use crate::containerd::blob_file::use_page_cache;
 
     fn store() -> (tempfile::TempDir, BlobsDir) {
         let dir = tempfile::tempdir().unwrap();
@@ -210,7 +208,6 @@ mod tests {
 
     fn file(blobs: &BlobsDir, bytes: &[u8]) -> File {
         let mut file = blobs.create().unwrap();
-        use_page_cache(&file).unwrap();
         file.write_all(bytes).unwrap();
         file
     }

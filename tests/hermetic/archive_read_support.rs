@@ -311,7 +311,7 @@ impl Receiver for Until {
 
 /// Keeps everything, and holds the calls against what they promise.
 #[derive(Default)]
-struct Recorder {
+pub(crate) struct Recorder {
     offered: Vec<Offered>,
     expected: Option<u64>,
 }

@@ -6,6 +6,7 @@
 mod archive_read_compression;
 mod archive_read_damage;
 mod archive_read_limits;
+mod archive_read_page_cache;
 mod archive_read_support;
 mod archive_read_tar;
 mod bench_figures;
