@@ -6,34 +6,40 @@ use stowd::containerd::Containerd;
 use stowd::digest::Digest;
 use stowd::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 
-use crate::raw::{NAMESPACE, Raw, bytes, client, known, labels, put, serve, writer};
+use crate::raw::{
+    NAMESPACE, Raw, Way, bytes, client, known, labels, on_each_generation_both_ways, put, serve,
+    writer,
+};
 use crate::support::{Generation, eventually, on_each_generation};
 
 const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_secs(20);
 
+// Some of these are about what containerd has of a blob that is being sent.
 on_each_generation!(
-    what_goes_in_comes_out,
     a_half_written_blob_is_resumed,
-    a_wrong_digest_is_thrown_away,
     garbage_under_the_name_is_thrown_away,
-    a_half_written_blob_of_another_length_is_thrown_away,
-    writers_of_the_same_blob_all_succeed,
     a_writer_that_lets_go_hands_over,
     another_writer_under_another_name_may_be_first,
-    a_blob_of_another_namespace_is_taken_over,
     an_unnamed_blob_is_never_resumed,
-    an_aborted_blob_is_gone,
-    a_blob_that_is_there_is_kept_by_the_lease_that_asks,
-    a_writer_that_aborts_leaves_the_next_one_alone,
-    a_blob_that_was_removed_under_its_writer_says_so,
-    a_blob_has_its_length,
     reading_has_its_limits,
+    a_half_written_blob_of_another_length_is_thrown_away,
+    a_blob_that_was_removed_under_its_writer_says_so,
+);
+on_each_generation_both_ways!(
+    what_goes_in_comes_out,
+    writers_of_the_same_blob_all_succeed,
+    a_blob_of_another_namespace_is_taken_over,
+    a_blob_that_is_there_is_kept_by_the_lease_that_asks,
+    an_aborted_blob_is_gone,
+    a_writer_that_aborts_leaves_the_next_one_alone,
+    a_blob_has_its_length,
     labels_are_added_one_by_one,
+    a_wrong_digest_is_thrown_away,
 );
 
-async fn what_goes_in_comes_out(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+async fn what_goes_in_comes_out(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
     let lease = store.begin_lease("what goes in").await.unwrap();
     // Around the size of a message, and chunks larger than one.
@@ -115,8 +121,8 @@ async fn a_half_written_blob_is_resumed(generation: Generation) {
     assert_eq!(raw.ingest(&reference).await, None);
 }
 
-async fn a_wrong_digest_is_thrown_away(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+async fn a_wrong_digest_is_thrown_away(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
     let lease = store.begin_lease("wrong").await.unwrap();
     let blob = bytes(2, 2 * MIB);
@@ -194,14 +200,14 @@ async fn a_half_written_blob_of_another_length_is_thrown_away(generation: Genera
     assert!(back.is_some_and(|back| back == blob));
 }
 
-async fn writers_of_the_same_blob_all_succeed(generation: Generation) {
-    let (daemon, _) = serve(&generation).await;
+async fn writers_of_the_same_blob_all_succeed(generation: Generation, way: Way) {
+    let (daemon, _) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
     let blob = bytes(8, 12 * MIB);
     let digest = Digest::of(&blob);
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..6 {
-        let store = client(&daemon);
+        let store = way.client(&daemon).await;
         let blob = blob.clone();
         tasks.spawn(async move {
             let lease = store
@@ -287,8 +293,8 @@ async fn another_writer_under_another_name_may_be_first(generation: Generation) 
     assert!(held.contains(&format!("content/{digest}")), "{held:?}");
 }
 
-async fn a_blob_of_another_namespace_is_taken_over(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+async fn a_blob_of_another_namespace_is_taken_over(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
     let blob = bytes(11, 2 * MIB);
     let digest = Digest::of(&blob);
@@ -344,10 +350,10 @@ async fn an_unnamed_blob_is_never_resumed(generation: Generation) {
     );
 }
 
-async fn a_blob_that_is_there_is_kept_by_the_lease_that_asks(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+async fn a_blob_that_is_there_is_kept_by_the_lease_that_asks(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
-    let blob = bytes(13, 100);
+    let blob = bytes(13, 200_000);
     let digest = Digest::of(&blob);
     let first = store.begin_lease("first").await.unwrap();
     let second = store.begin_lease("second").await.unwrap();
@@ -365,8 +371,8 @@ async fn a_blob_that_is_there_is_kept_by_the_lease_that_asks(generation: Generat
     assert_eq!(raw.blob_labels(&digest).await, None);
 }
 
-async fn an_aborted_blob_is_gone(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+async fn an_aborted_blob_is_gone(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
     let lease = store.begin_lease("aborted").await.unwrap();
     let blob = bytes(14, 3 * MIB);
@@ -380,8 +386,8 @@ async fn an_aborted_blob_is_gone(generation: Generation) {
     assert_eq!(writer(&store, &lease, known(&blob)).await.offset(), 0);
 }
 
-async fn a_writer_that_aborts_leaves_the_next_one_alone(generation: Generation) {
-    let (_daemon, store) = serve(&generation).await;
+async fn a_writer_that_aborts_leaves_the_next_one_alone(generation: Generation, way: Way) {
+    let (_daemon, store) = way.serve(&generation).await;
     let lease = store.begin_lease("next").await.unwrap();
     for round in 0..5 {
         let blob = bytes(20 + round, 2 * MIB);
@@ -421,21 +427,21 @@ async fn a_blob_that_was_removed_under_its_writer_says_so(generation: Generation
     put(&store, &lease, &blob, Labels::new()).await.unwrap();
 }
 
-async fn a_blob_has_its_length(generation: Generation) {
-    let (_daemon, store) = serve(&generation).await;
+async fn a_blob_has_its_length(generation: Generation, way: Way) {
+    let (_daemon, store) = way.serve(&generation).await;
     let lease = store.begin_lease("lengths").await.unwrap();
-    let blob = bytes(15, 1000);
+    let blob = bytes(15, 200_000);
     let digest = Digest::of(&blob);
     let mut open = writer(&store, &lease, known(&blob)).await;
-    open.write(&blob[..999]).await.unwrap();
+    open.write(&blob[..199_999]).await.unwrap();
     let error = open.commit(&digest, Labels::new()).await.unwrap_err();
     assert!(matches!(error, StoreError::Mismatch { .. }), "{error:?}");
 
     let mut open = writer(&store, &lease, known(&blob)).await;
     assert_eq!(open.offset(), 0);
-    let error = open.write(&[0; 1001]).await.unwrap_err();
+    let error = open.write(&[0; 200_001]).await.unwrap_err();
     assert!(
-        error.to_string().contains("longer than its 1000 bytes"),
+        error.to_string().contains("longer than its 200000 bytes"),
         "{error}"
     );
     open.write(&blob).await.unwrap();
@@ -469,11 +475,11 @@ async fn reading_has_its_limits(generation: Generation) {
     assert!(error.to_string().contains("damaged"), "{error}");
 }
 
-async fn labels_are_added_one_by_one(generation: Generation) {
-    let (daemon, store) = serve(&generation).await;
+async fn labels_are_added_one_by_one(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
     let raw = Raw::connect(&daemon).await;
     let lease = store.begin_lease("labels").await.unwrap();
-    let blob = bytes(18, 10);
+    let blob = bytes(18, 200_000);
     let digest = Digest::of(&blob);
     put(
         &store,

@@ -8,7 +8,9 @@ use stowd::containerd::{Containerd, Deadlines};
 use stowd::digest::Digest;
 use stowd::image_store::{BlobWriter, ImageStore, Labels, StoreError};
 
-use crate::raw::{NAMESPACE, Raw, bytes, client, known, put, serve, writer};
+use crate::raw::{
+    NAMESPACE, Raw, Way, bytes, client, known, on_each_generation_both_ways, put, serve, writer,
+};
 use crate::support::{Daemon, Generation, Options, on_each_generation};
 
 const MIB: usize = 1 << 20;
@@ -16,9 +18,11 @@ const MIB: usize = 1 << 20;
 on_each_generation!(
     one_that_is_gone_is_unreachable_and_comes_back,
     one_that_does_not_move_is_past_its_deadline,
+    a_lock_that_nobody_gives_back_is_not_waited_for_for_ever,
+);
+on_each_generation_both_ways!(
     a_full_disk_is_named,
     a_full_disk_is_named_to_all_who_want_the_same_blob,
-    a_lock_that_nobody_gives_back_is_not_waited_for_for_ever,
 );
 
 fn impatient(daemon: &Daemon) -> Containerd {
@@ -146,7 +150,7 @@ impl Drop for Small {
 }
 
 /// A containerd whose disk has room for 16 MiB, and a client of it.
-fn small_disk(generation: &Generation) -> (Small, Daemon, Containerd) {
+async fn small_disk(generation: &Generation, way: Way) -> (Small, Daemon, Containerd) {
     let small = Small::new("16m");
     let options = Options {
         root: Some(small.path().to_owned()),
@@ -154,12 +158,12 @@ fn small_disk(generation: &Generation) -> (Small, Daemon, Containerd) {
     };
     let mut daemon = Daemon::start_with(generation, options);
     daemon.wait();
-    let store = client(&daemon);
+    let store = way.client(&daemon).await;
     (small, daemon, store)
 }
 
-async fn a_full_disk_is_named(generation: Generation) {
-    let (_small, daemon, store) = small_disk(&generation);
+async fn a_full_disk_is_named(generation: Generation, way: Way) {
+    let (_small, daemon, store) = small_disk(&generation, way).await;
     let lease = store.begin_lease("too much").await.unwrap();
     let blob = bytes(4, 20 * MIB);
     let error = put(&store, &lease, &blob, Labels::new()).await.unwrap_err();
@@ -172,8 +176,8 @@ async fn a_full_disk_is_named(generation: Generation) {
         .unwrap();
 }
 
-async fn a_full_disk_is_named_to_all_who_want_the_same_blob(generation: Generation) {
-    let (_small, _daemon, store) = small_disk(&generation);
+async fn a_full_disk_is_named_to_all_who_want_the_same_blob(generation: Generation, way: Way) {
+    let (_small, _daemon, store) = small_disk(&generation, way).await;
     let lease = store.begin_lease("too much at once").await.unwrap();
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..4 {

@@ -26,10 +26,56 @@ pub(crate) async fn serve(generation: &Generation) -> (Daemon, Containerd) {
     (daemon, store)
 }
 
-/// Another client of the same daemon, with a connection of its own.
+/// Another client of the same daemon, with a connection of its own. It sends its blobs.
 pub(crate) fn client(daemon: &Daemon) -> Containerd {
     Containerd::connect(daemon.address(), NAMESPACE).unwrap()
 }
+
+/// How large blobs get into the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Sent,
+    Placed,
+}
+
+impl Way {
+    /// As [`client`], for blobs that go this way.
+    pub(crate) async fn client(self, daemon: &Daemon) -> Containerd {
+        let store = client(daemon);
+        if self == Self::Placed {
+            store.place_blobs().await;
+        }
+        store
+    }
+
+    /// As [`serve`], for blobs that go this way.
+    pub(crate) async fn serve(self, generation: &Generation) -> (Daemon, Containerd) {
+        let (daemon, _) = serve(generation).await;
+        let store = self.client(&daemon).await;
+        (daemon, store)
+    }
+}
+
+/// Makes tests of each `async fn NAME(Generation, Way)`, as `on_each_generation` does, for each way:
+/// `NAME::sent::on_1_6` and so on.
+macro_rules! on_each_generation_both_ways {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                async fn sent(generation: $crate::support::Generation) {
+                    super::$name(generation, $crate::raw::Way::Sent).await;
+                }
+
+                async fn placed(generation: $crate::support::Generation) {
+                    super::$name(generation, $crate::raw::Way::Placed).await;
+                }
+
+                $crate::support::on_each_generation!(sent, placed);
+            }
+        )+
+    };
+}
+pub(crate) use on_each_generation_both_ways;
 
 /// `length` bytes that compress badly and differ from seed to seed.
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {

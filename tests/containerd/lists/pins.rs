@@ -57,7 +57,10 @@ fn what_several_sources_bring_is_pinned_until_the_last_is_gone(generation: &Gene
         let images = stowd.store().images();
         assert!(images.contains_key(name), "{name} was deleted");
         let unpinned = format!(" unpinned {name}: no entry brings it any more");
-        assert_eq!(stowd.lines(&unpinned).len(), 1, "{}", stowd.log());
+        // It says so a moment after it is so.
+        eventually(&mut stowd, "it says so once", |stowd| {
+            stowd.lines(&unpinned).len() == 1
+        });
     }
 }
 
