@@ -1,6 +1,5 @@
 //! What stowd takes of memory, and how often it wakes up when there is nothing to do.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,14 +8,14 @@ use crate::archives::Archives;
 use crate::contender::{Contender, stowds};
 use crate::options::Options;
 use crate::page_cache;
-use crate::support::{Daemon, Generation};
+use crate::support::{Daemon, Generation, number, wake_ups};
 
 /// Of one stowd.
 #[derive(Debug)]
 pub(crate) struct Footprints {
     pub(crate) name: String,
     pub(crate) rounds: Vec<Footprint>,
-    /// How long it was watched in each round after READY.
+    /// How long it was watched in each round, when the load had ended.
     pub(crate) watched: Duration,
 }
 
@@ -54,15 +53,14 @@ pub(crate) fn measure(
             let attached = stowd.ready(&daemon, &set);
             let process = PathBuf::from(format!("/proc/{}", attached.pid()));
             let peak = kibibytes(&process, "VmHWM:");
-            let before = switches(&process);
-            std::thread::sleep(watched);
-            let after = switches(&process);
+            std::thread::sleep(options.winding_down());
+            let wake_ups = wake_ups(attached.pid(), watched);
             let idle = kibibytes(&process, "VmRSS:");
             attached.stop();
             Footprint {
                 peak: peak << 10,
                 idle: idle << 10,
-                wake_ups: more(&before, &after),
+                wake_ups,
             }
         });
         Footprints {
@@ -77,32 +75,4 @@ pub(crate) fn measure(
 fn kibibytes(process: &Path, field: &str) -> u64 {
     let status = fs::read_to_string(process.join("status")).expect("it runs");
     number(&status, field)
-}
-
-/// Context switches of each thread so far, wanted or not.
-fn switches(process: &Path) -> BTreeMap<PathBuf, u64> {
-    let tasks = fs::read_dir(process.join("task")).expect("its threads");
-    let tasks = tasks.map(|task| task.expect("a thread").path());
-    let switches = |task: PathBuf| {
-        // It may have just ended.
-        let status = fs::read_to_string(task.join("status")).ok()?;
-        let fields = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"];
-        let sum = fields.iter().map(|field| number(&status, field)).sum();
-        Some((task, sum))
-    };
-    tasks.filter_map(switches).collect()
-}
-
-/// Of the threads that are still there; one that is new began with none.
-fn more(before: &BTreeMap<PathBuf, u64>, after: &BTreeMap<PathBuf, u64>) -> u64 {
-    let more = |(task, now): (&PathBuf, &u64)| now - before.get(task).unwrap_or(&0);
-    after.iter().map(more).sum()
-}
-
-fn number(status: &str, field: &str) -> u64 {
-    let mut lines = status.lines();
-    let found = lines.find_map(|line| line.strip_prefix(field));
-    let words = found.unwrap_or_else(|| panic!("no {field} in:\n{status}"));
-    let word = words.split_whitespace().next().expect("a number");
-    word.parse().expect("a number")
 }

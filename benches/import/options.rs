@@ -1,6 +1,7 @@
 //! What is to be measured.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -158,6 +159,12 @@ impl Options {
     /// How many rounds.
     pub(crate) fn rounds(&self) -> u32 {
         if self.quick { 1 } else { self.runs }
+    }
+
+    /// How long a load goes on to end after READY: pins are looked at when nothing has come for
+    /// `images.settle`, and threads that have nothing to do end after ten seconds.
+    pub(crate) fn winding_down(&self) -> Duration {
+        Duration::from_secs(if self.quick { 0 } else { 15 })
     }
 
     /// How many seconds stowd is watched while it has nothing to do.

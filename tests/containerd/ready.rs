@@ -5,7 +5,10 @@ use std::io::Write as _;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Fixture, Setup, Stowd, children, ctr, fixture, fixtures, generations};
+use crate::support::{
+    Fixture, Generation, Setup, Stowd, children, ctr, eventually_in_turn, fixture, fixtures,
+    generations, on_each_generation_in_turn, wake_ups,
+};
 
 const SOON: Duration = Duration::from_secs(120);
 
@@ -250,3 +253,18 @@ fn once_ends_by_itself_and_tells_by_its_exit_status() {
         assert!(children(stowd.pid()).is_empty());
     }
 }
+
+/// Nobody waits for a clock but the next rescan, and without a unit there is no watchdog.
+fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
+    let setup = Setup::new(generation);
+    setup.stow(&fixture("skopeo-docker.tar.gz").path);
+    let (stowd, _) = ready(setup);
+    let still = || match wake_ups(stowd.pid(), Duration::from_secs(20)) {
+        0 => Ok(()),
+        some => Err(format!("{some} wake-ups")),
+    };
+    // What the load has left to do ends first, and after ten seconds the threads that it needed.
+    eventually_in_turn(SOON, "twenty seconds without a wake-up", still);
+}
+
+on_each_generation_in_turn!(with_nothing_to_do_it_does_not_wake_up);

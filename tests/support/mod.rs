@@ -21,6 +21,7 @@ mod store;
 mod stowd;
 mod sweep;
 mod unpacked;
+mod wake_ups;
 
 pub use cri::{is_kept, pull, wait_for_cri};
 pub use daemon::{Daemon, Options};
@@ -38,6 +39,7 @@ pub use store::{Blob, Child, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr};
 pub use sweep::sweep;
 pub use unpacked::{COMPRESSIONS, Is, Unpacked, UnpackedImage, compressed, compression_of, shell};
+pub use wake_ups::{number, wake_ups};
 
 /// This machine's architecture, as images name it.
 pub fn architecture() -> &'static str {

@@ -14,6 +14,7 @@ use super::notify_socket::NotifySocket;
 use super::pause::PAUSE_IMAGE;
 use super::store::Store;
 use super::sweep::sweep;
+use super::wake_ups::number;
 
 /// A directory with all that a stowd needs, before it is started.
 pub struct Setup {
@@ -326,11 +327,7 @@ impl Stowd {
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("its status");
-        let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("VmHWM:"));
-        let line = line.expect("VmHWM");
-        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>();
-        kibibytes.expect("a number") >> 10
+        number(&status, "VmHWM:") >> 10
     }
 
     /// Runs its generation's `ctr` in `k8s.io`: its output. Panics when ctr fails.

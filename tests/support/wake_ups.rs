@@ -1,0 +1,44 @@
+//! How often a process wakes up.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often one of its threads is put on a processor during this time. Those that end meanwhile are
+/// left out.
+pub fn wake_ups(pid: u32, during: Duration) -> u64 {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let before = switches(&process);
+    std::thread::sleep(during);
+    let after = switches(&process);
+    let more = |(task, now): (&PathBuf, &u64)| {
+        let before = before.get(task).copied().unwrap_or_default();
+        // One that has the number of another that ended began with none.
+        now.checked_sub(before).unwrap_or(*now)
+    };
+    after.iter().map(more).sum()
+}
+
+/// Context switches of each thread so far, wanted or not (proc(5), `/proc/pid/status`).
+fn switches(process: &Path) -> BTreeMap<PathBuf, u64> {
+    let tasks = fs::read_dir(process.join("task")).expect("its threads");
+    let tasks = tasks.map(|task| task.expect("a thread").path());
+    let switches = |task: PathBuf| {
+        // It may have just ended.
+        let status = fs::read_to_string(task.join("status")).ok()?;
+        let fields = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"];
+        let sum = fields.iter().map(|field| number(&status, field)).sum();
+        Some((task, sum))
+    };
+    tasks.filter_map(switches).collect()
+}
+
+/// The number that a line of a file in `/proc` begins with after its name.
+pub fn number(status: &str, field: &str) -> u64 {
+    let mut lines = status.lines();
+    let found = lines.find_map(|line| line.strip_prefix(field));
+    let words = found.unwrap_or_else(|| panic!("no {field} in:\n{status}"));
+    let word = words.split_whitespace().next().expect("a number");
+    word.parse().expect("a number")
+}
