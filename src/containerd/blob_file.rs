@@ -22,7 +22,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::blobs_dir::{blocking, joined};
+use super::blocking::{blocking, joined};
 use crate::image_store::StoreError;
 
 /// The bytes that are written at a time. A file holds two such blocks at most.

@@ -15,10 +15,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::digest::Digest;
-use crate::image_store::StoreError;
 
 /// What a failure is reported under.
 pub(super) const PLACE: &str = "placing a blob";
@@ -166,27 +164,6 @@ pub(super) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-/// Runs what waits for a disk where it may.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    joined(spawn_blocking(work)).await
-}
-
-/// What has come of work that was begun where it may wait.
-pub(super) async fn joined<T>(work: JoinHandle<T>) -> Result<T, StoreError> {
-    match work.await {
-        Ok(value) => Ok(value),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Unreachable {
-                call: PLACE,
-                cause: "stowd is ending".to_owned(),
-            }),
-        },
-    }
 }
 
 #[cfg(test)]

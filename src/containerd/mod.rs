@@ -3,11 +3,13 @@
 //! `client` holds the connection and the one way to make a call, `failure` tells failures apart;
 //! `content` asks for blobs and opens them for writing, in one of two ways: `stream_writer` sends
 //! every byte; `placed_writer` puts a file, its `blob_file`, where `placement` has found the store, in
-//! `blobs_dir`, for containerd to adopt. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
-//! runtime sees them, `pull` has it pull them, `serving` waits until all of that can be had.
+//! `blobs_dir`, for containerd to adopt. `images` names blobs, `leases` keeps them meanwhile, `cri`
+//! asks whether the runtime sees them, `pull` has it pull them, `serving` waits until all of that can be
+//! had.
 
 mod blob_file;
 mod blobs_dir;
+mod blocking;
 mod client;
 mod content;
 mod cri;

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use super::blob_file::BlobFile;
-use super::blobs_dir::{self, BlobsDir, PLACE, blocking};
+use super::blobs_dir::{self, BlobsDir, PLACE};
+use super::blocking::blocking;
 use super::client::Containerd;
 use super::content::{Ingest, OpenedStream};
 use super::leases::Lease;

@@ -25,7 +25,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use containerd_client::services::v1::{Plugin, PluginsRequest};
 use tracing::{info, warn};
 
-use super::blobs_dir::{BlobsDir, Unusable, blocking};
+use super::blobs_dir::{BlobsDir, Unusable};
+use super::blocking::blocking;
 use super::client::{Containerd, answered};
 use super::failure::Failure;
 use crate::image_store::StoreError;
