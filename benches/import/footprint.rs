@@ -1,14 +1,12 @@
 //! What stowd takes of memory, and how often it wakes up when there is nothing to do.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::archives::Archives;
 use crate::contender::{Contender, stowds};
 use crate::options::Options;
 use crate::page_cache;
-use crate::support::{Daemon, Generation, number, wake_ups};
+use crate::support::{Daemon, Generation, kibibytes, wake_ups};
 
 /// Of one stowd.
 #[derive(Debug)]
@@ -51,11 +49,10 @@ pub(crate) fn measure(
             stowd.wait_serving(&daemon);
             page_cache::prepare(&set, options.input);
             let attached = stowd.ready(&daemon, &set);
-            let process = PathBuf::from(format!("/proc/{}", attached.pid()));
-            let peak = kibibytes(&process, "VmHWM:");
+            let peak = kibibytes(attached.pid(), "VmHWM:");
             std::thread::sleep(options.winding_down());
             let wake_ups = wake_ups(attached.pid(), watched);
-            let idle = kibibytes(&process, "VmRSS:");
+            let idle = kibibytes(attached.pid(), "VmRSS:");
             attached.stop();
             Footprint {
                 peak: peak << 10,
@@ -70,9 +67,4 @@ pub(crate) fn measure(
         }
     });
     footprints.collect()
-}
-
-fn kibibytes(process: &Path, field: &str) -> u64 {
-    let status = fs::read_to_string(process.join("status")).expect("it runs");
-    number(&status, field)
 }

@@ -10,6 +10,7 @@ use stowd::progress::Meter;
 use tempfile::NamedTempFile;
 
 use crate::archive_read_support::{Recorder, compressed, tar_of};
+use crate::importer::noise;
 
 const MIB: usize = 1 << 20;
 
@@ -37,18 +38,6 @@ fn on_disk(bytes: &[u8]) -> (NamedTempFile, Archive) {
     (file, archive)
 }
 
-/// Bytes that no compression makes shorter.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x5eed_u64;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length / 8).flat_map(|_| next()).collect()
-}
-
 fn cached(archive: &Archive) -> Vec<u64> {
     let offsets = (0..archive.size()).step_by(MIB);
     offsets
@@ -58,7 +47,7 @@ fn cached(archive: &Archive) -> Vec<u64> {
 
 #[test]
 fn a_body_that_was_read_and_nothing_else_is_let_go() {
-    let body = noise(20 * MIB);
+    let body = noise(20 * MIB, 1);
     let bytes = tar_of(&[("first", &body), ("second", &body)]);
     let (_file, archive) = on_disk(&bytes);
     let catalogue = archive.index().unwrap();
@@ -73,7 +62,7 @@ fn a_body_that_was_read_and_nothing_else_is_let_go() {
 
 #[test]
 fn a_compressed_archive_that_was_read_is_let_go() {
-    let bytes = tar_of(&[("body", &noise(20 * MIB))]);
+    let bytes = tar_of(&[("body", &noise(20 * MIB, 1))]);
     let (_file, archive) = on_disk(&compressed(Compression::Gzip, &bytes));
     archive.stream(&mut Recorder::default()).unwrap();
     let left = cached(&archive);

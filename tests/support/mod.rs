@@ -16,12 +16,12 @@ mod hosts;
 mod notify_socket;
 mod pause;
 mod pod;
+mod process;
 mod registry;
 mod store;
 mod stowd;
 mod sweep;
 mod unpacked;
-mod wake_ups;
 
 pub use cri::{is_kept, pull, wait_for_cri};
 pub use daemon::{Daemon, Options};
@@ -34,12 +34,12 @@ pub use hosts::{plain_http, write_hosts};
 pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod};
+pub use process::{kibibytes, wake_ups};
 pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};
 pub use store::{Blob, Child, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr};
 pub use sweep::sweep;
 pub use unpacked::{COMPRESSIONS, Is, Unpacked, UnpackedImage, compressed, compression_of, shell};
-pub use wake_ups::{number, wake_ups};
 
 /// This machine's architecture, as images name it.
 pub fn architecture() -> &'static str {

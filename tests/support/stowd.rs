@@ -12,9 +12,9 @@ use super::generations::Generation;
 use super::hosts::{plain_http, write_hosts};
 use super::notify_socket::NotifySocket;
 use super::pause::PAUSE_IMAGE;
+use super::process::kibibytes;
 use super::store::Store;
 use super::sweep::sweep;
-use super::wake_ups::number;
 
 /// A directory with all that a stowd needs, before it is started.
 pub struct Setup {
@@ -325,9 +325,7 @@ impl Stowd {
 
     /// The most memory that it has had at once, in MiB.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("its status");
-        number(&status, "VmHWM:") >> 10
+        kibibytes(self.pid(), "VmHWM:") >> 10
     }
 
     /// Runs its generation's `ctr` in `k8s.io`: its output. Panics when ctr fails.

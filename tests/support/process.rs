@@ -1,9 +1,15 @@
-//! How often a process wakes up.
+//! What `/proc` tells of a process (proc(5)): its memory, and how often it wakes up.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// A field of its status that is told in kB, such as `VmHWM:`, in KiB.
+pub fn kibibytes(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    number(&status, field)
+}
 
 /// How often one of its threads is put on a processor during this time. Those that end meanwhile are
 /// left out.
@@ -20,7 +26,7 @@ pub fn wake_ups(pid: u32, during: Duration) -> u64 {
     after.iter().map(more).sum()
 }
 
-/// Context switches of each thread so far, wanted or not (proc(5), `/proc/pid/status`).
+/// Context switches of each thread so far, wanted or not.
 fn switches(process: &Path) -> BTreeMap<PathBuf, u64> {
     let tasks = fs::read_dir(process.join("task")).expect("its threads");
     let tasks = tasks.map(|task| task.expect("a thread").path());
@@ -34,8 +40,8 @@ fn switches(process: &Path) -> BTreeMap<PathBuf, u64> {
     tasks.filter_map(switches).collect()
 }
 
-/// The number that a line of a file in `/proc` begins with after its name.
-pub fn number(status: &str, field: &str) -> u64 {
+/// The number that a line of a status begins with after its name.
+fn number(status: &str, field: &str) -> u64 {
     let mut lines = status.lines();
     let found = lines.find_map(|line| line.strip_prefix(field));
     let words = found.unwrap_or_else(|| panic!("no {field} in:\n{status}"));
