@@ -22,7 +22,7 @@
 //!   L1  allocator, archive, containerd, supervisor, images_dir, ledger_file, notify, logging,
 //!   L1  shutdown, state_dir      one outside thing each; none sees another
 //!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
-//!   L0  naming, platform, progress, queue, retry, shown  pure: values, and decisions about them
+//!   L0  naming, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
 //! ```
 
 // L0
@@ -40,6 +40,7 @@ pub mod progress;
 pub mod queue;
 pub mod retry;
 pub mod shown;
+pub mod source_event;
 // L1
 pub mod allocator;
 pub mod archive;
