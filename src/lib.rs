@@ -21,11 +21,12 @@
 //!   L2  puller, tagging
 //!   L1  allocator, archive, containerd, supervisor, images_dir, ledger_file, notify, logging,
 //!   L1  shutdown, state_dir      one outside thing each; none sees another
-//!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
+//!   L0  blocking, config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
 //!   L0  naming, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
 //! ```
 
 // L0
+pub(crate) mod blocking;
 pub mod config;
 pub mod credentials;
 pub mod digest;

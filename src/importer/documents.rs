@@ -5,6 +5,8 @@ use crate::archive::resolve::{Source, WantedBlob};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 
+use super::leased_store::LeasedStore;
+
 /// The bytes of a file, if they are in memory.
 pub(super) fn at_hand(file: &File) -> Option<&[u8]> {
     match &file.document {
@@ -25,8 +27,7 @@ pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&
 
 /// Writes a document with its labels; where it is there already, it gets the labels.
 pub(super) async fn put<S: ImageStore>(
-    store: &S,
-    lease: &S::Lease,
+    store: &LeasedStore<S>,
     digest: &Digest,
     labels: Labels,
     document: &[u8],
@@ -35,8 +36,8 @@ pub(super) async fn put<S: ImageStore>(
         digest: digest.clone(),
         size: document.len() as u64,
     };
-    match store.open_blob(lease, new).await? {
-        Opened::Exists => store.label_blob(digest, labels).await,
+    match store.open(new).await? {
+        Opened::Exists => store.store.label_blob(digest, labels).await,
         Opened::Writer(mut writer) => {
             writer.write(document).await?;
             writer.commit(digest, labels).await

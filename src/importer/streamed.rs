@@ -9,39 +9,40 @@ use tokio::task::JoinSet;
 
 use crate::archive::catalogue::Catalogue;
 use crate::archive::{Archive, Receiver};
+use crate::blocking::{blocking, joined};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, StoreError};
 use crate::progress::Meter;
 
-use super::bodies::{AT_ONCE, joined};
-use super::passage::{Ended, Incoming, Waiter};
-use super::{ImportError, blocking};
+use super::blob_sink::BlobSink;
+use super::blocking_bridge::{WaitError, Waiter};
+use super::bodies::AT_ONCE;
+use super::leased_store::LeasedStore;
+use super::report::ImportError;
 
-/// Archives that are decompressed at once, in this process: as many as are imported at once where
-/// nobody asks for more. Each keeps two cores busy and has a window of some MiB.
+/// Archives that are decompressed at once, in this process: as many as are imported at once by
+/// default. Each keeps two cores busy and has a window of some MiB.
 static DECODERS: Semaphore = Semaphore::const_new(4);
 
 /// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
 /// blobs the store has under the lease now.
 pub(super) async fn receive<S: ImageStore>(
-    store: &S,
-    lease: &S::Lease,
+    store: &LeasedStore<S>,
     archive: Arc<Archive>,
     meter: &Meter,
     waiter: Waiter,
 ) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
-    // Nobody closes it.
+    // The semaphore is never closed.
     let _decoder = DECODERS.acquire().await.ok();
     let mut bodies = Bodies {
         store: store.clone(),
-        lease: lease.clone(),
         meter: meter.clone(),
         waiter,
         begun: 0,
         at_hand: None,
         ending: JoinSet::new(),
         there: HashSet::new(),
-        ended: None,
+        failed: None,
     };
     let (catalogue, bodies) = blocking(move || {
         let catalogue = archive.stream(&mut bodies);
@@ -52,52 +53,52 @@ pub(super) async fn receive<S: ImageStore>(
         at_hand,
         mut ending,
         mut there,
-        mut ended,
+        mut failed,
         ..
     } = bodies;
     drop(at_hand);
     // Waited for even then: what one of them holds open in the store is not free when the lease ends.
     while let Some(end) = ending.join_next().await {
         match joined(end) {
-            Ok(sent) => there.extend(sent.flatten()),
-            Err(error) => ended = ended.or(Some(Ended::Store(error))),
+            Some(Ok(sent)) => there.extend(sent),
+            Some(Err(error)) => failed = failed.or(Some(WaitError::Store(error))),
+            None => {}
         }
     }
-    match ended {
-        Some(Ended::Store(error)) => Err(error.into()),
-        // Nobody hears this.
-        Some(Ended::Abandoned) | None => Ok((catalogue?, there)),
+    match failed {
+        Some(WaitError::Store(error)) => Err(error.into()),
+        // After `Abandoned` the catalogue is an error, and the result goes nowhere.
+        Some(WaitError::Abandoned) | None => Ok((catalogue?, there)),
     }
 }
 
 /// The bodies as they come, and those whose bytes have all come.
 struct Bodies<S: ImageStore> {
-    store: S,
-    lease: S::Lease,
+    store: LeasedStore<S>,
     meter: Meter,
     waiter: Waiter,
     begun: u64,
-    at_hand: Option<(Incoming<S::Writer>, Option<Digest>)>,
+    at_hand: Option<(BlobSink<S::Writer>, Option<Digest>)>,
     ending: JoinSet<Result<Option<Digest>, StoreError>>,
     there: HashSet<Digest>,
     /// Why no more are taken.
-    ended: Option<Ended>,
+    failed: Option<WaitError>,
 }
 
 impl<S: ImageStore> Bodies<S> {
     /// Remembers why a step failed, and ends the reading.
-    fn step<T>(&mut self, step: Result<T, Ended>) -> ControlFlow<(), T> {
+    fn step<T>(&mut self, step: Result<T, WaitError>) -> ControlFlow<(), T> {
         match step {
             Ok(value) => ControlFlow::Continue(value),
-            Err(ended) => {
-                self.ended = Some(ended);
+            Err(error) => {
+                self.failed = Some(error);
                 ControlFlow::Break(())
             }
         }
     }
 
     /// Waits until no more than so many are ending.
-    fn make_room(&mut self) -> Result<(), Ended> {
+    fn make_room(&mut self) -> Result<(), WaitError> {
         while self.ending.len() > AT_ONCE {
             let Self {
                 waiter,
@@ -105,13 +106,11 @@ impl<S: ImageStore> Bodies<S> {
                 there,
                 ..
             } = self;
-            let ended = waiter.wait(async {
-                match ending.join_next().await {
-                    Some(end) => joined(end),
-                    None => Ok(None),
-                }
+            let committed = waiter.wait(async {
+                let end = ending.join_next().await.and_then(joined);
+                end.unwrap_or(Ok(None))
             })?;
-            there.extend(ended.flatten());
+            there.extend(committed);
         }
         Ok(())
     }
@@ -132,7 +131,7 @@ impl<S: ImageStore> Receiver for Bodies<S> {
                 size,
             },
         };
-        let opened = Incoming::open(&self.store, &self.lease, blob);
+        let opened = BlobSink::open(&self.store, blob);
         let opened = self.waiter.wait(opened);
         self.at_hand = Some((self.step(opened)?, claimed));
         ControlFlow::Continue(())
@@ -162,21 +161,21 @@ impl<S: ImageStore> Receiver for Bodies<S> {
     }
 }
 
-/// All bytes have passed, and this is their digest. Returns which blob the store has now. One that is
-/// not what it claims to be is thrown away; whoever needs it finds it missing.
+/// Ends a body whose bytes have all passed, with their digest. Returns which blob the store has now. A
+/// body that is not what it claims to be is thrown away; an image that needs it finds it missing.
 async fn end<W: BlobWriter>(
-    body: Incoming<W>,
+    body: BlobSink<W>,
     claimed: Option<Digest>,
     digest: &Digest,
     meter: &Meter,
 ) -> Result<Option<Digest>, StoreError> {
     match body {
-        Incoming::Passing(_) => Ok(claimed),
-        Incoming::Written(writer) if claimed.is_some_and(|claimed| claimed != *digest) => {
+        BlobSink::HashOnly(_) => Ok(claimed),
+        BlobSink::Write(writer) if claimed.is_some_and(|claimed| claimed != *digest) => {
             writer.abort().await?;
             Ok(None)
         }
-        Incoming::Written(writer) => {
+        BlobSink::Write(writer) => {
             writer.commit(digest, Labels::new()).await?;
             meter.step();
             Ok(Some(digest.clone()))

@@ -387,6 +387,44 @@ fn an_image_that_is_not_whole_is_not_named_and_the_other_is() {
 }
 
 #[test]
+fn a_failed_import_asks_for_a_collection_only_where_it_has_written() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(MIB, 1));
+    draft.index(&[("app:1", &image.manifest)]);
+    let collected = |draft: &Draft, what: &str| {
+        draft.written(dir.path()).map(|path| {
+            let store = MemoryStore::default();
+            let failed = run(&store, &path).map_or(true, |report| !report.problems.is_empty());
+            assert!(failed, "{what}");
+            let state = store.state();
+            assert_eq!(state.leases, 0, "{what}");
+            state.collected
+        })
+    };
+    let mut without_layer = Draft {
+        members: draft.members.clone(),
+    };
+    without_layer.remove(&image.layer);
+    assert_eq!(collected(&without_layer, "no body at all"), [0, 0]);
+    let without_images = Draft {
+        members: vec![("index.json".into(), br#"{"manifests":[]}"#.to_vec())],
+    };
+    assert_eq!(collected(&without_images, "no images"), [0, 0]);
+    // A compressed archive is sent before it is known that the image lacks its manifest.
+    let mut without_manifest = Draft {
+        members: draft.members.clone(),
+    };
+    without_manifest.remove(&image.manifest);
+    assert_eq!(collected(&without_manifest, "a layer"), [0, 1]);
+    // The whole image is written, and its neighbour is a problem.
+    let mut half = Draft::new();
+    let whole = half.image(noise(MIB, 2));
+    half.index(&[("whole:1", &whole.manifest), ("app:1", &image.manifest)]);
+    assert_eq!(collected(&half, "one of two"), [1, 1]);
+}
+
+#[test]
 fn a_blob_that_only_the_store_has_completes_an_image() {
     let dir = TempDir::new().unwrap();
     let mut draft = Draft::new();

@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub seen: Vec<String>,
     /// Leases that were begun and not released.
     pub leases: usize,
+    /// How often a lease was released with a collection.
+    pub collected: usize,
     /// How often it was to write something: a blob opened, a label or an image set.
     pub writes: usize,
     /// How often it was asked whether it has a blob.
@@ -181,6 +183,7 @@ impl ImageStore for MemoryStore {
     }
 
     async fn release_and_collect(&self, (): ()) -> Result<(), StoreError> {
+        self.state().collected += 1;
         self.release(()).await
     }
 

@@ -2,31 +2,31 @@
 //! written.
 //!
 //! Every blob that is put under a lease is a write of containerd's, synced to the disk. An image that
-//! is there needs none: its record keeps its blobs from collection, through the labels of the
-//! documents. So the records are looked at first, and the blobs after that. Where all are as they are
-//! to be, an import that ended between the two looks would have left just what was seen. What
-//! somebody removes after that is missed by the runtime, or by the next look at the ledger. Where anything is missing or differs, all
-//! images of the archive take the ordinary way, under the lease: two of them may be after one name,
-//! and the last has it.
+//! is there needs no lease: its record keeps its blobs from collection, through the labels of the
+//! documents. So the records are looked at first, and the blobs after that: where all are as they are
+//! to be, an import that ended between the two looks would have left just what was seen. What another
+//! client removes after that is missed by the runtime, or by the next look at the ledger. Where
+//! anything is missing or differs, all images of the archive take the ordinary way, under the lease:
+//! two of them may want one name, and the last one gets it.
 
 use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
 use crate::archive::resolve::ArchiveImage;
+use crate::blocking::joined;
 use crate::digest::Digest;
 use crate::image_store::{Image, ImageStore, StoreError};
 use crate::naming::Names;
 use crate::tagging;
 
-use super::bodies::joined;
 use super::labels::BlobLabels;
 
 /// Questions that are asked at once.
 const QUESTIONS: usize = 16;
 
-/// Whether all the images are there, under their names and with the labels of their blobs.
-pub(super) async fn are_there<S: ImageStore>(
+/// Whether the store has all the images, under their names and with the labels of their blobs.
+pub(super) async fn is_up_to_date<S: ImageStore>(
     store: &S,
     images: &[ArchiveImage],
     names: &[Names],
@@ -71,8 +71,8 @@ where
         match asked.join_next().await {
             None => return Ok(true),
             Some(answer) => {
-                if joined(answer)? != Some(true) {
-                    // What is still asked ends with the set.
+                // The questions that are still open end with the set.
+                if !joined(answer).unwrap_or(Ok(false))? {
                     return Ok(false);
                 }
             }

@@ -1,0 +1,72 @@
+//! Lets blocking threads drive the async store.
+//!
+//! A thread that reads an archive hashes and writes what it reads. Where the store makes it wait, the
+//! thread waits: its core has nothing better to do. It stops waiting when its import is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::image_store::StoreError;
+
+/// Ends the threads of an import when the import is dropped: those that read, and those that wait.
+#[derive(Default)]
+pub(super) struct StopGuard {
+    pub(super) stop: Arc<AtomicBool>,
+    abandoned: CancellationToken,
+}
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.abandoned.cancel();
+    }
+}
+
+/// Why a thread has to end.
+#[derive(Debug)]
+pub(super) enum WaitError {
+    /// The import was dropped: no task waits for the thread.
+    Abandoned,
+    Store(StoreError),
+}
+
+/// How a thread waits.
+#[derive(Clone)]
+pub(super) struct Waiter {
+    runtime: Handle,
+    abandoned: CancellationToken,
+}
+
+impl Waiter {
+    /// To be made inside of the runtime, and used on threads outside of it.
+    pub(super) fn new(guard: &StopGuard) -> Self {
+        Self {
+            runtime: Handle::current(),
+            abandoned: guard.abandoned.clone(),
+        }
+    }
+
+    /// Waits for an answer of the store.
+    pub(super) fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, WaitError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // First: when stowd ends, the clock of the runtime may be gone, and an answer with a
+                // deadline cannot be polled without it.
+                () = self.abandoned.cancelled() => Err(WaitError::Abandoned),
+                answer = answer => answer.map_err(WaitError::Store),
+            }
+        })
+    }
+
+    /// The runtime that the store's answers come through.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+}
