@@ -12,6 +12,7 @@
 
 use std::collections::HashSet;
 
+use crate::compression::{Compression, is_ustar};
 use crate::naming::{Reference, ReferenceError};
 
 /// The longest file that is read, in bytes. A reader may stop at `LIST_MAX + 1`.
@@ -201,25 +202,27 @@ fn beginning(text: &str) -> String {
     }
 }
 
-/// What a file is whose bytes are those of no list. The magic numbers are those of the formats'
-/// specifications.
+/// What a file is whose bytes are those of no list.
 fn other_than_text(bytes: &[u8]) -> Option<ListError> {
-    let archive = |kind, suffix| Some(ListError::Archive { kind, suffix });
+    let archive = |compression: Compression| {
+        let kind = match compression {
+            Compression::Plain => "a tar archive",
+            Compression::Gzip => "a gzip archive",
+            Compression::Zstd => "a zstd archive",
+            Compression::Lz4 => "an lz4 archive",
+            Compression::Bzip2 => "a bzip2 archive",
+            Compression::Xz => "an xz archive",
+        };
+        let suffix = compression.suffixes()[0];
+        Some(ListError::Archive { kind, suffix })
+    };
+    if let Some(compression) = Compression::in_place_of_text(bytes) {
+        return archive(compression);
+    }
     match bytes {
-        [0x1f, 0x8b, ..] => archive("a gzip archive", ".tar.gz"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => archive("a zstd archive", ".tar.zst"),
-        [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => {
-            archive("an lz4 archive", ".tar.lz4")
-        }
-        // "BZh1" alone could begin a name; the mark of the first block, or of the end, could not.
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..]
-        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, ..] => {
-            archive("a bzip2 archive", ".tar.bz2")
-        }
-        [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => archive("an xz archive", ".tar.xz"),
         [b'P', b'K', 0x03, 0x04, ..] => Some(ListError::Zip),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(ListError::Utf16),
-        _ if bytes.get(257..262) == Some(b"ustar") => archive("a tar archive", ".tar"),
+        _ if is_ustar(bytes) => archive(Compression::Plain),
         _ => {
             let nul = bytes.iter().position(|byte| *byte == 0)?;
             Some(ListError::Binary { at: nul + 1 })

@@ -9,6 +9,8 @@ use std::future::Future;
 use crate::credentials::Login;
 use crate::digest::Digest;
 
+pub use crate::oci::Descriptor;
+
 /// Labels as containerd keeps them on blobs and images.
 pub type Labels = BTreeMap<String, String>;
 
@@ -17,18 +19,6 @@ pub const RUNTIME_PIN: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 
 /// The label by which stowd knows that the pin is its own.
 pub const OWN_PIN: (&str, &str) = ("io.stowd.pinned", "pinned");
-
-/// What a manifest, an index or an image record points to (OCI image spec, "Content Descriptors").
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    /// The media type of the blob.
-    pub media_type: String,
-    /// Its digest.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-}
 
 /// An image record: a name that points to a manifest or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@
 //!
 //! ```text
 //!   config -> supervisor (containerd serves) -> images_dir (entries) -> intake (queue + ledger)
-//!          -> importer | puller -> archive -> image_store / containerd -> ledger -> progress -> notify
+//!          -> importer (tar: bytes to a catalogue -> layout: catalogue to images) | puller
+//!          -> image_store / containerd -> ledger -> progress -> notify
 //! ```
 //!
 //! and modules look one way only, which a test holds against their `use` lines:
@@ -19,14 +20,16 @@
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L2  intake, importer,        see archives and the store as a trait, never containerd
 //!   L2  puller, tagging
-//!   L1  allocator, archive, containerd, supervisor, images_dir, ledger_file, notify, logging,
-//!   L1  shutdown, state_dir      one outside thing each; none sees another
-//!   L0  blocking, config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
-//!   L0  naming, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
+//!   L1  allocator, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
+//!   L1  state_dir, tar           one outside thing each; none sees another
+//!   L0  blocking                 joins tasks, for every layer
+//!   L0  compression, config, credentials, digest, entry, image_list, image_store, journal_stream,
+//!   L0  layout, ledger, naming, oci, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
 //! ```
 
 // L0
 pub(crate) mod blocking;
+pub mod compression;
 pub mod config;
 pub mod credentials;
 pub mod digest;
@@ -34,8 +37,10 @@ pub mod entry;
 pub mod image_list;
 pub mod image_store;
 pub mod journal_stream;
+pub mod layout;
 pub mod ledger;
 pub mod naming;
+pub mod oci;
 pub mod platform;
 pub mod progress;
 pub mod queue;
@@ -44,7 +49,6 @@ pub mod shown;
 pub mod source_event;
 // L1
 pub mod allocator;
-pub mod archive;
 pub mod containerd;
 pub mod images_dir;
 pub mod ledger_file;
@@ -53,6 +57,7 @@ pub mod notify;
 pub mod shutdown;
 pub mod state_dir;
 pub mod supervisor;
+pub mod tar;
 // L2
 pub mod importer;
 pub mod intake;

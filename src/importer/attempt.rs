@@ -1,72 +1,71 @@
 //! One attempt at an import: from the open archive to the names of its images.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::archive::catalogue::Catalogue;
-use crate::archive::resolve::{ArchiveImage, Lookup, Resolution, Source, resolve};
-use crate::archive::{Archive, Compression, limits};
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::image_store::{ImageStore, StoreError};
+use crate::layout::{ArchiveImage, BlobSource, Catalogue, Resolution, ResolveError, resolve};
 use crate::ledger::ImportedImage;
 use crate::naming::{Named, Names, Reference, Shared};
 use crate::platform::Platform;
 use crate::progress::Meter;
 use crate::shown::first_few;
 use crate::tagging::{self, tag};
+use crate::tar::{ArchiveError, OpenArchive, PlainArchive};
 
-use super::blocking_bridge::Waiter;
+use super::blocking_bridge::{WaitError, Waiter};
 use super::bodies::{BodyError, BodyOrigin, BodySender};
 use super::labels::BlobLabels;
 use super::leased_store::LeasedStore;
 use super::report::{ImportError, ImportReport, Rules};
+use super::store_documents::StoreDocuments;
 use super::{documents, streamed, up_to_date};
 
 /// How many names that images of one archive do not get are told, each in a line.
 const UNNAMED_MAX: usize = 20;
 
-/// What one attempt works with.
-pub(super) struct Attempt<'a, S: ImageStore> {
+/// What one import works with.
+pub(super) struct ArchiveImport<'a, S: ImageStore> {
     /// What messages call the archive.
     pub(super) name: &'a str,
     /// The version of the file that is to be imported.
     pub(super) identity: Identity,
     pub(super) rules: Rules<'a>,
-    pub(super) archive: Arc<Archive>,
+    pub(super) archive: OpenArchive,
     pub(super) store: LeasedStore<S>,
     pub(super) meter: Meter,
     pub(super) waiter: Waiter,
 }
 
 /// The blobs that a way through an archive has left to be done.
-struct Listed {
+struct ListedArchive {
     catalogue: Catalogue,
     /// The plain archive that bodies can still be read from.
-    plain: Option<Arc<Archive>>,
+    plain: Option<PlainArchive>,
     /// Blobs that were sent on the way.
     sent: HashSet<Digest>,
 }
 
-impl<S: ImageStore> Attempt<'_, S> {
+impl<S: ImageStore> ArchiveImport<'_, S> {
     /// Imports what can be imported.
     pub(super) async fn run(&self) -> Result<ImportReport, ImportError> {
         self.check_identity()?;
-        let Listed {
+        let ListedArchive {
             catalogue,
             plain,
             sent,
         } = self.list().await?;
+        let (catalogue, resolution) = self.resolve(catalogue).await?;
         let Resolution {
             images,
             problems,
             claimed,
             notes,
-            ..
-        } = self.resolve(&catalogue).await?;
+        } = resolution;
         for note in notes {
             self.note(&note);
         }
@@ -121,24 +120,27 @@ impl<S: ImageStore> Attempt<'_, S> {
     }
 
     /// Lists the archive; of a compressed one, sends its bodies on the way.
-    async fn list(&self) -> Result<Listed, ImportError> {
-        let archive = Arc::clone(&self.archive);
-        if self.archive.compression() == Compression::Plain {
-            let listed = Arc::clone(&archive);
-            return Ok(Listed {
-                catalogue: blocking(move || listed.index()).await?,
-                plain: Some(archive),
-                sent: HashSet::new(),
-            });
+    async fn list(&self) -> Result<ListedArchive, ImportError> {
+        match &self.archive {
+            OpenArchive::Plain(archive) => {
+                let listed = archive.clone();
+                Ok(ListedArchive {
+                    catalogue: blocking(move || listed.index()).await?,
+                    plain: Some(archive.clone()),
+                    sent: HashSet::new(),
+                })
+            }
+            OpenArchive::Compressed(archive) => {
+                let (archive, waiter) = (archive.clone(), self.waiter.clone());
+                let received = streamed::receive(&self.store, archive, &self.meter, waiter);
+                let (catalogue, sent) = received.await?;
+                Ok(ListedArchive {
+                    catalogue,
+                    plain: None,
+                    sent,
+                })
+            }
         }
-        let waiter = self.waiter.clone();
-        let received = streamed::receive(&self.store, archive, &self.meter, waiter);
-        let (catalogue, sent) = received.await?;
-        Ok(Listed {
-            catalogue,
-            plain: None,
-            sent,
-        })
     }
 
     /// Fails where the open file is not the version that is to be imported.
@@ -179,27 +181,26 @@ impl<S: ImageStore> Attempt<'_, S> {
         info!(entry = name, "{name}: {note}");
     }
 
-    /// Finds the images, with the help of manifests that only the store has.
-    async fn resolve(&self, catalogue: &Catalogue) -> Result<Resolution, ImportError> {
-        let mut lookup = Lookup::default();
-        loop {
-            let resolution = resolve(catalogue, &lookup, self.rules.wanted, Platform::host())?;
-            // Each round asks for what no round has asked for: it ends.
-            if resolution.missing_documents.is_empty() {
-                return Ok(resolution);
-            }
-            for digest in resolution.missing_documents {
-                match self
-                    .store
-                    .store
-                    .read_blob(&digest, limits::DOCUMENT_MAX)
-                    .await?
-                {
-                    Some(document) => lookup.found.insert(digest, document).is_none(),
-                    None => lookup.absent.insert(digest),
-                };
-            }
-        }
+    /// Finds the images, with the help of documents that only the store has. There may be megabytes of
+    /// JSON to hash and to parse, so that it is done on a thread that may block.
+    async fn resolve(&self, catalogue: Catalogue) -> Result<(Catalogue, Resolution), ImportError> {
+        let documents = StoreDocuments {
+            store: self.store.store.clone(),
+            waiter: self.waiter.clone(),
+        };
+        let wanted = self.rules.wanted.clone();
+        let (catalogue, resolution) = blocking(move || {
+            let resolution = resolve(&catalogue, &documents, &wanted, Platform::host());
+            (catalogue, resolution)
+        })
+        .await;
+        let resolution = resolution.map_err(|error| match error {
+            ResolveError::Layout(error) => ImportError::from(error),
+            ResolveError::Source(WaitError::Store(error)) => error.into(),
+            // The import was dropped: its result goes nowhere.
+            ResolveError::Source(WaitError::Abandoned) => ArchiveError::Stopped.into(),
+        })?;
+        Ok((catalogue, resolution))
     }
 
     /// Writes an image's documents, labels what was there already, and gives the image its names.
@@ -257,7 +258,7 @@ impl<S: ImageStore> Attempt<'_, S> {
     fn count_unread(&self, catalogue: &Catalogue, images: &[ArchiveImage]) {
         let blobs = images.iter().flat_map(|image| &image.blobs);
         let paths = blobs.filter_map(|blob| match &blob.source {
-            Source::Member(path) => catalogue.file(path),
+            BlobSource::Member(path) => catalogue.file(path),
             _ => None,
         });
         let bodies = paths.filter(|(_, file)| documents::at_hand(file).is_none());
@@ -273,7 +274,7 @@ impl<S: ImageStore> Attempt<'_, S> {
 fn needed_bodies(
     catalogue: &Catalogue,
     images: &[ArchiveImage],
-    plain: Option<&Arc<Archive>>,
+    plain: Option<&PlainArchive>,
     sent: &HashSet<Digest>,
 ) -> BTreeMap<Digest, (u64, BodyOrigin)> {
     let mut needed = BTreeMap::new();
@@ -283,12 +284,12 @@ fn needed_bodies(
             continue;
         }
         let origin = match &blob.source {
-            Source::Document(_) => continue,
-            Source::Store => BodyOrigin::Store,
-            Source::Member(path) => match (catalogue.file(path), plain) {
+            BlobSource::Document(_) => continue,
+            BlobSource::Store => BodyOrigin::Store,
+            BlobSource::Member(path) => match (catalogue.file(path), plain) {
                 (Some((_, file)), _) if documents::at_hand(file).is_some() => continue,
                 (Some((path, file)), Some(archive)) => {
-                    BodyOrigin::Archive(Arc::clone(archive), path.to_owned(), file.clone())
+                    BodyOrigin::Archive(archive.clone(), path.to_owned(), file.clone())
                 }
                 _ => BodyOrigin::Store,
             },

@@ -16,17 +16,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::archive::catalogue::File;
-use crate::archive::{Archive, limits};
 use crate::blocking::{blocking, joined};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+use crate::layout::FileMember;
 use crate::progress::Meter;
+use crate::tar::{PlainArchive, limits};
 
 use super::blocking_bridge::{WaitError, Waiter};
 use super::labels::BlobLabels;
@@ -45,7 +44,7 @@ static ON_THEIR_WAY: Semaphore = Semaphore::const_new(4 * AT_ONCE);
 #[derive(Debug)]
 pub(super) enum BodyOrigin {
     /// From a file of a plain archive, with its path.
-    Archive(Arc<Archive>, String, File),
+    Archive(PlainArchive, String, FileMember),
     /// It is not in the archive, or has been sent: the store must have it.
     Store,
 }
@@ -180,8 +179,8 @@ enum CopyError {
 
 /// Reads a body from its first byte to its last and writes it, in one buffer.
 fn copy<W: BlobWriter>(
-    archive: &Archive,
-    file: &File,
+    archive: &PlainArchive,
+    file: &FileMember,
     mut writer: W,
     waiter: &Waiter,
 ) -> (W, Result<(), CopyError>) {

@@ -1,14 +1,13 @@
 //! Small blobs that are held in memory: manifests, indexes, configurations.
 
-use crate::archive::catalogue::{Catalogue, File};
-use crate::archive::resolve::{Source, WantedBlob};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+use crate::layout::{BlobSource, Catalogue, FileMember, WantedBlob};
 
 use super::leased_store::LeasedStore;
 
 /// The bytes of a file, if they are in memory.
-pub(super) fn at_hand(file: &File) -> Option<&[u8]> {
+pub(super) fn at_hand(file: &FileMember) -> Option<&[u8]> {
     match &file.document {
         Some(document) => Some(document),
         None if file.size == 0 => Some(&[]),
@@ -19,9 +18,9 @@ pub(super) fn at_hand(file: &File) -> Option<&[u8]> {
 /// The bytes of a blob, if they are in memory.
 pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&'a [u8]> {
     match &blob.source {
-        Source::Document(document) => Some(document),
-        Source::Member(path) => catalogue.file(path).and_then(|(_, file)| at_hand(file)),
-        Source::Store => None,
+        BlobSource::Document(document) => Some(document),
+        BlobSource::Member(path) => catalogue.file(path).and_then(|(_, file)| at_hand(file)),
+        BlobSource::Store => None,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::archive::resolve::{ArchiveImage, WantedBlob};
 use crate::digest::Digest;
 use crate::image_store::Labels;
+use crate::layout::{ArchiveImage, WantedBlob};
 use crate::naming::{Names, sources};
 
 /// What the blobs of an archive are to be labelled with. Labels are put together when they are asked

@@ -1,9 +1,9 @@
 //! Imports one archive into the store.
 //!
 //! ```text
-//!   plain       archive.index ---> Catalogue -> resolve -> up to date? yes: nothing to do
+//!   plain       tar: index ------> Catalogue -> resolve -> up to date? yes: nothing to do
 //!                                                          no: bodies, several at once ------+
-//!   compressed  archive.stream --> bodies, as they come -> Catalogue -> resolve -------------+
+//!   compressed  tar: stream -----> bodies, as they come -> Catalogue -> resolve -------------+
 //!                                                                                            |
 //!                 per image that is whole:  manifests and indexes, children first  <---------+
 //!                                           labels of what was there
@@ -12,7 +12,7 @@
 //!
 //! One lease spans all of it: nothing is collected between the first blob and the last name, and
 //! everything is when the import fails. Memory: the archive's catalogue (bounded by
-//! [`crate::archive::limits`]) and, for each body on its way, a chunk.
+//! [`crate::tar::limits`]) and, for each body on its way, a chunk.
 
 mod attempt;
 mod blob_sink;
@@ -22,6 +22,7 @@ mod documents;
 mod labels;
 mod leased_store;
 mod report;
+mod store_documents;
 mod streamed;
 mod up_to_date;
 
@@ -29,13 +30,13 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::archive::Archive;
 use crate::blocking::blocking;
 use crate::entry::{Entry, Identity, shown};
 use crate::image_store::{ImageStore, StoreError};
 use crate::progress::Meter;
+use crate::tar;
 
-use attempt::Attempt;
+use attempt::ArchiveImport;
 use blocking_bridge::{StopGuard, Waiter};
 use leased_store::LeasedStore;
 
@@ -75,14 +76,12 @@ async fn under_lease<S: ImageStore>(
     rules: Rules<'_>,
     meter: Meter,
 ) -> Result<ImportReport, ImportError> {
-    let opened = entry.path.clone();
-    let metered = meter.clone();
-    let archive = blocking(move || Archive::open(&opened, metered)).await?;
     let guard = StopGuard::default();
-    let archive = Arc::new(archive.stopped_by(Arc::clone(&guard.stop)));
+    let (path, metered, stop) = (entry.path.clone(), meter.clone(), Arc::clone(&guard.stop));
+    let archive = blocking(move || tar::open(&path, metered, stop)).await?;
     let name = shown(&entry.path);
     let lease = store.begin_lease(&name).await?;
-    let attempt = Attempt {
+    let attempt = ArchiveImport {
         name: &name,
         identity: entry.identity,
         rules,

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::archive::ArchiveError;
-use crate::archive::problem::LayoutError;
 use crate::entry::Identity;
 use crate::image_store::StoreError;
+use crate::layout::LayoutError;
 use crate::ledger::ImportedImage;
 use crate::platform::Wanted;
+use crate::tar::ArchiveError;
 
 /// The settings that shape what an entry brings.
 #[derive(Debug, Clone, Copy)]

@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::archive::catalogue::Catalogue;
-use crate::archive::{Archive, Receiver};
 use crate::blocking::{blocking, joined};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, StoreError};
+use crate::layout::Catalogue;
 use crate::progress::Meter;
+use crate::tar::{self, CompressedArchive};
 
 use super::blob_sink::BlobSink;
 use super::blocking_bridge::{WaitError, Waiter};
@@ -28,7 +27,7 @@ static DECODERS: Semaphore = Semaphore::const_new(4);
 /// blobs the store has under the lease now.
 pub(super) async fn receive<S: ImageStore>(
     store: &LeasedStore<S>,
-    archive: Arc<Archive>,
+    archive: CompressedArchive,
     meter: &Meter,
     waiter: Waiter,
 ) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
@@ -116,7 +115,7 @@ impl<S: ImageStore> Bodies<S> {
     }
 }
 
-impl<S: ImageStore> Receiver for Bodies<S> {
+impl<S: ImageStore> tar::BodySink for Bodies<S> {
     fn begin(&mut self, _: &str, claimed: Option<Digest>, size: u64) -> ControlFlow<()> {
         self.begun += 1;
         let blob = match &claimed {

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
-use crate::archive::resolve::ArchiveImage;
 use crate::blocking::joined;
 use crate::digest::Digest;
 use crate::image_store::{Image, ImageStore, StoreError};
+use crate::layout::ArchiveImage;
 use crate::naming::Names;
 use crate::tagging;
 

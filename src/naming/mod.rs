@@ -5,5 +5,6 @@ mod names;
 mod reference;
 pub mod sources;
 
+pub(crate) use names::owners_of_names;
 pub use names::{Named, Names, Shared};
 pub use reference::{Reference, ReferenceError, Rule, is_full_name};

@@ -1,6 +1,7 @@
 //! Which names an image gets: its own, and those as if it came from the extra registries
 //! (`images.extra-registries`).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::reference::{DEFAULT_DOMAIN, LEGACY_DEFAULT_DOMAIN, Reference, ReferenceError};
@@ -88,21 +89,20 @@ impl Shared {
         extra_registries: &[String],
     ) -> Self {
         let mut shared = Self::default();
-        let mut owners = BTreeMap::<Reference, (bool, usize)>::new();
-        for (number, image) in images.iter().enumerate() {
+        for image in images {
             let (names, refused) = Names::of(image.names, image.digest, extra_registries);
-            for name in names.extra.iter().filter(|name| !claimed.contains(name)) {
-                let claim = (image.runs_on_host, number);
-                let owner = owners.entry(name.clone()).or_insert(claim);
-                *owner = claim.max(*owner);
-            }
             shared.images.push(names);
             shared.refused.extend(refused);
         }
+        let named = images.iter().zip(&shared.images).enumerate();
+        let owners = owners_of_names(named.flat_map(|(number, (image, names))| {
+            let extra = names.extra.iter().filter(|name| !claimed.contains(name));
+            extra.map(move |name| (name.clone(), image.runs_on_host, number))
+        }));
         for (number, names) in shared.images.iter_mut().enumerate() {
             let Names { own, extra } = names;
             extra.retain(|name| {
-                let is_owner = owners.get(name).is_some_and(|(_, owner)| *owner == number);
+                let is_owner = owners.get(name) == Some(&number);
                 if let (false, Some(called)) = (is_owner, own.first()) {
                     shared.notes.push(format!(
                         "{name} names several images of the archive; {called} does not get it"
@@ -113,6 +113,28 @@ impl Shared {
         }
         shared
     }
+}
+
+/// Which image each name goes to, where several may want it: to one of the highest priority, and of
+/// those to the last. `wishes` are names, each with the priority and the number of an image.
+pub(crate) fn owners_of_names<P: Ord>(
+    wishes: impl IntoIterator<Item = (Reference, P, usize)>,
+) -> BTreeMap<Reference, usize> {
+    let mut owners = BTreeMap::<Reference, (P, usize)>::new();
+    for (name, priority, number) in wishes {
+        let wish = (priority, number);
+        match owners.entry(name) {
+            Entry::Occupied(mut owner) if wish > *owner.get() => {
+                owner.insert(wish);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(free) => {
+                free.insert(wish);
+            }
+        }
+    }
+    let numbers = owners.into_iter().map(|(name, (_, number))| (name, number));
+    numbers.collect()
 }
 
 /// A registry as names have it: Docker Hub by one name, no slash at the end.

@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
-use crate::archive::children::Children;
-use crate::archive::limits::DOCUMENT_MAX;
 use crate::image_store::{Descriptor, ImageStore, Labels, StoreError};
+use crate::oci::Children;
+use crate::oci::limits::DOCUMENT_MAX;
 
 /// The levels of documents of an image: indexes, and a manifest. Nobody makes more than three.
 const LEVELS: usize = 4;

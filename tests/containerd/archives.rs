@@ -384,8 +384,8 @@ fn the_first_bytes_tell_the_compression_whatever_the_name_says() {
     let setup = Setup::new(&generation("2.x"));
     let pause = fixture("pause.tar");
     let suffixes = [
-        "tar", "tar.gz", "tgz", "tar.zst", "tzst", "tar.lz4", "tar.bz2", "tbz", "tar.xz", "txz",
-        "TAR.GZ", "Tar",
+        "tar", "tar.gz", "tgz", "tar.zst", "tzst", "tar.lz4", "tar.bz2", "tbz", "tbz2", "tar.xz",
+        "txz", "TAR.GZ", "Tar",
     ];
     let mut files = Vec::new();
     for kind in COMPRESSIONS {

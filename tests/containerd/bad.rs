@@ -23,7 +23,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(180);
 
-/// In MiB. What an archive may ask for at most is in `archive::limits`.
+/// In MiB. What an archive may ask for at most is in the `limits` of `tar`, `layout` and `oci`.
 const MEMORY: u64 = 200;
 
 const MIB: u64 = 1 << 20;

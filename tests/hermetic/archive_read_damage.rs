@@ -1,6 +1,7 @@
 //! What is cut or damaged is never taken for whole.
 
-use stowd::archive::{ArchiveError, Compression, DecodeError};
+use stowd::compression::Compression;
+use stowd::tar::{ArchiveError, DecodeError};
 
 use crate::archive_read_support::*;
 

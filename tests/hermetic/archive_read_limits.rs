@@ -2,18 +2,21 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-use stowd::archive::{Archive, ArchiveError, Compression, limits};
+use stowd::compression::Compression;
+use stowd::layout::limits::DOCUMENTS_MAX;
+use stowd::oci::limits::DOCUMENT_MAX;
 use stowd::progress::Meter;
+use stowd::tar::{ArchiveError, OpenArchive, limits};
 
 use crate::archive_read_support::*;
 
-fn open_file(file: &File, meter: Meter) -> Archive {
+fn open_file(file: &File, meter: Meter) -> OpenArchive {
     use std::os::fd::AsRawFd;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Archive::open(&path, meter).unwrap()
+    open_path(&path, meter).unwrap()
 }
 
 /// A zstd archive whose one member begins with `first` and has a gibibyte of zeros.
@@ -35,6 +38,7 @@ const MIB: usize = 1 << 20;
 fn a_manifest_of_a_gibibyte_is_refused_unread() {
     let meter = Meter::default();
     let archive = open_file(&gibibyte_named("manifest.json", b"[{"), meter.clone());
+    let archive = in_one_pass(archive);
     let error = archive
         .stream(&mut Discard::default())
         .unwrap_err()
@@ -53,7 +57,7 @@ fn a_manifest_of_a_gibibyte_is_refused_unread() {
         "image/manifest.json",
         "./index.json",
     ] {
-        let bytes = header(name, b'0', limits::DOCUMENT_MAX + 1);
+        let bytes = header(name, b'0', DOCUMENT_MAX + 1);
         let error = refusal(&bytes);
         assert!(
             error.contains("a JSON document may have 8388608 at most"),
@@ -61,7 +65,7 @@ fn a_manifest_of_a_gibibyte_is_refused_unread() {
         );
     }
     // As large as it may be, and a document.
-    let mut largest = vec![b' '; usize::try_from(limits::DOCUMENT_MAX).unwrap()];
+    let mut largest = vec![b' '; usize::try_from(DOCUMENT_MAX).unwrap()];
     largest[0] = b'[';
     let bytes = tar_of(&[("manifest.json", &largest)]);
     assert_eq!(
@@ -73,6 +77,7 @@ fn a_manifest_of_a_gibibyte_is_refused_unread() {
 #[test]
 fn other_json_of_a_gibibyte_passes_by_in_chunks() {
     let archive = open_file(&gibibyte_named("other.json", b"{"), Meter::default());
+    let archive = in_one_pass(archive);
     // A few chunks tell as much as all: each is as long as it may be, but the first bytes, which are
     // looked at, and what they leave of the chunk that they came in.
     let mut until = Until {
@@ -87,8 +92,8 @@ fn other_json_of_a_gibibyte_passes_by_in_chunks() {
 #[test]
 fn documents_together_are_bounded() {
     let mut file = tempfile::tempfile().unwrap();
-    let each = limits::DOCUMENT_MAX;
-    for n in 0..=limits::DOCUMENTS_MAX / each {
+    let each = DOCUMENT_MAX;
+    for n in 0..=DOCUMENTS_MAX / each {
         file.write_all(&header(&format!("{n}.json"), b'0', each))
             .unwrap();
         file.write_all(b"{").unwrap();
@@ -96,10 +101,15 @@ fn documents_together_are_bounded() {
             .unwrap();
     }
     file.write_all(&end()).unwrap();
-    let archive = open_file(&file, Meter::default());
+    let archive = plain(open_file(&file, Meter::default()));
     let by_index = archive.index().unwrap_err().to_string();
     let expected = "with 8.json, the JSON documents in the archive take more than 64 MiB";
     assert_eq!(by_index, expected);
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    let packed = pipe("zstd", &["-qc1"], std::iter::once(bytes.as_slice()));
+    let archive = in_one_pass(open_file(&packed, Meter::default()));
     assert_eq!(
         archive
             .stream(&mut Discard::default())
@@ -114,6 +124,7 @@ fn a_million_empty_members_are_refused() {
     let thousand = header("empty", b'0', 0).repeat(1000);
     let million = (0..1000).map(|_| thousand.as_slice());
     let archive = open_file(&pipe("zstd", &["-qc1"], million), Meter::default());
+    let archive = in_one_pass(archive);
     let error = archive
         .stream(&mut Discard::default())
         .unwrap_err()
@@ -224,7 +235,7 @@ fn an_archive_that_is_a_bomb_is_refused() {
     // 10 GiB in 320 KiB: what is allowed is 1.6 GiB.
     let mut bytes = zstd::encode_all(&header("layer.tar", b'0', 1 << 40)[..], 1).unwrap();
     bytes.extend(zeros_in_zstd(80 << 10));
-    let archive = open(&bytes).unwrap();
+    let archive = in_one_pass(open(&bytes).unwrap());
     let error = archive
         .stream(&mut Discard::default())
         .unwrap_err()

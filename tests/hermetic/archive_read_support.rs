@@ -4,12 +4,15 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use stowd::archive::catalogue::{Catalogue, Member};
-use stowd::archive::{Archive, ArchiveError, Compression, Receiver};
+use stowd::compression::Compression;
 use stowd::digest::{Digest, Hasher};
+use stowd::layout::{Catalogue, Member};
 use stowd::progress::Meter;
+use stowd::tar::{ArchiveError, BodySink, CompressedArchive, OpenArchive, PlainArchive};
 use tempfile::NamedTempFile;
 
 pub(crate) const BLOCK: usize = 512;
@@ -164,14 +167,42 @@ pub(crate) fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 }
 
 /// A file of these bytes, open as an archive. The file's name lies about all of them.
-pub(crate) fn open(bytes: &[u8]) -> Result<Archive, ArchiveError> {
+pub(crate) fn open(bytes: &[u8]) -> Result<OpenArchive, ArchiveError> {
     open_metered(bytes, Meter::default())
 }
 
-pub(crate) fn open_metered(bytes: &[u8], meter: Meter) -> Result<Archive, ArchiveError> {
+pub(crate) fn open_metered(bytes: &[u8], meter: Meter) -> Result<OpenArchive, ArchiveError> {
     let file = file_of(bytes);
     // The file is gone when this returns; the archive has it open.
-    Archive::open(file.path(), meter)
+    open_path(file.path(), meter)
+}
+
+pub(crate) fn open_path(path: &Path, meter: Meter) -> Result<OpenArchive, ArchiveError> {
+    stowd::tar::open(path, meter, Arc::default())
+}
+
+/// The archive, which must be a plain one.
+pub(crate) fn plain(archive: OpenArchive) -> PlainArchive {
+    match archive {
+        OpenArchive::Plain(archive) => archive,
+        OpenArchive::Compressed(archive) => panic!("it is compressed: {archive:?}"),
+    }
+}
+
+/// The archive, which must be a compressed one.
+pub(crate) fn in_one_pass(archive: OpenArchive) -> CompressedArchive {
+    match archive {
+        OpenArchive::Compressed(archive) => archive,
+        OpenArchive::Plain(archive) => panic!("it is plain: {archive:?}"),
+    }
+}
+
+/// How an archive is compressed.
+pub(crate) fn compression_of(archive: &OpenArchive) -> Compression {
+    match archive {
+        OpenArchive::Plain(_) => Compression::Plain,
+        OpenArchive::Compressed(archive) => archive.compression(),
+    }
 }
 
 pub(crate) fn file_of(bytes: &[u8]) -> NamedTempFile {
@@ -205,24 +236,21 @@ pub(crate) fn pipe<'a>(
 
 /// Reads an archive the way that its compression asks for.
 pub(crate) fn read(bytes: &[u8]) -> Result<Catalogue, ArchiveError> {
-    let archive = open(bytes)?;
-    match archive.compression() {
-        Compression::Plain => archive.index(),
-        _ => archive.stream(&mut Discard::default()),
+    match open(bytes)? {
+        OpenArchive::Plain(archive) => archive.index(),
+        OpenArchive::Compressed(archive) => archive.stream(&mut Discard::default()),
     }
 }
 
 /// The catalogue of a plain archive, which must be the same both ways.
 pub(crate) fn catalogue(bytes: &[u8]) -> Catalogue {
-    let archive = open(bytes).unwrap();
-    assert_eq!(archive.compression(), Compression::Plain);
-    let index = archive.index().unwrap();
+    let index = plain(open(bytes).unwrap()).index().unwrap();
     let (stream, _) = streamed(bytes).unwrap();
     assert_eq!(comparable(&index), comparable(&stream));
     index
 }
 
-/// Why neither way leads through these bytes of a plain archive.
+/// Why neither way leads through these bytes of a tar archive, plain and compressed.
 pub(crate) fn refusal(bytes: &[u8]) -> String {
     let stream = match streamed(bytes) {
         Ok((catalogue, _)) => panic!("the stream was read: {catalogue:?}"),
@@ -262,7 +290,7 @@ pub(crate) struct Offered {
 #[derive(Default)]
 pub(crate) struct Discard(Hasher);
 
-impl Receiver for Discard {
+impl BodySink for Discard {
     fn begin(&mut self, _: &str, _: Option<Digest>, _: u64) -> ControlFlow<()> {
         self.0 = Hasher::default();
         ControlFlow::Continue(())
@@ -295,7 +323,7 @@ impl Until {
     }
 }
 
-impl Receiver for Until {
+impl BodySink for Until {
     fn begin(&mut self, _: &str, _: Option<Digest>, _: u64) -> ControlFlow<()> {
         self.call(())
     }
@@ -316,7 +344,7 @@ pub(crate) struct Recorder {
     expected: Option<u64>,
 }
 
-impl Receiver for Recorder {
+impl BodySink for Recorder {
     fn begin(&mut self, path: &str, claimed: Option<Digest>, size: u64) -> ControlFlow<()> {
         let before = self.expected.replace(size);
         assert_eq!(before, None, "{path} begins inside a body");
@@ -329,7 +357,7 @@ impl Receiver for Recorder {
     }
 
     fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        assert!(!bytes.is_empty() && bytes.len() <= stowd::archive::limits::CHUNK);
+        assert!(!bytes.is_empty() && bytes.len() <= stowd::tar::limits::CHUNK);
         let offered = self.offered.last_mut().unwrap();
         offered.body.extend_from_slice(bytes);
         ControlFlow::Continue(())
@@ -342,10 +370,14 @@ impl Receiver for Recorder {
     }
 }
 
-/// Reads in one pass.
+/// Reads in one pass: the bytes of a plain archive are compressed before.
 pub(crate) fn streamed(bytes: &[u8]) -> Result<(Catalogue, Vec<Offered>), ArchiveError> {
     let mut recorder = Recorder::default();
-    let catalogue = open(bytes)?.stream(&mut recorder)?;
+    let archive = match open(bytes) {
+        Ok(OpenArchive::Compressed(archive)) => archive,
+        _ => in_one_pass(open(&compressed(Compression::Lz4, bytes))?),
+    };
+    let catalogue = archive.stream(&mut recorder)?;
     assert_eq!(recorder.expected, None, "a body has no end");
     Ok((catalogue, recorder.offered))
 }

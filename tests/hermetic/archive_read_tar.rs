@@ -5,10 +5,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stowd::archive::catalogue::{Encoding, Member};
-use stowd::archive::{Archive, ArchiveError};
+use stowd::compression::Encoding;
 use stowd::digest::Digest;
+use stowd::layout::Member;
 use stowd::progress::Meter;
+use stowd::tar::ArchiveError;
 
 use crate::archive_read_support::*;
 
@@ -23,7 +24,7 @@ fn paths(bytes: &[u8]) -> Vec<String> {
 fn a_body_is_read_at_its_place_and_from_the_middle() {
     let bytes = sample();
     let meter = Meter::default();
-    let archive = open_metered(&bytes, meter.clone()).unwrap();
+    let archive = plain(open_metered(&bytes, meter.clone()).unwrap());
     let catalogue = archive.index().unwrap();
     let mut bodies = 0;
     for (path, member) in catalogue.iter() {
@@ -61,7 +62,7 @@ fn a_body_is_read_at_its_place_and_from_the_middle() {
 fn a_file_that_shrinks_is_an_error_of_its_body() {
     let bytes = tar_of(&[("layer.tar", &[1; 4096]), ("z", b"z")]);
     let file = file_of(&bytes);
-    let archive = Archive::open(file.path(), Meter::default()).unwrap();
+    let archive = plain(open_path(file.path(), Meter::default()).unwrap());
     let catalogue = archive.index().unwrap();
     file.as_file().set_len(1024).unwrap();
     let (_, layer) = catalogue.file("layer.tar").unwrap();
@@ -304,11 +305,11 @@ fn what_begins_like_a_layer_is_told() {
 }
 
 #[test]
-fn a_receiver_that_breaks_ends_the_pass() {
+fn a_sink_that_breaks_ends_the_pass() {
     let bytes = gzip(&sample());
     for allowed in 0..3 {
         let mut until = Until { calls: 0, allowed };
-        let stopped = open(&bytes).unwrap().stream(&mut until);
+        let stopped = in_one_pass(open(&bytes).unwrap()).stream(&mut until);
         assert!(matches!(stopped, Err(ArchiveError::Stopped)));
         assert_eq!(until.calls, allowed + 1);
     }
@@ -317,28 +318,33 @@ fn a_receiver_that_breaks_ends_the_pass() {
 #[test]
 fn the_stop_flag_ends_all_reading() {
     let stop = Arc::new(AtomicBool::new(false));
-    let plain = sample();
-    let archive = open(&plain).unwrap().stopped_by(stop.clone());
+    let open = |bytes: &[u8]| {
+        let file = file_of(bytes);
+        stowd::tar::open(file.path(), Meter::default(), Arc::clone(&stop))
+    };
+    let bytes = sample();
+    let archive = plain(open(&bytes).unwrap());
     let catalogue = archive.index().unwrap();
     let (_, layer) = catalogue.file("layer.tar.gz").unwrap();
+    let packed = COMPRESSIONS.map(|compression| open(&compressed(compression, &bytes)).unwrap());
     stop.store(true, Ordering::Relaxed);
     assert!(matches!(archive.index(), Err(ArchiveError::Stopped)));
     let error = io::copy(&mut archive.body(layer, 0), &mut io::sink()).unwrap_err();
     assert_eq!(error.to_string(), "stopped before the archive was read");
-    for compression in COMPRESSIONS {
-        let archive = open(&compressed(compression, &plain))
-            .unwrap()
-            .stopped_by(stop.clone());
+    for archive in packed {
+        let archive = in_one_pass(archive);
         let stopped = archive.stream(&mut Discard::default());
+        let compression = archive.compression();
         assert!(
             matches!(stopped, Err(ArchiveError::Stopped)),
             "{compression}"
         );
     }
+    assert!(matches!(open(&bytes), Err(ArchiveError::Stopped)));
 }
 
 #[test]
-fn the_digest_of_a_body_is_what_its_receiver_answers() {
+fn the_digest_of_a_body_is_what_its_sink_answers() {
     let (catalogue, offered) = streamed(&gzip(&sample())).unwrap();
     assert_eq!(offered.len(), 2);
     for body in offered {

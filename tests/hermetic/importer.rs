@@ -451,6 +451,79 @@ fn a_blob_that_only_the_store_has_completes_an_image() {
     }
 }
 
+/// An archive whose documents only the store has, and a store that has them.
+fn documents_in_the_store() -> (TempDir, [PathBuf; 2], MemoryStore) {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    let whole = dir.path().join("whole.tar");
+    std::fs::write(&whole, draft.bytes()).unwrap();
+    let store = MemoryStore::default();
+    run(&store, &whole).unwrap();
+    store.state().read.clear();
+    for digest in [&image.config, &image.manifest] {
+        draft.remove(digest);
+    }
+    let paths = draft.written(dir.path());
+    (dir, paths, store)
+}
+
+#[test]
+fn images_are_looked_for_on_a_thread_that_may_block() {
+    let (_dir, paths, store) = documents_in_the_store();
+    let wanted = amd64();
+    for path in paths {
+        // All async work is done by the thread of the test.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let rules = Rules {
+            wanted: &wanted,
+            extra_registries: &[],
+        };
+        let entry = entry(&path);
+        let import = import(&store, &entry, rules, Meter::default());
+        let report = runtime.block_on(import).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        let read = std::mem::take(&mut store.state().read);
+        assert_eq!(read.len(), 2, "the manifest and the configuration");
+        let here = std::thread::current().id();
+        assert!(read.iter().all(|(_, thread)| *thread != here));
+    }
+}
+
+#[test]
+fn an_import_that_is_dropped_does_not_wait_for_documents() {
+    let (_dir, paths, store) = documents_in_the_store();
+    store.state().holds_reads = true;
+    let wanted = amd64();
+    for path in paths {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (store, entry, wanted) = (store.clone(), entry(&path), wanted.clone());
+            let importing = tokio::spawn({
+                let store = store.clone();
+                async move {
+                    let rules = Rules {
+                        wanted: &wanted,
+                        extra_registries: &[],
+                    };
+                    import(&store, &entry, rules, Meter::default()).await
+                }
+            });
+            while store.state().read.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            importing.abort();
+            assert!(importing.await.unwrap_err().is_cancelled());
+        });
+        // This waits for all threads that may block.
+        drop(runtime);
+        store.state().read.clear();
+    }
+}
+
 #[test]
 fn a_flipped_bit_in_a_layer_names_the_member_and_both_digests() {
     let dir = TempDir::new().unwrap();

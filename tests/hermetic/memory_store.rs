@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{ThreadId, current};
 use std::time::Duration;
 
 use stowd::credentials::Login;
@@ -28,6 +29,10 @@ pub(crate) struct State {
     pub seen: Vec<String>,
     /// Leases that were begun and not released.
     pub leases: usize,
+    /// What it was asked to read, and on which threads.
+    pub read: Vec<(Digest, ThreadId)>,
+    /// Answers no read.
+    pub holds_reads: bool,
     /// How often a lease was released with a collection.
     pub collected: usize,
     /// How often it was to write something: a blob opened, a label or an image set.
@@ -248,6 +253,14 @@ impl ImageStore for MemoryStore {
     }
 
     async fn read_blob(&self, digest: &Digest, _limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let holds_reads = {
+            let mut state = self.state();
+            state.read.push((digest.clone(), current().id()));
+            state.holds_reads
+        };
+        if holds_reads {
+            std::future::pending::<()>().await;
+        }
         Ok(self
             .state()
             .blobs

@@ -1,10 +1,15 @@
 //! Archives by hand: catalogues as the reader makes them, without any tar.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
+
 use serde_json::{Value, json};
-use stowd::archive::catalogue::{Catalogue, Encoding, File, Member};
-use stowd::archive::problem::{ImageProblem, LayoutError};
-use stowd::archive::resolve::{ArchiveImage, Lookup, Resolution, resolve};
+use stowd::compression::Encoding;
 use stowd::digest::Digest;
+use stowd::layout::{
+    ArchiveImage, Catalogue, DocumentSource, FileMember, ImageProblem, LayoutError, Member,
+    Resolution, ResolveError, resolve,
+};
 use stowd::platform::{Platform, Wanted};
 
 pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -21,6 +26,42 @@ pub(super) fn wanted(words: &str) -> Wanted {
     Wanted::from_config(&words, &host()).unwrap()
 }
 
+/// A store of the documents of an archive. It is asked for each once at most.
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) has: Archive,
+    asked: RefCell<Vec<Digest>>,
+}
+
+impl Store {
+    pub(super) fn of(archive: &Archive) -> Self {
+        Self {
+            has: archive.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What it was asked for, in order.
+    pub(super) fn asked(&self) -> Vec<Digest> {
+        self.asked.borrow().clone()
+    }
+}
+
+impl DocumentSource for Store {
+    type Error = Infallible;
+
+    fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Infallible> {
+        let mut asked = self.asked.borrow_mut();
+        assert!(!asked.contains(digest), "{digest} is asked for twice");
+        asked.push(digest.clone());
+        let found = self
+            .has
+            .catalogue
+            .file(&format!("blobs/sha256/{}", digest.hex()));
+        Ok(found.map(|(_, file)| file.document.as_deref().unwrap().to_vec()))
+    }
+}
+
 /// An archive that is being made.
 #[derive(Default, Clone)]
 pub(super) struct Archive {
@@ -35,7 +76,7 @@ impl Archive {
         let document = matches!(bytes.first(), Some(b'{' | b'[')).then(|| bytes.to_vec());
         self.put(
             path,
-            File {
+            FileMember {
                 size: bytes.len() as u64,
                 offset: Some(512),
                 digest: None,
@@ -46,7 +87,7 @@ impl Archive {
         )
     }
 
-    pub(super) fn put(&mut self, path: &str, file: File) -> &mut Self {
+    pub(super) fn put(&mut self, path: &str, file: FileMember) -> &mut Self {
         let path = format!("{}{path}", self.top);
         self.catalogue.insert(path, Member::File(file));
         self
@@ -115,16 +156,20 @@ impl Archive {
         }
     }
 
+    /// Resolves before a store that has nothing.
     pub(super) fn resolve(&self, words: &str) -> Result<Resolution, LayoutError> {
-        self.resolve_with(&Lookup::default(), words)
+        self.resolve_with(&Store::default(), words)
     }
 
     pub(super) fn resolve_with(
         &self,
-        lookup: &Lookup,
+        documents: &impl DocumentSource<Error = Infallible>,
         words: &str,
     ) -> Result<Resolution, LayoutError> {
-        resolve(&self.catalogue, lookup, &wanted(words), &host())
+        resolve(&self.catalogue, documents, &wanted(words), &host()).map_err(|error| match error {
+            ResolveError::Layout(error) => error,
+            ResolveError::Source(never) => match never {},
+        })
     }
 
     /// The one image of an archive without problems.

@@ -1,17 +1,17 @@
 //! docker-archives, and the manifests that are made for them.
 
 use serde_json::json;
-use stowd::archive::catalogue::{Encoding, File};
-use stowd::archive::resolve::Source;
+use stowd::compression::Encoding;
 use stowd::digest::Digest;
+use stowd::layout::{BlobSource, FileMember};
 
 use super::builder::{Archive, blobs, names};
 
 const LAYER: &str = "sha256:79f5d6b0d0546f759a8a73ae638dc001ae1194d2b3f7085ad5882d74beef9bd6";
 const LAYER_SIZE: u64 = 1_985_024;
 
-fn layer(size: u64) -> File {
-    File {
+fn layer(size: u64) -> FileMember {
+    FileMember {
         size,
         offset: Some(512),
         digest: None,
@@ -78,7 +78,7 @@ fn the_manifest_is_the_one_that_containerd_makes() {
         let expected_layer = digest.clone().unwrap_or(Digest::parse(LAYER).unwrap());
         archive.put(
             "layer.tar",
-            File {
+            FileMember {
                 encoding,
                 digest,
                 diff_id,
@@ -96,7 +96,7 @@ fn the_manifest_is_the_one_that_containerd_makes() {
             config.len()
         );
         let manifest = image.blobs.last().unwrap();
-        let Source::Document(bytes) = &manifest.source else {
+        let BlobSource::Document(bytes) = &manifest.source else {
             panic!("{:?}", manifest.source);
         };
         assert_eq!(std::str::from_utf8(bytes).unwrap(), expected);
@@ -113,7 +113,7 @@ fn the_manifest_is_the_one_that_containerd_makes() {
         assert_eq!(blobs(&image)[..2], [Digest::of(&config), expected_layer]);
         assert_eq!(
             image.blobs[1].source,
-            Source::Member("layer.tar".to_owned())
+            BlobSource::Member("layer.tar".to_owned())
         );
         assert!(image.runs_on_host);
         assert_eq!(names(&image), ["docker.io/library/app:1"]);
@@ -135,7 +135,7 @@ fn a_digest_is_the_one_that_ctr_prints() {
     );
     let config_digest = "e53f751361526a615de05bc06fcd91309705f502fa1787defd1451df3db3ffd4";
     assert_eq!(Digest::of(config.as_bytes()).hex(), config_digest);
-    let compressed = |hex, encoding, size| File {
+    let compressed = |hex, encoding, size| FileMember {
         digest: Some(Digest::parse(&format!("sha256:{hex}")).unwrap()),
         diff_id: Some(Digest::parse(LAYER).unwrap()),
         encoding,
@@ -192,7 +192,7 @@ fn layers_are_found_through_links_and_listed_as_often_as_they_are_used() {
     assert_eq!(image.blobs.len(), 3);
     assert_eq!(
         image.blobs[1].source,
-        Source::Member("aa/layer.tar".to_owned())
+        BlobSource::Member("aa/layer.tar".to_owned())
     );
     assert_eq!(image.blobs[2].labels.len(), 4);
 }
@@ -232,11 +232,11 @@ fn an_image_saved_by_its_identifier_has_no_name() {
 fn a_layer_that_is_not_the_configurations_is_refused_with_both_digests() {
     let found = Digest::of(b"other");
     for file in [
-        File {
+        FileMember {
             digest: Some(found.clone()),
             ..layer(LAYER_SIZE)
         },
-        File {
+        FileMember {
             digest: Some(Digest::of(b"compressed")),
             diff_id: Some(found.clone()),
             encoding: Encoding::Gzip,
@@ -258,7 +258,7 @@ fn a_layer_that_is_not_the_configurations_is_refused_with_both_digests() {
         let mut archive = one_layer();
         archive.put(
             "layer.tar",
-            File {
+            FileMember {
                 encoding: Encoding::Zstd,
                 digest,
                 ..layer(LAYER_SIZE)
@@ -281,7 +281,7 @@ fn a_layer_among_blobs_has_the_digest_of_its_path() {
         let path = format!("blobs/sha256/{}", claimed.hex());
         archive.put(
             &path,
-            File {
+            FileMember {
                 encoding,
                 ..layer(LAYER_SIZE)
             },

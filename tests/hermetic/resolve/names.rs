@@ -1,7 +1,7 @@
 //! Which names images get.
 
 use serde_json::json;
-use stowd::archive::problem::Fault;
+use stowd::layout::Fault;
 
 use super::builder::{Archive, OCI_CONFIG, annotated, digest_of, named, names, on};
 

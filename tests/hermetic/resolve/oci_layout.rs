@@ -1,12 +1,11 @@
 //! OCI layouts: platforms, what is needed, and the labels that keep it.
 
 use serde_json::json;
-use stowd::archive::problem::Fault;
-use stowd::archive::resolve::Source;
 use stowd::digest::Digest;
+use stowd::layout::{BlobSource, Fault};
 
 use super::builder::{
-    Archive, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, blob_path, blobs, descriptor,
+    Archive, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, blob_path, blobs, descriptor,
     digest_of, named, on,
 };
 
@@ -49,9 +48,9 @@ fn blobs_come_children_first_with_what_keeps_them_alive() {
     let [found_config, found_layer, manifest] = &image_found.blobs[..] else {
         panic!("{:?}", image_found.blobs);
     };
-    assert!(matches!(&found_config.source, Source::Document(bytes) if bytes.starts_with(b"{")));
-    assert_eq!(found_layer.source, Source::Member(blob_path(&layer)));
-    assert!(matches!(&manifest.source, Source::Document(bytes)
+    assert!(matches!(&found_config.source, BlobSource::Document(bytes) if bytes.starts_with(b"{")));
+    assert_eq!(found_layer.source, BlobSource::Member(blob_path(&layer)));
+    assert!(matches!(&manifest.source, BlobSource::Document(bytes)
         if Digest::of(bytes) == digest_of(&image)));
     // As containerd labels them (images.ChildGCLabels).
     let labels: Vec<_> = manifest
@@ -121,10 +120,13 @@ fn other_platforms_may_be_missing() {
     let archive = archive.without(&arm64);
     let image = archive.only_image("host");
     assert!(blobs(&image).contains(&digest_of(&amd64)));
-    // Wanted, its manifest is asked of the store.
-    let resolution = archive.resolve("all").unwrap();
-    assert_eq!(resolution.missing_documents, [digest_of(&arm64)].into());
-    assert_eq!((resolution.images, resolution.problems), (vec![], vec![]));
+    // Wanted, its manifest is asked of the store, and nothing else is.
+    let store = Store::default();
+    let resolution = archive.resolve_with(&store, "all").unwrap();
+    assert_eq!(store.asked(), [digest_of(&arm64)]);
+    assert_eq!(resolution.images, []);
+    assert!(matches!(&resolution.problems[0].fault,
+        Fault::MissingBlob { digest, .. } if *digest == digest_of(&arm64)));
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! Which image of an archive gets which name, and which are problems.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::image::{ArchiveImage, Resolution};
+use super::parsed_image::{NamePriority, ParsedImage, ParsedImages, Selection};
+use super::problem::{Fault, ImageProblem, LayoutError};
+use crate::digest::Digest;
+use crate::naming::{Reference, owners_of_names};
+use crate::platform::{Platform, Wanted};
+
+/// More notes than these help no operator.
+const NOTES_MAX: usize = 20;
+
+/// Gives each name to one image, and tells the images from the problems.
+pub(super) fn assign_names(
+    images: ParsedImages,
+    wanted: &Wanted,
+) -> Result<Resolution, LayoutError> {
+    let ParsedImages {
+        mut list,
+        mut notes,
+        listed_in,
+    } = images;
+    list.retain(|image| !matches!(image.selection, Selection::NotAnImage));
+    let list = merge(list);
+    if list.is_empty() {
+        return Err(LayoutError::Empty { member: listed_in });
+    }
+    if let Some(has) = all_other_platforms(&list) {
+        return Err(LayoutError::NoWantedPlatform {
+            has,
+            wanted: wanted.clone(),
+        });
+    }
+    let owners = owners(&list);
+    let parts = parts(&list);
+    let mut images = Vec::new();
+    let mut problems = Vec::new();
+    // Of images that could not be asked for by a name.
+    let mut minor = Vec::new();
+    for (number, image) in list.into_iter().enumerate() {
+        let ParsedImage {
+            label,
+            mut names,
+            selection,
+        } = image;
+        let nameless = names.usable.is_empty();
+        let (own, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut names.usable)
+            .into_iter()
+            .partition(|name| owners.get(name).is_none_or(|owner| *owner == number));
+        if !matches!(selection, Selection::OtherPlatforms(_)) {
+            notes.extend(lost.iter().map(|name| {
+                format!("{name} names several images of the archive; {label} does not get it")
+            }));
+        }
+        if !nameless && own.is_empty() {
+            continue;
+        }
+        let (list, fault) = match selection {
+            Selection::Complete(complete) if !nameless => {
+                let refused = names.refused.iter();
+                notes.extend(refused.map(|reason| format!("{label}: {reason}")));
+                images.push(ArchiveImage {
+                    names: own,
+                    target: complete.target,
+                    blobs: complete.blobs,
+                    runs_on_host: complete.runs_on_host,
+                });
+                continue;
+            }
+            Selection::Complete(complete) if parts.contains(&complete.target.digest) => continue,
+            Selection::Complete(complete) => {
+                let list = match complete.priority {
+                    NamePriority::Unplatformed => &mut minor,
+                    NamePriority::Wanted | NamePriority::Host => &mut problems,
+                };
+                (list, Fault::NoName { said: names.said() })
+            }
+            Selection::OtherPlatforms(has) => {
+                let list = if nameless { &mut minor } else { &mut problems };
+                let wanted = wanted.clone();
+                (list, Fault::NoWantedPlatform { has, wanted })
+            }
+            Selection::Bad(fault) => (&mut problems, fault),
+            Selection::NotAnImage => continue,
+        };
+        let image = called(&own, label);
+        list.push(ImageProblem { image, fault });
+    }
+    if images.is_empty() && problems.is_empty() {
+        problems = minor;
+    } else {
+        notes.extend(minor.iter().map(ImageProblem::to_string));
+    }
+    let more = notes.len().saturating_sub(NOTES_MAX);
+    notes.truncate(NOTES_MAX);
+    if more > 0 {
+        notes.push(format!("and {more} more notes of the kind"));
+    }
+    Ok(Resolution {
+        images,
+        problems,
+        claimed: owners.into_keys().collect(),
+        notes,
+    })
+}
+
+/// Entries of one target are one image.
+fn merge(list: Vec<ParsedImage>) -> Vec<ParsedImage> {
+    let mut merged: Vec<ParsedImage> = Vec::new();
+    let mut places: HashMap<Digest, usize> = HashMap::new();
+    for image in list {
+        if let Selection::Complete(complete) = &image.selection {
+            let digest = complete.target.digest.clone();
+            if let Some(place) = places.get(&digest) {
+                merged[*place].names.append(image.names);
+                continue;
+            }
+            places.insert(digest, merged.len());
+        }
+        merged.push(image);
+    }
+    for image in &mut merged {
+        let mut seen = HashSet::new();
+        let names = &mut image.names.usable;
+        names.retain(|name| seen.insert(name.clone()));
+    }
+    merged
+}
+
+/// The platforms of all, if none has a wanted one.
+fn all_other_platforms(list: &[ParsedImage]) -> Option<Vec<Platform>> {
+    const SOME: usize = 100;
+    let mut all = Vec::new();
+    for image in list {
+        let Selection::OtherPlatforms(has) = &image.selection else {
+            return None;
+        };
+        for platform in has {
+            if all.len() < SOME && !all.contains(platform) {
+                all.push(platform.clone());
+            }
+        }
+    }
+    Some(all)
+}
+
+/// Which image each name goes to, by its number. Images for other platforms get none.
+fn owners(list: &[ParsedImage]) -> BTreeMap<Reference, usize> {
+    owners_of_names(list.iter().enumerate().flat_map(|(number, image)| {
+        let priority = match &image.selection {
+            Selection::Complete(complete) => Some(complete.priority),
+            // Which platform it would have had is not known. Its name goes to no other image: an
+            // image that the name was not meant for could be run under it.
+            Selection::Bad(_) => Some(NamePriority::Host),
+            Selection::OtherPlatforms(_) | Selection::NotAnImage => None,
+        };
+        let names = image.names.usable.iter();
+        names.filter_map(move |name| Some((name.clone(), priority?, number)))
+    }))
+}
+
+/// What lies in named images.
+fn parts(list: &[ParsedImage]) -> HashSet<Digest> {
+    let mut parts = HashSet::new();
+    for image in list {
+        if let Selection::Complete(complete) = &image.selection
+            && !image.names.usable.is_empty()
+        {
+            let digests = complete.blobs.iter().map(|blob| &blob.descriptor.digest);
+            parts.extend(digests.cloned());
+        }
+    }
+    parts
+}
+
+/// What a problem calls an image.
+fn called(names: &[Reference], label: String) -> String {
+    match names {
+        [] => label,
+        [name] => name.to_string(),
+        [name, more @ ..] => format!("{name} (and {} more names)", more.len()),
+    }
+}

@@ -1,0 +1,12 @@
+//! What the documents of one archive may ask for together.
+
+/// The bytes of all documents of one archive together, in bytes. Documents that only the store has
+/// may take as much again.
+pub const DOCUMENTS_MAX: u64 = 64 << 20;
+
+/// How many manifests, layers and names the images of one archive may have together. A document
+/// may be referred to from many others, so the size of the archive alone bounds nothing.
+pub(crate) const WORK_MAX: usize = 100_000;
+
+/// How deep indexes may lie in indexes. `docker save` has two levels.
+pub(crate) const DEPTH_MAX: usize = 8;

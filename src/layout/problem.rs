@@ -1,0 +1,369 @@
+//! Why an archive, or an image of it, cannot be imported. Texts out of the archive are quoted and
+//! shortened.
+
+use std::fmt;
+
+use super::limits::{DEPTH_MAX, DOCUMENTS_MAX, WORK_MAX};
+use crate::digest::{Digest, DigestError};
+use crate::oci::JsonError;
+use crate::oci::limits::DOCUMENT_MAX;
+use crate::platform::{Platform, Wanted};
+use crate::shown::shortened;
+
+/// An image that cannot be imported; others in its archive can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{image}: {fault}")]
+pub struct ImageProblem {
+    /// The image: its names, or what else is known of it.
+    pub image: String,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What is wrong with an image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It would be unreachable in the store.
+    #[error(
+        "it has no usable name{}; name it when the archive is made: `docker save NAME:TAG`, \
+         `skopeo copy … oci-archive:FILE:NAME:TAG`, or the annotation io.containerd.image.name",
+        Reasons(said)
+    )]
+    NoName {
+        /// What was found in place of a name, and why it is none.
+        said: Vec<String>,
+    },
+    /// It is not made for a wanted platform.
+    #[error("it is for {}, and wanted is {wanted}", Platforms(has))]
+    NoWantedPlatform {
+        /// The platforms that it has.
+        has: Vec<Platform>,
+        /// Those that are wanted.
+        wanted: Wanted,
+    },
+    /// A blob that it needs is nowhere.
+    #[error(
+        "blob {digest} ({}) is neither in the archive nor in the store",
+        shortened(media_type, SHOWN)
+    )]
+    MissingBlob {
+        /// The blob.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+    },
+    /// A file that its manifest names is not in the archive.
+    #[error("the archive has no file {}, its {what}", quoted(path))]
+    MissingFile {
+        /// The path.
+        path: String,
+        /// What it would be.
+        what: &'static str,
+    },
+    /// A digest that cannot be used.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// The bytes of a member have another digest than they must have.
+    #[error("{} has the digest {found}, but must have {expected}", quoted(member))]
+    WrongDigest {
+        /// The member's path.
+        member: String,
+        /// The digest that it must have.
+        expected: Digest,
+        /// The digest of its bytes.
+        found: Digest,
+    },
+    /// The bytes of a layer, decompressed, have another digest than its configuration says.
+    #[error(
+        "{} holds, decompressed, the layer {found}, but must hold {expected}",
+        quoted(member)
+    )]
+    WrongLayer {
+        /// The member's path.
+        member: String,
+        /// The digest in the configuration.
+        expected: Digest,
+        /// The digest of the bytes.
+        found: Digest,
+    },
+    /// A blob has another length than its descriptor says.
+    #[error(
+        "{} is {found} bytes long, but {digest} must be {expected}",
+        quoted(member)
+    )]
+    WrongSize {
+        /// The member's path; the digest where it is in the store.
+        member: String,
+        /// The blob.
+        digest: Digest,
+        /// The length in the descriptor.
+        expected: u64,
+        /// The length of the blob.
+        found: u64,
+    },
+    /// A member that must be a JSON document is none.
+    #[error(
+        "{} is no JSON document of at most {} MiB, as a manifest or a configuration is",
+        quoted(member),
+        DOCUMENT_MAX >> 20
+    )]
+    NoDocument {
+        /// The member's path.
+        member: String,
+    },
+    /// A document cannot be read.
+    #[error("{}, {cause}", quoted(member))]
+    Json {
+        /// The member's path; the digest where it is in the store.
+        member: String,
+        /// What is wrong with it.
+        cause: JsonError,
+    },
+    /// It has the manifest of a Docker before 1.10.
+    #[error(
+        "{digest} is a manifest of schema 1, which containerd does not run; \
+         push or save the image again with a Docker of this decade"
+    )]
+    Schema1 {
+        /// The manifest.
+        digest: Digest,
+    },
+    /// It is neither a manifest nor an index.
+    #[error(
+        "{digest} is neither a manifest nor an index: its media type is {}",
+        quoted(media_type)
+    )]
+    NoManifest {
+        /// The blob.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+    },
+    /// A document is something else than its descriptor says, or is both.
+    #[error("{digest} should be {called}, but has what only {other} has")]
+    Contradiction {
+        /// The document.
+        digest: Digest,
+        /// What its descriptor says it is.
+        called: &'static str,
+        /// What it is, too.
+        other: &'static str,
+    },
+    /// An index lists nothing that could be run.
+    #[error("the index {digest} lists no image")]
+    EmptyIndex {
+        /// The index.
+        digest: Digest,
+    },
+    /// Indexes in indexes.
+    #[error("indexes lie in indexes more than {DEPTH_MAX} deep, at {digest}")]
+    TooDeep {
+        /// The index that is too deep.
+        digest: Digest,
+    },
+    /// The archive asks for more work than an archive may.
+    #[error(
+        "the images of the archive together have more than {WORK_MAX} manifests, layers and names"
+    )]
+    TooMuch,
+    /// The store would have to hand out more than [`DOCUMENTS_MAX`].
+    #[error(
+        "with {digest}, the JSON documents that only the store has take more than {} MiB",
+        DOCUMENTS_MAX >> 20
+    )]
+    StoredDocuments {
+        /// The document that was one too many.
+        digest: Digest,
+    },
+    /// A compressed layer that cannot be decompressed.
+    #[error("the layer {} is damaged: it cannot be decompressed", quoted(member))]
+    DamagedLayer {
+        /// The member's path.
+        member: String,
+    },
+    /// A docker-archive with more layers than its configuration knows, or fewer.
+    #[error(
+        "manifest.json lists {layers} layers, but the configuration {} has {diff_ids}",
+        quoted(config)
+    )]
+    LayerCount {
+        /// The configuration's path.
+        config: String,
+        /// The layers in `manifest.json`.
+        layers: usize,
+        /// The layers in the configuration.
+        diff_ids: usize,
+    },
+}
+
+/// Why an archive cannot be read as one of images.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// It has neither layout.
+    #[error(
+        "no images in it: neither index.json (an OCI layout) nor manifest.json (a docker-archive) \
+         is at its top{}",
+        Seen(seen)
+    )]
+    Unrecognised {
+        /// What is there instead.
+        seen: Members,
+    },
+    /// It has an `oci-layout`, but no index.
+    #[error(
+        "{} is there, but not index.json, which lists the images of an OCI layout",
+        quoted(layout)
+    )]
+    NoIndex {
+        /// The path of `oci-layout`.
+        layout: String,
+    },
+    /// It is of a Docker before 1.10.
+    #[error(
+        "it has a file `repositories` but no manifest.json: it was saved by a Docker before 1.10; \
+         load it there and save it with a newer one"
+    )]
+    Legacy,
+    /// An OCI layout of a later generation.
+    #[error("{} says version {}; 1.0.0 is known", quoted(layout), quoted(version))]
+    Version {
+        /// The path of `oci-layout`.
+        layout: String,
+        /// What it says.
+        version: String,
+    },
+    /// The list of images is no JSON document.
+    #[error(
+        "{} is no JSON document of at most {} MiB",
+        quoted(member),
+        DOCUMENT_MAX >> 20
+    )]
+    NoDocument {
+        /// The member's path.
+        member: String,
+    },
+    /// The list of images cannot be read.
+    #[error("{}, {cause}", quoted(member))]
+    Json {
+        /// The member's path.
+        member: String,
+        /// What is wrong with it.
+        cause: JsonError,
+    },
+    /// The list of images is empty.
+    #[error("{} lists no images", quoted(member))]
+    Empty {
+        /// The member's path.
+        member: String,
+    },
+    /// None of its images is for a wanted platform.
+    #[error(
+        "none of its images is for a wanted platform: it has {}, and wanted is {wanted}",
+        Platforms(has)
+    )]
+    NoWantedPlatform {
+        /// The platforms that it has.
+        has: Vec<Platform>,
+        /// Those that are wanted.
+        wanted: Wanted,
+    },
+}
+
+/// Why the images of an archive were not found.
+#[derive(Debug)]
+pub enum ResolveError<E> {
+    /// It is not an archive of images.
+    Layout(LayoutError),
+    /// The source of documents did not answer.
+    Source(E),
+}
+
+impl<E> From<LayoutError> for ResolveError<E> {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout(error)
+    }
+}
+
+/// The members of an archive that is not one of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// A few of their paths.
+    pub some: Vec<String>,
+    /// How many there are.
+    pub count: usize,
+    /// A few of those that look like archives themselves.
+    pub archives: Vec<String>,
+}
+
+/// The most that an error line shows of one text.
+const SHOWN: usize = 200;
+
+/// A text out of the archive, in quotation marks and with control characters spelt out.
+pub(super) fn quoted(text: &str) -> String {
+    let end = text
+        .char_indices()
+        .nth(SHOWN)
+        .map_or(text.len(), |(end, _)| end);
+    let more = if end < text.len() { "…" } else { "" };
+    format!("{:?}{more}", &text[..end])
+}
+
+struct Reasons<'a>(&'a [String]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, reason) in self.0.iter().take(3).enumerate() {
+            write!(f, "{}{reason}", if i == 0 { " (" } else { "; " })?;
+        }
+        f.write_str(if self.0.is_empty() { "" } else { ")" })
+    }
+}
+
+struct Platforms<'a>(&'a [Platform]);
+
+impl fmt::Display for Platforms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SOME: usize = 12;
+        for (i, platform) in self.0.iter().take(SOME).enumerate() {
+            write!(f, "{}{platform}", if i == 0 { "" } else { ", " })?;
+        }
+        match self.0.len().saturating_sub(SOME) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+struct Seen<'a>(&'a Members);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Members {
+            some,
+            count,
+            archives,
+        } = self.0;
+        if some.is_empty() {
+            return f.write_str("; it is empty");
+        }
+        let list = |paths: &[String]| {
+            paths
+                .iter()
+                .map(|path| quoted(path))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        write!(f, "; it holds {}", list(some))?;
+        if *count > some.len() {
+            write!(f, " and {} more", count - some.len())?;
+        }
+        if !archives.is_empty() {
+            write!(
+                f,
+                "; it is a tar of archives ({}): unpack it and put those into the images directory",
+                list(archives)
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Descriptors (OCI image spec, "Content Descriptors").
+
+use serde::Deserialize;
+
+use crate::digest::{Digest, DigestError};
+use crate::platform::Platform;
+
+/// What a manifest, an index or an image record points to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The media type of the blob.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A descriptor as it is written in a document. Its digest may be one that stowd cannot use.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RawDescriptor {
+    #[serde(default)]
+    pub(crate) media_type: String,
+    digest: String,
+    size: u64,
+    platform: Option<PlatformFields>,
+    pub(crate) annotations: Option<Annotations>,
+}
+
+/// The two annotations that name images.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Annotations {
+    #[serde(rename = "io.containerd.image.name")]
+    pub(crate) image_name: Option<String>,
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    pub(crate) ref_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct PlatformFields {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+impl RawDescriptor {
+    pub(crate) fn digest(&self) -> Result<Digest, DigestError> {
+        Digest::parse(&self.digest)
+    }
+
+    pub(crate) fn descriptor(&self) -> Result<Descriptor, DigestError> {
+        Ok(Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest()?,
+            size: self.size,
+        })
+    }
+
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        let platform = self.platform.as_ref()?;
+        platform_of(&platform.os, &platform.architecture, &platform.variant)
+    }
+}
+
+/// The platform of these fields. `None` without an architecture: tools leave it empty where they mean
+/// no platform.
+pub(super) fn platform_of(
+    os: &Option<String>,
+    architecture: &Option<String>,
+    variant: &Option<String>,
+) -> Option<Platform> {
+    let [os, architecture, variant] =
+        [os, architecture, variant].map(|field| field.as_deref().unwrap_or_default());
+    (!architecture.is_empty()).then(|| Platform::normalized(os, architecture, variant))
+}
