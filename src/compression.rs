@@ -34,6 +34,9 @@ pub enum Encoding {
     Zstd,
 }
 
+/// The first bytes of a gzip member.
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// The first bytes of an LZ4 frame.
 pub(crate) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
@@ -104,10 +107,10 @@ impl Compression {
 
     fn by_magic(head: &[u8]) -> Option<Self> {
         match head {
-            [0x1f, 0x8b, ..] => Some(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
             [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => Some(Self::Xz),
+            _ if head.starts_with(&GZIP_MAGIC) => Some(Self::Gzip),
             // The decoder refuses the second by name.
             _ if head.starts_with(&LZ4_MAGIC) || head.starts_with(&LZ4_LEGACY_MAGIC) => {
                 Some(Self::Lz4)

@@ -34,7 +34,7 @@ pub enum Kind {
 pub enum Verdict {
     /// It is an entry.
     Entry(Kind),
-    /// It is hidden, or on its way to another name: not a word about it.
+    /// It is hidden, or will be renamed when it is whole: it is never mentioned.
     Passing,
     /// Something else, which is mentioned once.
     Other,

@@ -167,7 +167,7 @@ impl ImageList {
 
 /// What one line names, if anything.
 fn read(line: &[u8]) -> Result<Option<Reference>, LineError> {
-    // The comment goes first: what is in it is nobody's business, its encoding included.
+    // The comment goes first: it may hold anything, in any encoding.
     let named = line.split(|byte| *byte == b'#').next().unwrap_or(line);
     // Not only before the first line: `cat` leaves the marks of its files inside.
     let named = named.strip_prefix(b"\xef\xbb\xbf").unwrap_or(named);

@@ -1,4 +1,4 @@
-//! One attempt at an import: from the open archive to the names of its images.
+//! One attempt at an import, from the open archive to the names of its images.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -36,17 +36,17 @@ pub(super) struct ArchiveImport<'a, S: ImageStore> {
     pub(super) identity: Identity,
     pub(super) rules: Rules<'a>,
     pub(super) archive: OpenArchive,
-    pub(super) store: LeasedStore<S>,
+    pub(super) leased: LeasedStore<S>,
     pub(super) meter: Meter,
     pub(super) waiter: Waiter,
 }
 
-/// The blobs that a way through an archive has left to be done.
+/// What an archive holds, and what of it is sent already.
 struct ListedArchive {
     catalogue: Catalogue,
     /// The plain archive that bodies can still be read from.
     plain: Option<PlainArchive>,
-    /// Blobs that were sent on the way.
+    /// Blobs that were sent while the archive was listed.
     sent: HashSet<Digest>,
 }
 
@@ -73,14 +73,14 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         let mut placed = HashSet::new();
         let labels = BlobLabels::new(&images, &names);
         let is_up_to_date = plain.is_some()
-            && up_to_date::is_up_to_date(&self.store.store, &images, &names, &labels).await?;
+            && up_to_date::is_up_to_date(&self.leased.store, &images, &names, &labels).await?;
         let failed = if is_up_to_date {
             self.count_unread(&catalogue, &images);
             HashMap::new()
         } else {
             let needed = needed_bodies(&catalogue, &images, plain.as_ref(), &sent);
             let sender = BodySender {
-                store: self.store.clone(),
+                leased: self.leased.clone(),
                 meter: self.meter.clone(),
                 waiter: self.waiter.clone(),
             };
@@ -132,7 +132,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             }
             OpenArchive::Compressed(archive) => {
                 let (archive, waiter) = (archive.clone(), self.waiter.clone());
-                let received = streamed::receive(&self.store, archive, &self.meter, waiter);
+                let received = streamed::receive(&self.leased, archive, &self.meter, waiter);
                 let (catalogue, sent) = received.await?;
                 Ok(ListedArchive {
                     catalogue,
@@ -185,7 +185,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
     /// JSON to hash and to parse, so that it is done on a thread that may block.
     async fn resolve(&self, catalogue: Catalogue) -> Result<(Catalogue, Resolution), ImportError> {
         let documents = StoreDocuments {
-            store: self.store.store.clone(),
+            store: self.leased.store.clone(),
             waiter: self.waiter.clone(),
         };
         let wanted = self.rules.wanted.clone();
@@ -221,15 +221,15 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             let labels = labels.of(digest);
             match documents::of(catalogue, blob) {
                 Some(document) => {
-                    documents::put(&self.store, digest, labels, document).await?;
+                    documents::put(&self.leased, digest, labels, document).await?;
                 }
                 // It may have been there, or have come before its labels were known.
-                None => self.store.store.label_blob(digest, labels).await?,
+                None => self.leased.store.label_blob(digest, labels).await?,
             }
             placed.insert(digest);
             self.meter.step();
         }
-        let LeasedStore { store, lease, .. } = &self.store;
+        let LeasedStore { store, lease, .. } = &self.leased;
         let (target, seen) = (&image.target, image.runs_on_host);
         let names = tag(store, lease, target, names, seen, &self.meter).await?;
         Ok(ImportedImage {
@@ -244,7 +244,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         let records = tagging::records(&image.target, names).collect::<Vec<_>>();
         if image.runs_on_host {
             for record in &records {
-                self.store.store.seen_by_runtime(record).await?;
+                self.leased.store.seen_by_runtime(record).await?;
                 self.meter.step();
             }
         }

@@ -14,10 +14,10 @@ pub(super) enum BlobSink<W> {
 
 impl<W: BlobWriter> BlobSink<W> {
     pub(super) async fn open<S: ImageStore<Writer = W>>(
-        store: &LeasedStore<S>,
+        leased: &LeasedStore<S>,
         blob: NewBlob,
     ) -> Result<Self, StoreError> {
-        Ok(match store.open(blob).await? {
+        Ok(match leased.open(blob).await? {
             Opened::Exists => Self::HashOnly(Hasher::default()),
             Opened::Writer(writer) => Self::Write(writer),
         })

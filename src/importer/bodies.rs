@@ -67,7 +67,7 @@ pub(super) enum BodyError {
 /// What the sending of bodies needs. Clones are of one import.
 #[derive(Clone)]
 pub(super) struct BodySender<S: ImageStore> {
-    pub(super) store: LeasedStore<S>,
+    pub(super) leased: LeasedStore<S>,
     pub(super) meter: Meter,
     pub(super) waiter: Waiter,
 }
@@ -128,7 +128,7 @@ impl<S: ImageStore> BodySender<S> {
         let (archive, path, file) = match origin {
             BodyOrigin::Archive(archive, path, file) => (archive, path, file),
             BodyOrigin::Store => {
-                let is_there = self.store.adopt(digest, size, labels).await?;
+                let is_there = self.leased.adopt(digest, size, labels).await?;
                 return Ok(if is_there { Ok(()) } else { Err(missing()) });
             }
         };
@@ -136,7 +136,7 @@ impl<S: ImageStore> BodySender<S> {
             digest: digest.clone(),
             size,
         };
-        let writer = match self.store.open(blob).await? {
+        let writer = match self.leased.open(blob).await? {
             Opened::Writer(writer) => writer,
             Opened::Exists => {
                 self.meter.add(size);

@@ -26,7 +26,7 @@ pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&
 
 /// Writes a document with its labels; where it is there already, it gets the labels.
 pub(super) async fn put<S: ImageStore>(
-    store: &LeasedStore<S>,
+    leased: &LeasedStore<S>,
     digest: &Digest,
     labels: Labels,
     document: &[u8],
@@ -35,8 +35,8 @@ pub(super) async fn put<S: ImageStore>(
         digest: digest.clone(),
         size: document.len() as u64,
     };
-    match store.open(new).await? {
-        Opened::Exists => store.store.label_blob(digest, labels).await,
+    match leased.open(new).await? {
+        Opened::Exists => leased.store.label_blob(digest, labels).await,
         Opened::Writer(mut writer) => {
             writer.write(document).await?;
             writer.commit(digest, labels).await

@@ -86,7 +86,7 @@ async fn under_lease<S: ImageStore>(
         identity: entry.identity,
         rules,
         archive,
-        store: LeasedStore::new(store.clone(), lease.clone()),
+        leased: LeasedStore::new(store.clone(), lease.clone()),
         meter: meter.clone(),
         waiter: Waiter::new(&guard),
     };
@@ -101,7 +101,7 @@ async fn under_lease<S: ImageStore>(
     };
     let is_complete = matches!(&imported, Ok(report) if report.problems.is_empty());
     let is_away = matches!(&imported, Err(error) if error.is_store_away());
-    let released = if is_complete || is_away || !attempt.store.has_written() {
+    let released = if is_complete || is_away || !attempt.leased.has_written() {
         store.release(lease).await
     } else {
         // Blobs that were stored and not named could keep the next archive out of a full disk, and

@@ -44,7 +44,7 @@ pub enum ImportError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file is not the one that was to be imported, or is it no longer.
+    /// The file is another version than the one that was to be imported.
     #[error("changed while it was read")]
     Changed,
 }

@@ -26,7 +26,7 @@ static DECODERS: Semaphore = Semaphore::const_new(4);
 /// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
 /// blobs the store has under the lease now.
 pub(super) async fn receive<S: ImageStore>(
-    store: &LeasedStore<S>,
+    leased: &LeasedStore<S>,
     archive: CompressedArchive,
     meter: &Meter,
     waiter: Waiter,
@@ -34,7 +34,7 @@ pub(super) async fn receive<S: ImageStore>(
     // The semaphore is never closed.
     let _decoder = DECODERS.acquire().await.ok();
     let mut bodies = Bodies {
-        store: store.clone(),
+        leased: leased.clone(),
         meter: meter.clone(),
         waiter,
         begun: 0,
@@ -73,7 +73,7 @@ pub(super) async fn receive<S: ImageStore>(
 
 /// The bodies as they come, and those whose bytes have all come.
 struct Bodies<S: ImageStore> {
-    store: LeasedStore<S>,
+    leased: LeasedStore<S>,
     meter: Meter,
     waiter: Waiter,
     begun: u64,
@@ -130,7 +130,7 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
                 size,
             },
         };
-        let opened = BlobSink::open(&self.store, blob);
+        let opened = BlobSink::open(&self.leased, blob);
         let opened = self.waiter.wait(opened);
         self.at_hand = Some((self.step(opened)?, claimed));
         ControlFlow::Continue(())

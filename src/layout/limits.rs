@@ -6,7 +6,7 @@ pub const DOCUMENTS_MAX: u64 = 64 << 20;
 
 /// How many manifests, layers and names the images of one archive may have together. A document
 /// may be referred to from many others, so the size of the archive alone bounds nothing.
-pub(crate) const WORK_MAX: usize = 100_000;
+pub(super) const WORK_MAX: usize = 100_000;
 
 /// How deep indexes may lie in indexes. `docker save` has two levels.
-pub(crate) const DEPTH_MAX: usize = 8;
+pub(super) const DEPTH_MAX: usize = 8;

@@ -185,7 +185,7 @@ impl Manifest {
 }
 
 impl Outline {
-    /// The media type that the document has of itself, by its own word or by its shape.
+    /// The media type that the document states itself, or else that its fields imply.
     pub(crate) fn media_type(&self) -> Option<&str> {
         match self.media_type.as_deref() {
             Some(media_type) if !media_type.is_empty() => Some(media_type),

@@ -6,4 +6,4 @@ pub const DOCUMENT_MAX: u64 = 8 << 20;
 
 /// How many manifests an index may list, how many layers a manifest, how many images an archive.
 /// An overlay file system takes 500 layers, Docker 127.
-pub(crate) const LIST_MAX: usize = 4096;
+pub(super) const LIST_MAX: usize = 4096;

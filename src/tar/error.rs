@@ -13,7 +13,7 @@ use crate::oci::limits::DOCUMENT_MAX;
 
 /// Why bytes of the archive file could not be had.
 #[derive(Debug, thiserror::Error)]
-pub enum InputError {
+pub(super) enum InputError {
     /// The stop flag is set.
     #[error("stopped before the archive was read")]
     Stopped,

@@ -6,7 +6,7 @@ use flate2::bufread::GzDecoder;
 
 use super::decode_error::DecodeError;
 use super::limits;
-use crate::compression::Compression;
+use crate::compression::{Compression, GZIP_MAGIC};
 
 /// Decodes member after member. Zeros after the last one are padding, as for gzip(1) (tape drives
 /// and block devices leave them); anything else there is an error, where gzip(1) only warns.
@@ -49,7 +49,7 @@ impl<B: BufRead> Read for GzipReader<B> {
                     match first {
                         None => return Ok(0),
                         Some(0) => return skip_zeros(input).map(|()| 0),
-                        Some(0x1f) => {
+                        Some(first) if first == GZIP_MAGIC[0] => {
                             if let GzipState::Between(input) = self.take() {
                                 self.state = GzipState::Member(Box::new(GzDecoder::new(input)));
                             }

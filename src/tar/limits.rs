@@ -29,10 +29,10 @@ pub const EXTENSION_MAX: u64 = 1 << 20;
 /// How many times its own length a file may decompress to, beyond [`EXPANDED_FREE`]: its stream and
 /// the compressed layers in it together. DEFLATE cannot do more than 1032; Zstandard makes 32,000
 /// of zeros, and seldom 20 of an image.
-pub const EXPANSION_MAX: u64 = 2048;
+pub(super) const EXPANSION_MAX: u64 = 2048;
 
 /// What any file may decompress to, in bytes: seconds of work.
-pub const EXPANDED_FREE: u64 = 1 << 30;
+pub(super) const EXPANDED_FREE: u64 = 1 << 30;
 
 /// The zeros that may follow the end marker, in bytes. tar pads to 10 KiB, and with the largest
 /// blocking factor that its manual speaks of to 1 MiB.
@@ -43,17 +43,17 @@ pub const PADDING_MAX: u64 = 16 << 20;
 pub const CHUNK: usize = 256 << 10;
 
 /// The chunks of a compressed archive that are decoded before they are asked for.
-pub const CHUNKS_AHEAD: usize = 8;
+pub(super) const CHUNKS_AHEAD: usize = 8;
 
 /// The compressed bytes that are read at a time.
 pub const INPUT_BUFFER: usize = 256 << 10;
 
 /// The bytes that the page cache may keep behind a reader of the file.
-pub const KEPT_BEHIND: u64 = 8 << 20;
+pub(super) const KEPT_BEHIND: u64 = 8 << 20;
 
 /// The largest zstd window as a power of two: 128 MiB, what `zstd --long=27` makes and every
 /// decoder takes unasked.
-pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// The memory that an xz decoder may take, in bytes. `xz -9` needs 65 MiB.
-pub const XZ_MEMORY_MAX: u64 = 128 << 20;
+pub(super) const XZ_MEMORY_MAX: u64 = 128 << 20;

@@ -44,7 +44,7 @@ mod source;
 pub use body::MemberBody;
 pub use compressed::{BodySink, CompressedArchive};
 pub use decode_error::DecodeError;
-pub use error::{ArchiveError, FirstBytes, InputError};
+pub use error::{ArchiveError, FirstBytes};
 pub use header::HeaderError;
 pub use member_path::MemberName;
 pub use open::{OpenArchive, open};
