@@ -28,8 +28,8 @@ pub enum Member {
 pub struct FileMember {
     /// Its length in bytes.
     pub size: u64,
-    /// Where its bytes begin in the archive file; `None` in a compressed archive, whose bytes are
-    /// seen once.
+    /// Where its bytes begin in the archive file; `None` where they cannot be read there, as in a
+    /// compressed archive.
     pub offset: Option<u64>,
     /// The digest of its bytes, where they have been hashed: all files of a compressed archive,
     /// the compressed layers of a plain docker-archive.

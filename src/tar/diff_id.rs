@@ -1,8 +1,8 @@
 //! The digest of what a body decompresses to, taken while its bytes pass by.
 //!
-//! A docker-archive tells its layers by it (`rootfs.diff_ids` of the configuration), also where the
-//! layers in it are compressed, as crane and ko write them. The blobs of an OCI layout have manifests
-//! for that.
+//! A docker-archive names its layers by it (`rootfs.diff_ids` of the configuration), also where the
+//! layers in it are compressed, as crane and ko write them. The manifests of an OCI layout name its
+//! blobs by the digests of their own bytes.
 
 use std::io::{self, Write};
 
@@ -56,7 +56,7 @@ impl<'a> DiffId<'a> {
 
 /// Decompresses what it is given and hashes that, in bounded memory: a window, nothing else.
 struct UnpackedDigest<'a> {
-    /// `None` once the bytes have shown not to be what they began as.
+    /// `None` once a decoder has failed.
     format: Option<LayerDecoder<'a>>,
 }
 

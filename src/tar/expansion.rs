@@ -1,5 +1,5 @@
-//! How much a file may decompress to: what stops a decompression bomb, be it the archive itself or
-//! a layer in it, or each a little of both.
+//! How much a file may decompress to. This stops decompression bombs: the archive itself and the
+//! layers in it count together.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Expansion {
         }
     }
 
-    /// Takes note of bytes that were decompressed.
+    /// Counts bytes that were decompressed.
     pub(super) fn count(&self, bytes: usize) -> Result<(), Halt> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Halt::Stopped);

@@ -49,7 +49,7 @@ pub enum HeaderError {
     /// A size that no file can have.
     #[error("the tar header says a size of more than 8 EiB")]
     HugeSize,
-    /// Digits that are none.
+    /// A size that is not written in digits.
     #[error("the size in the tar header is not a number")]
     NoNumber,
     /// The body of a pax header is not `length key=value\n`, again and again.
@@ -85,7 +85,7 @@ impl Header {
         let raw = ::tar::Header::from_byte_slice(block);
         let path = raw.path_bytes().into_owned();
         let kind = match block[156] {
-            // Of before POSIX: a directory is a file whose name ends with a slash.
+            // Before POSIX, a directory is a file whose name ends with a slash.
             0 if path.ends_with(b"/") => HeaderKind::Other,
             0 | b'0' | b'7' => HeaderKind::File,
             b'1' => HeaderKind::HardLink,

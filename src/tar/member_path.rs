@@ -1,4 +1,4 @@
-//! Paths of members: made plain for the catalogue, and made short for messages. No path of an
+//! Paths of members: normalised for the catalogue, and shortened for messages. No path of an
 //! archive ever reaches the file system.
 
 use std::fmt;
@@ -34,8 +34,8 @@ pub(super) fn symlink_target(path: &str, target: &str) -> Option<String> {
     normalise(&format!("{directory}/{target}"))
 }
 
-/// The path of a member as a message shows it: control characters escaped, and no longer than a
-/// line bears.
+/// The path of a member as a message shows it: control characters escaped, and cut to fit a
+/// line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberName(String);
 

@@ -1,7 +1,7 @@
 //! Reads ahead, on a thread of its own: while one chunk is hashed and written, the next is decoded.
 //!
-//! The chunks go round: empty ones back to the thread that fills them. Each is written to memory
-//! once, and none is made anew.
+//! A fixed number of chunks circulates: the consumer returns each to the thread that fills it. So the
+//! bytes are written to memory once, and no chunk is allocated for them.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,7 +17,7 @@ pub(super) struct ReadAhead {
     taken: usize,
 }
 
-/// Lets `consume` have what `reader` yields. The thread ends with the reader's end, or when
+/// Runs `consume` on what `reader` yields. The thread ends with the reader's end, or when
 /// `consume` has ended.
 pub(super) fn read_ahead<T>(
     reader: impl Read + Send,
@@ -25,7 +25,7 @@ pub(super) fn read_ahead<T>(
 ) -> io::Result<T> {
     thread::scope(|scope| {
         let (to_consumer, filled) = sync_channel(limits::CHUNKS_AHEAD);
-        // Room for all that there are: giving one back never waits.
+        // Room for all chunks: returning one never waits.
         let (emptied, to_reader) = sync_channel(limits::CHUNKS_AHEAD + 1);
         for _ in 0..limits::CHUNKS_AHEAD {
             // Both ends are here.

@@ -14,7 +14,7 @@ use super::member_path::{self, MemberName};
 use super::source::TarSource;
 use crate::compression::is_ustar;
 
-/// A member that counts.
+/// A member of the archive, with what extension headers before it say.
 #[derive(Debug)]
 pub(super) struct TarMember {
     pub(super) name: MemberName,
@@ -37,7 +37,7 @@ pub(super) enum MemberKind {
     Ignored,
 }
 
-/// What headers before a member said of it.
+/// What extension headers say of the member after them.
 #[derive(Default)]
 struct Extensions {
     long_name: Option<Vec<u8>>,
@@ -161,7 +161,8 @@ impl<T: TarSource> TarReader<T> {
         Ok(chunk)
     }
 
-    /// All that is left of the body at hand, after `bytes`. For bodies that a limit has let pass.
+    /// `bytes`, and after them the rest of the body at hand. The caller has held its length against a
+    /// limit.
     pub(super) fn rest(&mut self, mut bytes: Vec<u8>) -> Result<Vec<u8>, ArchiveError> {
         bytes.reserve_exact(usize::try_from(self.left).unwrap_or(0));
         loop {
@@ -201,7 +202,7 @@ impl<T: TarSource> TarReader<T> {
         offset: u64,
     ) -> Result<TarMember, ArchiveError> {
         self.count_member()?;
-        // Where both say it, GNU's extension counts, as in Go's reader.
+        // Where both are there, GNU's extension counts, as in Go's reader.
         let records = extensions.records.unwrap_or_default();
         let path = extensions.long_name.or(records.path).unwrap_or(header.path);
         let target = extensions
@@ -294,8 +295,8 @@ impl<T: TarSource> TarReader<T> {
         Ok(block)
     }
 
-    /// The second block of the end marker. GNU tar lets a file pass that has but one, with a
-    /// warning; no maker of images writes that, but it is what a cut leaves.
+    /// The second block of the end marker. GNU tar accepts a file that has only one, with a
+    /// warning; no tool that makes images writes that, but a file that was cut may end so.
     fn end(&mut self, offset: u64) -> Result<(), ArchiveError> {
         self.name = None;
         match is_zero(&self.block()?) {
