@@ -197,15 +197,22 @@ pub enum CredentialsError {
 }
 
 impl Login {
-    /// The text without any of it, should somebody have repeated it: what was sent is the user, the
-    /// password, both in base64 (RFC 7617), or a token.
+    /// The text without the login, for messages of registries and of containerd, which may repeat what
+    /// was sent to them: the user, the password, both in base64 (RFC 7617), or the token.
     pub fn kept_out_of(&self, text: &str) -> String {
         let mut text = text.to_owned();
         match self {
             Self::Password { username, password } => {
                 let both = document::basic(username, password);
-                for secret in [&both, password] {
-                    hide(&mut text, secret);
+                // The longest first: a secret that is a part of another must not break that one up.
+                let mut secrets = [both.as_str(), password, username];
+                secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+                for secret in secrets {
+                    if secret == username && secret.len() < SHORT_USER {
+                        hide_word(&mut text, secret);
+                    } else {
+                        hide(&mut text, secret);
+                    }
                 }
             }
             Self::IdentityToken(token) | Self::RegistryToken(token) => hide(&mut text, token),
@@ -214,10 +221,36 @@ impl Login {
     }
 }
 
+/// A shorter user is hidden only where it is a word of its own: the user `a` would otherwise take every
+/// `a` out of a message. Tokens are longer.
+const SHORT_USER: usize = 8;
+
+/// What stands in place of a secret.
+const HIDDEN: &str = "…";
+
 fn hide(text: &mut String, secret: &str) {
     if !secret.is_empty() {
-        *text = text.replace(secret, "…");
+        *text = text.replace(secret, HIDDEN);
     }
+}
+
+/// Hides the word where no letter and no digit is beside it.
+fn hide_word(text: &mut String, word: &str) {
+    let mut shown = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, _) in text.match_indices(word) {
+        let end = at + word.len();
+        let before = text[..at].chars().next_back();
+        let after = text[end..].chars().next();
+        let mut beside = [before, after].into_iter().flatten();
+        if !word.is_empty() && !beside.any(char::is_alphanumeric) {
+            shown.push_str(&text[from..at]);
+            shown.push_str(HIDDEN);
+            from = end;
+        }
+    }
+    shown.push_str(&text[from..]);
+    *text = shown;
 }
 
 impl Credentials {
