@@ -170,13 +170,16 @@ async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal, mut reload: 
                 None => std::future::pending().await,
             }
         };
+        let reloaded = async {
+            hangup.recv().await;
+            reload.reload().await;
+        };
         tokio::select! {
             exit = end => return exit,
-            _ = hangup.recv() => {
+            () = reloaded => {
                 if let Some(child) = child {
                     child.reopen_log();
                 }
-                reload.reload();
             }
         }
     }
