@@ -27,7 +27,7 @@ use crate::notify::{self, Notifier};
 use crate::platform::PlatformError;
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
-use crate::state_dir::{self, Taken};
+use crate::state_dir::{self, AlreadyRunning};
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
 
 use reload::{Reload, settings};
@@ -52,7 +52,7 @@ pub enum Mode {
 pub enum FatalError {
     /// Two daemons on one state directory.
     #[error(transparent)]
-    StateDir(#[from] Taken),
+    StateDir(#[from] AlreadyRunning),
     /// `images.platforms` names none.
     #[error("images.platforms: {0}")]
     Platforms(#[from] PlatformError),
