@@ -51,7 +51,8 @@ Examples:
 const RUN_ABOUT: &str = "\
 Runs the daemon: containerd comes up, every archive in the images directory is
 imported, READY goes to systemd, and stowd follows the directory until SIGTERM or
-SIGINT. SIGHUP makes it look again, reopen logs and take what can change.
+SIGINT. SIGHUP makes it look again, reopen logs and take what can change; on a
+terminal that is closed it ends stowd.
 
 An archive that cannot be imported is reported and does not hold READY back.
 When containerd ends without being asked, stowd ends too, so that systemd

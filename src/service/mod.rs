@@ -12,7 +12,6 @@ mod reload;
 
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +25,7 @@ use crate::ledger::Summary;
 use crate::notify::{self, Notifier};
 use crate::platform::PlatformError;
 use crate::progress::Progress;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{ReloadSignal, Shutdown};
 use crate::state_dir::{self, AlreadyRunning};
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
 
@@ -93,7 +92,7 @@ pub async fn run(
 ) -> Result<Summary, FatalError> {
     let _lock = state_dir::lock(&config.state_dir)?;
     let settings = settings(&config)?;
-    let hangup = signal(SignalKind::hangup())?;
+    let hangup = ReloadSignal::listen()?;
     notifier.status(&"starting containerd");
     let mut child = tokio::select! {
         biased;
@@ -131,12 +130,12 @@ pub async fn run(
         Ok(()) => notifier.stopping(&"stopping"),
         Err(error) => notifier.stopping(&format_args!("stopping: {error}")),
     }
-    load.stop(&shutdown.hurry).await;
+    load.stop(&shutdown.force).await;
     if !matches!(ended, Err(FatalError::ContainerdExited(_))) {
-        release_leases(&store, &shutdown.hurry).await;
+        release_leases(&store, &shutdown.force).await;
     }
     if let Some(mut child) = child {
-        child.stop(shutdown.hurry.cancelled()).await;
+        child.stop(shutdown.force.cancelled()).await;
     }
     ended.map(|()| summary)
 }
@@ -161,7 +160,11 @@ async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorErro
 /// Returns when the child ends. On SIGHUP its log is reopened and the configuration read again.
 ///
 /// Waits on: the child's end; SIGHUP.
-async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal, mut reload: Reload) -> Exit {
+async fn exited(
+    child: &mut Option<Supervisor>,
+    mut hangup: ReloadSignal,
+    mut reload: Reload,
+) -> Exit {
     loop {
         let end = async {
             match child {
