@@ -21,8 +21,8 @@
 //!   L2  puller, tagging
 //!   L1  allocator, archive, containerd, supervisor, images_dir, ledger_file, notify, logging,
 //!   L1  shutdown, state_dir      one outside thing each; none sees another
-//!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, ledger,
-//!   L0  naming, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
+//!   L0  config, credentials, digest, entry, image_list, image_store, journal_stream, keyed_lock,
+//!   L0  ledger, naming, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
 //! ```
 
 // L0
@@ -33,6 +33,7 @@ pub mod entry;
 pub mod image_list;
 pub mod image_store;
 pub mod journal_stream;
+pub mod keyed_lock;
 pub mod ledger;
 pub mod naming;
 pub mod platform;

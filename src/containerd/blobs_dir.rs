@@ -1,11 +1,11 @@
 //! The directory of containerd's content store, `blobs/sha256` (containerd,
-//! `plugins/content/local`), as a place to put files.
+//! `plugins/content/local`), as a directory to put files into.
 //!
 //! A blob is written to a file that has no name (open(2), `O_TMPFILE`) and gets its name when it is
 //! whole, on the disk, and hashed. So whatever ends stowd, and whenever: a name in this directory
 //! leads to the bytes that it promises, and a file without a name is gone. There is nothing to clear
-//! up at the next start: at most a right blob that containerd has not taken note of, which the next
-//! import or its next collection takes.
+//! up at the next start. If stowd is killed after a file got its name and before containerd records it,
+//! an unreferenced valid blob remains until the next import or collection.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,10 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::blocking::assert_may_wait;
 use crate::digest::Digest;
-
-/// What a failure is reported under.
-pub(super) const PLACE: &str = "placing a blob";
 
 /// What containerd asks for when it makes the file of a blob, less its umask, and what it takes away
 /// when the blob is whole (`writer` and `Commit` of its local store).
@@ -51,6 +49,7 @@ impl BlobsDir {
     /// Opens the directory of the content store at `root`; `witness` is another file of containerd's.
     /// A store that has no blob yet may not even have its root: it gets its directories now.
     pub(super) fn open(root: &Path, witness: &Path) -> Result<Self, Unusable> {
+        assert_may_wait();
         let unseen = |cause| Unusable::Unseen {
             root: root.to_owned(),
             cause,
@@ -88,6 +87,7 @@ impl BlobsDir {
 
     /// A new file without a name.
     pub(super) fn create(&self) -> io::Result<File> {
+        assert_may_wait();
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MADE);
         Ok(rustix::fs::openat(&self.dir, ".", flags, mode)?.into())
@@ -95,6 +95,7 @@ impl BlobsDir {
 
     /// Whether there is a file of this name and length.
     pub(super) fn has(&self, digest: &Digest, size: u64) -> bool {
+        assert_may_wait();
         let found = rustix::fs::statat(&self.dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW);
         found.is_ok_and(|found| u64::try_from(found.st_size) == Ok(size))
     }
@@ -102,7 +103,8 @@ impl BlobsDir {
     /// Puts a whole file onto the disk, and gives it its name. That another file of this length has the
     /// name already is fine: it promises the same bytes. One of another length is what a loss of power
     /// has left, and makes room.
-    pub(super) fn place(&self, file: &File, digest: &Digest) -> io::Result<()> {
+    pub(super) fn publish(&self, file: &File, digest: &Digest) -> io::Result<()> {
+        assert_may_wait();
         let made = file.metadata()?.mode();
         rustix::fs::fchmod(file, Mode::from_raw_mode(made & MADE & !TAKEN))?;
         file.sync_data()?;
@@ -132,6 +134,7 @@ impl BlobsDir {
 
     /// Takes the name away again, if it leads to this file.
     pub(super) fn take_back(&self, file: &File, digest: &Digest) -> io::Result<()> {
+        assert_may_wait();
         let own = rustix::fs::fstat(file)?;
         let named = rustix::fs::statat(&self.dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW)?;
         if (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino) {
@@ -198,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_no_name_before_it_is_placed_and_containerds_mode_then() {
+    fn a_file_has_no_name_before_it_is_published_and_containerds_mode_then() {
         let (_dir, blobs) = store();
         let digest = Digest::of(b"abc");
         let file = file(&blobs, b"abc");
         assert!(!is_named(&file) && names(&blobs).is_empty());
-        blobs.place(&file, &digest).unwrap();
+        blobs.publish(&file, &digest).unwrap();
         assert!(is_named(&file));
         assert_eq!(names(&blobs), [digest.hex()]);
         assert!(blobs.has(&digest, 3) && !blobs.has(&digest, 4));
@@ -215,7 +218,7 @@ mod tests {
 
         // A second file of that name: the first one stays.
         let second = self::file(&blobs, b"abc");
-        blobs.place(&second, &digest).unwrap();
+        blobs.publish(&second, &digest).unwrap();
         assert!(!is_named(&second));
         blobs.take_back(&second, &digest).unwrap();
         assert!(blobs.has(&digest, 3));
@@ -231,7 +234,7 @@ mod tests {
         for left in ["", "ab", "abcd"] {
             fs::write(&path, left).unwrap();
             let file = file(&blobs, b"abc");
-            blobs.place(&file, &digest).unwrap();
+            blobs.publish(&file, &digest).unwrap();
             assert!(is_named(&file), "{left:?}");
             assert_eq!(fs::read(&path).unwrap(), b"abc");
             fs::remove_file(&path).unwrap();

@@ -11,7 +11,7 @@ use prost_types::FieldMask;
 
 use super::client::{Containerd, answered};
 use super::failure::Kind;
-use super::leases::Lease;
+use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
 

@@ -17,12 +17,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::client::{Containerd, answered};
-use super::content::Ingest;
 use super::failure::{Failure, Kind};
-use super::leases::Lease;
-use super::turns::Turn;
+use super::ingest::Ingest;
+use super::ingests::Moved;
+use super::lease::Lease;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
+use crate::keyed_lock::KeyGuard;
 
 /// The most bytes of a blob in one message. containerd takes 16 MiB; larger ones gain no speed, and
 /// cost the allocator more than they hold.
@@ -30,10 +31,14 @@ const MESSAGE: usize = 128 << 10;
 /// Messages that wait for the connection to take them.
 const QUEUED: usize = 4;
 
+/// Between two looks at an ingest that another writer holds.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
 const WRITE: &str = "Content.Write";
 const COMMIT: &str = "Content.Write (commit)";
 
-/// Writes one blob. While it lives, containerd lets nobody else write the same blob under stowd's
+/// Writes one blob. While it lives, containerd refuses other writers of the same blob under stowd's
 /// name: opening it a second time waits until this one is gone.
 pub struct StreamWriter {
     store: Containerd,
@@ -52,16 +57,52 @@ pub struct StreamWriter {
     sending: Option<OwnedSemaphorePermit>,
     /// Held until the ingest is committed, thrown away or let go. The last field: it is dropped
     /// after the stream.
-    pub(super) turn: Option<Turn>,
+    pub(super) guard: Option<KeyGuard>,
+}
+
+/// The answer to a stream that was opened.
+pub(super) enum OpenedStream {
+    /// The blob is there, and under the lease.
+    Exists,
+    Writer(Box<StreamWriter>),
+}
+
+impl Containerd {
+    /// Opens the stream of a blob, whose lock is held.
+    pub(super) async fn open_stream(
+        &self,
+        lease: &Lease,
+        ingest: &Ingest,
+    ) -> Result<OpenedStream, StoreError> {
+        let mut moved = Moved::default();
+        let mut aborted = false;
+        let mut wait = FIRST_WAIT;
+        loop {
+            match StreamWriter::open(self, lease, ingest).await {
+                Ok(writer) => return Ok(OpenedStream::Writer(Box::new(writer))),
+                // containerd has put the blob under the lease with this answer.
+                Err(failure) if failure.kind == Kind::AlreadyExists => {
+                    return Ok(OpenedStream::Exists);
+                }
+                // Half written with another length: not the beginning of this blob.
+                Err(failure) if failure.kind == Kind::OtherIngest && !aborted => {
+                    self.abort_ingest(&ingest.reference).await?;
+                    aborted = true;
+                }
+                Err(failure) if failure.kind == Kind::Locked => {
+                    self.check_it_moves(ingest, &mut moved, failure).await?;
+                    tokio::time::sleep(wait).await;
+                    wait = LONGEST_WAIT.min(wait * 2);
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
 }
 
 impl StreamWriter {
     /// Opens the stream and learns where to begin.
-    pub(super) async fn open(
-        store: &Containerd,
-        lease: &Lease,
-        ingest: &Ingest,
-    ) -> Result<Self, Failure> {
+    async fn open(store: &Containerd, lease: &Lease, ingest: &Ingest) -> Result<Self, Failure> {
         let (requests, queue) = mpsc::channel(QUEUED);
         let stat = WriteContentRequest {
             action: WriteAction::Stat.into(),
@@ -105,7 +146,7 @@ impl StreamWriter {
             sent: offset,
             acknowledged: offset,
             sending: None,
-            turn: None,
+            guard: None,
         })
     }
 
@@ -157,7 +198,7 @@ impl StreamWriter {
             let _ = self.store.abort_ingest(&self.ingest.reference).await;
         }
         // Its caller may keep what is of no more use.
-        self.turn = None;
+        self.guard = None;
         failure.into()
     }
 
@@ -267,7 +308,7 @@ impl BlobWriter for StreamWriter {
                 Err(_) => break,
             }
         }
-        // While it is held, so that nobody takes it up before it is gone.
+        // While the lock is held, so that no other writer takes it up before it is gone.
         self.store.abort_ingest(&self.ingest.reference).await
     }
 }

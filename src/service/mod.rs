@@ -203,7 +203,7 @@ impl Load<'_> {
     async fn run(&mut self, intake: Intake<Containerd>, mode: Mode) -> Result<(), FatalError> {
         self.serving().await?;
         if self.direct {
-            self.store.place_blobs().await;
+            self.store.enable_direct_writes().await;
         }
         let stale = self.stale_leases().await;
         self.tasks.spawn(intake.run(self.stop.clone()));
