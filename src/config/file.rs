@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FsWord, OFlags, fcntl_setfl, fstatfs, makedev};
 
 use super::layer::Layer;
-use super::load::Problem;
+use super::problem::Problem;
 use super::source::Source;
 
 /// A configuration is a few kilobytes; what is longer than this is not one.

@@ -9,8 +9,8 @@ use figment::{Metadata, Profile, Provider};
 
 use super::Config;
 use super::key::{KEYS, Key, tables, words_of_variable};
-use super::load::Problem;
 use super::nearest::nearest;
+use super::problem::Problem;
 use super::source::Source;
 use super::value::{describe, is_table};
 

@@ -13,6 +13,7 @@ use super::check::{Finding, check};
 use super::file::{drop_ins, read};
 use super::key::{KEYS, Key};
 use super::layer::Layer;
+use super::problem::Problem;
 use super::source::Source;
 
 /// The file that is read when the command line names none.
@@ -64,37 +65,6 @@ impl Loaded {
     /// Where the value of a key comes from.
     pub fn origin(&self, key: &Key) -> &Source {
         self.origins.get(key.name()).unwrap_or(&Source::Default)
-    }
-}
-
-/// One thing that is wrong, in one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it was said.
-    pub source: Source,
-    /// The dotted name of the key; empty where no key is to blame.
-    pub key: String,
-    /// What is wrong, and the fix where there is one.
-    pub what: String,
-}
-
-impl Problem {
-    pub(super) fn new(source: Source, key: &str, what: impl Into<String>) -> Self {
-        Self {
-            source,
-            key: key.to_owned(),
-            what: what.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.source)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.what)
     }
 }
 

@@ -16,6 +16,7 @@ mod layer;
 mod live;
 mod load;
 mod nearest;
+mod problem;
 mod registry;
 mod source;
 mod value;
@@ -23,7 +24,8 @@ mod value;
 pub use check::{Finding, Findings, check};
 pub use key::{KEYS, Key};
 pub use live::{Changes, LIVE};
-pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, Loaded, Problem, load};
+pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, Loaded, load};
+pub use problem::Problem;
 pub use source::Source;
 
 use std::path::PathBuf;
