@@ -83,7 +83,8 @@ environment. Every value is followed by where it comes from. The output is
 itself a configuration file.
 
 Nothing is started or changed. Warnings go to stderr; so do errors, all of them,
-a line each.";
+a line each. With --quiet there is no other output: 'systemctl reload' fails by
+it when the configuration is wrong.";
 
 const CHECK_AFTER: &str = "\
 Exit status:
@@ -144,6 +145,10 @@ pub struct RunArgs {
 /// The options of `check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct CheckArgs {
+    /// Show nothing but what is wrong, or odd
+    #[arg(long)]
+    pub quiet: bool,
+
     #[command(flatten)]
     images: ImagesArgs,
 }

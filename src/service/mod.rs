@@ -115,7 +115,7 @@ pub async fn run(
 
     let ended = tokio::select! {
         biased;
-        exit = exited(&mut child, hangup, Reload { config, inputs, changes }) => {
+        exit = exited(&mut child, hangup, Reload { config, inputs, changes, notifier: &notifier }) => {
             Err(FatalError::ContainerdExited(exit))
         }
         () = shutdown.stop.cancelled() => {
@@ -159,32 +159,32 @@ async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorErro
 
 /// Returns when the child ends. On SIGHUP its log is reopened and the configuration read again.
 ///
-/// Waits on: the child's end; SIGHUP.
+/// Waits on: the child's end; SIGHUP; the files of the configuration.
 async fn exited(
     child: &mut Option<Supervisor>,
     mut hangup: ReloadSignal,
-    mut reload: Reload,
+    mut reload: Reload<'_>,
 ) -> Exit {
     loop {
-        let end = async {
-            match child {
-                Some(child) => child.exited().await,
-                // Attached: containerd's end is its own manager's business.
-                None => std::future::pending().await,
-            }
-        };
-        let reloaded = async {
-            hangup.recv().await;
-            reload.reload().await;
-        };
         tokio::select! {
-            exit = end => return exit,
-            () = reloaded => {
-                if let Some(child) = child {
-                    child.reopen_log();
-                }
-            }
+            exit = end_of(child) => return exit,
+            () = hangup.recv() => {}
         }
+        if let Some(child) = child {
+            child.reopen_log();
+        }
+        tokio::select! {
+            exit = end_of(child) => return exit,
+            () = reload.reload() => {}
+        }
+    }
+}
+
+async fn end_of(child: &mut Option<Supervisor>) -> Exit {
+    match child {
+        Some(child) => child.exited().await,
+        // Attached: containerd's end is its own manager's business.
+        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Changes, Config, Inputs, LoadError, Loaded};
 use crate::intake::Settings;
+use crate::notify::Notifier;
 use crate::platform::{Platform, PlatformError, Wanted};
 use crate::puller::PullRules;
 
@@ -32,17 +33,21 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
 }
 
 /// The configuration that runs, and how to have a newer one.
-pub(super) struct Reload {
+pub(super) struct Reload<'a> {
     pub(super) config: Config,
     pub(super) inputs: Inputs,
     pub(super) changes: watch::Sender<Settings>,
+    pub(super) notifier: &'a Notifier,
 }
 
-impl Reload {
+impl Reload<'_> {
     /// Takes what can change while stowd runs, says what cannot, and has the images directory
     /// listed again in any case. A configuration that is wrong changes nothing.
     pub(super) async fn reload(&mut self) {
-        match self.load().await {
+        self.notifier.reloading();
+        let loaded = self.load().await;
+        let is_wrong = loaded.is_err();
+        match loaded {
             Ok(loaded) => {
                 let Changes { taken, left } = self.config.take(loaded.config);
                 let (taken, left) = (taken.join(" "), left.join(" "));
@@ -65,6 +70,7 @@ impl Reload {
             Ok(settings) => drop(self.changes.send_replace(settings)),
             Err(error) => error!(%error, "not reloaded: {error}"),
         }
+        self.notifier.reloaded(is_wrong);
     }
 
     /// Reads the files on a thread that may wait: they may lie on a disk that hangs, and the task that
@@ -110,6 +116,7 @@ mod tests {
                 flags: Vec::new(),
             },
             changes,
+            notifier: &Notifier::default(),
         };
         let (answer, asked) = mpsc::channel::<()>();
         let disk = std::thread::spawn(move || {

@@ -442,3 +442,34 @@ fn help_is_complete_and_a_wrong_command_line_is_2() {
         (Some(0), format!("stowd {}\n", env!("CARGO_PKG_VERSION")))
     );
 }
+
+/// What a reload asks: silent where all is well, and 78 with what is wrong on stderr.
+#[test]
+fn a_quiet_check_says_only_what_is_wrong() {
+    let site = Site::new(&[("config.toml", "images.settle = \"1s\"\n")]);
+    let check = || {
+        Command::new(env!("CARGO_BIN_EXE_stowd"))
+            .args(["check", "--quiet", "--config"])
+            .arg(site.path("config.toml"))
+            .env_clear()
+            .output()
+            .unwrap()
+    };
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = check();
+    assert_eq!(
+        (status.code(), stdout, stderr),
+        (Some(0), Vec::new(), Vec::new())
+    );
+    fs::write(site.path("config.toml"), "images.settle = 1\n").unwrap();
+    let output = check();
+    assert_eq!(
+        (output.status.code(), &*output.stdout),
+        (Some(78), &b""[..])
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("images.settle"), "{said}");
+}
