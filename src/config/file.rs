@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FsWord, OFlags, fcntl_setfl, fstatfs, makedev};
 
 use super::layer::Layer;
+use super::origin::Origin;
 use super::problem::Problem;
-use super::source::Source;
 
 /// A configuration is a few kilobytes; what is longer than this is not one.
 const LONGEST: u64 = 1 << 20;
@@ -126,6 +126,6 @@ fn cannot_read(error: &io::Error) -> String {
     format!("cannot be read: {error}{fix}")
 }
 
-fn file(path: &Path) -> Source {
-    Source::File(path.to_owned())
+fn file(path: &Path) -> Origin {
+    Origin::File(path.to_owned())
 }

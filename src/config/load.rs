@@ -13,8 +13,8 @@ use super::check::{Finding, check};
 use super::file::{drop_ins, read};
 use super::key::{KEYS, Key};
 use super::layer::Layer;
+use super::origin::Origin;
 use super::problem::Problem;
-use super::source::Source;
 
 /// The file that is read when the command line names none.
 pub const DEFAULT_FILE: &str = "/etc/stowd/config.toml";
@@ -53,18 +53,18 @@ pub struct Flag {
 
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
     /// What is odd about it, though it can be used; one line each.
     pub warnings: Vec<String>,
-    origins: BTreeMap<&'static str, Source>,
+    origins: BTreeMap<&'static str, Origin>,
 }
 
-impl Loaded {
+impl LoadedConfig {
     /// Where the value of a key comes from.
-    pub fn origin(&self, key: &Key) -> &Source {
-        self.origins.get(key.name()).unwrap_or(&Source::Default)
+    pub fn origin(&self, key: &Key) -> &Origin {
+        self.origins.get(key.name()).unwrap_or(&Origin::Default)
     }
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 /// Reads the configuration. Later sources win key by key; a list replaces a list.
-pub fn load(inputs: &Inputs) -> Result<Loaded, LoadError> {
+pub fn load(inputs: &Inputs) -> Result<LoadedConfig, LoadError> {
     let mut warnings = Vec::new();
     let mut problems = Vec::new();
     let mut layers = Vec::new();
@@ -106,7 +106,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, LoadError> {
     if whole {
         let judged = check(&config);
         let placed = |finding: Finding| {
-            let source = origins.get(finding.key).unwrap_or(&Source::Default);
+            let source = origins.get(finding.key).unwrap_or(&Origin::Default);
             Problem::new(source.clone(), finding.key, finding.what)
         };
         // A value that was refused left its default behind: that is nobody's to judge.
@@ -116,7 +116,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, LoadError> {
         warnings.extend(judged.warnings.into_iter().map(|w| placed(w).to_string()));
     }
     if problems.is_empty() {
-        Ok(Loaded {
+        Ok(LoadedConfig {
             config,
             warnings,
             origins,
@@ -158,14 +158,14 @@ fn variables(environment: &[(OsString, OsString)]) -> Vec<Result<Layer, Problem>
         .map(|(name, value)| {
             let name = name.to_string_lossy();
             let text = utf8(value)
-                .map_err(|what| Problem::new(Source::Variable(name.to_string()), "", what))?;
+                .map_err(|what| Problem::new(Origin::Variable(name.to_string()), "", what))?;
             Layer::of_variable(&name, text)
         })
         .collect()
 }
 
 fn of_flag(flag: &Flag) -> Result<Layer, Problem> {
-    let source = Source::Flag(flag.name.to_owned());
+    let source = Origin::Flag(flag.name.to_owned());
     let text = utf8(&flag.value).map_err(|what| Problem::new(source.clone(), flag.key, what))?;
     match Key::named(flag.key) {
         Some(key) => Ok(Layer::of_one(source, key, Value::from(text))),
@@ -179,7 +179,7 @@ fn utf8(text: &OsStr) -> Result<&str, String> {
 }
 
 /// Later layers win. A value that no key takes was reported already and leaves the default.
-fn merge(layers: Vec<Layer>) -> (Config, BTreeMap<&'static str, Source>) {
+fn merge(layers: Vec<Layer>) -> (Config, BTreeMap<&'static str, Origin>) {
     let merged = layers.into_iter().fold(Figment::new(), Figment::merge);
     let mut config = Config::default();
     let mut origins = BTreeMap::new();
@@ -189,7 +189,7 @@ fn merge(layers: Vec<Layer>) -> (Config, BTreeMap<&'static str, Source>) {
         };
         if key.set(&mut config, &value).is_ok() {
             let metadata = merged.get_metadata(value.tag());
-            let source = metadata.map_or(Source::Default, Source::from_metadata);
+            let source = metadata.map_or(Origin::Default, Origin::from_metadata);
             origins.insert(key.name(), source);
         }
     }

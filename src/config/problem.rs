@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::source::Source;
+use super::origin::Origin;
 
 /// One thing that is wrong, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where it was said.
-    pub source: Source,
+    pub source: Origin,
     /// The dotted name of the key; empty where no key is to blame.
     pub key: String,
     /// What is wrong, and the fix where there is one.
@@ -16,7 +16,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(source: Source, key: &str, what: impl Into<String>) -> Self {
+    pub(super) fn new(source: Origin, key: &str, what: impl Into<String>) -> Self {
         Self {
             source,
             key: key.to_owned(),

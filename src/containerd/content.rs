@@ -5,7 +5,7 @@ use prost_types::FieldMask;
 use tokio_stream::StreamExt as _;
 
 use super::client::{Containerd, answered};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Labels, StoreError};
@@ -53,7 +53,7 @@ impl Containerd {
         let info = content.info(request);
         match answered("Content.Info", self.deadlines().answer, info).await {
             Ok(answer) => Ok(Some(answer.info.unwrap_or_default())),
-            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -82,7 +82,7 @@ impl Containerd {
         let mut content = self.content(None);
         let mut chunks = match answered(READ, patience, content.read(request)).await {
             Ok(chunks) => chunks,
-            Err(failure) if failure.kind == Kind::NotFound => return Ok(None),
+            Err(failure) if failure.kind == FailureKind::NotFound => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };
         let mut bytes = Vec::new();

@@ -10,7 +10,7 @@ use containerd_client::types;
 use prost_types::FieldMask;
 
 use super::client::{Containerd, answered};
-use super::failure::Kind;
+use super::failure::FailureKind;
 use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
@@ -40,7 +40,7 @@ impl Containerd {
                     let created = answered("Images.Create", patience, records.create(request));
                     match created.await {
                         Ok(_) => return Ok(()),
-                        Err(failure) if failure.kind == Kind::AlreadyExists => failure,
+                        Err(failure) if failure.kind == FailureKind::AlreadyExists => failure,
                         Err(failure) => return Err(failure.into()),
                     }
                 }
@@ -51,7 +51,7 @@ impl Containerd {
                     let updated = answered("Images.Update", patience, records.update(change));
                     match updated.await {
                         Ok(_) => return Ok(()),
-                        Err(failure) if failure.kind == Kind::NotFound => failure,
+                        Err(failure) if failure.kind == FailureKind::NotFound => failure,
                         Err(failure) => return Err(failure.into()),
                     }
                 }
@@ -85,7 +85,7 @@ impl Containerd {
             records.update(change),
         );
         match updated.await {
-            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
@@ -97,7 +97,7 @@ impl Containerd {
         let mut records = self.image_records(None);
         match answered("Images.Get", self.deadlines().answer, records.get(request)).await {
             Ok(answer) => Ok(answer.image),
-            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }

@@ -6,7 +6,7 @@ use containerd_client::services::v1::{AbortRequest, StatusRequest};
 use tokio::time::Instant;
 
 use super::client::{Containerd, answered};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::ingest::Ingest;
 use crate::image_store::StoreError;
 use crate::keyed_lock::KeyGuard;
@@ -54,7 +54,7 @@ impl Containerd {
                 Err(_) => {
                     let failure = Failure {
                         call: "Content.Write",
-                        kind: Kind::Locked,
+                        kind: FailureKind::Locked,
                         cause: format!("{} is being written", ingest.reference),
                     };
                     self.check_it_moves(ingest, &mut moved, failure).await?;
@@ -101,7 +101,7 @@ impl Containerd {
         let status = content.status(request);
         match answered("Content.Status", self.deadlines().answer, status).await {
             Ok(answer) => Ok(answer.status.map(|status| status.offset)),
-            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -117,7 +117,7 @@ impl Containerd {
             let mut content = self.content(None);
             match answered("Content.Abort", patience, content.abort(request)).await {
                 Ok(_) => return Ok(()),
-                Err(failure) if failure.kind == Kind::NotFound => return Ok(()),
+                Err(failure) if failure.kind == FailureKind::NotFound => return Ok(()),
                 // A writer that was just dropped closes its files while they are being removed.
                 Err(failure) if failure.is_removal_race() && began.elapsed() < patience => {
                     tokio::time::sleep(ABORT_AGAIN).await;

@@ -9,7 +9,7 @@ use containerd_client::services::v1 as api;
 use containerd_client::services::v1::{CreateRequest, DeleteRequest, ListRequest, Resource};
 
 use super::client::{Containerd, answered};
-use super::failure::Kind;
+use super::failure::FailureKind;
 use super::lease::Lease;
 use super::owner;
 use crate::digest::Digest;
@@ -61,7 +61,7 @@ impl Containerd {
         let mut leases = self.leases();
         let deleted = leases.delete(request);
         match answered("Leases.Delete", self.deadlines().change, deleted).await {
-            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }

@@ -4,7 +4,7 @@
 use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
 
 use super::client::{CRI_NAMESPACE, Containerd};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use crate::credentials::Login;
 use crate::image_store::PullError;
 
@@ -38,7 +38,9 @@ impl Containerd {
         // containerd passes on what a registry said under whatever code fits that, `Unavailable` too,
         // and a status that is too long for it to send breaks the call off. So it is asked.
         match self.probe_cri().await {
-            Err(away) if away.kind == Kind::Unreachable => Err(PullError::Store(away.into())),
+            Err(away) if away.kind == FailureKind::Unreachable => {
+                Err(PullError::Store(away.into()))
+            }
             _ => Err(PullError::Failed(failure.cause)),
         }
     }

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::client::{Containerd, answered};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::ingest::Ingest;
 use super::ingests::Moved;
 use super::lease::Lease;
@@ -81,15 +81,15 @@ impl Containerd {
             match StreamWriter::open(self, lease, ingest).await {
                 Ok(writer) => return Ok(OpenedStream::Writer(Box::new(writer))),
                 // containerd has put the blob under the lease with this answer.
-                Err(failure) if failure.kind == Kind::AlreadyExists => {
+                Err(failure) if failure.kind == FailureKind::AlreadyExists => {
                     return Ok(OpenedStream::Exists);
                 }
                 // Half written with another length: not the beginning of this blob.
-                Err(failure) if failure.kind == Kind::OtherIngest && !aborted => {
+                Err(failure) if failure.kind == FailureKind::OtherIngest && !aborted => {
                     self.abort_ingest(&ingest.reference).await?;
                     aborted = true;
                 }
-                Err(failure) if failure.kind == Kind::Locked => {
+                Err(failure) if failure.kind == FailureKind::Locked => {
                     self.check_it_moves(ingest, &mut moved, failure).await?;
                     tokio::time::sleep(wait).await;
                     wait = LONGEST_WAIT.min(wait * 2);
@@ -129,7 +129,7 @@ impl StreamWriter {
         if offset > ingest.size || (offset > 0 && ingest.expected.is_none()) {
             return Err(Failure {
                 call: WRITE,
-                kind: Kind::OtherIngest,
+                kind: FailureKind::OtherIngest,
                 cause: format!("{offset} of {} bytes are there already", ingest.size),
             });
         }
@@ -193,7 +193,7 @@ impl StreamWriter {
     /// What a failure asks for, before it is told: on a full disk, that the half-written blob makes
     /// room. It could be resumed otherwise, but whatever else the node writes would fail until then.
     async fn failed(&mut self, failure: Failure) -> StoreError {
-        if failure.kind == Kind::NoSpace {
+        if failure.kind == FailureKind::NoSpace {
             // That there is no room is the news, whether or not this succeeds.
             let _ = self.store.abort_ingest(&self.ingest.reference).await;
         }
@@ -280,15 +280,15 @@ impl BlobWriter for StreamWriter {
             Ok(()) => Ok(()),
             // Another writer, one that uses another name, was first. That answer neither sets
             // labels nor puts the blob under the lease.
-            Err(failure) if failure.kind == Kind::AlreadyExists => {
+            Err(failure) if failure.kind == FailureKind::AlreadyExists => {
                 self.store.keep_content(&self.lease, digest).await?;
                 self.store.label_content(digest, labels).await
             }
-            Err(failure) if failure.kind == Kind::Removed => Err(StoreError::Removed {
+            Err(failure) if failure.kind == FailureKind::Removed => Err(StoreError::Removed {
                 digest: digest.clone(),
                 cause: failure.cause,
             }),
-            Err(failure) if failure.kind == Kind::WrongContent => {
+            Err(failure) if failure.kind == FailureKind::WrongContent => {
                 self.store.abort_ingest(&self.ingest.reference).await?;
                 Err(StoreError::Mismatch {
                     expected: digest.clone(),
@@ -324,7 +324,7 @@ async fn next_answer(
         Ok(Some(Err(status))) => Err(Failure::of(call, &status)),
         Ok(None) => Err(Failure {
             call,
-            kind: Kind::Unreachable,
+            kind: FailureKind::Unreachable,
             cause: "containerd ended the stream before the blob was committed".to_owned(),
         }),
         Err(_) => Err(Failure::late(call, patience)),

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Changes, Config, Inputs, LoadError, Loaded};
+use crate::config::{self, Changes, Config, Inputs, LoadError, LoadedConfig};
 use crate::intake::Settings;
 use crate::notify::Notifier;
 use crate::platform::{Platform, PlatformError, Wanted};
@@ -75,7 +75,7 @@ impl Reload<'_> {
 
     /// Reads the files on a thread that may wait: they may lie on a disk that hangs, and the task that
     /// asks for them feeds the watchdog.
-    async fn load(&self) -> Result<Loaded, LoadError> {
+    async fn load(&self) -> Result<LoadedConfig, LoadError> {
         let inputs = self.inputs.clone();
         match spawn_blocking(move || config::load(&inputs)).await {
             Ok(loaded) => loaded,

@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::environment::Environment;
-use self::output::{Destination, Output};
+use self::output::{LogStream, Output};
 use crate::config;
 use crate::shown::shown;
 
@@ -118,13 +118,13 @@ pub enum Means {
     Asked,
     /// SIGKILL, after `stop-timeout`.
     TimedOut,
-    /// SIGKILL, because somebody was in a hurry.
-    Hurried,
+    /// SIGKILL, because somebody was in a force.
+    Forced,
 }
 
 /// How the child was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stopped {
+pub struct StopOutcome {
     /// What it took.
     pub means: Means,
     /// How it ended.
@@ -142,7 +142,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// Each names the key or the file that is to be mended.
-    pub async fn start(config: &config::Containerd) -> Result<Self, SupervisorError> {
+    pub async fn start(config: &config::ContainerdConfig) -> Result<Self, SupervisorError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = binary::find(&config.binary, &path)?;
         if let Some(path) = &config.config {
@@ -165,7 +165,7 @@ impl Supervisor {
 
         let pipe_failed = |cause| SupervisorError::Output(output::OutputError::Resources(cause));
         let (reader, writer) = io::pipe().map_err(pipe_failed)?;
-        let output = Output::start(reader, &config.log, Destination::detect())?;
+        let output = Output::start(reader, &config.log, LogStream::detect())?;
         let mut command = Command::new(&program);
         command
             .args(&arguments)
@@ -212,10 +212,10 @@ impl Supervisor {
         }
     }
 
-    /// Stops the child: SIGTERM, after `stop-timeout` SIGKILL, which comes at once when `hurry`
+    /// Stops the child: SIGTERM, after `stop-timeout` SIGKILL, which comes at once when `force`
     /// completes. Returns when it has exited and its output is passed on. Its own children, the
     /// shims, are left alone.
-    pub async fn stop(&mut self, hurry: impl Future<Output = ()>) -> Stopped {
+    pub async fn stop(&mut self, force: impl Future<Output = ()>) -> StopOutcome {
         let pid = self.pid();
         let mut means = Means::Nothing;
         if self.signal(Signal::TERM) {
@@ -224,14 +224,14 @@ impl Supervisor {
             means = tokio::select! {
                 biased;
                 _ = self.wait() => Means::Asked,
-                () = hurry => Means::Hurried,
+                () = force => Means::Forced,
                 () = tokio::time::sleep(limit) => Means::TimedOut,
             };
             match means {
                 Means::TimedOut => {
                     warn!(pid, timeout = ?limit, "containerd did not stop within {limit:?}; killing it");
                 }
-                Means::Hurried => warn!(pid, "killing containerd: no time to stop it in order"),
+                Means::Forced => warn!(pid, "killing containerd: no time to stop it in order"),
                 Means::Nothing | Means::Asked => {}
             }
             self.signal(Signal::KILL);
@@ -239,7 +239,7 @@ impl Supervisor {
         let exit = self.exited().await;
         let status = exit.status;
         info!(pid, %status, "containerd stopped: {status}");
-        Stopped { means, exit }
+        StopOutcome { means, exit }
     }
 
     /// Opens the log file anew, as after SIGHUP.

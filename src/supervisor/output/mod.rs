@@ -29,7 +29,7 @@ pub use self::file::FileError;
 use self::file::LogFile;
 pub use self::journal::{entry, priority};
 pub use self::lines::{LastLines, Lines, MAX_LINE};
-pub use self::stream::{Destination, MAX_WAITING};
+pub use self::stream::{LogStream, MAX_WAITING};
 use self::stream::{Stream, timespec};
 use crate::config::ContainerdLog;
 
@@ -79,7 +79,7 @@ impl Output {
     pub fn start(
         pipe: PipeReader,
         config: &ContainerdLog,
-        stream: Destination,
+        stream: LogStream,
     ) -> Result<Self, OutputError> {
         let file = match &config.file {
             Some(path) => Some(LogFile::open(path, config)?),
@@ -98,7 +98,7 @@ impl Output {
             bell: Arc::new(bell),
             last: Arc::default(),
         };
-        let mut reader = Reader {
+        let mut reader = OutputReader {
             pipe: Some(pipe),
             bell: Arc::clone(&output.bell),
             words: received,
@@ -168,7 +168,7 @@ fn survive(mut work: impl FnMut(bool)) {
 }
 
 /// What the thread has.
-struct Reader {
+struct OutputReader {
     /// `None` once every writer has closed it.
     pipe: Option<PipeReader>,
     bell: Arc<OwnedFd>,
@@ -179,7 +179,7 @@ struct Reader {
     stream: Option<Stream>,
 }
 
-impl Reader {
+impl OutputReader {
     fn run(&mut self) {
         loop {
             self.wait();

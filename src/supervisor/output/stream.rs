@@ -27,14 +27,14 @@ const SEND_BUFFER: usize = 8 << 20;
 
 /// Which stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
+pub enum LogStream {
     /// stowd's stderr.
     Stderr,
     /// The journal, at this socket, under the identifier `containerd`.
     Journal(PathBuf),
 }
 
-impl Destination {
+impl LogStream {
     /// The journal when stowd itself logs there, else stderr.
     pub fn detect() -> Self {
         journal::socket().map_or(Self::Stderr, Self::Journal)
@@ -63,11 +63,11 @@ enum Target {
 }
 
 impl Stream {
-    pub(super) fn new(destination: Destination) -> Self {
+    pub(super) fn new(destination: LogStream) -> Self {
         Self {
             target: match destination {
-                Destination::Stderr => Target::Stderr(io::stderr()),
-                Destination::Journal(socket) => Target::Journal {
+                LogStream::Stderr => Target::Stderr(io::stderr()),
+                LogStream::Journal(socket) => Target::Journal {
                     socket,
                     connection: None,
                     next_try: Instant::now(),
