@@ -1,7 +1,7 @@
 //! The signals that stowd listens to.
 //!
-//! SIGHUP means one of two things. A daemon has no terminal, and is told by it to read its configuration
-//! again. A program on a terminal is told by it that the terminal is gone, and ends.
+//! SIGHUP means one of two things. A daemon has no terminal, and is told by it to read its
+//! configuration again. A program on a terminal is told by it that the terminal is gone, and ends.
 
 use std::env;
 use std::fs::{self, File};
@@ -21,9 +21,9 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Listens to SIGTERM and SIGINT from now on, and on a terminal to SIGHUP: the first stops, a second
-    /// one forces. A SIGHUP never forces: the kernel and the shell may both send one for the same
-    /// terminal.
+    /// Listens to SIGTERM and SIGINT from now on, and on a terminal to SIGHUP: the first stops, a
+    /// second one forces. A SIGHUP never forces: the kernel and the shell may both send one for the
+    /// same terminal.
     ///
     /// Waits on: these signals.
     pub fn listen() -> io::Result<Self> {

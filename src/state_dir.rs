@@ -82,8 +82,8 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Writes the pid of this process in place of an earlier one, which goes first: a disk that is full may
-/// take no byte, and a wrong pid is worse than none.
+/// Writes the pid of this process in place of an earlier one, which goes first: a disk that is full
+/// may take no byte, and a wrong pid is worse than none.
 fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes())

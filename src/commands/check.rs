@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use crate::config::{KEYS, LoadedConfig};
 
 /// Writes the configuration as a TOML file. `rust_log` is what the variable `RUST_LOG` says, which
-/// wins over `log-level`. That nobody reads on is no error.
+/// wins over `log-level`. A closed output is no error.
 pub fn check(
     loaded: &LoadedConfig,
     rust_log: Option<&str>,

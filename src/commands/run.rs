@@ -12,7 +12,7 @@ use crate::notify::Notifier;
 use crate::service::{self, Mode};
 use crate::shutdown::Shutdown;
 
-/// How long a thread may still read an archive that nobody imports any more.
+/// How long a thread may still read an archive after its import was abandoned.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// Why the service did not begin.

@@ -29,7 +29,7 @@ const PARALLEL: usize = 256;
 pub struct Finding {
     /// The dotted name of the key.
     pub key: &'static str,
-    /// The other key that it was held against, if any.
+    /// The other key that it was compared with, if any.
     pub other: Option<&'static str>,
     /// What is wrong, and the fix where there is one.
     pub what: String,
@@ -42,12 +42,12 @@ impl Finding {
     }
 }
 
-/// What [`check`] has to say.
+/// The result of [`check`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
     /// The configuration cannot be used.
     pub errors: Vec<Finding>,
-    /// It can, but does not say what its author thinks.
+    /// It can be used, but probably does not do what was meant.
     pub warnings: Vec<Finding>,
 }
 

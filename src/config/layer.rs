@@ -1,4 +1,4 @@
-//! A layer: what one source says, as figment merges it.
+//! A layer: the values of one source, as figment merges them.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use super::origin::Origin;
 use super::problem::Problem;
 use super::value::{describe, is_table};
 
-/// What one source says.
+/// The values of one source.
 #[derive(Debug)]
 pub(super) struct Layer {
     pub(super) source: Origin,
@@ -134,7 +134,7 @@ fn one_underscore(variable: &str) -> String {
     variable.replace("__", "_")
 }
 
-/// What is mostly behind the parser's words.
+/// The usual cause of a parser's error.
 fn fix_of_syntax(what: &str) -> &'static str {
     if what.contains("expected newline") || what.starts_with("invalid string") {
         "; paths, durations, sizes and names need quotes"

@@ -34,9 +34,9 @@ pub struct Inputs {
 /// The file, and whether it may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigFile {
-    /// Somebody named it: that it is missing is an error.
+    /// The command line named it: a missing file is an error.
     Named(PathBuf),
-    /// Where it would be: that it is missing leaves the defaults.
+    /// The usual place: a missing file leaves the defaults.
     IfPresent(PathBuf),
 }
 
@@ -99,7 +99,7 @@ pub fn load(inputs: &Inputs) -> Result<LoadedConfig, LoadError> {
             Err(problem) => problems.push(problem),
         }
     }
-    // Whoever cannot be read might have said anything: the whole is judged only without a gap.
+    // Skip the checks of values if a source failed to load: it may have set any of them.
     let whole = problems.is_empty();
     problems.extend(layers.iter().flat_map(Layer::problems));
     let (config, origins) = merge(layers);
@@ -109,7 +109,7 @@ pub fn load(inputs: &Inputs) -> Result<LoadedConfig, LoadError> {
             let source = origins.get(finding.key).unwrap_or(&Origin::Default);
             Problem::new(source.clone(), finding.key, finding.what)
         };
-        // A value that was refused left its default behind: that is nobody's to judge.
+        // A key with a refused value still has its default: skip what is found of that default.
         let refused: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
         let sound = |finding: &Finding| !finding.keys().any(|key| refused.iter().any(|r| r == key));
         problems.extend(judged.errors.into_iter().filter(sound).map(placed));
@@ -140,7 +140,7 @@ fn files(file: &ConfigFile, warnings: &mut Vec<String>) -> Vec<Result<Layer, Pro
     let all = main
         .into_iter()
         .chain(drop_ins.iter().filter_map(|path| {
-            // Listed a moment ago: missing now is no error, whoever removed it meant it.
+            // A drop-in that was removed since the directory was listed is no error.
             read(path, true, warnings).transpose()
         }))
         .collect::<Vec<_>>();

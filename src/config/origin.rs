@@ -1,4 +1,4 @@
-//! Where a value comes from, told to people and to figment.
+//! Where a value comes from, in the forms for people and for figment.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::shown::shown;
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// No source sets it.
     Default,
     /// This file.
     File(PathBuf),

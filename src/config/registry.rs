@@ -3,7 +3,7 @@
 
 use crate::naming::grammar::{LOCALHOST, host_and_port, is_host, is_path_component};
 
-/// Says what is wrong with it, and the fix.
+/// The error says what is wrong, and the fix.
 pub(super) fn check(registry: &str) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{registry:?} {what}"));
     if let Some((_, plain)) = registry.split_once("://") {
@@ -44,8 +44,8 @@ pub(super) fn check(registry: &str) -> Result<(), String> {
     }
 }
 
-/// Stricter than the grammar of references, which knows no addresses and takes any digits for a port: what
-/// is wrong here would show at the first pull from there.
+/// Stricter than the grammar of references, which knows no addresses and takes any digits for a port:
+/// what is wrong here would show at the first pull from there.
 fn is_address(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),

@@ -9,7 +9,7 @@ use figment::value::{Num, Value};
 use super::Config;
 use super::key::{Field, Key};
 
-/// toml hands a date over as a table with this one key.
+/// toml represents a date as a table with this one key.
 const DATE: &str = "$__toml_private_datetime";
 
 /// How many characters of a wrong value an error repeats.
@@ -44,7 +44,7 @@ impl Key {
         })
     }
 
-    /// What a variable says. Text is taken as it stands, so that `123` can be a namespace; the
+    /// The value of a variable. Text is taken as it stands, so that `123` can be a namespace; the
     /// rest is read as in a file, except that the strings in a list may go without their quotes.
     pub(super) fn value_of_variable(&self, raw: &str) -> Value {
         match self.place {
@@ -127,7 +127,7 @@ pub(super) fn describe(value: &Value) -> String {
     }
 }
 
-/// Whether the value is a table, and not a date that pretends to be one.
+/// Whether the value is a table, and not a date in the form of one.
 pub(super) fn is_table(value: &Value) -> bool {
     value.as_dict().is_some_and(|dict| !dict.contains_key(DATE))
 }

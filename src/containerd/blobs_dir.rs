@@ -2,10 +2,10 @@
 //! `plugins/content/local`), as a directory to put files into.
 //!
 //! A blob is written to a file that has no name (open(2), `O_TMPFILE`) and gets its name when it is
-//! whole, on the disk, and hashed. So whatever ends stowd, and whenever: a name in this directory
-//! leads to the bytes that it promises, and a file without a name is gone. There is nothing to clear
-//! up at the next start. If stowd is killed after a file got its name and before containerd records it,
-//! an unreferenced valid blob remains until the next import or collection.
+//! whole, on the disk, and hashed. So, whenever stowd is killed, a file with a name has the bytes that
+//! the name promises, and the kernel removes a file without one. The next start has nothing to clear
+//! up. If stowd is killed after a file got its name and before containerd records it, an unreferenced
+//! valid blob remains until the next import or collection.
 
 use std::fs::{self, File};
 use std::io;
@@ -56,7 +56,7 @@ impl BlobsDir {
         };
         let own = rustix::process::geteuid().as_raw();
         let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
-        // Where the witness is missing, another file system is seen than containerd's.
+        // A missing witness shows that stowd sees another file system than containerd.
         let owners = [owner(witness).map_err(unseen)?, owner(root).unwrap_or(own)];
         if let Some(owner) = owners.into_iter().find(|owner| *owner != own) {
             let root = root.to_owned();
@@ -100,9 +100,8 @@ impl BlobsDir {
         found.is_ok_and(|found| u64::try_from(found.st_size) == Ok(size))
     }
 
-    /// Puts a whole file onto the disk, and gives it its name. That another file of this length has the
-    /// name already is fine: it promises the same bytes. One of another length is what a loss of power
-    /// has left, and makes room.
+    /// Syncs a whole file and gives it its name. Another file of this name and length stays: it
+    /// promises the same bytes. A file of another length was left by a loss of power, and is replaced.
     pub(super) fn publish(&self, file: &File, digest: &Digest) -> io::Result<()> {
         assert_may_wait();
         let made = file.metadata()?.mode();
@@ -110,12 +109,12 @@ impl BlobsDir {
         file.sync_data()?;
         if !self.link(file, digest)? && !self.has(digest, file.metadata()?.len()) {
             match rustix::fs::unlinkat(&self.dir, digest.hex(), AtFlags::empty()) {
-                // Collected since it was in the way.
+                // NOENT: a garbage collection has removed it meanwhile.
                 Ok(()) | Err(Errno::NOENT) => self.link(file, digest)?,
                 Err(error) => return Err(error.into()),
             };
         }
-        // Once more, with its name: btrfs writes nothing of a file that has none.
+        // Again, now that it has a name: btrfs does not write a file without one to its log.
         file.sync_all()?;
         // The name must be on the disk before containerd's records speak of it.
         self.dir.sync_all()
@@ -149,7 +148,7 @@ pub(super) fn is_named(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }
 
-/// Whether it says something about one file or one moment, and nothing about the directory.
+/// Whether the error is about one file or one moment, and not about the directory.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     let passing = [
         Errno::MFILE,

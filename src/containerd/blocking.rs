@@ -1,7 +1,7 @@
 //! Work that waits for a disk, on threads that may wait.
 //!
-//! A task on a worker of the runtime must not wait for a disk: every other task of that worker would wait
-//! as well, those that answer signals and feed the watchdog among them.
+//! A task on a worker of the runtime must not wait for a disk: every other task of that worker would
+//! wait as well, those that answer signals and feed the watchdog among them.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -62,8 +62,8 @@ pub(super) fn assert_may_wait() {
     debug_assert!(may_wait(), "a worker of the runtime waits for a disk");
 }
 
-/// Drops its value where waiting is allowed. The last handle of a file without a name frees its blocks:
-/// for a large one that takes a while.
+/// Drops its value where waiting is allowed. The last handle of a file without a name frees its
+/// blocks: for a large one that takes a while.
 #[derive(Debug)]
 pub(super) struct SlowDrop<T: Send + 'static>(Option<T>);
 

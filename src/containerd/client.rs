@@ -36,7 +36,8 @@ const MESSAGE_LIMIT: usize = 16 << 20;
 const HEADERS_LIMIT: u32 = 1 << 20;
 
 /// What a peer may send on one stream before it waits. Only reads of content are this large. Not
-/// adaptive: hyper measures with pings, and Go's gRPC server closes a connection that pings it too often.
+/// adaptive: hyper measures with pings, and Go's gRPC server closes a connection that pings it too
+/// often.
 const STREAM_WINDOW: u32 = 8 << 20;
 
 /// Connections for blobs on their way, beside the one for everything else: streams of one
@@ -85,10 +86,10 @@ pub struct Containerd {
     namespace: String,
     namespace_header: MetadataValue<Ascii>,
     deadlines: Deadlines,
-    /// One writer of this process at a time for each ingest, and for the labels of each blob. containerd
-    /// has a lock for each ingest, but removing an ingest does not ask for it: without this one, a writer
-    /// could throw away what another has taken up. And it changes labels without looking: a writer that
-    /// adds to a list has to look first.
+    /// One writer of this process at a time for each ingest, and for the labels of each blob.
+    /// containerd has a lock for each ingest, but an abort does not take it: without this one, a
+    /// writer could remove an ingest that another has resumed. And containerd has no compare-and-set
+    /// of labels: to add to a list is to read and to write.
     pub(super) locks: KeyedLock,
     pub(super) direct_writes: DirectWrites,
 }

@@ -12,9 +12,9 @@ use crate::image_store::{Labels, StoreError};
 use crate::naming::sources;
 
 impl Containerd {
-    /// Whether a blob is there, which it stays then. It is put under the lease before it is looked
-    /// for: the other way round it could be collected in between. That a lease has what is not there
-    /// does no harm.
+    /// Whether a blob is there; if so, the lease keeps it. It is put under the lease before it is
+    /// looked for: in the other order it could be collected in between. A lease may name a missing
+    /// blob.
     pub(super) async fn has_content(
         &self,
         lease: &Lease,
@@ -94,7 +94,7 @@ impl Containerd {
                 Err(_) => return Err(Failure::late(READ, patience).into()),
             }
         }
-        // containerd checks what it takes, not what it gives.
+        // containerd verifies digests when it writes, not when it reads.
         if Digest::of(&bytes) == *digest {
             Ok(Some(bytes))
         } else {
@@ -105,9 +105,9 @@ impl Containerd {
         }
     }
 
-    /// Adds to the labels of a blob, and writes only what that changes. Reading and writing happen under
-    /// one lock, so that no import overwrites what another has added. An addition that another process
-    /// makes at the same moment may still be lost: containerd changes labels without looking.
+    /// Adds to the labels of a blob, and writes only what that changes. Reading and writing happen
+    /// under one lock, so that no import overwrites what another has added. An addition that another
+    /// process makes at the same moment may still be lost: containerd changes labels without looking.
     pub(super) async fn label_content(
         &self,
         digest: &Digest,

@@ -29,8 +29,8 @@ enum NotDirect {
 }
 
 impl Containerd {
-    /// Finds out whether blobs can be written directly, and has that done from now on if they can. To be
-    /// called when containerd serves.
+    /// Finds out whether blobs can be written directly, and has that done from now on if they can. To
+    /// be called when containerd serves.
     pub async fn enable_direct_writes(&self) {
         match self.find_content_store().await {
             Ok(dir) => {

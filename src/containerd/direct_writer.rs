@@ -15,11 +15,10 @@ use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
 use crate::keyed_lock::KeyGuard;
 
-/// The bytes that are read back at a time, of a file that has to be sent after all.
+/// The bytes that are read at a time from a file that has to be streamed after all.
 const BACK: usize = 256 << 10;
 
-/// A file for a blob; `None` where the store has the blob's file. Both are asked in one go, where
-/// waiting is allowed.
+/// A file for a blob; `None` where the store has the blob's file. One hop to a thread that may wait.
 pub(super) async fn new_file(
     blobs: &Arc<BlobsDir>,
     ingest: &Ingest,
@@ -179,13 +178,13 @@ impl WholeFile {
         blocking(move || blobs.publish(&file, &digest)).await
     }
 
-    /// Takes the name away again, if the file has it. Whether it had.
+    /// Takes the name away again, if the file has it. Returns whether it had.
     async fn take_back(&self) -> Result<bool, StoreError> {
         let (blobs, file, digest) = self.clones();
         let take_back = move || {
             let named = blobs_dir::is_named(&file);
             if named {
-                // That it stays is a file too many, which a garbage collection takes.
+                // On an error the file stays, until a garbage collection.
                 let _ = blobs.take_back(&file, &digest);
             }
             named
@@ -198,7 +197,7 @@ impl WholeFile {
         (blobs, file, self.digest.clone())
     }
 
-    /// Has containerd adopt the file, or sends it.
+    /// Has containerd adopt the file, or streams it.
     async fn adopted(
         &self,
         store: &Containerd,
@@ -211,8 +210,8 @@ impl WholeFile {
             OpenedStream::Writer(writer) => writer,
         };
         if writer.offset() != ingest.size {
-            // Collected before containerd was asked for it. Or it is there, and containerd, which was
-            // asked, has not found it: its store is not what is seen from here.
+            // containerd does not have the file. If it lost its name, a garbage collection was first.
+            // If it still has its name, containerd's store is another directory.
             if self.take_back().await? {
                 let path = self.blobs.path().display();
                 let why = format!("containerd does not see what is put into {path}");

@@ -1,20 +1,21 @@
-//! Direct writes: stowd writes a blob where containerd keeps blobs, instead of sending it byte by byte.
+//! Direct writes: stowd writes a blob where containerd keeps blobs, instead of sending it byte by
+//! byte.
 //!
 //! ```text
 //!   stowd                                     containerd
 //!   write and hash a file without a name
 //!   name it blobs/sha256/<hex>
-//!   STAT, with the digest and the length ---> has the file: remembers that it is wanted
+//!   STAT, with the digest and the length ---> has the file: records that it is wanted
 //!   COMMIT, with the labels ----------------> the namespace has the blob, the lease holds it
 //! ```
 //!
-//! containerd does the same with a blob that another namespace has: what the store holds under a
-//! digest is adopted without a byte being sent. A garbage collection removes files that containerd has
-//! no record of; the STAT makes a record. If garbage collection removes the file before that, the blob is
-//! streamed instead, from the file that stowd still has open.
+//! containerd adopts a blob that another namespace has in the same way, without a byte being sent. A
+//! garbage collection removes files that containerd has no record of; the STAT makes a record. If
+//! garbage collection removes the file before that, the blob is streamed instead, from the file that
+//! stowd still has open.
 //!
-//! For that, the store must be on this machine, of this user, and shared between namespaces
-//! (`content_sharing_policy` of the metadata plugin). Else every blob is sent.
+//! For that the store must be on this machine, belong to stowd's user, and be shared between
+//! namespaces (`content_sharing_policy` of the metadata plugin). Otherwise every blob is streamed.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

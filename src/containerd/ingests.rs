@@ -84,7 +84,7 @@ impl Containerd {
         Err(Failure { cause, ..failure }.into())
     }
 
-    /// Throws an ingest away, if there is one: to ask for it costs less than to abort it.
+    /// Throws an ingest away, if there is one. Asking first costs less than an abort.
     pub(super) async fn clear_ingest(&self, ingest: &Ingest) -> Result<(), StoreError> {
         match self.ingest_offset(&ingest.reference).await? {
             Some(_) => self.abort_ingest(&ingest.reference).await,

@@ -9,8 +9,8 @@ use crate::credentials::Login;
 use crate::image_store::PullError;
 
 impl Containerd {
-    /// Answers when the image is there, however long that takes. Dropped, containerd is told that
-    /// nobody waits any more, and ends the pull.
+    /// Returns when the image is there, however long that takes. If the future is dropped, the call is
+    /// cancelled and containerd ends the pull.
     pub(super) async fn pull_image(
         &self,
         name: &str,

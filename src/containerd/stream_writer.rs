@@ -48,7 +48,7 @@ pub struct StreamWriter {
     answers: Streaming<WriteContentResponse>,
     resumed_at: u64,
     hasher: Hasher,
-    /// The bytes that were given to it: what comes before `resumed_at` is not sent.
+    /// How many bytes the caller has written. Those before `resumed_at` are not sent.
     taken: u64,
     /// The next message.
     filling: Vec<u8>,
@@ -190,14 +190,14 @@ impl StreamWriter {
         Ok(())
     }
 
-    /// What a failure asks for, before it is told: on a full disk, that the half-written blob makes
-    /// room. It could be resumed otherwise, but whatever else the node writes would fail until then.
+    /// Cleans up after a failure, and converts it. On a full disk the half-written blob is removed: it
+    /// could be resumed, but until then every other write of the node would fail.
     async fn failed(&mut self, failure: Failure) -> StoreError {
         if failure.kind == FailureKind::NoSpace {
-            // That there is no room is the news, whether or not this succeeds.
+            // The full disk is the error to report, also when the removal fails.
             let _ = self.store.abort_ingest(&self.ingest.reference).await;
         }
-        // Its caller may keep what is of no more use.
+        // The caller may keep this writer: the lock is not to be held that long.
         self.guard = None;
         failure.into()
     }
@@ -215,8 +215,7 @@ impl StreamWriter {
             r#ref: self.ingest.reference.clone(),
             total: to_wire(self.ingest.size),
             expected: digest.as_str().to_owned(),
-            // With the offset 0 containerd throws away what it has. That is wanted only of a blob
-            // of no bytes.
+            // With the offset 0 containerd discards the ingest's bytes: right for an empty blob alone.
             offset: to_wire(self.sent),
             labels: labels.clone().into_iter().collect::<HashMap<_, _>>(),
             ..Default::default()
@@ -300,7 +299,7 @@ impl BlobWriter for StreamWriter {
     }
 
     async fn abort(mut self) -> Result<(), StoreError> {
-        // What is under way must have arrived, or it could be stored after the abort.
+        // Wait for what is under way: it could be stored after the abort otherwise.
         let patience = self.store.deadlines().progress;
         while self.acknowledged < self.sent {
             match next_answer(WRITE, patience, &mut self.answers).await {

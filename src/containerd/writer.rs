@@ -55,8 +55,8 @@ impl Containerd {
     }
 
     /// A file to write the blob to; `None` where it is to be sent, or asked for, over the socket: this
-    /// namespace has the blob, or the store has it from another one, or no file can be had. What was half
-    /// sent of a blob that gets a file is thrown away.
+    /// namespace has the blob, or the store has it from another one, or no file can be had. What was
+    /// half sent of a blob that gets a file is thrown away.
     async fn direct_file(
         &self,
         blobs: &Arc<BlobsDir>,

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// Go's decoder, which Docker and the kubelet use, minds no trailing bits; and `=` at the end is
-/// easily lost.
+/// Go's decoder, which Docker and the kubelet use, ignores trailing bits; and `=` at the end is easily
+/// lost.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()

@@ -1,7 +1,7 @@
-//! `config.json` as a document: which values are where, and what an error may say of them.
+//! The fields of `config.json`, and errors about them that repeat no value.
 //!
-//! Nothing of a value is ever part of an error, and neither are the parser's own words, which
-//! repeat values: only names of fields, what was expected, and the registry.
+//! No error has a part of a value in it, nor the parser's own words, which repeat values: only names
+//! of fields, what was expected, and the registry.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -10,7 +10,8 @@ use super::basic::BASE64;
 use super::error::{CredentialsError, quoted as registry};
 use super::login::Login;
 
-/// What the file says, in the order of its keys. Keys have lost the user that a URL may have in it.
+/// The logins and helpers of the file, in the order of its keys. Keys have lost the user that a URL
+/// may have in it.
 #[derive(Default)]
 pub(super) struct ConfigJson {
     /// `auths`; `None` for an entry with nothing in it.
@@ -95,7 +96,7 @@ fn helpers(whole: &Map<String, Value>) -> Result<Vec<(String, String)>, Credenti
 }
 
 /// The login of one entry of `auths`, by the rules of Docker: `auth` wins over `username` and
-/// `password`. An identity token wins over both, which Docker puts beside a user of no worth.
+/// `password`. An identity token wins over both, beside which Docker puts a placeholder as the user.
 fn login(key: &str, entry: &Value) -> Result<Option<Login>, CredentialsError> {
     if entry.is_null() {
         return Ok(None);
@@ -213,7 +214,7 @@ fn is_entry(value: &Value) -> bool {
     })
 }
 
-/// A URL may have a user and a password in it, which belong into no message.
+/// The key without the user and the password that a URL may have: no message may show them.
 fn without_user(key: &str) -> &str {
     key.rsplit_once('@').map_or(key, |(_, rest)| rest).trim()
 }

@@ -72,7 +72,7 @@ impl Gap {
         self.scope.as_ref().is_some_and(|scope| scope.covers(image))
     }
 
-    /// Whether it speaks for all registries.
+    /// Whether it is about all registries.
     pub(super) fn is_of_store(&self) -> bool {
         matches!(self.why, Why::Store(_))
     }

@@ -58,8 +58,8 @@ impl Login {
     }
 }
 
-/// A shorter user is hidden only where it is a word of its own: the user `a` would otherwise take every
-/// `a` out of a message. Tokens are longer.
+/// A shorter user is hidden only where it is a word of its own: the user `a` would otherwise take
+/// every `a` out of a message. Tokens are longer.
 const SHORT_USER: usize = 8;
 
 /// What stands in place of a secret.

@@ -1,4 +1,4 @@
-//! Which images a registry's key speaks for: the keys of `auths` and of `credHelpers`.
+//! Which images a registry's key covers: the keys of `auths` and of `credHelpers`.
 
 use crate::naming::Reference;
 use crate::naming::grammar::host_and_port;
@@ -59,7 +59,7 @@ impl Scope {
         below && is_host(&self.host, &image.domain().to_ascii_lowercase())
     }
 
-    /// In ascending order, the first that covers an image speaks for it: a host in full before one
+    /// In ascending order, the first that covers an image is the one for it: a host in full before one
     /// with a `*`, then the longest path.
     pub(super) fn rank(&self) -> impl Ord + use<> {
         (self.host.contains('*'), std::cmp::Reverse(self.path.len()))

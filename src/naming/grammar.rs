@@ -1,7 +1,7 @@
 //! The parts of a reference, by the grammar of Go's `distribution/reference`: `host[:port]/path`.
 
-/// The longest name in the DNS. Go's package knows no bound; but the store puts names into its answers,
-/// and one that is longer than a header may be breaks the connection.
+/// The longest name in the DNS. Go's package knows no bound; but the store puts names into its
+/// answers, and one that is longer than a header may be breaks the connection.
 pub(crate) const HOST_MAX: usize = 253;
 
 /// A registry, although it has no dot and no port.
@@ -16,8 +16,8 @@ pub(crate) fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A host name, an IPv4 address or an IPv6 address in brackets. As in Go's package, what is in brackets
-/// need only be made of the characters of an address.
+/// A host name, an IPv4 address or an IPv6 address in brackets. As in Go's package, what is in
+/// brackets need only be made of the characters of an address.
 pub(crate) fn is_host(host: &str) -> bool {
     match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').is_some_and(|address| {

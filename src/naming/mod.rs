@@ -1,5 +1,5 @@
-//! Names of images: what they are made of (`grammar`), how they are written (`reference`), which of them
-//! an image gets (`names`), and the labels by which blobs say where they are from (`sources`).
+//! Names of images: what they are made of (`grammar`), how they are written (`reference`), which of
+//! them an image gets (`names`), and the labels by which blobs say where they are from (`sources`).
 
 pub(crate) mod grammar;
 mod names;

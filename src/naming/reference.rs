@@ -213,7 +213,7 @@ fn parse_normalized(text: &str) -> Result<Reference, Rule> {
     })
 }
 
-/// Tells the registry from the rest, and completes both. `alpine` is a path, `alpine/git` is one,
+/// Splits the registry from the rest, and completes both. `alpine` is a path, `alpine/git` is one,
 /// `alpine.org/git`, `alpine:80/git`, `localhost/git` and `Alpine/git` begin with a registry.
 fn split_domain(text: &str) -> (&str, String) {
     let (domain, remainder) = match text.split_once('/') {

@@ -118,7 +118,7 @@ pub enum Means {
     Asked,
     /// SIGKILL, after `stop-timeout`.
     TimedOut,
-    /// SIGKILL, because somebody was in a force.
+    /// SIGKILL at once, as asked.
     Forced,
 }
 
@@ -141,14 +141,14 @@ impl Supervisor {
     /// same gets SIGKILL; one of an earlier stowd that was asked to stop may still be about it.
     ///
     /// # Errors
-    /// Each names the key or the file that is to be mended.
+    /// Each names the key or the file to correct.
     pub async fn start(config: &config::ContainerdConfig) -> Result<Self, SupervisorError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = binary::find(&config.binary, &path)?;
         if let Some(path) = &config.config {
             let opened = OpenOptions::new()
                 .read(true)
-                // A FIFO that nobody writes to must not hold the start.
+                // Opening a FIFO without a writer must not block the start.
                 .custom_flags(OFlags::NONBLOCK.bits() as i32)
                 .open(path);
             opened.map_err(|cause| SupervisorError::Config {
@@ -252,7 +252,7 @@ impl Supervisor {
             match self.child.wait().await {
                 Ok(status) => return status,
                 Err(error) => {
-                    // waitpid(2) of an own child that nobody else reaps does not fail.
+                    // waitpid(2) does not fail for a child that no other code reaps.
                     warn!(%error, "cannot wait for containerd; trying again: {error}");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -271,7 +271,7 @@ impl Drop for Supervisor {
         if matches!(self.child.try_wait(), Ok(None)) {
             warn!(
                 pid = self.pid(),
-                "containerd is killed: nobody waited for it to stop"
+                "containerd is killed: it was not stopped in order"
             );
         }
     }

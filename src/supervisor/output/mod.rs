@@ -157,8 +157,8 @@ fn lock(last: &Mutex<LastLines>) -> MutexGuard<'_, LastLines> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `work` until it returns; after a panic again, told so. Somebody must read the pipe: a Go
-/// program whose stderr nobody reads is killed by SIGPIPE, or blocks.
+/// Runs `work` until it returns, and once more after each panic, with `true`. The pipe must have a
+/// reader: without one a Go program is killed by SIGPIPE, and with one that does not read it blocks.
 fn survive(mut work: impl FnMut(bool)) {
     let mut panicked = false;
     while catch_unwind(AssertUnwindSafe(|| work(panicked))).is_err() {
@@ -193,7 +193,7 @@ impl OutputReader {
                     }
                     Word::Flush(done) => {
                         self.flush();
-                        // Nobody waits any more.
+                        // The task that asked may have given up.
                         let _ = done.send(());
                     }
                     Word::End => return self.flush(),

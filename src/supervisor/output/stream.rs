@@ -19,7 +19,7 @@ pub const MAX_WAITING: usize = 4 << 20;
 /// Between two tries to reach a journal that is not there.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// A pipe that is writable takes this much without blocking (pipe(7), `PIPE_BUF`). stderr is
-/// shared with whoever started stowd, so it cannot be made non-blocking.
+/// shared with the process that started stowd, so it cannot be made non-blocking.
 const STDERR_CHUNK: usize = 4096;
 const JOURNAL_CHUNK: usize = 64 << 10;
 /// As systemd's own clients ask for.
@@ -132,7 +132,7 @@ impl Stream {
             let nap = self.retry_in().unwrap_or(Duration::from_millis(100));
             let nap = timespec(nap.min(deadline - now));
             let mut fds: Vec<PollFd<'_>> = self.wanted().into_iter().collect();
-            // Whatever poll says, the next try tells.
+            // An error of poll shows in the next write.
             let _ = rustix::event::poll(&mut fds, Some(&nap));
             self.send();
         }

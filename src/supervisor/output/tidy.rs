@@ -48,8 +48,8 @@ impl Tidier {
     }
 }
 
-/// Removes what the policy does not keep and compresses the rest. `sync` puts the names in the directory
-/// onto the disk.
+/// Removes what the policy does not keep and compresses the rest. `sync` puts the names in the
+/// directory onto the disk.
 ///
 /// A file that was compressed is removed by the round after: its copy is there then, so the plan has
 /// the file among what goes.
