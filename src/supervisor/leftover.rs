@@ -30,7 +30,7 @@ pub enum LeftoverError {
         "containerd.address {} is already served by {server}; stop it, or set containerd.supervise = false to attach to it",
         .address.display()
     )]
-    Taken {
+    Served {
         /// The socket.
         address: PathBuf,
         /// The process, for people: its pid and its command line.
@@ -73,7 +73,7 @@ pub async fn clear(
             return Ok(());
         };
         let Some(pid) = peer else {
-            return Err(taken(
+            return Err(served(
                 address,
                 "a process that is not seen from here".to_owned(),
             ));
@@ -90,16 +90,16 @@ pub async fn clear(
             }
             Some(process) => {
                 let server = format!("{server}: {}", process.command_line());
-                return Err(taken(address, server));
+                return Err(served(address, server));
             }
             None if Instant::now() < deadline => sleep(LOOK).await,
-            None => return Err(taken(address, server)),
+            None => return Err(served(address, server)),
         }
     }
 }
 
-fn taken(address: &Path, server: String) -> LeftoverError {
-    LeftoverError::Taken {
+fn served(address: &Path, server: String) -> LeftoverError {
+    LeftoverError::Served {
         address: address.to_owned(),
         server,
     }
