@@ -51,7 +51,8 @@ Examples:
 const RUN_ABOUT: &str = "\
 Runs the daemon: containerd comes up, every archive in the images directory is
 imported, READY goes to systemd, and stowd follows the directory until SIGTERM or
-SIGINT. SIGHUP makes it look again, reopen logs and take what can change.
+SIGINT. SIGHUP makes it look again, reopen logs and take what can change; on a
+terminal that is closed it ends stowd.
 
 An archive that cannot be imported is reported and does not hold READY back.
 When containerd ends without being asked, stowd ends too, so that systemd
@@ -82,7 +83,8 @@ environment. Every value is followed by where it comes from. The output is
 itself a configuration file.
 
 Nothing is started or changed. Warnings go to stderr; so do errors, all of them,
-a line each.";
+a line each. With --quiet there is no other output: 'systemctl reload' fails by
+it when the configuration is wrong.";
 
 const CHECK_AFTER: &str = "\
 Exit status:
@@ -143,6 +145,10 @@ pub struct RunArgs {
 /// The options of `check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct CheckArgs {
+    /// Show nothing but what is wrong, or odd
+    #[arg(long)]
+    pub quiet: bool,
+
     #[command(flatten)]
     images: ImagesArgs,
 }

@@ -22,7 +22,7 @@
 //!   L2  puller, tagging
 //!   L1  allocator, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
 //!   L1  state_dir, tar           one outside thing each; none sees another
-//!   L0  blocking                 joins tasks, for every layer
+//!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
 //!   L0  compression, config, credentials, digest, entry, image_list, image_store, journal_stream,
 //!   L0  layout, ledger, naming, oci, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
 //! ```
@@ -37,6 +37,7 @@ pub mod entry;
 pub mod image_list;
 pub mod image_store;
 pub mod journal_stream;
+pub mod keyed_lock;
 pub mod layout;
 pub mod ledger;
 pub mod naming;

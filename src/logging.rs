@@ -23,8 +23,8 @@ use crate::shown::shown;
 /// Under which name the journal keeps stowd's lines.
 const IDENTIFIER: &str = "stowd";
 
-/// Dependencies that tell the life of every connection: no more than their warnings is shown,
-/// unless the filter names them.
+/// Dependencies that log every step of a connection: only their warnings are shown, unless the filter
+/// names them.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
 /// Where the log goes.
@@ -54,7 +54,7 @@ pub enum InitError {
 
 /// Sets the log up, once in a process. `level` is a filter in the words of `RUST_LOG`; the variable
 /// itself wins where it is set and not empty. A `RUST_LOG` that is no filter is warned of and left.
-/// A stderr that nobody reads any more is no error, then or later.
+/// A stderr without a reader is no error, at the start or later.
 pub fn init(level: &str) -> Result<Destination, InitError> {
     let from_environment = env::var("RUST_LOG").ok().filter(|words| !words.is_empty());
     let chosen = from_environment.as_deref().map(filter);
@@ -87,7 +87,7 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
                     "message" => write!(to, "{}", shown(&format!("{value:?}"))),
                     _ => Ok(()),
                 }))
-                // It would tell stderr, and panic, that stderr cannot be written to.
+                // It would report on stderr that stderr cannot be written to, and panic.
                 .log_internal_errors(false);
             registry.with(people).try_init()?;
             Destination::Stderr
@@ -99,7 +99,7 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
     Ok(destination)
 }
 
-/// Where stderr leads, by what systemd says of it.
+/// Where stderr leads: `JOURNAL_STREAM` names the file that systemd has connected to the journal.
 pub fn destination() -> Destination {
     let stream = env::var_os("JOURNAL_STREAM").unwrap_or_default();
     match fstat(io::stderr()) {
@@ -121,8 +121,8 @@ fn filter(words: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().parse(with_caps(words))
 }
 
-/// The words with the chatty capped before them: later words win, so whoever names `h2` gets it.
-/// The cap never shows more than the general level does.
+/// The words after caps for the chatty dependencies: later words win, so a filter that names `h2` gets
+/// it. The cap never shows more than the general level does.
 fn with_caps(words: &str) -> String {
     let words: Vec<&str> = words.split(',').map(str::trim).collect();
     let general: Option<LevelFilter> = words.iter().rev().find_map(|word| word.parse().ok());

@@ -24,11 +24,14 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command_or_run() {
-        Command::Check(_) => {
+        Command::Check(args) => {
             for warning in &loaded.warnings {
                 tell(&format!("warning: {warning}"));
             }
             let rust_log = std::env::var("RUST_LOG").ok();
+            if args.quiet {
+                return ExitCode::SUCCESS;
+            }
             commands::check::check(&loaded, rust_log.as_deref(), &mut io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS)
                 .map_err(|error| format!("standard output cannot be written to: {error}"))
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// A line on stderr. There is nobody to tell that nobody reads it.
+/// A line on stderr. If that is closed, there is no other way to say so.
 fn tell(line: &impl Display) {
     let _ = writeln!(io::stderr(), "stowd: {line}");
 }

@@ -2,11 +2,15 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use crate::config::{KEYS, Loaded};
+use crate::config::{KEYS, LoadedConfig};
 
 /// Writes the configuration as a TOML file. `rust_log` is what the variable `RUST_LOG` says, which
-/// wins over `log-level`. That nobody reads on is no error.
-pub fn check(loaded: &Loaded, rust_log: Option<&str>, out: &mut impl Write) -> io::Result<()> {
+/// wins over `log-level`. A closed output is no error.
+pub fn check(
+    loaded: &LoadedConfig,
+    rust_log: Option<&str>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let text = effective(loaded, rust_log.filter(|words| !words.is_empty()));
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -14,7 +18,7 @@ pub fn check(loaded: &Loaded, rust_log: Option<&str>, out: &mut impl Write) -> i
     }
 }
 
-fn effective(loaded: &Loaded, rust_log: Option<&str>) -> String {
+fn effective(loaded: &LoadedConfig, rust_log: Option<&str>) -> String {
     let mut text = String::new();
     let mut open = "";
     for key in KEYS {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use crate::config::{Config, Inputs, Loaded};
+use crate::config::{Config, Inputs, LoadedConfig};
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
 use crate::service::{self, Mode};
 use crate::shutdown::Shutdown;
 
-/// How long a thread may still read an archive that nobody imports any more.
+/// How long a thread may still read an archive after its import was abandoned.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// Why the service did not begin.
@@ -28,7 +28,7 @@ pub enum RunError {
 
 /// Runs the service to its end. The exit status is 0 when it was asked to end; with `Mode::Once`,
 /// when every entry was imported.
-pub fn run(loaded: Loaded, inputs: Inputs, mode: Mode) -> Result<ExitCode, RunError> {
+pub fn run(loaded: LoadedConfig, inputs: Inputs, mode: Mode) -> Result<ExitCode, RunError> {
     logging::init(&loaded.config.log_level)?;
     for warning in &loaded.warnings {
         warn!("{warning}");

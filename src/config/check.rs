@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::Config;
-use super::key::{KEYS, Key, Place};
+use super::key::{Field, KEYS, Key};
 use super::registry;
 use crate::platform::{Platform, Wanted};
 
@@ -29,7 +29,7 @@ const PARALLEL: usize = 256;
 pub struct Finding {
     /// The dotted name of the key.
     pub key: &'static str,
-    /// The other key that it was held against, if any.
+    /// The other key that it was compared with, if any.
     pub other: Option<&'static str>,
     /// What is wrong, and the fix where there is one.
     pub what: String,
@@ -42,18 +42,18 @@ impl Finding {
     }
 }
 
-/// What [`check`] has to say.
+/// The result of [`check`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Findings {
+pub struct CheckReport {
     /// The configuration cannot be used.
     pub errors: Vec<Finding>,
-    /// It can, but does not say what its author thinks.
+    /// It can be used, but probably does not do what was meant.
     pub warnings: Vec<Finding>,
 }
 
 /// Judges a configuration by itself: no file is looked at.
-pub fn check(config: &Config) -> Findings {
-    let mut found = Findings::default();
+pub fn check(config: &Config) -> CheckReport {
+    let mut found = CheckReport::default();
     every_key(config, &mut found);
     containerd(config, &mut found);
     images_and_lists(config, &mut found);
@@ -63,7 +63,7 @@ pub fn check(config: &Config) -> Findings {
     found
 }
 
-impl Findings {
+impl CheckReport {
     fn error(&mut self, key: &'static str, what: impl Into<String>) {
         self.errors.push(finding(key, None, what));
     }
@@ -86,27 +86,27 @@ fn finding(key: &'static str, other: Option<&'static str>, what: impl Into<Strin
 }
 
 /// The rules that hold for every value of a kind.
-fn every_key(config: &Config, found: &mut Findings) {
+fn every_key(config: &Config, found: &mut CheckReport) {
     let mut values = config.clone();
     for key in KEYS {
         match key.place {
-            Place::Path(at) => {
+            Field::Path(at) => {
                 if let Err(what) = path(key, at(&mut values)) {
                     found.error(key.name(), what);
                 }
             }
-            Place::OptionalPath(at) => {
+            Field::OptionalPath(at) => {
                 if let Some(Err(what)) = at(&mut values).as_deref().map(|p| path(key, p)) {
                     found.error(key.name(), what);
                 }
             }
-            Place::Duration(at) => {
+            Field::Duration(at) => {
                 if *at(&mut values) > LONGEST {
                     found.error(key.name(), "longer than 3650d, ten years");
                 }
             }
-            Place::Switch(_) | Place::Count(_) | Place::Text(_) | Place::Texts(_) => {}
-            Place::Size(_) => {}
+            Field::Switch(_) | Field::Count(_) | Field::Text(_) | Field::Texts(_) => {}
+            Field::Size(_) => {}
         }
     }
 }
@@ -134,7 +134,7 @@ fn path(key: &Key, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn containerd(config: &Config, found: &mut Findings) {
+fn containerd(config: &Config, found: &mut CheckReport) {
     let containerd = &config.containerd;
     let length = containerd.address.as_os_str().as_bytes().len();
     if length > SOCKET_PATH {
@@ -192,7 +192,7 @@ fn containerd(config: &Config, found: &mut Findings) {
 }
 
 /// What is set for a child that there will not be.
-fn unused_without_child(config: &Config, found: &mut Findings) {
+fn unused_without_child(config: &Config, found: &mut CheckReport) {
     let default = Config::default();
     for key in KEYS {
         let of_child = matches!(
@@ -243,7 +243,7 @@ fn is_namespace(text: &str) -> bool {
             .all(|run| !run.is_empty() && run.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-fn images_and_lists(config: &Config, found: &mut Findings) {
+fn images_and_lists(config: &Config, found: &mut CheckReport) {
     let images = &config.images;
     if let Err(what) = platforms(&images.platforms) {
         found.error("images.platforms", what);
@@ -252,9 +252,10 @@ fn images_and_lists(config: &Config, found: &mut Findings) {
         if let Err(what) = registry::check(registry) {
             found.error("images.extra-registries", what);
         } else if images.extra_registries[..i].contains(registry) {
-            found.error(
+            // An image gets a name once, however often its registry is listed.
+            found.warn(
                 "images.extra-registries",
-                format!("{registry:?} is there twice"),
+                format!("{registry:?} is there more than once; once is enough"),
             );
         }
     }

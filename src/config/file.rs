@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FsWord, OFlags, fcntl_setfl, fstatfs, makedev};
 
 use super::layer::Layer;
-use super::load::Problem;
-use super::source::Source;
+use super::origin::Origin;
+use super::problem::Problem;
 
 /// A configuration is a few kilobytes; what is longer than this is not one.
 const LONGEST: u64 = 1 << 20;
@@ -86,7 +86,7 @@ pub(super) fn read(
 fn bytes_of(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
     let file = OpenOptions::new()
         .read(true)
-        // A FIFO that nobody writes to would hold the start.
+        // Opening a FIFO without a writer would block the start.
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)?;
     let metadata = file.metadata()?;
@@ -95,7 +95,7 @@ fn bytes_of(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
         // The shell's, as in --config <(command): its writer is there, or was.
         fcntl_setfl(&file, OFlags::empty())?;
     } else if !(kind.is_file() || kind.is_dir() || is_null(&metadata)) {
-        // Of a directory, the read says what it is.
+        // Reading a directory gives an error that names it as one.
         return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
@@ -103,7 +103,7 @@ fn bytes_of(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
     Ok((metadata, bytes))
 }
 
-/// `/dev/null`, which everybody takes for an empty file.
+/// `/dev/null`, which is in common use as an empty file.
 fn is_null(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() && metadata.rdev() == makedev(1, 3)
 }
@@ -126,6 +126,6 @@ fn cannot_read(error: &io::Error) -> String {
     format!("cannot be read: {error}{fix}")
 }
 
-fn file(path: &Path) -> Source {
-    Source::File(path.to_owned())
+fn file(path: &Path) -> Origin {
+    Origin::File(path.to_owned())
 }

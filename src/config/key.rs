@@ -14,12 +14,12 @@ use super::Config;
 #[derive(Debug)]
 pub struct Key {
     name: &'static str,
-    pub(super) place: Place,
+    pub(super) place: Field,
 }
 
 /// Where the value of a key lives, and with that which kind it is.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Field {
     Switch(fn(&mut Config) -> &mut bool),
     Count(fn(&mut Config) -> &mut usize),
     Text(fn(&mut Config) -> &mut String),
@@ -32,99 +32,99 @@ pub(super) enum Place {
 
 /// Every key, in the order of a file: top level first, then table by table.
 pub const KEYS: &[Key] = &[
-    key("state-dir", Place::Path(|c| &mut c.state_dir)),
-    key("log-level", Place::Text(|c| &mut c.log_level)),
+    key("state-dir", Field::Path(|c| &mut c.state_dir)),
+    key("log-level", Field::Text(|c| &mut c.log_level)),
     key(
         "containerd.supervise",
-        Place::Switch(|c| &mut c.containerd.supervise),
+        Field::Switch(|c| &mut c.containerd.supervise),
     ),
     key(
         "containerd.binary",
-        Place::Path(|c| &mut c.containerd.binary),
+        Field::Path(|c| &mut c.containerd.binary),
     ),
     key(
         "containerd.config",
-        Place::OptionalPath(|c| &mut c.containerd.config),
+        Field::OptionalPath(|c| &mut c.containerd.config),
     ),
     key(
         "containerd.address",
-        Place::Path(|c| &mut c.containerd.address),
+        Field::Path(|c| &mut c.containerd.address),
     ),
-    key("containerd.root", Place::Path(|c| &mut c.containerd.root)),
-    key("containerd.state", Place::Path(|c| &mut c.containerd.state)),
+    key("containerd.root", Field::Path(|c| &mut c.containerd.root)),
+    key("containerd.state", Field::Path(|c| &mut c.containerd.state)),
     key(
         "containerd.extra-args",
-        Place::Texts(|c| &mut c.containerd.extra_args),
+        Field::Texts(|c| &mut c.containerd.extra_args),
     ),
     key(
         "containerd.namespace",
-        Place::Text(|c| &mut c.containerd.namespace),
+        Field::Text(|c| &mut c.containerd.namespace),
     ),
     key(
         "containerd.start-timeout",
-        Place::Duration(|c| &mut c.containerd.start_timeout),
+        Field::Duration(|c| &mut c.containerd.start_timeout),
     ),
     key(
         "containerd.stop-timeout",
-        Place::Duration(|c| &mut c.containerd.stop_timeout),
+        Field::Duration(|c| &mut c.containerd.stop_timeout),
     ),
     key(
         "containerd.log.file",
-        Place::OptionalPath(|c| &mut c.containerd.log.file),
+        Field::OptionalPath(|c| &mut c.containerd.log.file),
     ),
     key(
         "containerd.log.max-size",
-        Place::Size(|c| &mut c.containerd.log.max_size),
+        Field::Size(|c| &mut c.containerd.log.max_size),
     ),
     key(
         "containerd.log.max-backups",
-        Place::Count(|c| &mut c.containerd.log.max_backups),
+        Field::Count(|c| &mut c.containerd.log.max_backups),
     ),
     key(
         "containerd.log.max-age",
-        Place::Duration(|c| &mut c.containerd.log.max_age),
+        Field::Duration(|c| &mut c.containerd.log.max_age),
     ),
     key(
         "containerd.log.compress",
-        Place::Switch(|c| &mut c.containerd.log.compress),
+        Field::Switch(|c| &mut c.containerd.log.compress),
     ),
     key(
         "containerd.log.tee",
-        Place::Switch(|c| &mut c.containerd.log.tee),
+        Field::Switch(|c| &mut c.containerd.log.tee),
     ),
-    key("images.dir", Place::Path(|c| &mut c.images.dir)),
+    key("images.dir", Field::Path(|c| &mut c.images.dir)),
     key(
         "images.platforms",
-        Place::Texts(|c| &mut c.images.platforms),
+        Field::Texts(|c| &mut c.images.platforms),
     ),
     key(
         "images.extra-registries",
-        Place::Texts(|c| &mut c.images.extra_registries),
+        Field::Texts(|c| &mut c.images.extra_registries),
     ),
-    key("images.settle", Place::Duration(|c| &mut c.images.settle)),
-    key("images.parallel", Place::Count(|c| &mut c.images.parallel)),
-    key("images.direct", Place::Switch(|c| &mut c.images.direct)),
-    key("images.rescan", Place::Duration(|c| &mut c.images.rescan)),
+    key("images.settle", Field::Duration(|c| &mut c.images.settle)),
+    key("images.parallel", Field::Count(|c| &mut c.images.parallel)),
+    key("images.direct", Field::Switch(|c| &mut c.images.direct)),
+    key("images.rescan", Field::Duration(|c| &mut c.images.rescan)),
     key(
         "images.unpin-removed",
-        Place::Switch(|c| &mut c.images.unpin_removed),
+        Field::Switch(|c| &mut c.images.unpin_removed),
     ),
-    key("lists.parallel", Place::Count(|c| &mut c.lists.parallel)),
+    key("lists.parallel", Field::Count(|c| &mut c.lists.parallel)),
     key(
         "lists.pull-timeout",
-        Place::Duration(|c| &mut c.lists.pull_timeout),
+        Field::Duration(|c| &mut c.lists.pull_timeout),
     ),
     key(
         "lists.ready-timeout",
-        Place::Duration(|c| &mut c.lists.ready_timeout),
+        Field::Duration(|c| &mut c.lists.ready_timeout),
     ),
     key(
         "lists.auth-file",
-        Place::OptionalPath(|c| &mut c.lists.auth_file),
+        Field::OptionalPath(|c| &mut c.lists.auth_file),
     ),
 ];
 
-const fn key(name: &'static str, place: Place) -> Key {
+const fn key(name: &'static str, place: Field) -> Key {
     Key { name, place }
 }
 
@@ -197,14 +197,14 @@ mod tests {
             let mut config = Config::default();
             let before = KEYS.iter().map(|k| k.text(&config)).collect::<Vec<_>>();
             match key.place {
-                Place::Switch(at) => *at(&mut config) ^= true,
-                Place::Count(at) => *at(&mut config) += 1,
-                Place::Text(at) => at(&mut config).push('x'),
-                Place::Texts(at) => at(&mut config).push("x".to_owned()),
-                Place::Path(at) => *at(&mut config) = "x".into(),
-                Place::OptionalPath(at) => *at(&mut config) = Some("x".into()),
-                Place::Size(at) => *at(&mut config) = ByteSize::b(1),
-                Place::Duration(at) => *at(&mut config) += Duration::from_nanos(1),
+                Field::Switch(at) => *at(&mut config) ^= true,
+                Field::Count(at) => *at(&mut config) += 1,
+                Field::Text(at) => at(&mut config).push('x'),
+                Field::Texts(at) => at(&mut config).push("x".to_owned()),
+                Field::Path(at) => *at(&mut config) = "x".into(),
+                Field::OptionalPath(at) => *at(&mut config) = Some("x".into()),
+                Field::Size(at) => *at(&mut config) = ByteSize::b(1),
+                Field::Duration(at) => *at(&mut config) += Duration::from_nanos(1),
             }
             let changed: Vec<_> = KEYS
                 .iter()

@@ -1,4 +1,4 @@
-//! A layer: what one source says, as figment merges it.
+//! A layer: the values of one source, as figment merges them.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,15 @@ use figment::{Metadata, Profile, Provider};
 
 use super::Config;
 use super::key::{KEYS, Key, tables, words_of_variable};
-use super::load::Problem;
 use super::nearest::nearest;
-use super::source::Source;
+use super::origin::Origin;
+use super::problem::Problem;
 use super::value::{describe, is_table};
 
-/// What one source says.
+/// The values of one source.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(super) source: Source,
+    pub(super) source: Origin,
     values: Dict,
 }
 
@@ -33,7 +33,7 @@ impl Provider for Layer {
 
 impl Layer {
     /// A file's text.
-    pub(super) fn of_toml(source: Source, text: &str) -> Result<Self, Problem> {
+    pub(super) fn of_toml(source: Origin, text: &str) -> Result<Self, Problem> {
         match Toml::from_str(text) {
             Ok(values) => Ok(Self { source, values }),
             Err(error) => {
@@ -51,7 +51,7 @@ impl Layer {
 
     /// A variable whose name begins with `STOWD_`.
     pub(super) fn of_variable(name: &str, raw: &str) -> Result<Self, Problem> {
-        let source = Source::Variable(name.to_owned());
+        let source = Origin::Variable(name.to_owned());
         match KEYS.iter().find(|key| key.variable() == name) {
             Some(key) => Ok(Self::of_one(source, key, key.value_of_variable(raw))),
             None => Err(unknown_variable(source, name)),
@@ -59,7 +59,7 @@ impl Layer {
     }
 
     /// One key and its value.
-    pub(super) fn of_one(source: Source, key: &Key, value: Value) -> Self {
+    pub(super) fn of_one(source: Origin, key: &Key, value: Value) -> Self {
         let values = nest(key.name(), value).into_dict().unwrap_or_default();
         Self { source, values }
     }
@@ -114,7 +114,7 @@ fn unknown(name: &str, value: &Value) -> String {
     }
 }
 
-fn unknown_variable(source: Source, name: &str) -> Problem {
+fn unknown_variable(source: Origin, name: &str) -> Problem {
     let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
     let inside = |table: &str| name == format!("STOWD_{}", words_of_variable(table));
     let what = if let Some(table) = tables().find(|table| inside(table)) {
@@ -134,7 +134,7 @@ fn one_underscore(variable: &str) -> String {
     variable.replace("__", "_")
 }
 
-/// What is mostly behind the parser's words.
+/// The usual cause of a parser's error.
 fn fix_of_syntax(what: &str) -> &'static str {
     if what.contains("expected newline") || what.starts_with("invalid string") {
         "; paths, durations, sizes and names need quotes"

@@ -15,7 +15,7 @@ pub const LIVE: [&str; 8] = [
     "lists.auth-file",
 ];
 
-/// What became of a configuration that was read again: dotted keys whose values differ.
+/// What became of a configuration that was read again: the dotted keys that differ.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// They are in effect.

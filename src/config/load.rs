@@ -13,7 +13,8 @@ use super::check::{Finding, check};
 use super::file::{drop_ins, read};
 use super::key::{KEYS, Key};
 use super::layer::Layer;
-use super::source::Source;
+use super::origin::Origin;
+use super::problem::Problem;
 
 /// The file that is read when the command line names none.
 pub const DEFAULT_FILE: &str = "/etc/stowd/config.toml";
@@ -33,9 +34,9 @@ pub struct Inputs {
 /// The file, and whether it may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigFile {
-    /// Somebody named it: that it is missing is an error.
+    /// The command line named it: a missing file is an error.
     Named(PathBuf),
-    /// Where it would be: that it is missing leaves the defaults.
+    /// The usual place: a missing file leaves the defaults.
     IfPresent(PathBuf),
 }
 
@@ -52,49 +53,18 @@ pub struct Flag {
 
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
     /// What is odd about it, though it can be used; one line each.
     pub warnings: Vec<String>,
-    origins: BTreeMap<&'static str, Source>,
+    origins: BTreeMap<&'static str, Origin>,
 }
 
-impl Loaded {
+impl LoadedConfig {
     /// Where the value of a key comes from.
-    pub fn origin(&self, key: &Key) -> &Source {
-        self.origins.get(key.name()).unwrap_or(&Source::Default)
-    }
-}
-
-/// One thing that is wrong, in one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it was said.
-    pub source: Source,
-    /// The dotted name of the key; empty where no key is to blame.
-    pub key: String,
-    /// What is wrong, and the fix where there is one.
-    pub what: String,
-}
-
-impl Problem {
-    pub(super) fn new(source: Source, key: &str, what: impl Into<String>) -> Self {
-        Self {
-            source,
-            key: key.to_owned(),
-            what: what.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.source)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.what)
+    pub fn origin(&self, key: &Key) -> &Origin {
+        self.origins.get(key.name()).unwrap_or(&Origin::Default)
     }
 }
 
@@ -115,7 +85,7 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 /// Reads the configuration. Later sources win key by key; a list replaces a list.
-pub fn load(inputs: &Inputs) -> Result<Loaded, LoadError> {
+pub fn load(inputs: &Inputs) -> Result<LoadedConfig, LoadError> {
     let mut warnings = Vec::new();
     let mut problems = Vec::new();
     let mut layers = Vec::new();
@@ -129,24 +99,24 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, LoadError> {
             Err(problem) => problems.push(problem),
         }
     }
-    // Whoever cannot be read might have said anything: the whole is judged only without a gap.
+    // Skip the checks of values if a source failed to load: it may have set any of them.
     let whole = problems.is_empty();
     problems.extend(layers.iter().flat_map(Layer::problems));
     let (config, origins) = merge(layers);
     if whole {
         let judged = check(&config);
         let placed = |finding: Finding| {
-            let source = origins.get(finding.key).unwrap_or(&Source::Default);
+            let source = origins.get(finding.key).unwrap_or(&Origin::Default);
             Problem::new(source.clone(), finding.key, finding.what)
         };
-        // A value that was refused left its default behind: that is nobody's to judge.
+        // A key with a refused value still has its default: skip what is found of that default.
         let refused: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
         let sound = |finding: &Finding| !finding.keys().any(|key| refused.iter().any(|r| r == key));
         problems.extend(judged.errors.into_iter().filter(sound).map(placed));
         warnings.extend(judged.warnings.into_iter().map(|w| placed(w).to_string()));
     }
     if problems.is_empty() {
-        Ok(Loaded {
+        Ok(LoadedConfig {
             config,
             warnings,
             origins,
@@ -170,7 +140,7 @@ fn files(file: &ConfigFile, warnings: &mut Vec<String>) -> Vec<Result<Layer, Pro
     let all = main
         .into_iter()
         .chain(drop_ins.iter().filter_map(|path| {
-            // Listed a moment ago: missing now is no error, whoever removed it meant it.
+            // A drop-in that was removed since the directory was listed is no error.
             read(path, true, warnings).transpose()
         }))
         .collect::<Vec<_>>();
@@ -188,14 +158,14 @@ fn variables(environment: &[(OsString, OsString)]) -> Vec<Result<Layer, Problem>
         .map(|(name, value)| {
             let name = name.to_string_lossy();
             let text = utf8(value)
-                .map_err(|what| Problem::new(Source::Variable(name.to_string()), "", what))?;
+                .map_err(|what| Problem::new(Origin::Variable(name.to_string()), "", what))?;
             Layer::of_variable(&name, text)
         })
         .collect()
 }
 
 fn of_flag(flag: &Flag) -> Result<Layer, Problem> {
-    let source = Source::Flag(flag.name.to_owned());
+    let source = Origin::Flag(flag.name.to_owned());
     let text = utf8(&flag.value).map_err(|what| Problem::new(source.clone(), flag.key, what))?;
     match Key::named(flag.key) {
         Some(key) => Ok(Layer::of_one(source, key, Value::from(text))),
@@ -209,7 +179,7 @@ fn utf8(text: &OsStr) -> Result<&str, String> {
 }
 
 /// Later layers win. A value that no key takes was reported already and leaves the default.
-fn merge(layers: Vec<Layer>) -> (Config, BTreeMap<&'static str, Source>) {
+fn merge(layers: Vec<Layer>) -> (Config, BTreeMap<&'static str, Origin>) {
     let merged = layers.into_iter().fold(Figment::new(), Figment::merge);
     let mut config = Config::default();
     let mut origins = BTreeMap::new();
@@ -219,7 +189,7 @@ fn merge(layers: Vec<Layer>) -> (Config, BTreeMap<&'static str, Source>) {
         };
         if key.set(&mut config, &value).is_ok() {
             let metadata = merged.get_metadata(value.tag());
-            let source = metadata.map_or(Source::Default, Source::from_metadata);
+            let source = metadata.map_or(Origin::Default, Origin::from_metadata);
             origins.insert(key.name(), source);
         }
     }

@@ -16,15 +16,17 @@ mod layer;
 mod live;
 mod load;
 mod nearest;
+mod origin;
+mod problem;
 mod registry;
-mod source;
 mod value;
 
-pub use check::{Finding, Findings, check};
+pub use check::{CheckReport, Finding, check};
 pub use key::{KEYS, Key};
 pub use live::{Changes, LIVE};
-pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, Loaded, Problem, load};
-pub use source::Source;
+pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, LoadedConfig, load};
+pub use origin::Origin;
+pub use problem::Problem;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +37,7 @@ use bytesize::ByteSize;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// How containerd is run and reached.
-    pub containerd: Containerd,
+    pub containerd: ContainerdConfig,
     /// Which images, and how they are imported.
     pub images: Images,
     /// How image lists are pulled.
@@ -48,7 +50,7 @@ pub struct Config {
 
 /// Table `containerd`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Containerd {
+pub struct ContainerdConfig {
     /// Run containerd as a child; otherwise attach to the one that serves `address`.
     pub supervise: bool,
     /// The program; found on PATH when it has no slash.
@@ -127,7 +129,7 @@ pub struct Lists {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            containerd: Containerd::default(),
+            containerd: ContainerdConfig::default(),
             images: Images::default(),
             lists: Lists::default(),
             state_dir: "/var/lib/stowd".into(),
@@ -136,7 +138,7 @@ impl Default for Config {
     }
 }
 
-impl Default for Containerd {
+impl Default for ContainerdConfig {
     fn default() -> Self {
         Self {
             supervise: true,

@@ -1,4 +1,4 @@
-//! What somebody may have meant who wrote an unknown name.
+//! The name that was probably meant by an unknown one.
 
 /// The candidate that is close enough to `name` for a suggestion: a slip or two, another style
 /// (`maxSize`, `state_dir`), or the right word in the wrong table.
@@ -26,24 +26,13 @@ fn last_word(name: &str) -> &str {
 
 /// Letters to insert, remove or replace (Levenshtein), not counting case, `-` and `_`.
 fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| -> Vec<char> {
+    let letters = |text: &str| -> String {
         text.chars()
             .filter(|letter| !matches!(letter, '-' | '_'))
             .flat_map(char::to_lowercase)
             .collect()
     };
-    let (a, b) = (letters(a), letters(b));
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    strsim::levenshtein(&letters(a), &letters(b))
 }
 
 #[cfg(test)]
@@ -78,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_levenshteins() {
+    fn case_and_style_are_no_distance() {
         for (a, b, n) in [
             ("", "", 0),
             ("", "abc", 3),

@@ -1,7 +1,9 @@
 //! What an extra registry must look like: `host[:port][/path]`, as it stands before the rest of an
-//! image's name (the reference grammar of github.com/distribution/reference).
+//! image's name.
 
-/// Says what is wrong with it, and the fix.
+use crate::naming::grammar::{LOCALHOST, host_and_port, is_host, is_path_component};
+
+/// The error says what is wrong, and the fix.
 pub(super) fn check(registry: &str) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{registry:?} {what}"));
     if let Some((_, plain)) = registry.split_once("://") {
@@ -20,19 +22,19 @@ pub(super) fn check(registry: &str) -> Result<(), String> {
         None => (registry, None),
     };
     let (host, port) = host_and_port(authority);
-    if !is_host(host) {
+    if !(is_host(host) && is_address(host)) {
         return wrong("does not begin with the name of a host; expected host[:port][/path]");
     }
     if !port.is_none_or(is_port) {
         return wrong("has no port after its ':'; expected host[:port][/path]");
     }
-    if port.is_none() && host != "localhost" && !host.contains(['.', '[']) {
+    if port.is_none() && host != LOCALHOST && !host.contains(['.', '[']) {
         return wrong(
             "would be taken for a path on docker.io: a host has a dot or a port, \
              as in registry.example or registry:5000",
         );
     }
-    match path.and_then(|path| path.split('/').find(|part| !is_path_part(part))) {
+    match path.and_then(|path| path.split('/').find(|part| !is_path_component(part))) {
         Some(part) if part.contains(':') => wrong("has a tag; expected host[:port][/path]"),
         Some(part) => wrong(&format!(
             "has {part:?} in its path: small letters and digits, with '.', '_', '__' or '-' \
@@ -42,55 +44,17 @@ pub(super) fn check(registry: &str) -> Result<(), String> {
     }
 }
 
-fn host_and_port(authority: &str) -> (&str, Option<&str>) {
-    let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority[after_brackets..].split_once(':') {
-        Some((_, port)) => (&authority[..authority.len() - port.len() - 1], Some(port)),
-        None => (authority, None),
+/// Stricter than the grammar of references, which knows no addresses and takes any digits for a port:
+/// what is wrong here would show at the first pull from there.
+fn is_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => true,
     }
-}
-
-fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    // The longest name in the DNS.
-    host.len() <= 253
-        && host.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        })
 }
 
 fn is_port(port: &str) -> bool {
     port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0)
-}
-
-/// Runs of small letters and digits; between two of them one '.', one or two '_', or any '-'.
-fn is_path_part(part: &str) -> bool {
-    let in_run = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let mut separator = String::new();
-    let mut after_run = false;
-    for letter in part.chars() {
-        if u8::try_from(letter).is_ok_and(in_run) {
-            let joins = match separator.as_str() {
-                "" | "." | "_" | "__" => true,
-                dashes => dashes.chars().all(|dash| dash == '-'),
-            };
-            if !joins || (!separator.is_empty() && !after_run) {
-                return false;
-            }
-            separator.clear();
-            after_run = true;
-        } else {
-            separator.push(letter);
-        }
-    }
-    after_run && separator.is_empty()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use bytesize::ByteSize;
 use figment::value::{Num, Value};
 
 use super::Config;
-use super::key::{Key, Place};
+use super::key::{Field, Key};
 
-/// toml hands a date over as a table with this one key.
+/// toml represents a date as a table with this one key.
 const DATE: &str = "$__toml_private_datetime";
 
 /// How many characters of a wrong value an error repeats.
@@ -27,16 +27,16 @@ impl Key {
     /// Puts `value` in its place; `config` is as it was when the value is of another kind.
     pub(super) fn set(&self, config: &mut Config, value: &Value) -> Result<(), Mismatch> {
         let read = match self.place {
-            Place::Switch(at) => value.to_bool().map(|on| *at(config) = on),
-            Place::Count(at) => count(value).map(|n| *at(config) = n),
-            Place::Text(at) => value.as_str().map(|text| *at(config) = text.to_owned()),
-            Place::Texts(at) => texts(value).map(|list| *at(config) = list),
-            Place::Path(at) => value.as_str().map(|text| *at(config) = text.into()),
-            Place::OptionalPath(at) => value
+            Field::Switch(at) => value.to_bool().map(|on| *at(config) = on),
+            Field::Count(at) => count(value).map(|n| *at(config) = n),
+            Field::Text(at) => value.as_str().map(|text| *at(config) = text.to_owned()),
+            Field::Texts(at) => texts(value).map(|list| *at(config) = list),
+            Field::Path(at) => value.as_str().map(|text| *at(config) = text.into()),
+            Field::OptionalPath(at) => value
                 .as_str()
                 .map(|text| *at(config) = (!text.is_empty()).then(|| PathBuf::from(text))),
-            Place::Size(at) => size(value).map(|size| *at(config) = size),
-            Place::Duration(at) => duration(value).map(|time| *at(config) = time),
+            Field::Size(at) => size(value).map(|size| *at(config) = size),
+            Field::Duration(at) => duration(value).map(|time| *at(config) = time),
         };
         read.ok_or_else(|| Mismatch {
             expected: self.expected(),
@@ -44,11 +44,11 @@ impl Key {
         })
     }
 
-    /// What a variable says. Text is taken as it stands, so that `123` can be a namespace; the
+    /// The value of a variable. Text is taken as it stands, so that `123` can be a namespace; the
     /// rest is read as in a file, except that the strings in a list may go without their quotes.
     pub(super) fn value_of_variable(&self, raw: &str) -> Value {
         match self.place {
-            Place::Switch(_) | Place::Count(_) | Place::Texts(_) if !is_deep(raw) => {
+            Field::Switch(_) | Field::Count(_) | Field::Texts(_) if !is_deep(raw) => {
                 match raw.parse() {
                     Ok(value) => value,
                     Err(never) => match never {},
@@ -63,30 +63,30 @@ impl Key {
         // The places are mutable because the loader writes through them.
         let config = &mut config.clone();
         Some(match self.place {
-            Place::Switch(at) => at(config).to_string(),
-            Place::Count(at) => at(config).to_string(),
-            Place::Text(at) => quoted(at(config)),
-            Place::Texts(at) => {
+            Field::Switch(at) => at(config).to_string(),
+            Field::Count(at) => at(config).to_string(),
+            Field::Text(at) => quoted(at(config)),
+            Field::Texts(at) => {
                 let list: Vec<_> = at(config).iter().map(|text| quoted(text)).collect();
                 format!("[{}]", list.join(", "))
             }
-            Place::Path(at) => quoted(&at(config).to_string_lossy()),
-            Place::OptionalPath(at) => quoted(&at(config).as_ref()?.to_string_lossy()),
-            Place::Size(at) => quoted(&written_size(*at(config))),
-            Place::Duration(at) => quoted(&written_duration(*at(config))),
+            Field::Path(at) => quoted(&at(config).to_string_lossy()),
+            Field::OptionalPath(at) => quoted(&at(config).as_ref()?.to_string_lossy()),
+            Field::Size(at) => quoted(&written_size(*at(config))),
+            Field::Duration(at) => quoted(&written_duration(*at(config))),
         })
     }
 
     fn expected(&self) -> &'static str {
         match self.place {
-            Place::Switch(_) => "true or false",
-            Place::Count(_) => "a whole number, 0 or more",
-            Place::Text(_) => "a string in quotes",
-            Place::Texts(_) => r#"a list of strings such as ["one", "two"]"#,
-            Place::Path(_) => "a path in quotes",
-            Place::OptionalPath(_) => r#"a path in quotes, or "" for none"#,
-            Place::Size(_) => r#"a size such as "50MiB", or a whole number of bytes"#,
-            Place::Duration(_) => {
+            Field::Switch(_) => "true or false",
+            Field::Count(_) => "a whole number, 0 or more",
+            Field::Text(_) => "a string in quotes",
+            Field::Texts(_) => r#"a list of strings such as ["one", "two"]"#,
+            Field::Path(_) => "a path in quotes",
+            Field::OptionalPath(_) => r#"a path in quotes, or "" for none"#,
+            Field::Size(_) => r#"a size such as "50MiB", or a whole number of bytes"#,
+            Field::Duration(_) => {
                 r#"a duration with its unit such as "2s", "10m", "1h 30m" or "28d""#
             }
         }
@@ -127,7 +127,7 @@ pub(super) fn describe(value: &Value) -> String {
     }
 }
 
-/// Whether the value is a table, and not a date that pretends to be one.
+/// Whether the value is a table, and not a date in the form of one.
 pub(super) fn is_table(value: &Value) -> bool {
     value.as_dict().is_some_and(|dict| !dict.contains_key(DATE))
 }

@@ -6,9 +6,9 @@
 //!                          +------- they change -----+
 //! ```
 //!
-//! What stowd writes nobody reads before a container wants it. Through the page cache it would cost
-//! as much memory as the blobs are long, of which a node that has just booted has none at hand, and
-//! the disk would rest until the fsync. So the disk writes one block while the next is hashed.
+//! No process reads a blob before a container wants it. Through the page cache the blobs would cost as
+//! much memory as they are long, which a node that has just booted does not have, and the disk would
+//! rest until the fsync. So the disk writes one block while the next is hashed.
 //!
 //! Such a write needs memory, an offset and a length that are multiples of a disk's blocks: all but
 //! the last block of a file are. Where a file system refuses it, the page cache is used after all.
@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
-use super::blocking::{blocking, joined};
+use super::blocking::{SlowDrop, begin_blocking, blocking, joined};
 use crate::image_store::StoreError;
 
 /// The bytes that are written at a time. A file holds two such blocks at most.
@@ -31,10 +31,13 @@ const BLOCK: usize = 512 << 10;
 /// What every disk takes: those that want more than a page are refused, and use the page cache.
 const ALIGNED: usize = 4 << 10;
 
+/// A file that several threads have, and that none of the runtime's workers closes.
+pub(super) type SharedFile = Arc<SlowDrop<File>>;
+
 /// Writes a file from its first byte to its last.
 #[derive(Debug)]
 pub(super) struct BlobFile {
-    file: Arc<File>,
+    file: SharedFile,
     filling: Block,
     /// Where in the file it goes.
     offset: u64,
@@ -42,12 +45,12 @@ pub(super) struct BlobFile {
 }
 
 impl BlobFile {
-    /// An empty file for a blob of `size` bytes.
+    /// An empty file for a blob of `size` bytes. Waits for the disk.
     pub(super) fn new(file: File, size: u64) -> Self {
         // A file system that cannot says so at once, or when it is written to.
         let _ = set_direct(&file, true);
         Self {
-            file: Arc::new(file),
+            file: Arc::new(SlowDrop::new(file)),
             filling: Block::new(usize::try_from(size).map_or(BLOCK, |size| size.min(BLOCK))),
             offset: 0,
             writing: None,
@@ -70,7 +73,7 @@ impl BlobFile {
     }
 
     /// Writes what is left. The file's bytes are its own then, and not yet on the disk.
-    pub(super) async fn finish(mut self) -> Result<io::Result<Arc<File>>, StoreError> {
+    pub(super) async fn finish(mut self) -> Result<io::Result<SharedFile>, StoreError> {
         if let Err(error) = self.written().await? {
             return Ok(Err(error));
         }
@@ -81,6 +84,13 @@ impl BlobFile {
             Ok(file)
         })
         .await
+    }
+
+    /// Closes the file. If it has no name, its blocks are free when this returns.
+    pub(super) async fn discard(mut self) -> Result<(), StoreError> {
+        // What has come of the write does not matter any more.
+        let _ = self.written().await?;
+        blocking(move || drop(self.file)).await
     }
 
     /// Waits for the write that is under way, and has its block back.
@@ -96,7 +106,7 @@ impl BlobFile {
         let full = std::mem::replace(&mut self.filling, spare);
         let (file, offset) = (Arc::clone(&self.file), self.offset);
         self.offset += full.bytes().len() as u64;
-        self.writing = Some(spawn_blocking(move || {
+        self.writing = Some(begin_blocking(move || {
             write_block(&file, full.bytes(), offset)?;
             Ok(full.emptied())
         }));

@@ -1,11 +1,11 @@
 //! The directory of containerd's content store, `blobs/sha256` (containerd,
-//! `plugins/content/local`), as a place to put files.
+//! `plugins/content/local`), as a directory to put files into.
 //!
 //! A blob is written to a file that has no name (open(2), `O_TMPFILE`) and gets its name when it is
-//! whole, on the disk, and hashed. So whatever ends stowd, and whenever: a name in this directory
-//! leads to the bytes that it promises, and a file without a name is gone. There is nothing to clear
-//! up at the next start: at most a right blob that containerd has not taken note of, which the next
-//! import or its next collection takes.
+//! whole, on the disk, and hashed. So, whenever stowd is killed, a file with a name has the bytes that
+//! the name promises, and the kernel removes a file without one. The next start has nothing to clear
+//! up. If stowd is killed after a file got its name and before containerd records it, an unreferenced
+//! valid blob remains until the next import or collection.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,10 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::blocking::assert_may_wait;
 use crate::digest::Digest;
-
-/// What a failure is reported under.
-pub(super) const PLACE: &str = "placing a blob";
 
 /// What containerd asks for when it makes the file of a blob, less its umask, and what it takes away
 /// when the blob is whole (`writer` and `Commit` of its local store).
@@ -51,13 +49,14 @@ impl BlobsDir {
     /// Opens the directory of the content store at `root`; `witness` is another file of containerd's.
     /// A store that has no blob yet may not even have its root: it gets its directories now.
     pub(super) fn open(root: &Path, witness: &Path) -> Result<Self, Unusable> {
+        assert_may_wait();
         let unseen = |cause| Unusable::Unseen {
             root: root.to_owned(),
             cause,
         };
         let own = rustix::process::geteuid().as_raw();
         let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
-        // Where the witness is missing, another file system is seen than containerd's.
+        // A missing witness shows that stowd sees another file system than containerd.
         let owners = [owner(witness).map_err(unseen)?, owner(root).unwrap_or(own)];
         if let Some(owner) = owners.into_iter().find(|owner| *owner != own) {
             let root = root.to_owned();
@@ -88,6 +87,7 @@ impl BlobsDir {
 
     /// A new file without a name.
     pub(super) fn create(&self) -> io::Result<File> {
+        assert_may_wait();
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MADE);
         Ok(rustix::fs::openat(&self.dir, ".", flags, mode)?.into())
@@ -95,25 +95,26 @@ impl BlobsDir {
 
     /// Whether there is a file of this name and length.
     pub(super) fn has(&self, digest: &Digest, size: u64) -> bool {
+        assert_may_wait();
         let found = rustix::fs::statat(&self.dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW);
         found.is_ok_and(|found| u64::try_from(found.st_size) == Ok(size))
     }
 
-    /// Puts a whole file onto the disk, and gives it its name. That another file of this length has the
-    /// name already is fine: it promises the same bytes. One of another length is what a loss of power
-    /// has left, and makes room.
-    pub(super) fn place(&self, file: &File, digest: &Digest) -> io::Result<()> {
+    /// Syncs a whole file and gives it its name. Another file of this name and length stays: it
+    /// promises the same bytes. A file of another length was left by a loss of power, and is replaced.
+    pub(super) fn publish(&self, file: &File, digest: &Digest) -> io::Result<()> {
+        assert_may_wait();
         let made = file.metadata()?.mode();
         rustix::fs::fchmod(file, Mode::from_raw_mode(made & MADE & !TAKEN))?;
         file.sync_data()?;
         if !self.link(file, digest)? && !self.has(digest, file.metadata()?.len()) {
             match rustix::fs::unlinkat(&self.dir, digest.hex(), AtFlags::empty()) {
-                // Collected since it was in the way.
+                // NOENT: a garbage collection has removed it meanwhile.
                 Ok(()) | Err(Errno::NOENT) => self.link(file, digest)?,
                 Err(error) => return Err(error.into()),
             };
         }
-        // Once more, with its name: btrfs writes nothing of a file that has none.
+        // Again, now that it has a name: btrfs does not write a file without one to its log.
         file.sync_all()?;
         // The name must be on the disk before containerd's records speak of it.
         self.dir.sync_all()
@@ -132,6 +133,7 @@ impl BlobsDir {
 
     /// Takes the name away again, if it leads to this file.
     pub(super) fn take_back(&self, file: &File, digest: &Digest) -> io::Result<()> {
+        assert_may_wait();
         let own = rustix::fs::fstat(file)?;
         let named = rustix::fs::statat(&self.dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW)?;
         if (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino) {
@@ -146,7 +148,7 @@ pub(super) fn is_named(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }
 
-/// Whether it says something about one file or one moment, and nothing about the directory.
+/// Whether the error is about one file or one moment, and not about the directory.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     let passing = [
         Errno::MFILE,
@@ -198,12 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_no_name_before_it_is_placed_and_containerds_mode_then() {
+    fn a_file_has_no_name_before_it_is_published_and_containerds_mode_then() {
         let (_dir, blobs) = store();
         let digest = Digest::of(b"abc");
         let file = file(&blobs, b"abc");
         assert!(!is_named(&file) && names(&blobs).is_empty());
-        blobs.place(&file, &digest).unwrap();
+        blobs.publish(&file, &digest).unwrap();
         assert!(is_named(&file));
         assert_eq!(names(&blobs), [digest.hex()]);
         assert!(blobs.has(&digest, 3) && !blobs.has(&digest, 4));
@@ -215,7 +217,7 @@ mod tests {
 
         // A second file of that name: the first one stays.
         let second = self::file(&blobs, b"abc");
-        blobs.place(&second, &digest).unwrap();
+        blobs.publish(&second, &digest).unwrap();
         assert!(!is_named(&second));
         blobs.take_back(&second, &digest).unwrap();
         assert!(blobs.has(&digest, 3));
@@ -231,7 +233,7 @@ mod tests {
         for left in ["", "ab", "abcd"] {
             fs::write(&path, left).unwrap();
             let file = file(&blobs, b"abc");
-            blobs.place(&file, &digest).unwrap();
+            blobs.publish(&file, &digest).unwrap();
             assert!(is_named(&file), "{left:?}");
             assert_eq!(fs::read(&path).unwrap(), b"abc");
             fs::remove_file(&path).unwrap();

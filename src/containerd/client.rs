@@ -22,11 +22,11 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
+use super::direct_writes::DirectWrites;
 use super::failure::Failure;
-use super::leases::Lease;
-use super::placement::Placement;
-use super::turns::Turns;
+use super::lease::Lease;
 use crate::image_store::StoreError;
+use crate::keyed_lock::KeyedLock;
 
 /// containerd sends messages of up to 16 MiB; tonic would take 4.
 const MESSAGE_LIMIT: usize = 16 << 20;
@@ -36,7 +36,8 @@ const MESSAGE_LIMIT: usize = 16 << 20;
 const HEADERS_LIMIT: u32 = 1 << 20;
 
 /// What a peer may send on one stream before it waits. Only reads of content are this large. Not
-/// adaptive: hyper measures with pings, and Go's gRPC server hangs up on who pings it too often.
+/// adaptive: hyper measures with pings, and Go's gRPC server closes a connection that pings it too
+/// often.
 const STREAM_WINDOW: u32 = 8 << 20;
 
 /// Connections for blobs on their way, beside the one for everything else: streams of one
@@ -55,7 +56,7 @@ pub struct Deadlines {
     /// For a call that only reads.
     pub answer: Duration,
     /// For a call that changes something. containerd has one writer for its metadata, and commits
-    /// a blob inside its turn, fsync included: on a slow disk, with a large layer, the others wait.
+    /// a blob inside its transaction, fsync included: on a slow disk, with a large layer, others wait.
     pub change: Duration,
     /// For the acknowledgement of the next bytes of a blob, whatever its length.
     pub progress: Duration,
@@ -85,8 +86,12 @@ pub struct Containerd {
     namespace: String,
     namespace_header: MetadataValue<Ascii>,
     deadlines: Deadlines,
-    pub(super) turns: Turns,
-    pub(super) placement: Placement,
+    /// One writer of this process at a time for each ingest, and for the labels of each blob.
+    /// containerd has a lock for each ingest, but an abort does not take it: without this one, a
+    /// writer could remove an ingest that another has resumed. And containerd has no compare-and-set
+    /// of labels: to add to a list is to read and to write.
+    pub(super) locks: KeyedLock,
+    pub(super) direct_writes: DirectWrites,
 }
 
 impl Containerd {
@@ -107,8 +112,8 @@ impl Containerd {
             namespace: namespace.to_owned(),
             namespace_header,
             deadlines: Deadlines::default(),
-            turns: Turns::default(),
-            placement: Placement::default(),
+            locks: KeyedLock::default(),
+            direct_writes: DirectWrites::default(),
         })
     }
 
@@ -144,7 +149,7 @@ impl Containerd {
             .max_decoding_message_size(MESSAGE_LIMIT)
     }
 
-    /// Waits until one more blob may be sent. `None` would say that nobody counts any more.
+    /// Waits until one more blob may be sent. `None`: the semaphore is closed, which no code does.
     pub(super) async fn may_send(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.sending).acquire_owned().await.ok()
     }

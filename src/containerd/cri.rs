@@ -16,9 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 impl Containerd {
-    /// CRI learns of images through events, a little after they were put. An image whose name has
-    /// been moved to another meanwhile is not waited for: CRI will never show it, and who wrote last
-    /// is right.
+    /// CRI learns of images through events, a little after they were put. If another image got the
+    /// name meanwhile, this one is not waited for: CRI will never show it, and the last write of a
+    /// name counts.
     pub(super) async fn wait_for_runtime(&self, image: &Image) -> Result<(), StoreError> {
         if !self.is_of_cri() {
             return Ok(());

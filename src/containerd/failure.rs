@@ -12,14 +12,14 @@ use crate::image_store::StoreError;
 pub(super) struct Failure {
     /// The call, as containerd's API names it.
     pub(super) call: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: FailureKind,
     /// containerd's own words.
     pub(super) cause: String,
 }
 
 /// What a caller can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     NotFound,
     AlreadyExists,
     /// Another writer is at the same ingest.
@@ -46,7 +46,7 @@ impl Failure {
     pub(super) fn late(call: &'static str, deadline: Duration) -> Self {
         Self {
             call,
-            kind: Kind::Late(deadline),
+            kind: FailureKind::Late(deadline),
             cause: String::new(),
         }
     }
@@ -58,23 +58,23 @@ impl Failure {
 }
 
 /// `local`: the status was made on this side of the socket, so it is about the connection.
-fn classify(code: Code, cause: &str, local: bool) -> Kind {
+fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
     // containerd passes the errors of the operating system on as text, with the code Unknown.
     if cause.contains("no space left on device") || cause.contains("disk quota exceeded") {
-        return Kind::NoSpace;
+        return FailureKind::NoSpace;
     }
     match code {
-        Code::NotFound => Kind::NotFound,
-        Code::AlreadyExists => Kind::AlreadyExists,
-        Code::Unavailable if !local && cause.contains(" locked") => Kind::Locked,
-        Code::Unavailable => Kind::Unreachable,
-        _ if local => Kind::Unreachable,
-        _ if is_wrong_content(cause) => Kind::WrongContent,
+        Code::NotFound => FailureKind::NotFound,
+        Code::AlreadyExists => FailureKind::AlreadyExists,
+        Code::Unavailable if !local && cause.contains(" locked") => FailureKind::Locked,
+        Code::Unavailable => FailureKind::Unreachable,
+        _ if local => FailureKind::Unreachable,
+        _ if is_wrong_content(cause) => FailureKind::WrongContent,
         // `content/local/writer.go`: a commit renames `…/ingest/…/data`.
-        _ if cause.contains("/ingest/") && cause.contains("no such file") => Kind::Removed,
+        _ if cause.contains("/ingest/") && cause.contains("no such file") => FailureKind::Removed,
         // What containerd says between SIGTERM and its end.
-        _ if cause.contains("database not open") => Kind::Unreachable,
-        _ => Kind::Other,
+        _ if cause.contains("database not open") => FailureKind::Unreachable,
+        _ => FailureKind::Other,
     }
 }
 
@@ -110,19 +110,19 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         let Failure { call, kind, cause } = failure;
         match kind {
-            Kind::Unreachable => Self::Unreachable { call, cause },
-            Kind::NoSpace => Self::NoSpace { call, cause },
-            Kind::Late(deadline) => Self::Deadline {
+            FailureKind::Unreachable => Self::Unreachable { call, cause },
+            FailureKind::NoSpace => Self::NoSpace { call, cause },
+            FailureKind::Late(deadline) => Self::Deadline {
                 call,
                 seconds: deadline.as_secs(),
             },
-            Kind::NotFound
-            | Kind::AlreadyExists
-            | Kind::Locked
-            | Kind::WrongContent
-            | Kind::OtherIngest
-            | Kind::Removed
-            | Kind::Other => Self::Refused { call, cause },
+            FailureKind::NotFound
+            | FailureKind::AlreadyExists
+            | FailureKind::Locked
+            | FailureKind::WrongContent
+            | FailureKind::OtherIngest
+            | FailureKind::Removed
+            | FailureKind::Other => Self::Refused { call, cause },
         }
     }
 }
@@ -131,7 +131,7 @@ impl From<Failure> for StoreError {
 mod tests {
     use super::*;
 
-    fn kind(code: Code, message: &str) -> Kind {
+    fn kind(code: Code, message: &str) -> FailureKind {
         Failure::of("Content.Write", &Status::new(code, message)).kind
     }
 
@@ -141,45 +141,49 @@ mod tests {
             (
                 Code::NotFound,
                 "content sha256:00: not found",
-                Kind::NotFound,
+                FailureKind::NotFound,
             ),
             (
                 Code::AlreadyExists,
                 "content sha256:00: already exists",
-                Kind::AlreadyExists,
+                FailureKind::AlreadyExists,
             ),
             (
                 Code::Unavailable,
                 "ref k8s.io/1/x locked for 1s: unavailable",
-                Kind::Locked,
+                FailureKind::Locked,
             ),
             (
                 Code::Unavailable,
                 "server is not initialized yet",
-                Kind::Unreachable,
+                FailureKind::Unreachable,
             ),
             (
                 Code::FailedPrecondition,
                 "unexpected commit digest sha256:00",
-                Kind::WrongContent,
+                FailureKind::WrongContent,
             ),
             (
                 Code::Unknown,
                 "\"x\" failed size validation: 1 != 2",
-                Kind::WrongContent,
+                FailureKind::WrongContent,
             ),
             (
                 Code::Unknown,
                 "write data: no space left on device",
-                Kind::NoSpace,
+                FailureKind::NoSpace,
             ),
             (
                 Code::Unknown,
                 "rename /r/ingest/x/data /r/blobs/sha256/00: no such file or directory",
-                Kind::Removed,
+                FailureKind::Removed,
             ),
-            (Code::Unknown, "database not open", Kind::Unreachable),
-            (Code::InvalidArgument, "namespace is required", Kind::Other),
+            (Code::Unknown, "database not open", FailureKind::Unreachable),
+            (
+                Code::InvalidArgument,
+                "namespace is required",
+                FailureKind::Other,
+            ),
         ] {
             assert_eq!(kind(code, message), expected, "{message}");
         }
@@ -189,7 +193,7 @@ mod tests {
     fn a_broken_connection_is_named_with_its_cause() {
         let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         let failure = Failure::of("Images.List", &Status::from_error(Box::new(broken)));
-        assert_eq!(failure.kind, Kind::Unreachable);
+        assert_eq!(failure.kind, FailureKind::Unreachable);
         assert!(failure.cause.contains("broken pipe"), "{}", failure.cause);
     }
 }

@@ -10,8 +10,8 @@ use containerd_client::types;
 use prost_types::FieldMask;
 
 use super::client::{Containerd, answered};
-use super::failure::Kind;
-use super::leases::Lease;
+use super::failure::FailureKind;
+use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
 
@@ -20,7 +20,7 @@ const RACES: usize = 20;
 
 impl Containerd {
     /// Creates the image, or changes the existing record in place: never is the name missing. A pin
-    /// that is there without stowd's label is somebody else's, and stays theirs: stowd's label is
+    /// that is there without stowd's label was not set by stowd and stays as it is: stowd's label is
     /// not added to it.
     pub(super) async fn create_or_update_image(
         &self,
@@ -40,7 +40,7 @@ impl Containerd {
                     let created = answered("Images.Create", patience, records.create(request));
                     match created.await {
                         Ok(_) => return Ok(()),
-                        Err(failure) if failure.kind == Kind::AlreadyExists => failure,
+                        Err(failure) if failure.kind == FailureKind::AlreadyExists => failure,
                         Err(failure) => return Err(failure.into()),
                     }
                 }
@@ -51,7 +51,7 @@ impl Containerd {
                     let updated = answered("Images.Update", patience, records.update(change));
                     match updated.await {
                         Ok(_) => return Ok(()),
-                        Err(failure) if failure.kind == Kind::NotFound => failure,
+                        Err(failure) if failure.kind == FailureKind::NotFound => failure,
                         Err(failure) => return Err(failure.into()),
                     }
                 }
@@ -85,7 +85,7 @@ impl Containerd {
             records.update(change),
         );
         match updated.await {
-            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
@@ -97,7 +97,7 @@ impl Containerd {
         let mut records = self.image_records(None);
         match answered("Images.Get", self.deadlines().answer, records.get(request)).await {
             Ok(answer) => Ok(answer.image),
-            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -154,7 +154,7 @@ fn unpinned(existing: api::Image) -> Option<UpdateImageRequest> {
     })
 }
 
-/// The wanted labels that the record lacks, less the pins where somebody else has pinned it.
+/// The wanted labels that the record lacks, without the pins where the record has a pin of another's.
 fn labels_to_set(existing: &HashMap<String, String>, wanted: &Labels) -> Labels {
     let (pinned, value) = RUNTIME_PIN;
     let (pinned_by_stowd, _) = OWN_PIN;
@@ -246,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_of_somebody_else_stays_theirs() {
+    fn a_pin_that_stowd_did_not_set_stays() {
         assert_eq!(paths(&[RUNTIME_PIN]), ["labels.x"]);
-        // Unpinned by somebody, but stowd's once: it is pinned again.
+        // The pin was removed and stowd's label was not: it is pinned again.
         let pin = format!("labels.{}", RUNTIME_PIN.0);
         assert_eq!(paths(&[OWN_PIN, ("x", "new")]), [pin.as_str()]);
     }

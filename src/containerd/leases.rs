@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::{CreateRequest, DeleteRequest, ListRequest, Resource};
-use tonic::metadata::{Ascii, MetadataValue};
 
 use super::client::{Containerd, answered};
-use super::failure::Kind;
+use super::failure::FailureKind;
+use super::lease::Lease;
 use super::owner;
 use crate::digest::Digest;
 use crate::image_store::StoreError;
@@ -25,33 +25,6 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// containerd refuses a label of more than 4096 bytes, key and value together.
 const PURPOSE_CHARS: usize = 500;
-
-/// A lease that stowd began.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    id: String,
-    purpose: String,
-}
-
-impl Lease {
-    /// The name that containerd lists it under.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// What it was begun for.
-    pub fn purpose(&self) -> &str {
-        &self.purpose
-    }
-
-    pub(super) fn header(&self) -> MetadataValue<Ascii> {
-        // An id that a header cannot carry was not made here; with an empty one containerd says
-        // that it has no such lease.
-        self.id
-            .parse()
-            .unwrap_or_else(|_| MetadataValue::from_static(""))
-    }
-}
 
 impl Containerd {
     pub(super) async fn create_lease(&self, purpose: &str) -> Result<Lease, StoreError> {
@@ -88,7 +61,7 @@ impl Containerd {
         let mut leases = self.leases();
         let deleted = leases.delete(request);
         match answered("Leases.Delete", self.deadlines().change, deleted).await {
-            Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }

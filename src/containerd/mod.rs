@@ -1,32 +1,35 @@
 //! Writes to containerd, over the gRPC API of its socket.
 //!
-//! `client` holds the connection and the one way to make a call, `failure` tells failures apart;
-//! `content` asks for blobs and opens them for writing, in one of two ways: `stream_writer` sends
-//! every byte; `placed_writer` puts a file, its `blob_file`, where `placement` has found the store, in
-//! `blobs_dir`, for containerd to adopt. `images` names blobs, `leases` keeps them meanwhile, `cri`
-//! asks whether the runtime sees them, `pull` has it pull them, `serving` waits until all of that can be
-//! had.
+//! `client` holds the connection and the one way to make a call, `failure` tells failures apart.
+//! `writer` opens a blob for writing, in one of two ways: `stream_writer` sends every byte;
+//! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
+//! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
+//! those that are there. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
+//! runtime sees them, `pull` has it pull them, `serving` waits until all of that can be had.
 
 mod blob_file;
 mod blobs_dir;
 mod blocking;
 mod client;
 mod content;
+mod content_store;
 mod cri;
+mod direct_writer;
+mod direct_writes;
 mod failure;
 mod images;
+mod ingest;
+mod ingests;
+mod lease;
 mod leases;
 mod owner;
-mod placed_writer;
-mod placement;
 mod pull;
 mod serving;
 mod stream_writer;
-mod turns;
 mod writer;
 
 pub use client::{Containerd, Deadlines};
-pub use leases::Lease;
+pub use lease::Lease;
 pub use serving::NotServing;
 pub use writer::ContentWriter;
 

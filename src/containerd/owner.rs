@@ -1,4 +1,4 @@
-//! Which process began a lease, so that nobody clears the leases of one that still runs.
+//! Which process began a lease, so that the leases of a process that still runs are not cleared.
 
 use std::fs;
 

@@ -4,13 +4,13 @@
 use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
 
 use super::client::{CRI_NAMESPACE, Containerd};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use crate::credentials::Login;
 use crate::image_store::PullError;
 
 impl Containerd {
-    /// Answers when the image is there, however long that takes. Dropped, containerd is told that
-    /// nobody waits any more, and ends the pull.
+    /// Returns when the image is there, however long that takes. If the future is dropped, the call is
+    /// cancelled and containerd ends the pull.
     pub(super) async fn pull_image(
         &self,
         name: &str,
@@ -38,7 +38,9 @@ impl Containerd {
         // containerd passes on what a registry said under whatever code fits that, `Unavailable` too,
         // and a status that is too long for it to send breaks the call off. So it is asked.
         match self.probe_cri().await {
-            Err(away) if away.kind == Kind::Unreachable => Err(PullError::Store(away.into())),
+            Err(away) if away.kind == FailureKind::Unreachable => {
+                Err(PullError::Store(away.into()))
+            }
             _ => Err(PullError::Failed(failure.cause)),
         }
     }

@@ -1,4 +1,4 @@
-//! When containerd serves: what stowd needs of it answers.
+//! Waiting until containerd serves: every service that stowd needs answers.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::failure::Failure;
 use crate::image_store::StoreError;
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
-/// Between two reports of the waiting.
+/// Between two reports while waiting.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(5);
 
 /// Why containerd does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotServing {
-    /// It did not come to answer.
+    /// It did not answer in time.
     #[error("containerd does not serve after {seconds} s: {last}")]
     Timeout {
         /// How long it was waited for.
@@ -25,7 +25,7 @@ pub enum NotServing {
         /// What failed last.
         last: String,
     },
-    /// A part of it that is needed has failed; it will not mend itself.
+    /// A plugin that stowd needs has failed; it stays so until containerd is restarted.
     #[error("containerd's plugin {plugin} failed to start: {cause}")]
     Plugin {
         /// Its type and id, as `ctr plugins ls` shows them.
@@ -87,11 +87,11 @@ impl Containerd {
         let mut introspection = self.introspection();
         let plugins = introspection.plugins(PluginsRequest::default());
         let plugins = answered("Introspection.Plugins", patience, plugins).await?;
-        // Plugins are started before the socket is served: what failed has failed for good.
+        // containerd starts its plugins before it serves the socket: one that failed stays failed.
         if let Some(reason) = broken(&plugins.plugins, self.is_of_cri()) {
             return Err(Probe::Final(reason));
         }
-        // Filters that nothing passes: a full store must not make the probe slow.
+        // Filters that no record passes: a full store must not make the probe slow.
         let nothing = || vec!["name==stowd.invalid".to_owned()];
         let mut content = self.content(None);
         let statuses = content.list_statuses(ListStatusesRequest {
@@ -113,7 +113,7 @@ impl Containerd {
     }
 }
 
-/// What one look found amiss.
+/// What one probe found.
 enum Probe {
     Later(Failure),
     Final(NotServing),
@@ -145,8 +145,8 @@ const NEEDED_BY_CRI: [(&str, Option<&str>); 4] = [
     ("io.containerd.grpc.v1", Some("cri")),
 ];
 
-/// The plugin for whose sake containerd will never serve, if there is one. Others may fail as they
-/// like: aufs, btrfs, devmapper and zfs do on most hosts.
+/// The failed plugin that keeps containerd from ever serving, if there is one. Other plugins may fail:
+/// aufs, btrfs, devmapper and zfs do on most hosts.
 fn broken(plugins: &[Plugin], with_cri: bool) -> Option<NotServing> {
     let of = |kind: &str, id: Option<&str>| {
         let (kind, id) = (kind.to_owned(), id.map(str::to_owned));
@@ -165,8 +165,8 @@ fn broken(plugins: &[Plugin], with_cri: bool) -> Option<NotServing> {
     if failed.is_some() {
         return failed;
     }
-    // One that works is enough. The reason why overlayfs does not is the one to tell: it is the
-    // snapshotter that works on most hosts.
+    // One snapshotter that works is enough. If none does, overlayfs's error is reported: it is the one
+    // that works on most hosts.
     let mut snapshotters = of(SNAPSHOTTER, None).peekable();
     if snapshotters.peek().is_some() && snapshotters.all(|plugin| plugin.init_err.is_some()) {
         return of(SNAPSHOTTER, Some("overlayfs"))

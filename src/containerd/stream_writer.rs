@@ -17,12 +17,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::client::{Containerd, answered};
-use super::content::Ingest;
-use super::failure::{Failure, Kind};
-use super::leases::Lease;
-use super::turns::Turn;
+use super::failure::{Failure, FailureKind};
+use super::ingest::Ingest;
+use super::ingests::Moved;
+use super::lease::Lease;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
+use crate::keyed_lock::KeyGuard;
 
 /// The most bytes of a blob in one message. containerd takes 16 MiB; larger ones gain no speed, and
 /// cost the allocator more than they hold.
@@ -30,10 +31,14 @@ const MESSAGE: usize = 128 << 10;
 /// Messages that wait for the connection to take them.
 const QUEUED: usize = 4;
 
+/// Between two looks at an ingest that another writer holds.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
 const WRITE: &str = "Content.Write";
 const COMMIT: &str = "Content.Write (commit)";
 
-/// Writes one blob. While it lives, containerd lets nobody else write the same blob under stowd's
+/// Writes one blob. While it lives, containerd refuses other writers of the same blob under stowd's
 /// name: opening it a second time waits until this one is gone.
 pub struct StreamWriter {
     store: Containerd,
@@ -43,7 +48,7 @@ pub struct StreamWriter {
     answers: Streaming<WriteContentResponse>,
     resumed_at: u64,
     hasher: Hasher,
-    /// The bytes that were given to it: what comes before `resumed_at` is not sent.
+    /// How many bytes the caller has written. Those before `resumed_at` are not sent.
     taken: u64,
     /// The next message.
     filling: Vec<u8>,
@@ -52,16 +57,52 @@ pub struct StreamWriter {
     sending: Option<OwnedSemaphorePermit>,
     /// Held until the ingest is committed, thrown away or let go. The last field: it is dropped
     /// after the stream.
-    pub(super) turn: Option<Turn>,
+    pub(super) guard: Option<KeyGuard>,
+}
+
+/// The answer to a stream that was opened.
+pub(super) enum OpenedStream {
+    /// The blob is there, and under the lease.
+    Exists,
+    Writer(Box<StreamWriter>),
+}
+
+impl Containerd {
+    /// Opens the stream of a blob, whose lock is held.
+    pub(super) async fn open_stream(
+        &self,
+        lease: &Lease,
+        ingest: &Ingest,
+    ) -> Result<OpenedStream, StoreError> {
+        let mut moved = Moved::default();
+        let mut aborted = false;
+        let mut wait = FIRST_WAIT;
+        loop {
+            match StreamWriter::open(self, lease, ingest).await {
+                Ok(writer) => return Ok(OpenedStream::Writer(Box::new(writer))),
+                // containerd has put the blob under the lease with this answer.
+                Err(failure) if failure.kind == FailureKind::AlreadyExists => {
+                    return Ok(OpenedStream::Exists);
+                }
+                // Half written with another length: not the beginning of this blob.
+                Err(failure) if failure.kind == FailureKind::OtherIngest && !aborted => {
+                    self.abort_ingest(&ingest.reference).await?;
+                    aborted = true;
+                }
+                Err(failure) if failure.kind == FailureKind::Locked => {
+                    self.check_it_moves(ingest, &mut moved, failure).await?;
+                    tokio::time::sleep(wait).await;
+                    wait = LONGEST_WAIT.min(wait * 2);
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
 }
 
 impl StreamWriter {
     /// Opens the stream and learns where to begin.
-    pub(super) async fn open(
-        store: &Containerd,
-        lease: &Lease,
-        ingest: &Ingest,
-    ) -> Result<Self, Failure> {
+    async fn open(store: &Containerd, lease: &Lease, ingest: &Ingest) -> Result<Self, Failure> {
         let (requests, queue) = mpsc::channel(QUEUED);
         let stat = WriteContentRequest {
             action: WriteAction::Stat.into(),
@@ -88,7 +129,7 @@ impl StreamWriter {
         if offset > ingest.size || (offset > 0 && ingest.expected.is_none()) {
             return Err(Failure {
                 call: WRITE,
-                kind: Kind::OtherIngest,
+                kind: FailureKind::OtherIngest,
                 cause: format!("{offset} of {} bytes are there already", ingest.size),
             });
         }
@@ -105,7 +146,7 @@ impl StreamWriter {
             sent: offset,
             acknowledged: offset,
             sending: None,
-            turn: None,
+            guard: None,
         })
     }
 
@@ -149,15 +190,15 @@ impl StreamWriter {
         Ok(())
     }
 
-    /// What a failure asks for, before it is told: on a full disk, that the half-written blob makes
-    /// room. It could be resumed otherwise, but whatever else the node writes would fail until then.
+    /// Cleans up after a failure, and converts it. On a full disk the half-written blob is removed: it
+    /// could be resumed, but until then every other write of the node would fail.
     async fn failed(&mut self, failure: Failure) -> StoreError {
-        if failure.kind == Kind::NoSpace {
-            // That there is no room is the news, whether or not this succeeds.
+        if failure.kind == FailureKind::NoSpace {
+            // The full disk is the error to report, also when the removal fails.
             let _ = self.store.abort_ingest(&self.ingest.reference).await;
         }
-        // Its caller may keep what is of no more use.
-        self.turn = None;
+        // The caller may keep this writer: the lock is not to be held that long.
+        self.guard = None;
         failure.into()
     }
 
@@ -174,8 +215,7 @@ impl StreamWriter {
             r#ref: self.ingest.reference.clone(),
             total: to_wire(self.ingest.size),
             expected: digest.as_str().to_owned(),
-            // With the offset 0 containerd throws away what it has. That is wanted only of a blob
-            // of no bytes.
+            // With the offset 0 containerd discards the ingest's bytes: right for an empty blob alone.
             offset: to_wire(self.sent),
             labels: labels.clone().into_iter().collect::<HashMap<_, _>>(),
             ..Default::default()
@@ -239,15 +279,15 @@ impl BlobWriter for StreamWriter {
             Ok(()) => Ok(()),
             // Another writer, one that uses another name, was first. That answer neither sets
             // labels nor puts the blob under the lease.
-            Err(failure) if failure.kind == Kind::AlreadyExists => {
+            Err(failure) if failure.kind == FailureKind::AlreadyExists => {
                 self.store.keep_content(&self.lease, digest).await?;
                 self.store.label_content(digest, labels).await
             }
-            Err(failure) if failure.kind == Kind::Removed => Err(StoreError::Removed {
+            Err(failure) if failure.kind == FailureKind::Removed => Err(StoreError::Removed {
                 digest: digest.clone(),
                 cause: failure.cause,
             }),
-            Err(failure) if failure.kind == Kind::WrongContent => {
+            Err(failure) if failure.kind == FailureKind::WrongContent => {
                 self.store.abort_ingest(&self.ingest.reference).await?;
                 Err(StoreError::Mismatch {
                     expected: digest.clone(),
@@ -259,7 +299,7 @@ impl BlobWriter for StreamWriter {
     }
 
     async fn abort(mut self) -> Result<(), StoreError> {
-        // What is under way must have arrived, or it could be stored after the abort.
+        // Wait for what is under way: it could be stored after the abort otherwise.
         let patience = self.store.deadlines().progress;
         while self.acknowledged < self.sent {
             match next_answer(WRITE, patience, &mut self.answers).await {
@@ -267,7 +307,7 @@ impl BlobWriter for StreamWriter {
                 Err(_) => break,
             }
         }
-        // While it is held, so that nobody takes it up before it is gone.
+        // While the lock is held, so that no other writer takes it up before it is gone.
         self.store.abort_ingest(&self.ingest.reference).await
     }
 }
@@ -283,7 +323,7 @@ async fn next_answer(
         Ok(Some(Err(status))) => Err(Failure::of(call, &status)),
         Ok(None) => Err(Failure {
             call,
-            kind: Kind::Unreachable,
+            kind: FailureKind::Unreachable,
             cause: "containerd ended the stream before the blob was committed".to_owned(),
         }),
         Err(_) => Err(Failure::late(call, patience)),

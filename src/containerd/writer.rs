@@ -1,66 +1,134 @@
 //! One blob on its way into containerd, in either of two ways.
 
-use super::placed_writer::PlacedWriter;
-use super::stream_writer::StreamWriter;
+use std::sync::Arc;
+
+use super::blob_file::BlobFile;
+use super::blobs_dir::{self, BlobsDir};
+use super::client::Containerd;
+use super::direct_writer::{self, DirectWriter};
+use super::direct_writes::DIRECT_FROM;
+use super::ingest::Ingest;
+use super::lease::Lease;
+use super::stream_writer::{OpenedStream, StreamWriter};
 use crate::digest::Digest;
-use crate::image_store::{BlobWriter, Labels, StoreError};
+use crate::image_store::{BlobWriter, Labels, NewBlob, Opened, StoreError};
 
-/// Writes one blob. While it lives, nobody else writes the same blob under stowd's name: opening it
-/// a second time waits until this one is gone.
-pub struct ContentWriter(pub(super) Way);
+/// Writes one blob. While it lives, no other writer of this process writes the same blob: opening it a
+/// second time waits until this one is gone.
+pub struct ContentWriter(Medium);
 
-pub(super) enum Way {
+enum Medium {
     /// Every byte goes over the socket.
-    Sent(Box<StreamWriter>),
+    Stream(Box<StreamWriter>),
     /// stowd writes the file, containerd adopts it.
-    Placed(Box<PlacedWriter>),
+    Direct(Box<DirectWriter>),
+}
+
+impl Containerd {
+    /// Asks for a blob. Where another writer has it (an import of an image with the same base layer),
+    /// waits until that one has committed it or let go of it, as long as it gets on.
+    pub(super) async fn open_content(
+        &self,
+        lease: &Lease,
+        blob: NewBlob,
+    ) -> Result<Opened<ContentWriter>, StoreError> {
+        let ingest = Ingest::of(lease, blob);
+        let guard = self.lock_ingest(&ingest).await?;
+        if let Some(blobs) = self.direct_writes.dir()
+            && ingest.size >= DIRECT_FROM
+            && let Some(file) = self.direct_file(&blobs, &ingest).await?
+        {
+            let writer = DirectWriter::new(self, lease, &ingest, blobs, file, guard);
+            return Ok(Opened::Writer(writer.into()));
+        }
+        if ingest.expected.is_none() {
+            // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
+            self.abort_ingest(&ingest.reference).await?;
+        }
+        match self.open_stream(lease, &ingest).await? {
+            OpenedStream::Exists => Ok(Opened::Exists),
+            OpenedStream::Writer(mut writer) => {
+                writer.guard = Some(guard);
+                Ok(Opened::Writer(writer.into()))
+            }
+        }
+    }
+
+    /// A file to write the blob to; `None` where it is to be sent, or asked for, over the socket: this
+    /// namespace has the blob, or the store has it from another one, or no file can be had. What was
+    /// half sent of a blob that gets a file is thrown away.
+    async fn direct_file(
+        &self,
+        blobs: &Arc<BlobsDir>,
+        ingest: &Ingest,
+    ) -> Result<Option<BlobFile>, StoreError> {
+        if let Some(digest) = &ingest.expected
+            && self.has_content_of(digest).await?
+        {
+            return Ok(None);
+        }
+        match direct_writer::new_file(blobs, ingest).await? {
+            Ok(None) => Ok(None),
+            Ok(Some(file)) => {
+                self.clear_ingest(ingest).await?;
+                Ok(Some(file))
+            }
+            Err(error) if blobs_dir::is_full(&error) => Err(direct_writer::failed(&error)),
+            Err(error) => {
+                if !blobs_dir::is_passing(&error) {
+                    self.direct_writes.give_up(&error);
+                }
+                Ok(None)
+            }
+        }
+    }
 }
 
 impl From<Box<StreamWriter>> for ContentWriter {
     fn from(writer: Box<StreamWriter>) -> Self {
-        Self(Way::Sent(writer))
+        Self(Medium::Stream(writer))
     }
 }
 
-impl From<PlacedWriter> for ContentWriter {
-    fn from(writer: PlacedWriter) -> Self {
-        Self(Way::Placed(Box::new(writer)))
+impl From<DirectWriter> for ContentWriter {
+    fn from(writer: DirectWriter) -> Self {
+        Self(Medium::Direct(Box::new(writer)))
     }
 }
 
 impl BlobWriter for ContentWriter {
     fn offset(&self) -> u64 {
         match &self.0 {
-            Way::Sent(writer) => writer.offset(),
-            Way::Placed(writer) => writer.offset(),
+            Medium::Stream(writer) => writer.offset(),
+            Medium::Direct(writer) => writer.offset(),
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         match &mut self.0 {
-            Way::Sent(writer) => writer.write(bytes).await,
-            Way::Placed(writer) => writer.write(bytes).await,
+            Medium::Stream(writer) => writer.write(bytes).await,
+            Medium::Direct(writer) => writer.write(bytes).await,
         }
     }
 
     fn digest(&self) -> Digest {
         match &self.0 {
-            Way::Sent(writer) => writer.digest(),
-            Way::Placed(writer) => writer.digest(),
+            Medium::Stream(writer) => writer.digest(),
+            Medium::Direct(writer) => writer.digest(),
         }
     }
 
     async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
         match self.0 {
-            Way::Sent(writer) => writer.commit(digest, labels).await,
-            Way::Placed(writer) => writer.commit(digest, labels).await,
+            Medium::Stream(writer) => writer.commit(digest, labels).await,
+            Medium::Direct(writer) => writer.commit(digest, labels).await,
         }
     }
 
     async fn abort(self) -> Result<(), StoreError> {
         match self.0 {
-            Way::Sent(writer) => writer.abort().await,
-            Way::Placed(writer) => writer.abort().await,
+            Medium::Stream(writer) => writer.abort().await,
+            Medium::Direct(writer) => writer.abort().await,
         }
     }
 }

@@ -1,28 +1,19 @@
-//! `config.json` as a document: which values are where, and what an error may say of them.
+//! The fields of `config.json`, and errors about them that repeat no value.
 //!
-//! Nothing of a value is ever part of an error, and neither are the parser's own words, which
-//! repeat values: only names of fields, what was expected, and the registry.
+//! No error has a part of a value in it, nor the parser's own words, which repeat values: only names
+//! of fields, what was expected, and the registry.
 
 use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-use super::{CredentialsError, Login, REGISTRY_SHOWN};
-use crate::shown::shortened;
+use super::basic::BASE64;
+use super::error::{CredentialsError, quoted as registry};
+use super::login::Login;
 
-/// Go's decoder, which Docker and the kubelet use, minds no trailing bits; and `=` at the end is
-/// easily lost.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// What the file says, in the order of its keys. Keys have lost the user that a URL may have in it.
+/// The logins and helpers of the file, in the order of its keys. Keys have lost the user that a URL
+/// may have in it.
 #[derive(Default)]
-pub(super) struct Document {
+pub(super) struct ConfigJson {
     /// `auths`; `None` for an entry with nothing in it.
     pub(super) auths: Vec<(String, Option<Login>)>,
     /// `credHelpers`: registries, and the helper that keeps the login for each.
@@ -31,7 +22,7 @@ pub(super) struct Document {
     pub(super) store: Option<String>,
 }
 
-impl Document {
+impl ConfigJson {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, CredentialsError> {
         // Windows' tools put a byte-order mark there.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -59,11 +50,6 @@ impl Document {
                 .map(str::to_owned),
         })
     }
-}
-
-/// What a user and a password are sent as.
-pub(super) fn basic(username: &str, password: &str) -> String {
-    BASE64.encode(format!("{username}:{password}"))
 }
 
 const AUTHS: &str = r#"an object such as {"auths": {"registry.example": {"auth": "..."}}}"#;
@@ -110,7 +96,7 @@ fn helpers(whole: &Map<String, Value>) -> Result<Vec<(String, String)>, Credenti
 }
 
 /// The login of one entry of `auths`, by the rules of Docker: `auth` wins over `username` and
-/// `password`. An identity token wins over both, which Docker puts beside a user of no worth.
+/// `password`. An identity token wins over both, beside which Docker puts a placeholder as the user.
 fn login(key: &str, entry: &Value) -> Result<Option<Login>, CredentialsError> {
     if entry.is_null() {
         return Ok(None);
@@ -228,14 +214,9 @@ fn is_entry(value: &Value) -> bool {
     })
 }
 
-/// A URL may have a user and a password in it, which belong into no message.
+/// The key without the user and the password that a URL may have: no message may show them.
 fn without_user(key: &str) -> &str {
     key.rsplit_once('@').map_or(key, |(_, rest)| rest).trim()
-}
-
-/// A registry's key, for people.
-fn registry(key: &str) -> String {
-    format!("\"{}\"", shortened(key, REGISTRY_SHOWN))
 }
 
 fn kind(value: &Value) -> &'static str {

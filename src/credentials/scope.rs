@@ -1,6 +1,7 @@
-//! Which images a registry's key speaks for: the keys of `auths` and of `credHelpers`.
+//! Which images a registry's key covers: the keys of `auths` and of `credHelpers`.
 
 use crate::naming::Reference;
+use crate::naming::grammar::host_and_port;
 
 /// Docker's key for Docker Hub, and the hosts that it answers to beside `docker.io`.
 pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -58,7 +59,7 @@ impl Scope {
         below && is_host(&self.host, &image.domain().to_ascii_lowercase())
     }
 
-    /// In ascending order, the first that covers an image speaks for it: a host in full before one
+    /// In ascending order, the first that covers an image is the one for it: a host in full before one
     /// with a `*`, then the longest path.
     pub(super) fn rank(&self) -> impl Ord + use<> {
         (self.host.contains('*'), std::cmp::Reverse(self.path.len()))
@@ -83,14 +84,6 @@ fn is_host(pattern: &str, host: &str) -> bool {
         && patterns
             .zip(parts)
             .all(|(pattern, part)| fits(pattern, part))
-}
-
-/// Both are cut in the same way, so that an IPv6 address, which has colons itself, does no harm.
-fn host_and_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
-    }
 }
 
 /// `*` stands for any run of letters, also for none.

@@ -1,6 +1,7 @@
-//! Names of images: how they are written (`reference`), which of them an image gets (`names`), and the
-//! labels by which blobs say where they are from (`sources`).
+//! Names of images: what they are made of (`grammar`), how they are written (`reference`), which of
+//! them an image gets (`names`), and the labels by which blobs say where they are from (`sources`).
 
+pub(crate) mod grammar;
 mod names;
 mod reference;
 pub mod sources;

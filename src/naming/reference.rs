@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use super::grammar::{HOST_MAX, LOCALHOST, host_and_port, is_host, is_path_component};
 use crate::digest::Digest;
 
 /// The registry of a name that names none.
@@ -15,12 +16,7 @@ pub(super) const DEFAULT_DOMAIN: &str = "docker.io";
 pub(super) const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
 /// Where Docker Hub keeps the repositories that are written as one word.
 const OFFICIAL_PREFIX: &str = "library/";
-/// A registry, although it has no dot and no port.
-const LOCALHOST: &str = "localhost";
 const DEFAULT_TAG: &str = "latest";
-/// The longest name in the DNS. Go's package knows no bound; but the store puts names into its answers,
-/// and one that is longer than a header may be breaks the connection.
-const HOST_MAX: usize = 253;
 /// A colon and five digits.
 const PORT_MAX: usize = 6;
 const PATH_MAX: usize = 255;
@@ -217,7 +213,7 @@ fn parse_normalized(text: &str) -> Result<Reference, Rule> {
     })
 }
 
-/// Tells the registry from the rest, and completes both. `alpine` is a path, `alpine/git` is one,
+/// Splits the registry from the rest, and completes both. `alpine` is a path, `alpine/git` is one,
 /// `alpine.org/git`, `alpine:80/git`, `localhost/git` and `Alpine/git` begin with a registry.
 fn split_domain(text: &str) -> (&str, String) {
     let (domain, remainder) = match text.split_once('/') {
@@ -272,60 +268,11 @@ fn parse_grammar(text: &str) -> Result<Reference, Rule> {
     })
 }
 
-/// A host name, an IPv4 address or an IPv6 address in brackets, with or without a port.
+/// A host with or without a port.
 fn is_domain(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, port)) = rest.split_once(']') else {
-                return false;
-            };
-            let is_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';
-            if address.is_empty() || !address.bytes().all(is_address) {
-                return false;
-            }
-            match port.strip_prefix(':') {
-                _ if port.is_empty() => (None, None),
-                Some(port) => (None, Some(port)),
-                None => return false,
-            }
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (Some(host), Some(port)),
-            None => (Some(text), None),
-        },
-    };
-    text.len() <= HOST_MAX + PORT_MAX
-        && host.is_none_or(|host| host.len() <= HOST_MAX && host.split('.').all(is_domain_label))
-        && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn is_domain_label(label: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !label.is_empty()
-        && label.bytes().all(is_inner)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-}
-
-/// Runs of letters and digits, with one `.`, one or two `_` or any number of `-` between them.
-fn is_path_component(component: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let mut bytes = component.bytes().peekable();
-    loop {
-        if bytes.next_if(|byte| is_letter(*byte)).is_none() {
-            return false;
-        }
-        while bytes.next_if(|byte| is_letter(*byte)).is_some() {}
-        match bytes.next() {
-            None => return true,
-            Some(b'.') => {}
-            Some(b'_') => {
-                bytes.next_if_eq(&b'_');
-            }
-            Some(b'-') => while bytes.next_if_eq(&b'-').is_some() {},
-            Some(_) => return false,
-        }
-    }
+    let (host, port) = host_and_port(text);
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= HOST_MAX + PORT_MAX && is_host(host) && port.is_none_or(is_port)
 }
 
 fn is_tag(tag: &str) -> bool {

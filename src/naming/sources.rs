@@ -16,15 +16,15 @@ pub const PREFIX: &str = "containerd.io/distribution.source.";
 /// The most bytes of a label, key and value together (containerd, `pkg/labels/validate.go`).
 const LABEL_MAX: usize = 4096;
 
-/// Of how many registries a blob says that it is theirs. One with more is no image of this world, and
-/// would have more labels than fit a message.
+/// The most registries that a blob has a label for. More are not to be expected of a real image,
+/// and would have more labels than fit a message.
 const REGISTRIES_MAX: usize = 64;
 
 /// The labels of the blobs of an image with these names.
 pub fn of<'a>(names: impl IntoIterator<Item = &'a Reference>) -> Labels {
     let mut repositories = BTreeMap::<_, BTreeSet<&str>>::new();
     for name in names {
-        // A name without a registry is one that nobody can have pulled.
+        // A name without a registry cannot have been pulled from one.
         if !name.domain.is_empty() {
             let paths = repositories.entry(name.domain.as_str()).or_default();
             paths.insert(&name.path);

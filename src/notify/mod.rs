@@ -2,7 +2,7 @@
 
 mod outbox;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::fmt::Display;
 use std::time::Duration;
@@ -34,13 +34,21 @@ const SHORTEST_FEED: Duration = Duration::from_millis(100);
 pub struct Notifier {
     outbox: Option<Outbox>,
     last_status: RefCell<String>,
+    is_ready: Cell<bool>,
+    /// The configuration on disk is wrong, which every status says.
+    is_wrong: Cell<bool>,
 }
+
+/// What a status ends with while the configuration on disk is wrong.
+const WRONG: &str = "; not reloaded: the configuration on disk is wrong";
 
 impl Default for Notifier {
     fn default() -> Self {
         Self {
             outbox: env::var_os("NOTIFY_SOCKET").map(|_| Outbox::open()),
             last_status: RefCell::default(),
+            is_ready: Cell::default(),
+            is_wrong: Cell::default(),
         }
     }
 }
@@ -49,17 +57,41 @@ impl Notifier {
     /// The service has started; `status` says what came of it.
     pub fn ready(&self, status: &impl Display) {
         let status = one_line(status);
-        self.last_status.replace(status.clone());
-        self.put(Message::Ready(status));
+        self.last_status.replace(status);
+        self.is_ready.set(true);
+        self.put(Message::Ready(self.last_status()));
+    }
+
+    /// The configuration is being read again. Before READY nothing is told: systemd would take the READY
+    /// that ends the reload for the end of the start.
+    pub fn reloading(&self) {
+        if self.is_ready.get() {
+            self.put(Message::Reloading);
+        }
+    }
+
+    /// It has been read. Where it is wrong, every status says so until it has been read and is right.
+    pub fn reloaded(&self, is_wrong: bool) {
+        let was_wrong = self.is_wrong.replace(is_wrong);
+        if self.is_ready.get() {
+            self.put(Message::Ready(self.last_status()));
+        } else if is_wrong != was_wrong {
+            self.put(Message::Status(self.last_status()));
+        }
     }
 
     /// One line for `systemctl status`. The same line again is not sent.
     pub fn status(&self, status: &impl Display) {
         let status = one_line(status);
         if *self.last_status.borrow() != status {
-            self.last_status.replace(status.clone());
-            self.put(Message::Status(status));
+            self.last_status.replace(status);
+            self.put(Message::Status(self.last_status()));
         }
+    }
+
+    fn last_status(&self) -> String {
+        let wrong = if self.is_wrong.get() { WRONG } else { "" };
+        format!("{}{wrong}", self.last_status.borrow())
     }
 
     /// The start, or the stop, may take this long from now on.

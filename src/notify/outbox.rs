@@ -18,6 +18,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) enum Message {
     /// READY, with a status.
     Ready(String),
+    /// RELOADING, with the time that systemd tells reloads apart by (sd_notify(3)).
+    Reloading,
     /// STATUS alone.
     Status(String),
     /// EXTEND_TIMEOUT_USEC, in microseconds.
@@ -34,6 +36,8 @@ impl Message {
             Self::Ready(status) => {
                 sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
             }
+            Self::Reloading => NotifyState::monotonic_usec_now()
+                .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
             Self::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
             Self::Extend(by) => sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(*by)]),
             Self::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
@@ -48,7 +52,8 @@ impl Message {
 }
 
 /// Messages on their way, in order. One of each kind at most: a later status or beat of the
-/// watchdog takes the place of one that nobody has heard, and READY and STOPPING come once.
+/// watchdog takes the place of one that was not sent yet. READY comes once, and after each RELOADING;
+/// STOPPING comes once.
 #[derive(Debug, Default)]
 struct Waiting {
     messages: VecDeque<Message>,

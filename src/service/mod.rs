@@ -12,7 +12,6 @@ mod reload;
 
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +25,8 @@ use crate::ledger::Summary;
 use crate::notify::{self, Notifier};
 use crate::platform::PlatformError;
 use crate::progress::Progress;
-use crate::shutdown::Shutdown;
-use crate::state_dir::{self, Taken};
+use crate::shutdown::{ReloadSignal, Shutdown};
+use crate::state_dir::{self, AlreadyRunning};
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
 
 use reload::{Reload, settings};
@@ -52,7 +51,7 @@ pub enum Mode {
 pub enum FatalError {
     /// Two daemons on one state directory.
     #[error(transparent)]
-    StateDir(#[from] Taken),
+    StateDir(#[from] AlreadyRunning),
     /// `images.platforms` names none.
     #[error("images.platforms: {0}")]
     Platforms(#[from] PlatformError),
@@ -93,7 +92,7 @@ pub async fn run(
 ) -> Result<Summary, FatalError> {
     let _lock = state_dir::lock(&config.state_dir)?;
     let settings = settings(&config)?;
-    let hangup = signal(SignalKind::hangup())?;
+    let hangup = ReloadSignal::listen()?;
     notifier.status(&"starting containerd");
     let mut child = tokio::select! {
         biased;
@@ -116,7 +115,7 @@ pub async fn run(
 
     let ended = tokio::select! {
         biased;
-        exit = exited(&mut child, hangup, Reload { config, inputs, changes }) => {
+        exit = exited(&mut child, hangup, Reload { config, inputs, changes, notifier: &notifier }) => {
             Err(FatalError::ContainerdExited(exit))
         }
         () = shutdown.stop.cancelled() => {
@@ -131,12 +130,12 @@ pub async fn run(
         Ok(()) => notifier.stopping(&"stopping"),
         Err(error) => notifier.stopping(&format_args!("stopping: {error}")),
     }
-    load.stop(&shutdown.hurry).await;
+    load.stop(&shutdown.force).await;
     if !matches!(ended, Err(FatalError::ContainerdExited(_))) {
-        release_leases(&store, &shutdown.hurry).await;
+        release_leases(&store, &shutdown.force).await;
     }
     if let Some(mut child) = child {
-        child.stop(shutdown.hurry.cancelled()).await;
+        child.stop(shutdown.force.cancelled()).await;
     }
     ended.map(|()| summary)
 }
@@ -160,25 +159,32 @@ async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorErro
 
 /// Returns when the child ends. On SIGHUP its log is reopened and the configuration read again.
 ///
-/// Waits on: the child's end; SIGHUP.
-async fn exited(child: &mut Option<Supervisor>, mut hangup: Signal, mut reload: Reload) -> Exit {
+/// Waits on: the child's end; SIGHUP; the files of the configuration.
+async fn exited(
+    child: &mut Option<Supervisor>,
+    mut hangup: ReloadSignal,
+    mut reload: Reload<'_>,
+) -> Exit {
     loop {
-        let end = async {
-            match child {
-                Some(child) => child.exited().await,
-                // Attached: containerd's end is its own manager's business.
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            exit = end => return exit,
-            _ = hangup.recv() => {
-                if let Some(child) = child {
-                    child.reopen_log();
-                }
-                reload.reload();
-            }
+            exit = end_of(child) => return exit,
+            () = hangup.recv() => {}
         }
+        if let Some(child) = child {
+            child.reopen_log();
+        }
+        tokio::select! {
+            exit = end_of(child) => return exit,
+            () = reload.reload() => {}
+        }
+    }
+}
+
+async fn end_of(child: &mut Option<Supervisor>) -> Exit {
+    match child {
+        Some(child) => child.exited().await,
+        // Attached: containerd's end is its own manager's business.
+        None => std::future::pending().await,
     }
 }
 
@@ -197,7 +203,7 @@ impl Load<'_> {
     async fn run(&mut self, intake: Intake<Containerd>, mode: Mode) -> Result<(), FatalError> {
         self.serving().await?;
         if self.direct {
-            self.store.place_blobs().await;
+            self.store.enable_direct_writes().await;
         }
         let stale = self.stale_leases().await;
         self.tasks.spawn(intake.run(self.stop.clone()));

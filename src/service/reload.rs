@@ -1,10 +1,12 @@
 //! What a running stowd takes of a configuration that is read again.
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Changes, Config, Inputs};
+use crate::config::{self, Changes, Config, Inputs, LoadError, LoadedConfig};
 use crate::intake::Settings;
+use crate::notify::Notifier;
 use crate::platform::{Platform, PlatformError, Wanted};
 use crate::puller::PullRules;
 
@@ -31,17 +33,21 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
 }
 
 /// The configuration that runs, and how to have a newer one.
-pub(super) struct Reload {
+pub(super) struct Reload<'a> {
     pub(super) config: Config,
     pub(super) inputs: Inputs,
     pub(super) changes: watch::Sender<Settings>,
+    pub(super) notifier: &'a Notifier,
 }
 
-impl Reload {
+impl Reload<'_> {
     /// Takes what can change while stowd runs, says what cannot, and has the images directory
     /// listed again in any case. A configuration that is wrong changes nothing.
-    pub(super) fn reload(&mut self) {
-        match config::load(&self.inputs) {
+    pub(super) async fn reload(&mut self) {
+        self.notifier.reloading();
+        let loaded = self.load().await;
+        let is_wrong = loaded.is_err();
+        match loaded {
             Ok(loaded) => {
                 let Changes { taken, left } = self.config.take(loaded.config);
                 let (taken, left) = (taken.join(" "), left.join(" "));
@@ -64,5 +70,66 @@ impl Reload {
             Ok(settings) => drop(self.changes.send_replace(settings)),
             Err(error) => error!(%error, "not reloaded: {error}"),
         }
+        self.notifier.reloaded(is_wrong);
+    }
+
+    /// Reads the files on a thread that may wait: they may lie on a disk that hangs, and the task that
+    /// asks for them feeds the watchdog.
+    async fn load(&self) -> Result<LoadedConfig, LoadError> {
+        let inputs = self.inputs.clone();
+        match spawn_blocking(move || config::load(&inputs)).await {
+            Ok(loaded) => loaded,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only when the runtime ends, and with it the task that waits here.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::ConfigFile;
+
+    #[tokio::test]
+    async fn a_file_that_does_not_answer_holds_no_other_task() {
+        // The end of a pipe is a file that is read when its writer has closed it.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let file = format!("/proc/self/fd/{}", reader.as_raw_fd());
+        let config = Config::default();
+        let (changes, changed) = watch::channel(settings(&config).unwrap());
+        let mut reload = Reload {
+            config,
+            inputs: Inputs {
+                file: ConfigFile::Named(file.into()),
+                environment: Vec::new(),
+                flags: Vec::new(),
+            },
+            changes,
+            notifier: &Notifier::default(),
+        };
+        let (answer, asked) = mpsc::channel::<()>();
+        let disk = std::thread::spawn(move || {
+            // On a reload that waits on this task the answer comes too late.
+            let _ = asked.recv_timeout(Duration::from_secs(10));
+            writer.write_all(b"images.settle = \"7s\"\n").unwrap();
+        });
+        let mut reloading = pin!(reload.reload());
+        let early = timeout(Duration::from_millis(50), &mut reloading).await;
+        assert!(early.is_err(), "it was read before it could be");
+        answer.send(()).unwrap();
+        reloading.await;
+        disk.join().unwrap();
+        assert_eq!(changed.borrow().settle, Duration::from_secs(7));
     }
 }

@@ -6,7 +6,7 @@ use crate::config;
 
 /// The arguments after the program's name: `--config`, `--address`, `--root`, `--state`,
 /// `--log-level`, then `containerd.extra-args`, which come last so that they win.
-pub fn arguments(config: &config::Containerd, log_level: Option<&OsStr>) -> Vec<OsString> {
+pub fn arguments(config: &config::ContainerdConfig, log_level: Option<&OsStr>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut flag = |name: &str, value: &OsStr| {
         arguments.push(name.into());

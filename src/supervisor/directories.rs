@@ -24,7 +24,7 @@ pub struct DirectoryError {
 ///
 /// # Errors
 /// Names the key and the directory.
-pub fn make(config: &config::Containerd) -> Result<(), DirectoryError> {
+pub fn make(config: &config::ContainerdConfig) -> Result<(), DirectoryError> {
     let socket = config.address.parent().unwrap_or(Path::new(""));
     for (key, path) in [
         ("containerd.root", config.root.as_path()),

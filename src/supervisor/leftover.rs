@@ -1,5 +1,5 @@
-//! A containerd that already serves the address: one that an earlier stowd left is stopped,
-//! anybody else's is refused.
+//! A containerd that already serves the address: one that an earlier stowd left is stopped, another is
+//! refused.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -25,18 +25,18 @@ const DYING: Duration = Duration::from_secs(5);
 /// Why containerd cannot be started at its address.
 #[derive(Debug, thiserror::Error)]
 pub enum LeftoverError {
-    /// Somebody serves it who is none of stowd's business.
+    /// A process that no stowd has left serves it.
     #[error(
         "containerd.address {} is already served by {server}; stop it, or set containerd.supervise = false to attach to it",
         .address.display()
     )]
-    Taken {
+    Served {
         /// The socket.
         address: PathBuf,
         /// The process, for people: its pid and its command line.
         server: String,
     },
-    /// It cannot be told whether somebody serves it.
+    /// It is unknown whether a process serves it.
     #[error("containerd.address {}: cannot tell whether it is served: {cause}", .address.display())]
     Unknown {
         /// The socket.
@@ -54,14 +54,14 @@ pub enum LeftoverError {
     },
 }
 
-/// Makes sure that nobody serves `address`. `command` is the command line that is to be started
+/// Makes sure that no process serves `address`. `command` is the command line that is to be started
 /// there: an orphan that has the same one is an earlier stowd's child. It gets SIGTERM, and
-/// SIGKILL after `stop_timeout`. A socket that nobody answers is left for containerd to replace.
+/// SIGKILL after `stop_timeout`. A socket without a listener is left for containerd to replace.
 ///
 /// May be dropped: the orphan then stops by itself or not at all, and the next call sees to it.
 ///
 /// # Errors
-/// When somebody else serves the address, or when this cannot be told or mended.
+/// When another process serves the address, and when that is unknown or cannot be changed.
 pub async fn clear(
     address: &Path,
     command: &[OsString],
@@ -73,7 +73,7 @@ pub async fn clear(
             return Ok(());
         };
         let Some(pid) = peer else {
-            return Err(taken(
+            return Err(served(
                 address,
                 "a process that is not seen from here".to_owned(),
             ));
@@ -90,22 +90,22 @@ pub async fn clear(
             }
             Some(process) => {
                 let server = format!("{server}: {}", process.command_line());
-                return Err(taken(address, server));
+                return Err(served(address, server));
             }
             None if Instant::now() < deadline => sleep(LOOK).await,
-            None => return Err(taken(address, server)),
+            None => return Err(served(address, server)),
         }
     }
 }
 
-fn taken(address: &Path, server: String) -> LeftoverError {
-    LeftoverError::Taken {
+fn served(address: &Path, server: String) -> LeftoverError {
+    LeftoverError::Served {
         address: address.to_owned(),
         server,
     }
 }
 
-/// Who listens on the socket: nobody, or a process, whose pid is unknown when it is in a pid
+/// The process that listens on the socket, if there is one. Its pid is unknown when it is in a pid
 /// namespace that cannot be seen from here.
 async fn connect(address: &Path) -> Result<Option<Option<Pid>>, LeftoverError> {
     let unknown = |cause| LeftoverError::Unknown {
@@ -118,7 +118,7 @@ async fn connect(address: &Path) -> Result<Option<Option<Pid>>, LeftoverError> {
             Ok(Some(peer.pid().and_then(Pid::from_raw)))
         }
         Err(error) => match error.kind() {
-            // `NotADirectory`: making the directories tells that better.
+            // `NotADirectory`: making the directories fails with a better error.
             io::ErrorKind::NotFound
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::NotADirectory => Ok(None),
@@ -159,7 +159,7 @@ impl Process {
     /// Whether this ran as `command` under a stowd that is gone.
     ///
     /// A child shares its parent's session unless it leaves it, and stowd's child does not; init
-    /// and other reapers of orphans have a session of their own. So a process that somebody
+    /// and other reapers of orphans have a session of their own. So a process that was
     /// started by hand with the same arguments, or that another stowd keeps, is not an orphan.
     fn is_orphan_of(&self, command: &[OsString]) -> bool {
         // A script has its interpreter in front.

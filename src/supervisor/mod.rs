@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::environment::Environment;
-use self::output::{Destination, Output};
+use self::output::{LogStream, Output};
 use crate::config;
 use crate::shown::shown;
 
@@ -118,13 +118,13 @@ pub enum Means {
     Asked,
     /// SIGKILL, after `stop-timeout`.
     TimedOut,
-    /// SIGKILL, because somebody was in a hurry.
-    Hurried,
+    /// SIGKILL at once, as asked.
+    Forced,
 }
 
 /// How the child was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stopped {
+pub struct StopOutcome {
     /// What it took.
     pub means: Means,
     /// How it ended.
@@ -141,14 +141,14 @@ impl Supervisor {
     /// same gets SIGKILL; one of an earlier stowd that was asked to stop may still be about it.
     ///
     /// # Errors
-    /// Each names the key or the file that is to be mended.
-    pub async fn start(config: &config::Containerd) -> Result<Self, SupervisorError> {
+    /// Each names the key or the file to correct.
+    pub async fn start(config: &config::ContainerdConfig) -> Result<Self, SupervisorError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = binary::find(&config.binary, &path)?;
         if let Some(path) = &config.config {
             let opened = OpenOptions::new()
                 .read(true)
-                // A FIFO that nobody writes to must not hold the start.
+                // Opening a FIFO without a writer must not block the start.
                 .custom_flags(OFlags::NONBLOCK.bits() as i32)
                 .open(path);
             opened.map_err(|cause| SupervisorError::Config {
@@ -165,7 +165,7 @@ impl Supervisor {
 
         let pipe_failed = |cause| SupervisorError::Output(output::OutputError::Resources(cause));
         let (reader, writer) = io::pipe().map_err(pipe_failed)?;
-        let output = Output::start(reader, &config.log, Destination::detect())?;
+        let output = Output::start(reader, &config.log, LogStream::detect())?;
         let mut command = Command::new(&program);
         command
             .args(&arguments)
@@ -212,10 +212,10 @@ impl Supervisor {
         }
     }
 
-    /// Stops the child: SIGTERM, after `stop-timeout` SIGKILL, which comes at once when `hurry`
+    /// Stops the child: SIGTERM, after `stop-timeout` SIGKILL, which comes at once when `force`
     /// completes. Returns when it has exited and its output is passed on. Its own children, the
     /// shims, are left alone.
-    pub async fn stop(&mut self, hurry: impl Future<Output = ()>) -> Stopped {
+    pub async fn stop(&mut self, force: impl Future<Output = ()>) -> StopOutcome {
         let pid = self.pid();
         let mut means = Means::Nothing;
         if self.signal(Signal::TERM) {
@@ -224,14 +224,14 @@ impl Supervisor {
             means = tokio::select! {
                 biased;
                 _ = self.wait() => Means::Asked,
-                () = hurry => Means::Hurried,
+                () = force => Means::Forced,
                 () = tokio::time::sleep(limit) => Means::TimedOut,
             };
             match means {
                 Means::TimedOut => {
                     warn!(pid, timeout = ?limit, "containerd did not stop within {limit:?}; killing it");
                 }
-                Means::Hurried => warn!(pid, "killing containerd: no time to stop it in order"),
+                Means::Forced => warn!(pid, "killing containerd: no time to stop it in order"),
                 Means::Nothing | Means::Asked => {}
             }
             self.signal(Signal::KILL);
@@ -239,7 +239,7 @@ impl Supervisor {
         let exit = self.exited().await;
         let status = exit.status;
         info!(pid, %status, "containerd stopped: {status}");
-        Stopped { means, exit }
+        StopOutcome { means, exit }
     }
 
     /// Opens the log file anew, as after SIGHUP.
@@ -252,7 +252,7 @@ impl Supervisor {
             match self.child.wait().await {
                 Ok(status) => return status,
                 Err(error) => {
-                    // waitpid(2) of an own child that nobody else reaps does not fail.
+                    // waitpid(2) does not fail for a child that no other code reaps.
                     warn!(%error, "cannot wait for containerd; trying again: {error}");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -271,7 +271,7 @@ impl Drop for Supervisor {
         if matches!(self.child.try_wait(), Ok(None)) {
             warn!(
                 pid = self.pid(),
-                "containerd is killed: nobody waited for it to stop"
+                "containerd is killed: it was not stopped in order"
             );
         }
     }

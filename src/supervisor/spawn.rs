@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 /// One child to fork.
 struct Job {
     command: Command,
-    /// Whose driver is to tell when the child has exited.
+    /// The runtime that waits for the child's exit.
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Child>>,
 }
@@ -65,7 +65,7 @@ fn parent() -> io::Result<mpsc::Sender<Job>> {
                 // this process. This thread must not, or its other children would end as well.
                 let child = catch_unwind(AssertUnwindSafe(|| fork(job.command, &job.runtime)))
                     .unwrap_or_else(|_| Err(io::Error::other("the runtime watches no children")));
-                // Nobody waits any more: the child is dropped, and that kills it.
+                // If the task that asked has given up, the child is dropped, and that kills it.
                 drop(job.reply.send(child));
             }
         })?;

@@ -330,9 +330,7 @@ fn a_second_stowd_on_the_same_state_is_refused() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        complaint.contains("another stowd uses state-dir"),
-        "{complaint}"
-    );
+    let names_it = format!("another stowd, pid {}, uses state-dir", first.pid());
+    assert!(complaint.contains(&names_it), "{complaint}");
     assert!(alive(first.containerd_pid().unwrap()));
 }

@@ -51,7 +51,7 @@ fn names(dir: &Path) -> Vec<String> {
 async fn placing(generation: &Generation) -> (Daemon, Containerd, Containerd, Raw) {
     let (daemon, sending) = serve(generation).await;
     let placing = client(&daemon);
-    placing.place_blobs().await;
+    placing.enable_direct_writes().await;
     let raw = Raw::connect(&daemon).await;
     (daemon, placing, sending, raw)
 }
@@ -304,7 +304,7 @@ async fn a_store_that_is_not_seen_from_here_gets_its_blobs_sent(generation: Gene
 /// Whether a blob goes over the socket.
 async fn is_sent(daemon: &Daemon, seed: u64) -> bool {
     let store = client(daemon);
-    store.place_blobs().await;
+    store.enable_direct_writes().await;
     let raw = Raw::connect(daemon).await;
     let lease = store.begin_lease("sent").await.unwrap();
     let blob = bytes(seed, 2 * MIB);
@@ -349,7 +349,7 @@ fn where_it_is_switched_off_everything_is_sent(generation: &Generation) {
         let mut stowd = setup.start();
         stowd.wait_ready(SLOW);
         assert_eq!(
-            stowd.lines(" blobs are placed in ").len(),
+            stowd.lines(" blobs are written directly into ").len(),
             usize::from(direct)
         );
         assert_eq!(

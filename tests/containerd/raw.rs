@@ -43,7 +43,7 @@ impl Way {
     pub(crate) async fn client(self, daemon: &Daemon) -> Containerd {
         let store = client(daemon);
         if self == Self::Placed {
-            store.place_blobs().await;
+            store.enable_direct_writes().await;
         }
         store
     }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rustix::fs::FileType;
-use stowd::config::{Config, ConfigFile, Flag, Inputs, KEYS, LoadError, Loaded, Source, load};
+use stowd::config::{
+    Config, ConfigFile, Flag, Inputs, KEYS, LoadError, LoadedConfig, Origin, load,
+};
 use tempfile::TempDir;
 
 use crate::fixture_directories;
@@ -114,7 +116,7 @@ impl Site {
         }
     }
 
-    fn load(&self) -> Result<Loaded, LoadError> {
+    fn load(&self) -> Result<LoadedConfig, LoadError> {
         load(&self.inputs())
     }
 
@@ -125,7 +127,7 @@ impl Site {
     }
 }
 
-fn origin<'a>(loaded: &'a Loaded, name: &str) -> &'a Source {
+fn origin<'a>(loaded: &'a LoadedConfig, name: &str) -> &'a Origin {
     loaded.origin(KEYS.iter().find(|key| key.name() == name).unwrap())
 }
 
@@ -135,7 +137,7 @@ fn with_no_file_at_all_the_defaults_run() {
     assert_eq!(loaded.config, Config::default());
     assert_eq!(loaded.warnings, [""; 0]);
     for key in KEYS {
-        assert_eq!(loaded.origin(key), &Source::Default, "{}", key.name());
+        assert_eq!(loaded.origin(key), &Origin::Default, "{}", key.name());
     }
 }
 
@@ -146,7 +148,7 @@ fn drop_ins_count_without_the_file() {
     assert_eq!(loaded.config.images.dir, Path::new("/x"));
     assert_eq!(
         origin(&loaded, "images.dir"),
-        &Source::File(site.path("config.d/1.toml"))
+        &Origin::File(site.path("config.d/1.toml"))
     );
 }
 
@@ -269,7 +271,7 @@ fn a_link_to_a_file_is_read_and_keeps_its_name() {
     let loaded = site.load().unwrap();
     assert_eq!(
         origin(&loaded, "images.dir"),
-        &Source::File(site.path("config.toml"))
+        &Origin::File(site.path("config.toml"))
     );
 }
 
@@ -441,4 +443,35 @@ fn help_is_complete_and_a_wrong_command_line_is_2() {
         run(&["--version"]),
         (Some(0), format!("stowd {}\n", env!("CARGO_PKG_VERSION")))
     );
+}
+
+/// What a reload asks: silent where all is well, and 78 with what is wrong on stderr.
+#[test]
+fn a_quiet_check_says_only_what_is_wrong() {
+    let site = Site::new(&[("config.toml", "images.settle = \"1s\"\n")]);
+    let check = || {
+        Command::new(env!("CARGO_BIN_EXE_stowd"))
+            .args(["check", "--quiet", "--config"])
+            .arg(site.path("config.toml"))
+            .env_clear()
+            .output()
+            .unwrap()
+    };
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = check();
+    assert_eq!(
+        (status.code(), stdout, stderr),
+        (Some(0), Vec::new(), Vec::new())
+    );
+    fs::write(site.path("config.toml"), "images.settle = 1\n").unwrap();
+    let output = check();
+    assert_eq!(
+        (output.status.code(), &*output.stdout),
+        (Some(78), &b""[..])
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("images.settle"), "{said}");
 }

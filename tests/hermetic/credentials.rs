@@ -553,3 +553,43 @@ fn no_secret_is_shown_of_any_file() {
         }
     }
 }
+
+#[test]
+fn a_message_repeats_neither_the_user_nor_the_password_nor_both() {
+    let token = "dckr_pat_4b1jkQz";
+    let both = STANDARD.encode(format!("{token}:hunter2"));
+    let said =
+        format!("401 for https://{token}:hunter2@r.example/v2/: Basic {both} (user={token})");
+    assert_eq!(
+        password(token, "hunter2").kept_out_of(&said),
+        "401 for https://…:…@r.example/v2/: Basic … (user=…)"
+    );
+    // A password that is a part of the user leaves nothing of the user behind, and the other way round.
+    for (user, word) in [
+        ("abc-secret-token", "secret"),
+        ("secret-token", "abc-secret-token-xyz"),
+    ] {
+        let said = format!("denied: {user} with {word}");
+        assert_eq!(password(user, word).kept_out_of(&said), "denied: … with …");
+    }
+    // The user of a token in the password's place is often empty of meaning.
+    for (user, said, shown) in [
+        (
+            "a",
+            "an answer for a: \"a\" has no access to a/b",
+            "an answer for …: \"…\" has no access to …/b",
+        ),
+        (
+            "bot",
+            "bottle: robot and bots are no bot",
+            "bottle: robot and bots are no …",
+        ),
+        ("x", "", ""),
+    ] {
+        assert_eq!(password(user, "hunter2").kept_out_of(said), shown);
+    }
+    assert_eq!(
+        password("someone", "").kept_out_of("no secret"),
+        "no secret"
+    );
+}

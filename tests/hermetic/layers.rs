@@ -1,5 +1,7 @@
 //! The layers of `src/lib.rs` against the `use crate::` lines of the code.
 
+mod circles;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

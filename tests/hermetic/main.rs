@@ -36,3 +36,4 @@ mod puller;
 mod resolve;
 mod scan;
 mod supervisor;
+mod terminal;

@@ -1,7 +1,7 @@
 //! What the service manager hears, datagram by datagram. A process of its own speaks: the socket
 //! is named by a variable of its environment.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -27,9 +27,31 @@ fn speaker() {
             notifier.stopping(&format_args!("stopping: {forged}"));
         }
         "much" => say_much_and_wait(&notifier),
+        "reloads" => reload_early_wrong_and_right(&notifier),
         "watchdog" => feed_for_a_moment(&notifier),
         "" => {}
         other => panic!("{other}"),
+    }
+}
+
+/// Step by step, each when the one before was heard.
+fn reload_early_wrong_and_right(notifier: &Notifier) {
+    let reload = |is_wrong| {
+        notifier.reloading();
+        notifier.reloaded(is_wrong);
+    };
+    let steps: [&dyn Fn(); 7] = [
+        &|| notifier.status(&"importing"),
+        &|| reload(true),
+        &|| reload(false),
+        &|| notifier.ready(&"ready"),
+        &|| reload(true),
+        &|| notifier.status(&"busy"),
+        &|| reload(false),
+    ];
+    for step in steps {
+        step();
+        std::io::stdin().read_line(&mut String::new()).unwrap();
     }
 }
 
@@ -194,4 +216,39 @@ fn a_manager_that_reads_nothing_does_not_keep_stowd_from_ending() {
             .unwrap(),
     );
     assert!(manager.rest().iter().all(|datagram| datagram == "filler"));
+}
+
+#[test]
+fn a_reload_is_told_after_ready_and_a_wrong_configuration_until_it_is_right() {
+    let manager = Manager::new();
+    let mut speaker = speak("reloads")
+        .env("NOTIFY_SOCKET", &manager.path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut next = speaker.stdin.take().unwrap();
+    let wrong = "; not reloaded: the configuration on disk is wrong";
+    let reloading = "RELOADING=1\nMONOTONIC_USEC=";
+    for expected in [
+        vec!["STATUS=importing\n".to_owned()],
+        vec![format!("STATUS=importing{wrong}\n")],
+        vec!["STATUS=importing\n".to_owned()],
+        vec!["READY=1\nSTATUS=ready\n".to_owned()],
+        vec![
+            reloading.to_owned(),
+            format!("READY=1\nSTATUS=ready{wrong}\n"),
+        ],
+        vec![format!("STATUS=busy{wrong}\n")],
+        vec![reloading.to_owned(), "READY=1\nSTATUS=busy\n".to_owned()],
+    ] {
+        for expected in expected {
+            let heard = manager.receive().expect("a message");
+            // The time is a number.
+            let heard = heard.trim_end_matches(|c: char| c.is_ascii_digit() || c == '\n');
+            assert_eq!(heard, expected.trim_end());
+        }
+        next.write_all(b"\n").unwrap();
+    }
+    assert!(speaker.wait().unwrap().success());
 }

@@ -46,10 +46,10 @@ fn what_was_installed_is_taken_away_but_for_what_is_the_users() {
     install(root, &[]);
     let unit = root.join("usr/local/lib/systemd/system/stowd.service");
     let text = fs::read_to_string(&unit).unwrap();
-    assert!(
-        text.contains("\nExecStart=/usr/local/bin/stowd run\n"),
-        "{text}"
-    );
+    for command in ["ExecStart=", "ExecReload="] {
+        let line = format!("\n{command}/usr/local/bin/stowd ");
+        assert!(text.contains(&line), "{command} in {text}");
+    }
     let wants = root.join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants).unwrap();
     symlink(

@@ -56,7 +56,11 @@ fn a_reload_opens_the_log_anew_and_ends_nothing() {
     let old = "/var/log/stowd/old.log";
     node.ok(&["mv", log, old]);
     node.systemctl("reload");
-    node.assert_shows(&[("ActiveState", "active"), ("NRestarts", "0")]);
+    node.eventually(SOON, "the end of the reload", || {
+        let is_over = !node.said("reloaded; changed: ").is_empty();
+        (is_over && node.shows("ActiveState") == "active").then_some(())
+    });
+    node.assert_shows(&[("NRestarts", "0")]);
     assert_eq!((node.stowd(), node.containerd()), (stowd, containerd));
     // containerd writes as it ends.
     let read = |path| std::fs::read_to_string(node.path(path)).unwrap();
@@ -107,4 +111,39 @@ fn a_machine_that_is_shut_down_does_not_wait_for_it() {
     node.stow(&["pause.tar"]);
     node.systemctl("start");
     assert!(node.power_off(SOON), "it powers itself off");
+}
+
+#[test]
+fn a_reload_of_a_wrong_configuration_fails_and_ends_nothing() {
+    let node = Node::boot();
+    node.stow(&["pause.tar"]);
+    node.systemctl("start");
+    let (stowd, containerd) = (node.stowd(), node.containerd());
+    let ready = "ready: 1 image from 1 entry; watching /var/lib/stowd/images";
+    node.assert_shows(&[("StatusText", ready)]);
+
+    node.configure("60-test", "images.settle = \"soon\"\n");
+    let output = node.run(&["systemctl", "reload", UNIT]);
+    assert!(!output.status.success(), "{output:?}");
+    let wrong = format!("{ready}; not reloaded: the configuration on disk is wrong");
+    node.eventually(SOON, "the status", || {
+        (node.shows("StatusText") == wrong).then_some(())
+    });
+    node.eventually(SOON, "the end of the reload", || {
+        (node.shows("ActiveState") == "active").then_some(())
+    });
+    // What is wrong is in the journal, by both.
+    assert_eq!(node.said("not reloaded: ").len(), 1);
+    let checked = node.said("stowd: /etc/stowd/config.d/60-test.toml: images.settle: ");
+    assert_eq!(checked.len(), 1);
+
+    node.configure("60-test", "images.settle = \"50ms\"\n");
+    node.systemctl("reload");
+    node.eventually(SOON, "the status", || {
+        let is_over = node.shows("StatusText") == ready && node.shows("ActiveState") == "active";
+        is_over.then_some(())
+    });
+    node.assert_shows(&[("NRestarts", "0")]);
+    assert_eq!(node.said("reloaded; changed: images.settle").len(), 1);
+    assert_eq!((node.stowd(), node.containerd()), (stowd, containerd));
 }

@@ -1,4 +1,4 @@
-//! The log file: appended to, rotated by size, and found again when somebody else moved it.
+//! The log file: appended to, rotated by size, and made anew when another program has moved it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -36,7 +36,7 @@ pub(super) struct LogFile {
     open: Option<Open>,
     /// The time in the last rotated file's name. Names must grow, whatever the clock does.
     last_rotation: SystemTime,
-    /// Lines that the disk did not take, not told yet.
+    /// Lines that could not be written and are not reported yet.
     lost: u64,
     next_complaint: Instant,
     next_telling: Instant,

@@ -29,7 +29,7 @@ pub use self::file::FileError;
 use self::file::LogFile;
 pub use self::journal::{entry, priority};
 pub use self::lines::{LastLines, Lines, MAX_LINE};
-pub use self::stream::{Destination, MAX_WAITING};
+pub use self::stream::{LogStream, MAX_WAITING};
 use self::stream::{Stream, timespec};
 use crate::config::ContainerdLog;
 
@@ -79,7 +79,7 @@ impl Output {
     pub fn start(
         pipe: PipeReader,
         config: &ContainerdLog,
-        stream: Destination,
+        stream: LogStream,
     ) -> Result<Self, OutputError> {
         let file = match &config.file {
             Some(path) => Some(LogFile::open(path, config)?),
@@ -98,7 +98,7 @@ impl Output {
             bell: Arc::new(bell),
             last: Arc::default(),
         };
-        let mut reader = Reader {
+        let mut reader = OutputReader {
             pipe: Some(pipe),
             bell: Arc::clone(&output.bell),
             words: received,
@@ -157,8 +157,8 @@ fn lock(last: &Mutex<LastLines>) -> MutexGuard<'_, LastLines> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `work` until it returns; after a panic again, told so. Somebody must read the pipe: a Go
-/// program whose stderr nobody reads is killed by SIGPIPE, or blocks.
+/// Runs `work` until it returns, and once more after each panic, with `true`. The pipe must have a
+/// reader: without one a Go program is killed by SIGPIPE, and with one that does not read it blocks.
 fn survive(mut work: impl FnMut(bool)) {
     let mut panicked = false;
     while catch_unwind(AssertUnwindSafe(|| work(panicked))).is_err() {
@@ -168,7 +168,7 @@ fn survive(mut work: impl FnMut(bool)) {
 }
 
 /// What the thread has.
-struct Reader {
+struct OutputReader {
     /// `None` once every writer has closed it.
     pipe: Option<PipeReader>,
     bell: Arc<OwnedFd>,
@@ -179,7 +179,7 @@ struct Reader {
     stream: Option<Stream>,
 }
 
-impl Reader {
+impl OutputReader {
     fn run(&mut self) {
         loop {
             self.wait();
@@ -193,7 +193,7 @@ impl Reader {
                     }
                     Word::Flush(done) => {
                         self.flush();
-                        // Nobody waits any more.
+                        // The task that asked may have given up.
                         let _ = done.send(());
                     }
                     Word::End => return self.flush(),

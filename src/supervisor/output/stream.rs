@@ -19,7 +19,7 @@ pub const MAX_WAITING: usize = 4 << 20;
 /// Between two tries to reach a journal that is not there.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// A pipe that is writable takes this much without blocking (pipe(7), `PIPE_BUF`). stderr is
-/// shared with whoever started stowd, so it cannot be made non-blocking.
+/// shared with the process that started stowd, so it cannot be made non-blocking.
 const STDERR_CHUNK: usize = 4096;
 const JOURNAL_CHUNK: usize = 64 << 10;
 /// As systemd's own clients ask for.
@@ -27,14 +27,14 @@ const SEND_BUFFER: usize = 8 << 20;
 
 /// Which stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
+pub enum LogStream {
     /// stowd's stderr.
     Stderr,
     /// The journal, at this socket, under the identifier `containerd`.
     Journal(PathBuf),
 }
 
-impl Destination {
+impl LogStream {
     /// The journal when stowd itself logs there, else stderr.
     pub fn detect() -> Self {
         journal::socket().map_or(Self::Stderr, Self::Journal)
@@ -63,11 +63,11 @@ enum Target {
 }
 
 impl Stream {
-    pub(super) fn new(destination: Destination) -> Self {
+    pub(super) fn new(destination: LogStream) -> Self {
         Self {
             target: match destination {
-                Destination::Stderr => Target::Stderr(io::stderr()),
-                Destination::Journal(socket) => Target::Journal {
+                LogStream::Stderr => Target::Stderr(io::stderr()),
+                LogStream::Journal(socket) => Target::Journal {
                     socket,
                     connection: None,
                     next_try: Instant::now(),
@@ -132,7 +132,7 @@ impl Stream {
             let nap = self.retry_in().unwrap_or(Duration::from_millis(100));
             let nap = timespec(nap.min(deadline - now));
             let mut fds: Vec<PollFd<'_>> = self.wanted().into_iter().collect();
-            // Whatever poll says, the next try tells.
+            // An error of poll shows in the next write.
             let _ = rustix::event::poll(&mut fds, Some(&nap));
             self.send();
         }

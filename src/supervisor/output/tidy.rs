@@ -1,4 +1,4 @@
-//! A thread that compresses and removes rotated files, so that whoever rotates need not wait.
+//! A thread that compresses and removes rotated files, so that a rotation does not wait for it.
 //!
 //! It goes by what is in the directory, so what an earlier run left undone is done.
 
@@ -32,7 +32,7 @@ impl Tidier {
             .name("containerd-gzip".to_owned())
             .spawn(move || {
                 for () in rounds {
-                    if let Err(error) = tidy(&directory, &naming, policy) {
+                    if let Err(error) = tidy(&directory, &naming, policy, sync_directory) {
                         let directory = directory.display();
                         warn!(%directory, %error, "containerd's rotated logs not tidied: {directory}: {error}");
                     }
@@ -48,11 +48,24 @@ impl Tidier {
     }
 }
 
-/// Removes what the policy does not keep and compresses the rest.
-fn tidy(directory: &Path, naming: &Naming, policy: Policy) -> io::Result<()> {
+/// Removes what the policy does not keep and compresses the rest. `sync` puts the names in the
+/// directory onto the disk.
+///
+/// A file that was compressed is removed by the round after: its copy is there then, so the plan has
+/// the file among what goes.
+fn tidy(
+    directory: &Path,
+    naming: &Naming,
+    policy: Policy,
+    sync: impl Fn(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     loop {
         let names = fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.file_name()));
         let plan = naming.plan(names, policy, SystemTime::now());
+        if !plan.remove.is_empty() {
+            // A loss of power must not take the name of a compressed file and leave the other removed.
+            sync(directory)?;
+        }
         for name in plan.remove {
             match fs::remove_file(directory.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -66,7 +79,13 @@ fn tidy(directory: &Path, naming: &Naming, policy: Policy) -> io::Result<()> {
     }
 }
 
-/// Replaces a file by a compressed one, which is on disk before the other goes.
+/// After a loss of power a file may lack the name that a rename gave to it, unless its directory was
+/// synced (fsync(2)).
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Puts a compressed copy, which is on the disk, beside a file.
 fn compress(file: &Path) -> io::Result<()> {
     let with = |suffix: &str| {
         let mut name = file.as_os_str().to_owned();
@@ -74,18 +93,12 @@ fn compress(file: &Path) -> io::Result<()> {
         PathBuf::from(name)
     };
     let part = with(PART);
-    let done = match write_gzip(file, &part) {
-        Ok(()) => fs::rename(&part, with(GZIP)),
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(()) => fs::remove_file(file),
-        Err(error) => {
-            // It takes room that may be what was missing.
-            let _ = fs::remove_file(&part);
-            Err(error)
-        }
+    let done = write_gzip(file, &part).and_then(|()| fs::rename(&part, with(GZIP)));
+    if done.is_err() {
+        // It takes room that may be what was missing.
+        let _ = fs::remove_file(&part);
     }
+    done
 }
 
 fn write_gzip(from: &Path, to: &Path) -> io::Result<()> {
@@ -101,4 +114,54 @@ fn write_gzip(from: &Path, to: &Path) -> io::Result<()> {
     let mut to = encoder.finish()?;
     to.flush()?;
     to.get_ref().sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// A rotated file in a directory, and what becomes of it.
+    fn rotated() -> (tempfile::TempDir, Naming, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let naming = Naming::of(&directory.path().join("containerd.log"));
+        let file = directory.path().join(naming.name(SystemTime::now()));
+        fs::write(&file, "lines\n").unwrap();
+        (directory, naming, file)
+    }
+
+    const POLICY: Policy = Policy {
+        max_backups: 3,
+        max_age: std::time::Duration::ZERO,
+        compress: true,
+    };
+
+    fn with_gzip(file: &Path) -> PathBuf {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        file.with_file_name(format!("{name}{GZIP}"))
+    }
+
+    #[test]
+    fn the_name_of_a_compressed_file_is_on_the_disk_before_the_other_goes() {
+        let (directory, naming, file) = rotated();
+        let seen = RefCell::new(Vec::new());
+        let sync = |synced: &Path| {
+            let both = (file.exists(), with_gzip(&file).exists());
+            seen.borrow_mut().push((synced.to_owned(), both));
+            sync_directory(synced)
+        };
+        tidy(directory.path(), &naming, POLICY, sync).unwrap();
+        let expected = (directory.path().to_owned(), (true, true));
+        assert_eq!(*seen.borrow(), [expected]);
+        assert!(!file.exists() && with_gzip(&file).exists());
+    }
+
+    #[test]
+    fn nothing_is_removed_where_the_directory_cannot_be_synced() {
+        let (directory, naming, file) = rotated();
+        let refused = |_: &Path| Err(io::Error::other("the disk is gone"));
+        assert!(tidy(directory.path(), &naming, POLICY, refused).is_err());
+        assert!(file.exists());
+    }
 }

@@ -79,7 +79,7 @@ async fn it_is_killed_when_it_does_not_stop_in_time() {
 }
 
 #[tokio::test]
-async fn a_hurry_kills_it_at_once() {
+async fn a_forced_stop_kills_it_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = scripted(directory.path(), IGNORES);
     config.stop_timeout = 10 * DEADLINE;
@@ -87,7 +87,7 @@ async fn a_hurry_kills_it_at_once() {
     content_of(&config.state.join("up"));
     let began = Instant::now();
     let stopped = supervisor.stop(ready(())).await;
-    assert_eq!(stopped.means, Means::Hurried);
+    assert_eq!(stopped.means, Means::Forced);
     assert_eq!(stopped.exit.status.signal(), Some(Signal::KILL.as_raw()));
     assert!(began.elapsed() < DEADLINE);
 }

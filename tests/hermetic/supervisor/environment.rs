@@ -202,11 +202,11 @@ fn a_real_child_has_this_environment_and_these_arguments() {
 
 #[test]
 fn the_flags_come_in_their_order_with_the_extra_ones_last() {
-    let mut config = config::Containerd {
+    let mut config = config::ContainerdConfig {
         address: "/a".into(),
         root: "/r".into(),
         state: "/s".into(),
-        ..config::Containerd::default()
+        ..config::ContainerdConfig::default()
     };
     let bare = ["--address", "/a", "--root", "/r", "--state", "/s"];
     assert_eq!(arguments(&config, None), bare);

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use stowd::config::ContainerdLog;
-use stowd::supervisor::output::{Destination, MAX_WAITING, Output, entry, priority};
+use stowd::supervisor::output::{LogStream, MAX_WAITING, Output, entry, priority};
 
 use super::stowd::{Guard, command};
 use super::{DEADLINE, content_of, eventually, pid_in};
@@ -16,7 +16,7 @@ use super::{DEADLINE, content_of, eventually, pid_in};
 /// The end of the pipe that the child would have, its output going to a journal at `socket`.
 fn output(socket: &Path, config: &ContainerdLog) -> (PipeWriter, Output) {
     let (reader, writer) = pipe().unwrap();
-    let journal = Destination::Journal(socket.to_owned());
+    let journal = LogStream::Journal(socket.to_owned());
     (writer, Output::start(reader, config, journal).unwrap())
 }
 

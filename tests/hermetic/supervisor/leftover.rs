@@ -21,7 +21,7 @@ use super::{await_death, content_of, fixture, is_alive, kill, pid_in, scripted};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The configuration and the command line of a listener in `directory`.
-fn listener(directory: &Path, last: &str) -> (config::Containerd, Vec<OsString>) {
+fn listener(directory: &Path, last: &str) -> (config::ContainerdConfig, Vec<OsString>) {
     let mut config = scripted(directory, last);
     config.binary = fixture("listener");
     fs::create_dir(directory.join("run")).unwrap();
@@ -33,7 +33,7 @@ fn listener(directory: &Path, last: &str) -> (config::Containerd, Vec<OsString>)
 
 /// Starts it so that nobody is left who started it, as after stowd's death. Gives its pid once it
 /// listens.
-fn orphan(config: &config::Containerd, command_line: &[OsString]) -> i32 {
+fn orphan(config: &config::ContainerdConfig, command_line: &[OsString]) -> i32 {
     let status = Command::new("setsid")
         .arg("--fork")
         .args(command_line)

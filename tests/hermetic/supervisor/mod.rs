@@ -74,14 +74,14 @@ fn fixture(name: &str) -> PathBuf {
 
 /// A containerd that is `code` of the shell, with all that it has in `directory`. `$1` to `$6` are
 /// its flags `--address`, `--root` and `--state`.
-fn scripted(directory: &Path, code: &str) -> config::Containerd {
-    config::Containerd {
+fn scripted(directory: &Path, code: &str) -> config::ContainerdConfig {
+    config::ContainerdConfig {
         binary: fixture("script"),
         address: directory.join("run/containerd.sock"),
         root: directory.join("root"),
         state: directory.join("state"),
         extra_args: vec![code.to_owned()],
-        ..config::Containerd::default()
+        ..config::ContainerdConfig::default()
     }
 }
 

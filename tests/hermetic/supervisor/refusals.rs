@@ -24,7 +24,7 @@ fn make_fifo(path: &Path) {
 }
 
 /// The whole of the error: no cause is left to be asked for.
-async fn refusal(config: &config::Containerd) -> String {
+async fn refusal(config: &config::ContainerdConfig) -> String {
     let error = Supervisor::start(config).await.unwrap_err();
     assert!(error.source().is_none(), "{error:?}");
     error.to_string()
@@ -134,7 +134,7 @@ async fn a_directory_that_cannot_be_made_is_told_with_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    type Set = fn(&mut config::Containerd, &Path);
+    type Set = fn(&mut config::ContainerdConfig, &Path);
     let set: [(&str, Set); 3] = [
         ("containerd.root", |c, p| c.root = p.into()),
         ("containerd.state", |c, p| c.state = p.into()),

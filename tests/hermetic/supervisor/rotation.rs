@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use stowd::config::ContainerdLog;
 use stowd::supervisor::Supervisor;
-use stowd::supervisor::output::{Destination, Naming, Output, Policy};
+use stowd::supervisor::output::{LogStream, Naming, Output, Policy};
 
 use super::{eventually, scripted};
 
@@ -27,7 +27,7 @@ pub(super) fn config(file: &Path) -> ContainerdLog {
 /// The child's end of the pipe.
 pub(super) fn output(config: &ContainerdLog) -> (PipeWriter, Output) {
     let (reader, writer) = pipe().unwrap();
-    let output = Output::start(reader, config, Destination::Stderr).unwrap();
+    let output = Output::start(reader, config, LogStream::Stderr).unwrap();
     (writer, output)
 }
 

@@ -1,4 +1,4 @@
-//! Where a value comes from, told to people and to figment.
+//! Where a value comes from, in the forms for people and for figment.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use crate::shown::shown;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Nobody set it.
+pub enum Origin {
+    /// No source sets it.
     Default,
     /// This file.
     File(PathBuf),
@@ -21,7 +21,7 @@ pub enum Source {
 }
 
 /// Fits in a line: control characters in a file's name are escaped.
-impl fmt::Display for Source {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -32,7 +32,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl Source {
+impl Origin {
     /// The form in which figment carries it beside each value.
     pub(super) fn to_metadata(&self) -> Metadata {
         match self {
@@ -64,18 +64,18 @@ mod tests {
     #[test]
     fn figment_hands_back_what_it_was_given() {
         for source in [
-            Source::Default,
-            Source::File("/etc/stowd/config.toml".into()),
-            Source::Variable("STOWD_IMAGES__DIR".to_owned()),
-            Source::Flag("--images-dir".to_owned()),
+            Origin::Default,
+            Origin::File("/etc/stowd/config.toml".into()),
+            Origin::Variable("STOWD_IMAGES__DIR".to_owned()),
+            Origin::Flag("--images-dir".to_owned()),
         ] {
-            assert_eq!(Source::from_metadata(&source.to_metadata()), source);
+            assert_eq!(Origin::from_metadata(&source.to_metadata()), source);
         }
     }
 
     #[test]
     fn a_hostile_file_name_stays_on_its_line() {
-        let source = Source::File("/x/a\nlog-level = \"off\"\u{1b}.toml".into());
+        let source = Origin::File("/x/a\nlog-level = \"off\"\u{1b}.toml".into());
         assert_eq!(source.to_string(), r#"/x/a\nlog-level = "off"\u{1b}.toml"#);
     }
 }

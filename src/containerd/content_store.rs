@@ -1,29 +1,11 @@
-//! Whether blobs are placed: written by stowd where containerd keeps them, instead of being sent to it
-//! byte by byte.
-//!
-//! ```text
-//!   stowd                                     containerd
-//!   write and hash a file without a name
-//!   name it blobs/sha256/<hex>
-//!   STAT, with the digest and the length ---> has the file: remembers that it is wanted
-//!   COMMIT, with the labels ----------------> the namespace has the blob, the lease holds it
-//! ```
-//!
-//! containerd does the same with a blob that another namespace has: what the store holds under a
-//! digest is taken over without a byte being sent. A garbage collection takes files that nobody
-//! knows of; from the STAT on, somebody knows of this one. What was collected before is sent the
-//! ordinary way, from the file that stowd still has open.
-//!
-//! For that, the store must be on this machine, of this user, and shared between namespaces
-//! (`content_sharing_policy` of the metadata plugin). Else every blob is sent.
+//! Where containerd's content store is, and whether direct writes to it are possible.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use containerd_client::services::v1::{Plugin, PluginsRequest};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::blobs_dir::{BlobsDir, Unusable};
 use super::blocking::blocking;
@@ -31,37 +13,9 @@ use super::client::{Containerd, answered};
 use super::failure::Failure;
 use crate::image_store::StoreError;
 
-/// A blob that is shorter costs containerd no more when it is sent.
-pub(super) const WORTH_PLACING: u64 = 128 << 10;
-
-/// Where blobs are placed; nowhere, as long as nobody has found out that they can be. Clones are one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Placement(Arc<RwLock<Option<Arc<BlobsDir>>>>);
-
-impl Placement {
-    pub(super) fn dir(&self) -> Option<Arc<BlobsDir>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, dir: Option<Arc<BlobsDir>>) -> Option<Arc<BlobsDir>> {
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *place, dir)
-    }
-
-    /// From now on everything is sent.
-    pub(super) fn give_up(&self, why: &dyn fmt::Display) {
-        if self.set(None).is_some() {
-            warn!("blobs are not placed any more, but sent over gRPC: {why}");
-        }
-    }
-}
-
 /// Why blobs are sent.
 #[derive(Debug, thiserror::Error)]
-enum Unplaced {
+enum NotDirect {
     #[error("{0}")]
     NotTold(StoreError),
     #[error("containerd does not tell of one content store of its own")]
@@ -75,28 +29,28 @@ enum Unplaced {
 }
 
 impl Containerd {
-    /// Finds out whether blobs can be placed, and has them placed from now on if they can. To be
-    /// called when containerd serves.
-    pub async fn place_blobs(&self) {
-        match self.find_placement().await {
+    /// Finds out whether blobs can be written directly, and has that done from now on if they can. To
+    /// be called when containerd serves.
+    pub async fn enable_direct_writes(&self) {
+        match self.find_content_store().await {
             Ok(dir) => {
                 let path = dir.path().display();
-                info!("blobs are placed in {path}");
-                self.placement.set(Some(Arc::new(dir)));
+                info!("blobs are written directly into {path}");
+                self.direct_writes.set(Some(Arc::new(dir)));
             }
             Err(why) => {
-                self.placement.set(None);
+                self.direct_writes.set(None);
                 info!("blobs are sent over gRPC: {why}");
             }
         }
     }
 
-    async fn find_placement(&self) -> Result<BlobsDir, Unplaced> {
+    async fn find_content_store(&self) -> Result<BlobsDir, NotDirect> {
         let told = self.plugins().await;
-        let told = told.map_err(|failure| Unplaced::NotTold(failure.into()))?;
+        let told = told.map_err(|failure| NotDirect::NotTold(failure.into()))?;
         let (root, witness) = shared_content(&told)?;
         let opened = blocking(move || BlobsDir::open(&root, &witness)).await;
-        Ok(opened.map_err(Unplaced::NotTold)??)
+        Ok(opened.map_err(NotDirect::NotTold)??)
     }
 
     async fn plugins(&self) -> Result<Vec<Plugin>, Failure> {
@@ -117,12 +71,12 @@ const METADATA: &str = "io.containerd.metadata.v1";
 
 /// Where the one content store is, if all namespaces share what is in it; and where the records of it
 /// are, which containerd has as soon as it serves.
-fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), Unplaced> {
+fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), NotDirect> {
     let of = |kind: &'static str| plugins.iter().filter(move |plugin| plugin.r#type == kind);
-    // One that is not containerd's own would be a proxy to who knows where.
+    // One that is not containerd's own would be a proxy to another machine or another format.
     let mut stores = of(CONTENT).filter(|plugin| plugin.init_err.is_none());
     let (Some(store), None) = (stores.next(), stores.next()) else {
-        return Err(Unplaced::NoStore);
+        return Err(NotDirect::NoStore);
     };
     let told = |exports: &HashMap<String, String>, key: &str| {
         exports.get(key).cloned().filter(|value| !value.is_empty())
@@ -130,14 +84,14 @@ fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), Unplaced> {
     let path = |exports, key| {
         let path = told(exports, key).map(PathBuf::from);
         path.filter(|path| path.is_absolute())
-            .ok_or(Unplaced::NoStore)
+            .ok_or(NotDirect::NoStore)
     };
-    let metadata = of(METADATA).next().ok_or(Unplaced::NoStore)?;
+    let metadata = of(METADATA).next().ok_or(NotDirect::NoStore)?;
     let policy = told(&metadata.exports, "policy").unwrap_or_default();
     if store.id != "content" {
-        Err(Unplaced::NoStore)
+        Err(NotDirect::NoStore)
     } else if policy != "shared" {
-        Err(Unplaced::NotShared { policy })
+        Err(NotDirect::NotShared { policy })
     } else {
         Ok((
             path(&store.exports, "root")?,

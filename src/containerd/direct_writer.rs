@@ -1,26 +1,41 @@
-//! One blob that stowd writes itself, for containerd to adopt. See [`super::placement`].
+//! One blob that stowd writes itself, for containerd to adopt. See [`super::direct_writes`].
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::blob_file::BlobFile;
-use super::blobs_dir::{self, BlobsDir, PLACE};
-use super::blocking::blocking;
+use super::blob_file::{BlobFile, SharedFile};
+use super::blobs_dir::{self, BlobsDir};
+use super::blocking::{DIRECT_WRITE, blocking};
 use super::client::Containerd;
-use super::content::{Ingest, OpenedStream};
-use super::leases::Lease;
-use super::stream_writer::StreamWriter;
-use super::turns::Turn;
+use super::ingest::Ingest;
+use super::lease::Lease;
+use super::stream_writer::{OpenedStream, StreamWriter};
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
+use crate::keyed_lock::KeyGuard;
 
-/// The bytes that are read back at a time, of a file that has to be sent after all.
+/// The bytes that are read at a time from a file that has to be streamed after all.
 const BACK: usize = 256 << 10;
 
+/// A file for a blob; `None` where the store has the blob's file. One hop to a thread that may wait.
+pub(super) async fn new_file(
+    blobs: &Arc<BlobsDir>,
+    ingest: &Ingest,
+) -> Result<io::Result<Option<BlobFile>>, StoreError> {
+    let blobs = Arc::clone(blobs);
+    let (expected, size) = (ingest.expected.clone(), ingest.size);
+    blocking(move || {
+        if expected.is_some_and(|digest| blobs.has(&digest, size)) {
+            return Ok(None);
+        }
+        Ok(Some(BlobFile::new(blobs.create()?, size)))
+    })
+    .await
+}
+
 /// Writes one blob to a file that has no name until it is whole.
-pub(super) struct PlacedWriter {
+pub(super) struct DirectWriter {
     store: Containerd,
     lease: Lease,
     ingest: Ingest,
@@ -28,30 +43,28 @@ pub(super) struct PlacedWriter {
     file: BlobFile,
     hasher: Hasher,
     written: u64,
-    turn: Turn,
+    guard: KeyGuard,
 }
 
-impl PlacedWriter {
-    /// A writer, if a file can be had.
-    pub(super) fn open(
+impl DirectWriter {
+    /// A writer to a file of [`new_file`].
+    pub(super) fn new(
         store: &Containerd,
         lease: &Lease,
         ingest: &Ingest,
         blobs: Arc<BlobsDir>,
-        turn: Turn,
-    ) -> Result<Self, (io::Error, Turn)> {
-        match blobs.create() {
-            Ok(file) => Ok(Self {
-                store: store.clone(),
-                lease: lease.clone(),
-                ingest: ingest.clone(),
-                blobs,
-                file: BlobFile::new(file, ingest.size),
-                hasher: Hasher::default(),
-                written: 0,
-                turn,
-            }),
-            Err(error) => Err((error, turn)),
+        file: BlobFile,
+        guard: KeyGuard,
+    ) -> Self {
+        Self {
+            store: store.clone(),
+            lease: lease.clone(),
+            ingest: ingest.clone(),
+            blobs,
+            file,
+            hasher: Hasher::default(),
+            written: 0,
+            guard,
         }
     }
 
@@ -75,7 +88,7 @@ impl PlacedWriter {
     }
 }
 
-impl BlobWriter for PlacedWriter {
+impl BlobWriter for DirectWriter {
     fn offset(&self) -> u64 {
         0
     }
@@ -83,13 +96,13 @@ impl BlobWriter for PlacedWriter {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let end = self.written.saturating_add(bytes.len() as u64);
         if end > self.ingest.size {
-            return Err(self.ingest.too_long(PLACE));
+            return Err(self.ingest.too_long(DIRECT_WRITE));
         }
         self.hasher.update(bytes);
         let written = self.file.write(bytes).await?;
         written.map_err(|error| failed(&error))?;
         self.written = end;
-        self.turn.beat();
+        self.guard.report_progress();
         Ok(())
     }
 
@@ -105,73 +118,73 @@ impl BlobWriter for PlacedWriter {
             ingest,
             blobs,
             file,
-            turn,
+            guard,
             ..
         } = self;
         let file = file.finish().await?.map_err(|error| failed(&error))?;
-        // An unnamed blob has its name now, and whoever writes that one has its turn, too.
-        let (ingest, turns) = match &ingest.expected {
-            Some(_) => (ingest, [Some(turn), None]),
+        // The digest of an unnamed blob is known now: another import may be writing that blob.
+        let (ingest, second) = match &ingest.expected {
+            Some(_) => (ingest, None),
             None => {
                 let known = Ingest::known(digest.clone(), ingest.size);
-                let second = store.turn_at(&known).await?;
+                let second = store.lock_ingest(&known).await?;
                 store.clear_ingest(&known).await?;
-                (known, [Some(turn), second])
+                (known, Some(second))
             }
         };
-        let placed = Placed {
+        let whole = WholeFile {
             blobs,
             file,
             digest: digest.clone(),
         };
-        let committed = match placed.name().await? {
-            Ok(()) => placed.adopted(&store, &lease, &ingest, labels).await,
+        let committed = match whole.name().await? {
+            Ok(()) => whole.adopted(&store, &lease, &ingest, labels).await,
             Err(error) if blobs_dir::is_full(&error) => Err(failed(&error)),
             Err(error) => {
                 if !blobs_dir::is_passing(&error) {
-                    store.placement.give_up(&error);
+                    store.direct_writes.give_up(&error);
                 }
-                placed.adopted(&store, &lease, &ingest, labels).await
+                whole.adopted(&store, &lease, &ingest, labels).await
             }
         };
         if let Err(StoreError::NoSpace { .. }) = &committed
             && let Ok(false) = store.has_content_of(digest).await
         {
-            // Named, and then containerd had no room to take note of it: until it collects what
-            // nobody knows of, the file would keep others out.
-            let _ = placed.take_back().await;
+            // The file has its name, and containerd had no room for its record: until a garbage
+            // collection the file would take room from other blobs.
+            let _ = whole.take_back().await;
         }
-        drop(turns);
+        drop((guard, second));
         committed
     }
 
     /// The file has no name: it goes with its last handle.
     async fn abort(self) -> Result<(), StoreError> {
-        Ok(())
+        self.file.discard().await
     }
 }
 
 /// A whole file, on its way to become a blob of containerd's.
-struct Placed {
+struct WholeFile {
     blobs: Arc<BlobsDir>,
-    file: Arc<File>,
+    file: SharedFile,
     digest: Digest,
 }
 
-impl Placed {
+impl WholeFile {
     /// Gives the file its name.
     async fn name(&self) -> Result<io::Result<()>, StoreError> {
         let (blobs, file, digest) = self.clones();
-        blocking(move || blobs.place(&file, &digest)).await
+        blocking(move || blobs.publish(&file, &digest)).await
     }
 
-    /// Takes the name away again, if the file has it. Whether it had.
+    /// Takes the name away again, if the file has it. Returns whether it had.
     async fn take_back(&self) -> Result<bool, StoreError> {
         let (blobs, file, digest) = self.clones();
         let take_back = move || {
             let named = blobs_dir::is_named(&file);
             if named {
-                // That it stays is a file too many, which a garbage collection takes.
+                // On an error the file stays, until a garbage collection.
                 let _ = blobs.take_back(&file, &digest);
             }
             named
@@ -179,12 +192,12 @@ impl Placed {
         blocking(take_back).await
     }
 
-    fn clones(&self) -> (Arc<BlobsDir>, Arc<File>, Digest) {
+    fn clones(&self) -> (Arc<BlobsDir>, SharedFile, Digest) {
         let (blobs, file) = (Arc::clone(&self.blobs), Arc::clone(&self.file));
         (blobs, file, self.digest.clone())
     }
 
-    /// Has containerd adopt the file, or sends it.
+    /// Has containerd adopt the file, or streams it.
     async fn adopted(
         &self,
         store: &Containerd,
@@ -197,12 +210,12 @@ impl Placed {
             OpenedStream::Writer(writer) => writer,
         };
         if writer.offset() != ingest.size {
-            // Collected before containerd was asked for it. Or it is there, and containerd, which was
-            // asked, has not found it: its store is not what is seen from here.
+            // containerd does not have the file. If it lost its name, a garbage collection was first.
+            // If it still has its name, containerd's store is another directory.
             if self.take_back().await? {
                 let path = self.blobs.path().display();
                 let why = format!("containerd does not see what is put into {path}");
-                store.placement.give_up(&why);
+                store.direct_writes.give_up(&why);
             }
             self.send(&mut writer).await?;
         }
@@ -237,8 +250,48 @@ impl Placed {
 pub(super) fn failed(error: &io::Error) -> StoreError {
     let cause = error.to_string();
     if blobs_dir::is_full(error) {
-        StoreError::NoSpace { call: PLACE, cause }
+        StoreError::NoSpace {
+            call: DIRECT_WRITE,
+            cause,
+        }
     } else {
-        StoreError::Refused { call: PLACE, cause }
+        StoreError::Refused {
+            call: DIRECT_WRITE,
+            cause,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The directory's own calls panic on a worker of the runtime.
+    #[tokio::test]
+    async fn the_disk_is_asked_where_waiting_is_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        let open = move || {
+            fs::write(root.join("meta.db"), "").unwrap();
+            BlobsDir::open(&root.join("content"), &root.join("meta.db")).unwrap()
+        };
+        let blobs = Arc::new(blocking(open).await.unwrap());
+        let ingest = Ingest::known(Digest::of(b"abc"), 3);
+        let file = new_file(&blobs, &ingest).await.unwrap().unwrap();
+        let mut file = file.expect("the blob is not there");
+        file.write(b"abc").await.unwrap().unwrap();
+        let whole = WholeFile {
+            blobs: Arc::clone(&blobs),
+            file: file.finish().await.unwrap().unwrap(),
+            digest: Digest::of(b"abc"),
+        };
+        whole.name().await.unwrap().unwrap();
+        let again = new_file(&blobs, &ingest).await.unwrap().unwrap();
+        assert!(again.is_none(), "the blob is there");
+        assert!(whole.take_back().await.unwrap());
+        let other = new_file(&blobs, &ingest).await.unwrap().unwrap();
+        other.expect("a file").discard().await.unwrap();
     }
 }
