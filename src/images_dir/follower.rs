@@ -193,7 +193,7 @@ impl Follower {
                 Err(error) => _ = shortfalls.insert(Shortfall::of_instance(error)),
             }
         }
-        if let Some(inotify) = &self.inotify {
+        if let Some(inotify) = &mut self.inotify {
             let (map, found) = Survey::take(&self.dir, inotify);
             for wd in self.map.watches().filter(|wd| !map.has(*wd)) {
                 inotify.unwatch(wd);
@@ -223,7 +223,7 @@ impl Follower {
     }
 
     fn take_events(&mut self) {
-        let Some(inotify) = &self.inotify else {
+        let Some(inotify) = &mut self.inotify else {
             return;
         };
         let events = inotify.events().unwrap_or_else(|_| {

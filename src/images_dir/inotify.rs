@@ -1,20 +1,26 @@
 //! The kernel's inotify(7): one instance, watches on directories, events as values.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use inotify::{EventMask, WatchDescriptor, WatchMask};
 use rustix::io::Errno;
 
 /// Events that are taken in before anything else is looked at; the kernel keeps 16,384 by default.
 const AT_ONCE: usize = 1 << 15;
 
+/// As many bytes of events as one read takes.
+const BUFFER: usize = 1 << 16;
+
 /// One instance.
 #[derive(Debug)]
-pub(super) struct Inotify(OwnedFd);
+pub(super) struct Inotify {
+    instance: inotify::Inotify,
+    watches: HashMap<Wd, WatchDescriptor>,
+}
 
 /// A watch on one directory. The kernel counts inodes, not paths: a directory that is watched by
 /// two paths has one watch.
@@ -81,7 +87,10 @@ impl Inotify {
     /// # Errors
     /// `EMFILE`: no more instances for this user, or no more descriptors for this process.
     pub(super) fn new() -> Result<Self, Errno> {
-        inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map(Self)
+        Ok(Self {
+            instance: inotify::Inotify::init().map_err(errno)?,
+            watches: HashMap::new(),
+        })
     }
 
     /// Watches a directory; one that is watched already keeps its watch, and gets the interest on
@@ -89,51 +98,54 @@ impl Inotify {
     ///
     /// # Errors
     /// `ENOSPC`: no more watches for this user; and those of a look at the directory.
-    pub(super) fn watch(&self, dir: &Path, interest: Interest) -> Result<Wd, Errno> {
-        let names = WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR
+    pub(super) fn watch(&mut self, dir: &Path, interest: Interest) -> Result<Wd, Errno> {
+        let names = WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVED_FROM
+            | WatchMask::MOVED_TO
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR
             // The name of a file that was replaced while it is open is its successor's.
-            | WatchFlags::EXCL_UNLINK
-            | WatchFlags::MASK_ADD;
-        let flags = match interest {
+            | WatchMask::EXCL_UNLINK
+            | WatchMask::MASK_ADD;
+        let mask = match interest {
             Interest::Names => names,
             Interest::Files => {
-                names | WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB
+                names | WatchMask::MODIFY | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB
             }
         };
-        inotify::add_watch(&self.0, dir, flags).map(Wd)
+        let added = self.instance.watches().add(dir, mask).map_err(errno)?;
+        let wd = Wd(added.get_watch_descriptor_id());
+        self.watches.insert(wd, added);
+        Ok(wd)
     }
 
     /// Ends a watch, which may have ended by itself.
-    pub(super) fn unwatch(&self, wd: Wd) {
-        let _ = inotify::remove_watch(&self.0, wd.0);
+    pub(super) fn unwatch(&mut self, wd: Wd) {
+        if let Some(watch) = self.watches.remove(&wd) {
+            let _ = self.instance.watches().remove(watch);
+        }
     }
 
     /// What has happened since it was asked last, oldest first; none if nothing has.
     ///
     /// # Errors
     /// None that inotify(7) knows of.
-    pub(super) fn events(&self) -> Result<Vec<Event>, Errno> {
-        let mut buffer = vec![MaybeUninit::uninit(); 1 << 16];
-        let mut reader = Reader::new(&self.0, &mut buffer);
+    pub(super) fn events(&mut self) -> Result<Vec<Event>, Errno> {
+        let mut buffer = vec![0; BUFFER];
         let mut events = Vec::new();
-        while events.len() < AT_ONCE || !reader.is_buffer_empty() {
-            match reader.next() {
-                Ok(raw) => {
-                    let name = raw
-                        .file_name()
-                        .map(|name| OsStr::from_bytes(name.to_bytes()));
-                    let flags = raw.events();
-                    events.extend(event(Wd(raw.wd()), flags, raw.cookie(), name));
-                }
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
+        while events.len() < AT_ONCE {
+            match self.instance.read_events(&mut buffer) {
+                Ok(read) => events.extend(read.filter_map(event)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(errno(error)),
+            }
+        }
+        for event in &events {
+            if let Event::Itself(wd, Fate::Ended) = event {
+                self.watches.remove(wd);
             }
         }
         Ok(events)
@@ -142,41 +154,49 @@ impl Inotify {
 
 impl AsFd for Inotify {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.instance.as_fd()
     }
 }
 
-fn event(wd: Wd, flags: ReadFlags, cookie: u32, name: Option<&OsStr>) -> Option<Event> {
-    if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+/// The error number, which tells the limits apart.
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+fn event(event: inotify::Event<&OsStr>) -> Option<Event> {
+    let mask = event.mask;
+    if mask.contains(EventMask::Q_OVERFLOW) {
         return Some(Event::Overflow);
     }
-    let Some(name) = name else {
+    let wd = Wd(event.wd.get_watch_descriptor_id());
+    let Some(name) = event.name else {
         return Some(Event::Itself(
             wd,
-            if flags.contains(ReadFlags::IGNORED) {
+            if mask.contains(EventMask::IGNORED) {
                 Fate::Ended
-            } else if flags.contains(ReadFlags::UNMOUNT) {
+            } else if mask.contains(EventMask::UNMOUNT) {
                 Fate::Unmounted
             } else {
                 Fate::Changed
             },
         ));
     };
+    let cookie = event.cookie;
     let acts = [
-        (ReadFlags::CREATE, Act::Created),
-        (ReadFlags::MOVED_TO, Act::MovedIn(cookie)),
-        (ReadFlags::MOVED_FROM, Act::MovedOut(cookie)),
-        (ReadFlags::DELETE, Act::Deleted),
-        (ReadFlags::MODIFY, Act::Written),
-        (ReadFlags::CLOSE_WRITE, Act::Closed),
-        (ReadFlags::ATTRIB, Act::Attributes),
+        (EventMask::CREATE, Act::Created),
+        (EventMask::MOVED_TO, Act::MovedIn(cookie)),
+        (EventMask::MOVED_FROM, Act::MovedOut(cookie)),
+        (EventMask::DELETE, Act::Deleted),
+        (EventMask::MODIFY, Act::Written),
+        (EventMask::CLOSE_WRITE, Act::Closed),
+        (EventMask::ATTRIB, Act::Attributes),
     ];
-    let (_, act) = acts.into_iter().find(|(flag, _)| flags.contains(*flag))?;
+    let (_, act) = acts.into_iter().find(|(flag, _)| mask.contains(*flag))?;
     Some(Event::Name {
         wd,
         name: name.to_owned(),
         act,
-        dir: flags.contains(ReadFlags::ISDIR),
+        dir: mask.contains(EventMask::ISDIR),
     })
 }
 

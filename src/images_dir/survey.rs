@@ -46,7 +46,7 @@ pub(super) struct Way {
 /// What a survey found.
 #[derive(Debug)]
 pub(super) struct Survey<'a> {
-    inotify: &'a Inotify,
+    inotify: &'a mut Inotify,
     map: Map,
     shortfalls: BTreeSet<Shortfall>,
     armed: HashMap<PathBuf, Interest>,
@@ -77,7 +77,7 @@ fn listing(dir: &Path) -> Vec<(OsString, FileType)> {
 impl<'a> Survey<'a> {
     /// Arms what there is. A directory is armed before it is listed, so that what it misses of
     /// changes under way is an event.
-    pub(super) fn take(dir: &Path, inotify: &'a Inotify) -> (Map, BTreeSet<Shortfall>) {
+    pub(super) fn take(dir: &Path, inotify: &'a mut Inotify) -> (Map, BTreeSet<Shortfall>) {
         let mut survey = Self {
             inotify,
             map: Map::default(),
