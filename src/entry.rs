@@ -67,6 +67,11 @@ pub fn shown(path: &Path) -> String {
     crate::shown::shown(&path.to_string_lossy())
 }
 
+/// The last name of a path, for people.
+pub fn file_name(path: &Path) -> String {
+    shown(Path::new(path.file_name().unwrap_or_default()))
+}
+
 /// One version of a file: any difference, older or newer, makes it another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {

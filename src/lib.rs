@@ -23,8 +23,10 @@
 //!   L1  allocator, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
 //!   L1  state_dir, tar           one outside thing each; none sees another
 //!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
-//!   L0  compression, config, credentials, digest, entry, image_list, image_store, journal_stream,
-//!   L0  layout, ledger, naming, oci, platform, progress, queue, retry, shown, source_event  pure: values, and decisions about them
+//!   L0  reporter                 writes what happened to the log, for every layer
+//!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
+//!   L0  journal_stream, layout, ledger, naming, oci, plan, platform, progress, retry, shown,
+//!   L0  source_event             pure: values, and decisions about them
 //! ```
 
 // L0
@@ -34,6 +36,7 @@ pub mod config;
 pub mod credentials;
 pub mod digest;
 pub mod entry;
+pub mod happened;
 pub mod image_list;
 pub mod image_store;
 pub mod journal_stream;
@@ -42,9 +45,10 @@ pub mod layout;
 pub mod ledger;
 pub mod naming;
 pub mod oci;
+pub mod plan;
 pub mod platform;
 pub mod progress;
-pub mod queue;
+pub mod reporter;
 pub mod retry;
 pub mod shown;
 pub mod source_event;

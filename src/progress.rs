@@ -67,10 +67,12 @@ pub struct Progress {
     pub pulling: Vec<Work>,
     /// The first entry that is left alone until it has settled.
     pub settling: Option<String>,
-    /// The drain has ended.
-    pub drained: bool,
+    /// The initial load is over.
+    pub loaded: bool,
     /// The images directory.
     pub watching: String,
+    /// Entries whose directory cannot be seen; what they brought is kept.
+    pub out_of_sight: usize,
     /// The first of the entries that have failed.
     pub trouble: Option<Trouble>,
     /// How far those came whose work has ended, and how often a file was seen to grow.
@@ -86,7 +88,7 @@ pub struct Trouble {
     pub name: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// When it is tried again.
+    /// When it is tried again by itself.
     pub next_try: Option<SystemTime>,
 }
 
@@ -147,14 +149,18 @@ impl fmt::Display for Progress {
                 entries + 1,
                 first.name
             )?;
-        } else if !self.drained && !self.pulling.is_empty() {
+        } else if !self.loaded && !self.pulling.is_empty() {
             self.pulling(f, "")?;
         } else if let Some(name) = &self.settling {
             write!(f, "waiting for {name}, {} to do", self.open)?;
-        } else if self.drained {
+        } else if self.loaded {
             write!(f, "ready: {}", self.summary)?;
             if let Some(trouble) = &self.trouble {
                 write!(f, " ({trouble})")?;
+            }
+            if self.out_of_sight > 0 {
+                let entries = counted(self.out_of_sight, "entry", "entries");
+                write!(f, ", {entries} out of sight")?;
             }
             self.pulling(f, "; ")?;
             return write!(f, "; watching {}", self.watching);
@@ -194,7 +200,8 @@ impl fmt::Display for Trouble {
         write!(f, "{name}: {attempts}")?;
         match next_try {
             Some(next) => write!(f, ", next at {}", humantime::format_rfc3339_seconds(*next)),
-            None => Ok(()),
+            // Of its file, or of what another entry brings.
+            None => f.write_str(", waits for a change"),
         }
     }
 }
@@ -275,7 +282,7 @@ mod tests {
         };
         assert_eq!(progress.to_string(), "pulling core.txt, 3 of 12 images");
         progress.pulling.push(list("more.txt", 0, 1));
-        progress.drained = true;
+        progress.loaded = true;
         assert_eq!(
             progress.to_string(),
             "ready: 4 images from 2 entries; pulling core.txt, 3 of 12 images and 1 list more; \
@@ -287,23 +294,23 @@ mod tests {
 
     #[test]
     fn ready_counts_images_entries_and_failures_and_names_the_first() {
-        let mut drained = Progress {
+        let mut loaded = Progress {
             summary: summary(1, 1, 0),
-            drained: true,
+            loaded: true,
             watching: "/images".to_owned(),
             ..Progress::default()
         };
         let ready = "ready: 1 image from 1 entry; watching /images";
-        assert_eq!(drained.to_string(), ready);
-        drained.summary = summary(36, 12, 1);
-        drained.trouble = Some(Trouble {
+        assert_eq!(loaded.to_string(), ready);
+        loaded.summary = summary(36, 12, 1);
+        loaded.trouble = Some(Trouble {
             name: "b.tar".to_owned(),
             attempts: 2,
             next_try: Some(SystemTime::UNIX_EPOCH),
         });
         let ready = "ready: 36 images from 12 entries, 1 failed \
                      (b.tar: 2 attempts, next at 1970-01-01T00:00:00Z); watching /images";
-        assert_eq!(drained.to_string(), ready);
+        assert_eq!(loaded.to_string(), ready);
         assert_eq!(Progress::default().to_string(), "looking for images");
     }
 }

@@ -9,7 +9,9 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+
+use crate::happened::Happened;
+use crate::reporter::report;
 
 /// The wish that stowd end. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -43,10 +45,10 @@ impl Shutdown {
                     () = received(&mut closed) => "SIGHUP",
                 };
                 if !heard.stop.is_cancelled() {
-                    info!(signal = name, "stopping: {name}");
+                    report(&Happened::Stopping(name));
                     heard.stop.cancel();
                 } else if name != "SIGHUP" {
-                    warn!(signal = name, "stopping at once: {name} again");
+                    report(&Happened::StoppingAtOnce(name));
                     heard.force.cancel();
                 }
             }

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::entry::Entry;
 
 /// Something about the images directory.
 ///
-/// An event may come twice. Events of one path come in the order in which they happened, and a
-/// listing replaces all events before it.
+/// An event may come twice. Events of one path come in the order in which they happened. A listing
+/// replaces the events before it, but for removals: of a directory that has gone it cannot tell what
+/// was removed from it before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceEvent {
     /// The file of an entry was touched, and is not whole yet: it changed less than `images.settle`
@@ -23,8 +25,8 @@ pub enum SourceEvent {
     /// The file of an entry has not been whole for so long that nothing is to wait for it any more.
     /// `Settled` follows when it is.
     StillWritten(Entry),
-    /// The removal of the path was seen: its directory is the one that it was, and has not the name
-    /// any more. The path may be that of an entry or of an ignored file.
+    /// The removal of the path was seen. It may be that of an entry, of an ignored file, or of a
+    /// directory with all that was in it.
     Removed(PathBuf),
     /// The path of an entry is there and cannot be looked at. The source looks again by itself.
     Unreadable(Unreadable),
@@ -36,6 +38,21 @@ pub enum SourceEvent {
     Degraded(String),
     /// All of it is followed by events again.
     Restored,
+}
+
+/// A source of entries.
+pub trait EntrySource: Send + Sync + 'static {
+    /// The next event; `None` when the source has ended. Nothing is lost when the future is dropped.
+    fn next(&self) -> impl Future<Output = Option<SourceEvent>> + Send;
+
+    /// Has everything listed again.
+    fn rescan(&self);
+
+    /// Looks at a path as if it had been touched now: an event of the path, or a listing, follows.
+    fn look(&self, path: &Path);
+
+    /// Another quiet time counts from now on.
+    fn set_settle(&self, settle: Duration);
 }
 
 /// All that one walk of the images directory found.
@@ -91,32 +108,58 @@ pub enum Absence {
 }
 
 impl Listing {
-    /// Says why `path` is not among the entries, for one that was seen when its directories were
-    /// those of `before`. `root` is the images directory.
+    /// Says why `path` is not among the entries, for one that was seen when the directories above it
+    /// were `seen_in`: none where that is not known.
     ///
-    /// The nearest directory above the path that was listed decides.
-    pub fn absence(
-        &self,
-        path: &Path,
-        root: &Path,
-        before: &BTreeMap<PathBuf, DirectoryId>,
-    ) -> Absence {
-        let mut above = path
-            .ancestors()
-            .skip(1)
-            .take_while(|dir| dir.starts_with(root));
-        let hidden = |path: &Path| self.unreadable.iter().any(|other| other.path == path);
-        if hidden(path) {
+    /// The images directory must be the one that it was, and so must the directories in it. One that
+    /// was no mount point, and is no link that leads nowhere, may be gone: then it was removed with all
+    /// that was in it.
+    pub fn absence(&self, path: &Path, root: &Path, seen_in: &[DirectoryId]) -> Absence {
+        let is_hidden = |path: &Path| self.unreadable.iter().any(|other| other.path == path);
+        // A link to a directory that is not mounted leads nowhere.
+        let leads_nowhere = |dir: &Path| self.ignored.iter().any(|other| other == dir);
+        let mut above = chain(path, root);
+        if !self.directories.contains_key(root)
+            || above.any(|dir| is_hidden(dir) || leads_nowhere(dir))
+            || is_hidden(path)
+        {
             return Absence::OutOfSight;
         }
-        let nearest = above.find(|dir| self.directories.contains_key(*dir) || hidden(dir));
-        match nearest {
-            Some(dir) if !hidden(dir) && self.directories.get(dir) == before.get(dir) => {
-                Absence::Removed
+        let mut parent: Option<&DirectoryId> = None;
+        for (dir, seen) in chain(path, root).zip(seen_in) {
+            let is_mount_point = parent.is_none_or(|above| above.file_system != seen.file_system);
+            let is_there = match self.directories.get(dir) {
+                Some(now) => now == seen,
+                None => !is_mount_point,
+            };
+            if !is_there {
+                return Absence::OutOfSight;
             }
-            _ => Absence::OutOfSight,
+            parent = Some(seen);
         }
+        Absence::Removed
     }
+}
+
+/// The directories above `path`, from the images directory `root` on down, as far as `directories` has
+/// them.
+pub fn above(
+    directories: &BTreeMap<PathBuf, DirectoryId>,
+    path: &Path,
+    root: &Path,
+) -> Vec<DirectoryId> {
+    let known = chain(path, root).map_while(|dir| directories.get(dir));
+    known.copied().collect()
+}
+
+/// The directories from `root` down to the parent of `path`.
+fn chain<'a>(path: &'a Path, root: &'a Path) -> impl Iterator<Item = &'a Path> {
+    let above = path.ancestors().skip(1);
+    let mut above = above
+        .take_while(|dir| dir.starts_with(root))
+        .collect::<Vec<_>>();
+    above.reverse();
+    above.into_iter()
 }
 
 #[cfg(test)]
@@ -130,26 +173,27 @@ mod tests {
         }
     }
 
-    fn directories(of: &[(&str, u64)]) -> BTreeMap<PathBuf, DirectoryId> {
-        of.iter()
-            .map(|(path, inode)| (path.into(), id(*inode)))
-            .collect()
-    }
-
     #[test]
     fn only_the_same_directory_can_say_that_a_file_was_removed() {
-        let before = directories(&[("/i", 1), ("/i/a", 2), ("/i/a/b", 3)]);
+        let (file, root) = (Path::new("/i/a/b/x.tar"), Path::new("/i"));
+        let seen_in = [id(1), id(2), id(3)];
         let absence = |now: &[(&str, u64)], unreadable: &[&str]| {
             let unreadable = unreadable.iter().map(|path| Unreadable {
                 path: path.into(),
                 error: "cannot be listed".to_owned(),
             });
+            let now = now.iter().map(|(path, inode)| (path.into(), id(*inode)));
             let listing = Listing {
                 unreadable: unreadable.collect(),
-                directories: directories(now),
+                directories: now.collect(),
                 ..Listing::default()
             };
-            listing.absence(Path::new("/i/a/b/x.tar"), Path::new("/i"), &before)
+            assert_eq!(
+                listing.absence(file, root, &[]) == Absence::Removed,
+                !listing.directories.is_empty() && listing.unreadable.is_empty(),
+                "of an older stowd's record"
+            );
+            listing.absence(file, root, &seen_in)
         };
         let (removed, away) = (Absence::Removed, Absence::OutOfSight);
         for (now, unreadable, expected, why) in [
@@ -167,13 +211,13 @@ mod tests {
                 &[("/i", 1), ("/i/a", 9)],
                 &[],
                 away,
-                "another directory over it",
+                "another directory in its place",
             ),
             (
                 &[("/i", 1), ("/i/a", 2), ("/i/a/b", 9)],
                 &[],
                 away,
-                "a mount has gone",
+                "another parent in its place",
             ),
             (
                 &[("/i", 1)],
@@ -189,6 +233,31 @@ mod tests {
             ),
         ] {
             assert_eq!(absence(now, unreadable), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_mount_that_is_not_there_has_removed_nothing() {
+        let (file, root) = (Path::new("/i/m/x.tar"), Path::new("/i"));
+        let mounted = DirectoryId {
+            file_system: 2,
+            inode: 1,
+        };
+        let absence = |now: &[(&str, DirectoryId)]| {
+            let now = now.iter().map(|(path, id)| (path.into(), *id));
+            let listing = Listing {
+                directories: now.collect(),
+                ..Listing::default()
+            };
+            listing.absence(file, root, &[id(1), mounted])
+        };
+        let root = ("/i", id(1));
+        for (now, expected) in [
+            (&[root, ("/i/m", mounted)][..], Absence::Removed),
+            (&[root, ("/i/m", id(3))], Absence::OutOfSight),
+            (&[root], Absence::OutOfSight),
+        ] {
+            assert_eq!(absence(now), expected, "{now:?}");
         }
     }
 }

@@ -4,11 +4,13 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::config::{Config, Inputs, LoadedConfig};
+use crate::happened::Happened;
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
+use crate::reporter::report;
 use crate::service::{self, Mode};
 use crate::shutdown::Shutdown;
 
@@ -48,7 +50,7 @@ async fn serve(config: Config, inputs: Inputs, mode: Mode) -> ExitCode {
         Ok(summary) if mode == Mode::Once && summary.failed > 0 => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(%error, "stopped: {error}");
+            report(&Happened::Stopped(error.to_string()));
             ExitCode::FAILURE
         }
     }

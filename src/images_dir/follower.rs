@@ -1,56 +1,65 @@
 //! The thread that follows the images directory.
 //!
-//! It waits on: inotify events; the mount table; the time of the next rescan, periodic or polled;
-//! orders (rescan, stop). A thread of its own, because looking at directories blocks, on a network
-//! file system for as long as its server is away.
+//! It waits on: inotify events; the mount table; the next file that may be whole; the next path that
+//! could not be looked at; the next walk, periodic, polled or wanted; orders (rescan, look, settle,
+//! stop). A thread of its own, because looking at directories blocks, on a network file system for
+//! as long as its server is away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::debug;
 
-use super::findings::findings;
-use super::inotify::{Event, Inotify};
-use super::mailbox::Mailbox;
+use super::event_queue::EventQueue;
+use super::inotify::{Inotify, WatchEvent};
+use super::interpret::{Changed, interpret};
+use super::look::{Looked, is_removed};
 use super::mounts::{Mounts, Table};
-use super::shortfall::Shortfall;
-use super::survey::{Map, Survey};
-use super::watch::{Cause, Noticed, Orders, WatchOptions};
-use super::writing::Writing;
+use super::orders::{Orders, SourceOptions, WalkCause};
+use super::settling::{Judged, SettleLimits, Settling, Stage};
+use super::unreadables::Unreadables;
+use super::walk::{Walked, walk};
+use super::watch_limit::WatchLimit;
+use super::watch_tree::WatchTree;
+use crate::entry::{Entry, Verdict};
+use crate::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
 /// Events are taken in no more often than this: the kernel makes one of equal ones that follow each
 /// other, such as the writes of a copy.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// For how many times the time that a survey took none is made again, so that a storm of new
+/// After a walk there is none for so many times as long as it took, so that a storm of new
 /// directories does not cost more than a fifth of a core.
 const REST: u32 = 4;
 
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// How long a file that is open may be silent before it is given up, at least.
-const PATIENCE: Duration = Duration::from_secs(600);
-
 /// Follows the images directory.
 #[derive(Debug)]
 pub(super) struct Follower {
     dir: PathBuf,
-    options: WatchOptions,
-    mailbox: Arc<Mailbox>,
+    options: SourceOptions,
+    queue: Arc<EventQueue>,
     orders: Arc<Orders>,
     inotify: Option<Inotify>,
     mounts: Mounts,
-    map: Map,
-    writing: Writing,
-    shortfalls: BTreeSet<Shortfall>,
+    tree: WatchTree,
+    limits: BTreeSet<WatchLimit>,
+    settling: Settling,
+    unreadables: Unreadables,
+    /// What was told to be ignored.
+    ignored: HashSet<PathBuf>,
+    /// Those of the last walk.
+    directories: BTreeMap<PathBuf, DirectoryId>,
     next_rescan: Option<Instant>,
     next_poll: Option<Instant>,
-    /// A survey is due, and a rescan after it.
-    wanted: Option<Cause>,
+    /// A walk is due.
+    wanted: Option<WalkCause>,
     rest_until: Instant,
 }
 
@@ -61,57 +70,74 @@ struct Woken {
     mounts: bool,
 }
 
+/// Why a path is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LookCause {
+    /// An event told that it was touched.
+    Touched,
+    /// An event told that it was taken out of its directory.
+    Unlinked,
+    /// It was asked for, and an event is to follow whatever is there.
+    Asked,
+    /// It may be whole now, or it could not be looked at before.
+    Due,
+}
+
 impl Follower {
-    /// Arms all that can be armed.
-    pub(super) fn arm(
+    pub(super) fn new(
         dir: &Path,
-        options: WatchOptions,
-        mailbox: Arc<Mailbox>,
+        options: SourceOptions,
+        limits: SettleLimits,
+        queue: Arc<EventQueue>,
         orders: Arc<Orders>,
     ) -> Self {
         let now = Instant::now();
-        let mut follower = Self {
+        Self {
             dir: dir.to_owned(),
-            options,
-            mailbox,
+            queue,
             orders,
             inotify: None,
-            mounts: Mounts::new(),
-            map: Map::default(),
-            writing: Writing::default(),
-            shortfalls: BTreeSet::new(),
+            mounts: Mounts::default(),
+            tree: WatchTree::default(),
+            limits: BTreeSet::new(),
+            settling: Settling::new(options.settle, limits),
+            unreadables: Unreadables::default(),
+            ignored: HashSet::new(),
+            directories: BTreeMap::new(),
             next_rescan: after(now, options.rescan),
             next_poll: None,
-            wanted: None,
+            wanted: Some(WalkCause::Start),
             rest_until: now,
-        };
-        follower.survey();
-        follower
+            options,
+        }
     }
 
     /// Follows until it is told to stop.
     pub(super) fn run(mut self) {
-        let _closing = Closing(Arc::clone(&self.mailbox));
-        while !self.orders.stop() {
+        let _closing = Closing(Arc::clone(&self.queue));
+        loop {
+            self.walk_if_wanted();
             let woken = self.wait();
-            if self.orders.rescan() {
-                self.want(Cause::Asked);
+            let given = self.orders.take();
+            if given.stop {
+                return;
             }
-            if woken.events {
-                self.take_events();
+            if let Some(settle) = given.settle {
+                self.settling.set_settle(settle);
+            }
+            if given.rescan {
+                self.want(WalkCause::Asked);
+            }
+            // What happened before an order was given is told before its answer.
+            if woken.events || given.rescan || !given.looks.is_empty() {
+                let changed = self.take_events();
+                self.look_at_what_changed(changed);
             }
             if woken.mounts && self.mounts_differ() {
-                self.want(Cause::Mounts);
+                self.want(WalkCause::Mounts);
             }
-            self.look_at_the_clock();
-            if let Some(cause) = self.wanted
-                && Instant::now() >= self.rest_until
-            {
-                self.wanted = None;
-                self.survey();
-                self.deliver(BTreeSet::new());
-                self.mailbox.rescan(cause);
-            }
+            self.look_at(given.looks, LookCause::Asked);
+            self.look_at_what_is_due();
             if woken.events {
                 self.pause();
             }
@@ -120,8 +146,13 @@ impl Follower {
 
     fn wait(&self) -> Woken {
         let now = Instant::now();
-        let survey = self.wanted.map(|_| self.rest_until);
-        let due = [self.next_rescan, self.next_poll, survey];
+        let due = [
+            self.next_rescan,
+            self.next_poll,
+            self.wanted.map(|_| self.rest_until),
+            self.settling.due(now),
+            self.unreadables.due(),
+        ];
         let timeout = due.into_iter().flatten().min();
         let timeout = timeout.map(|due| timespec(due.saturating_duration_since(now)));
         let wake = PollFd::new(self.orders.wake(), PollFlags::IN);
@@ -152,111 +183,271 @@ impl Follower {
         let _ = poll(&mut wake, Some(&timespec(PAUSE)));
     }
 
-    fn look_at_the_clock(&mut self) {
+    fn look_at_what_is_due(&mut self) {
         let now = Instant::now();
         if self.next_rescan.is_some_and(|due| due <= now) {
             self.next_rescan = after(now, self.options.rescan);
-            self.writing.give_up(now, PATIENCE.max(self.options.rescan));
-            self.want(Cause::Period);
+            self.want(WalkCause::Period);
         }
         if self.next_poll.is_some_and(|due| due <= now) {
             self.next_poll = after(now, self.options.poll);
-            if self.shortfalls.iter().any(Shortfall::may_pass) {
-                self.want(Cause::Polling);
+            self.want(WalkCause::Polling);
+        }
+        self.look_at(self.settling.due_files(now), LookCause::Due);
+        for path in self.unreadables.take_due(now) {
+            if is_entry(&path) {
+                self.look_at([path], LookCause::Due);
             } else {
-                self.mailbox.rescan(Cause::Polling);
+                // A directory.
+                self.want(WalkCause::Directories);
             }
         }
     }
 
     fn mounts_differ(&self) -> bool {
         let table = Table::read();
-        self.mounts.differ(&table, |at| self.map.concerns(at))
+        self.mounts.differ(&table, |at| self.tree.concerns(at))
     }
 
-    fn want(&mut self, cause: Cause) {
+    fn want(&mut self, cause: WalkCause) {
         self.wanted = self.wanted.max(Some(cause));
     }
 
-    /// Arms what there is now and disarms what is no more.
-    fn survey(&mut self) {
+    fn tell(&mut self, event: SourceEvent) {
+        if !self.queue.push(event) {
+            self.want(WalkCause::Flood);
+        }
+    }
+
+    fn walk_if_wanted(&mut self) {
+        if let Some(cause) = self.wanted
+            && Instant::now() >= self.rest_until
+        {
+            debug!(%cause, "listing the images directory: {cause}");
+            self.wanted = None;
+            self.walk();
+        }
+    }
+
+    /// Arms what there is now, disarms what is no more, and lists it.
+    fn walk(&mut self) {
         let begun = Instant::now();
         if self.mounts.table().is_none() {
             self.mounts = Mounts::new();
         }
         // Before the directories are looked at: what is mounted meanwhile must differ from it.
         let table = Table::read();
-        let mut shortfalls = BTreeSet::new();
+        let mut limits = BTreeSet::new();
         if self.inotify.is_none() {
             match Inotify::new() {
                 Ok(inotify) => self.inotify = Some(inotify),
-                Err(error) => _ = shortfalls.insert(Shortfall::of_instance(error)),
+                Err(error) => _ = limits.insert(WatchLimit::of_instance(error)),
             }
         }
-        if let Some(inotify) = &mut self.inotify {
-            let (map, found) = Survey::take(&self.dir, inotify);
-            for wd in self.map.watches().filter(|wd| !map.has(*wd)) {
-                inotify.unwatch(wd);
-            }
-            self.map = map;
-            shortfalls.extend(found);
-        }
-        self.writing.keep(|wd| self.map.has(wd));
-        self.mounts.know(&table, |at| self.map.concerns(at));
-        self.tell_shortfalls(shortfalls);
+        let mut walked = walk(&self.dir, self.inotify.as_mut());
+        limits.append(&mut walked.limits);
+        self.follow(std::mem::take(&mut walked.tree));
+        self.mounts.know(&table, |at| self.tree.concerns(at));
+        self.tell_limits(limits);
+        // Events that came meanwhile tell which files are open for writing.
+        let changed = self.take_events();
+        // Before the listing forgets that they were there, and after it, if it found them there.
+        self.look_at(changed.unlinked.clone(), LookCause::Unlinked);
+        self.list(walked);
+        self.look_at_what_changed(changed);
         self.rest_until = Instant::now() + (begun.elapsed() * REST).min(LONGEST_REST);
     }
 
-    fn tell_shortfalls(&mut self, shortfalls: BTreeSet<Shortfall>) {
-        for new in shortfalls.difference(&self.shortfalls) {
-            self.mailbox.say(Noticed::Polling(new.clone()));
+    fn follow(&mut self, tree: WatchTree) {
+        if let Some(inotify) = &mut self.inotify {
+            for wd in self.tree.watches().filter(|wd| !tree.has(*wd)) {
+                inotify.unwatch(wd);
+            }
         }
-        match (self.shortfalls.is_empty(), shortfalls.is_empty()) {
+        let relocated = self.tree.relocated(&tree);
+        self.settling.relocate(|dir| relocated.get(dir).cloned());
+        self.tree = tree;
+    }
+
+    fn tell_limits(&mut self, limits: BTreeSet<WatchLimit>) {
+        for new in limits.difference(&self.limits) {
+            let _ = self.queue.push(SourceEvent::Degraded(new.to_string()));
+        }
+        match (self.limits.is_empty(), limits.is_empty()) {
             (true, false) => self.next_poll = after(Instant::now(), self.options.poll),
             (false, true) => {
                 self.next_poll = None;
-                self.mailbox.say(Noticed::Following);
+                self.tell(SourceEvent::Restored);
             }
             _ => {}
         }
-        self.shortfalls = shortfalls;
+        self.limits = limits;
     }
 
-    fn take_events(&mut self) {
+    /// Judges the entries and tells all that was found.
+    fn list(&mut self, walked: Walked) {
+        let (now, clock) = (Instant::now(), clock());
+        let mut still_written = Vec::new();
+        let entries = walked.entries.into_iter();
+        let entries = entries.map(|entry| {
+            let Judged { stage, .. } = self.settling.found(&entry, now, clock);
+            if stage == Stage::StillWritten {
+                still_written.push(entry.clone());
+            }
+            let whole = stage == Stage::Whole;
+            Listed { entry, whole }
+        });
+        let entries = entries.collect::<Vec<_>>();
+        let paths = entries.iter().map(|listed| listed.entry.path.as_path());
+        let paths = paths.collect::<HashSet<_>>();
+        self.settling.keep(|path| paths.contains(path));
+        for Unreadable { path, error } in &walked.unreadable {
+            self.unreadables.failed(path, error, now);
+        }
+        let paths = walked.unreadable.iter().map(|found| found.path.as_path());
+        let paths = paths.collect::<HashSet<_>>();
+        self.unreadables.keep(|path| paths.contains(path));
+        self.ignored = walked.ignored.iter().cloned().collect();
+        self.directories.clone_from(&walked.directories);
+        self.tell(SourceEvent::Listed(Listing {
+            entries,
+            unreadable: walked.unreadable,
+            ignored: walked.ignored,
+            directories: walked.directories,
+        }));
+        // The listing replaces what was said of them before.
+        for entry in still_written {
+            self.tell(SourceEvent::StillWritten(entry));
+        }
+    }
+
+    fn take_events(&mut self) -> Changed {
         let Some(inotify) = &mut self.inotify else {
-            return;
+            return Changed::default();
         };
         let events = inotify.events().unwrap_or_else(|_| {
             // Nothing is known to make this fail. A new instance is a new chance.
             self.inotify = None;
-            self.map = Map::default();
-            vec![Event::Overflow]
+            self.tree = WatchTree::default();
+            vec![WatchEvent::Overflow]
         });
-        let found = findings(events, &mut self.map, &mut self.writing);
-        self.deliver(found.touched);
-        if let Some(cause) = found.rescan {
+        let now = Instant::now();
+        interpret(events, &mut self.tree, &mut self.settling, now)
+    }
+
+    fn look_at_what_changed(&mut self, changed: Changed) {
+        if let Some(cause) = changed.walk {
             self.want(cause);
+        }
+        let touched = changed.paths.difference(&changed.unlinked).cloned();
+        self.look_at(touched, LookCause::Touched);
+        self.look_at(changed.unlinked, LookCause::Unlinked);
+    }
+
+    fn look_at(&mut self, paths: impl IntoIterator<Item = PathBuf>, cause: LookCause) {
+        // One time for all: files that were touched together are whole together.
+        let now = Instant::now();
+        for path in paths {
+            if let Some(event) = self.look(path, cause, now) {
+                self.tell(event);
+            }
         }
     }
 
-    /// Hands over what was noticed. Who learns that a file was touched must not be told that it is
-    /// still being written when it is not.
-    fn deliver(&mut self, touched: BTreeSet<PathBuf>) {
-        if let Some(files) = self.writing.news() {
-            let paths = files.flat_map(|(wd, name)| self.map.files(wd, name));
-            self.mailbox.set_writing(paths.collect());
+    /// Looks at what is there now. No event: there is nothing new, or a walk is wanted to tell it.
+    fn look(&mut self, path: PathBuf, cause: LookCause, now: Instant) -> Option<SourceEvent> {
+        let verdict = Verdict::on(path.file_name().unwrap_or_default());
+        let looked = Looked::at(&path);
+        if let (Looked::File(identity), Verdict::Entry(kind)) = (&looked, verdict) {
+            self.unreadables.remove(&path);
+            self.ignored.remove(&path);
+            let entry = Entry {
+                path,
+                kind,
+                identity: *identity,
+            };
+            return self.judge(entry, cause, now);
         }
-        self.mailbox.touched(touched);
+        if looked == Looked::Gone {
+            return self.gone(path, cause);
+        }
+        self.settling.gone(&path);
+        match looked {
+            Looked::Unknown(error) if is_entry(&path) => {
+                self.ignored.remove(&path);
+                let news = self.unreadables.failed(&path, &error, now);
+                let tell = news || cause == LookCause::Asked;
+                tell.then_some(SourceEvent::Unreadable(Unreadable { path, error }))
+            }
+            Looked::File(_) | Looked::Special | Looked::Unknown(_) => {
+                self.unreadables.remove(&path);
+                let news = self.ignored.insert(path.clone());
+                let tell = news || cause == LookCause::Asked;
+                tell.then_some(SourceEvent::Ignored(path))
+            }
+            Looked::Directory | Looked::Gone => {
+                self.want(WalkCause::Directories);
+                None
+            }
+        }
+    }
+
+    /// There is nothing at the path any more. Only what was in the directories as they are known was
+    /// removed from them: what is out of sight has nothing at its path either.
+    fn gone(&mut self, path: PathBuf, cause: LookCause) -> Option<SourceEvent> {
+        let was_there = self.settling.knows(&path)
+            || self.ignored.contains(&path)
+            || self.unreadables.has(&path);
+        if was_there && (cause == LookCause::Unlinked || is_removed(&path, &self.directories)) {
+            self.settling.gone(&path);
+            self.unreadables.remove(&path);
+            self.ignored.remove(&path);
+            return Some(SourceEvent::Removed(path));
+        }
+        if was_there || cause == LookCause::Asked {
+            self.settling.gone(&path);
+            self.want(WalkCause::Directories);
+        }
+        None
+    }
+
+    fn judge(&mut self, entry: Entry, cause: LookCause, now: Instant) -> Option<SourceEvent> {
+        let Judged { stage, news } = match cause {
+            LookCause::Touched | LookCause::Unlinked | LookCause::Asked => {
+                self.settling.touched(&entry, now)
+            }
+            LookCause::Due => self.settling.found(&entry, now, clock()),
+        };
+        let event = match stage {
+            Stage::Settling => SourceEvent::Settling(entry),
+            Stage::StillWritten => SourceEvent::StillWritten(entry),
+            Stage::Whole => SourceEvent::Settled(entry),
+        };
+        let tell = news || cause == LookCause::Asked;
+        tell.then_some(event)
     }
 }
 
 /// Says that nothing comes any more, even after a panic.
-struct Closing(Arc<Mailbox>);
+struct Closing(Arc<EventQueue>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+fn is_entry(path: &Path) -> bool {
+    let verdict = Verdict::on(path.file_name().unwrap_or_default());
+    matches!(verdict, Verdict::Entry(_))
+}
+
+/// The time of day, as the times of files are.
+fn clock() -> i128 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// When an interval that begins now ends; zero has no end.

@@ -30,7 +30,7 @@ pub(super) struct Wd(pub(super) i32);
 /// What a directory is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Interest {
-    /// Names that come and go: it lies on the way to something.
+    /// Names that come and go: something is reached through them.
     Names,
     /// What is done to the files in it as well.
     Files,
@@ -38,7 +38,7 @@ pub(super) enum Interest {
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum WatchEvent {
     /// More happened than the kernel could keep: events of any watch are lost.
     Overflow,
     /// To the watched directory itself.
@@ -132,7 +132,7 @@ impl Inotify {
     ///
     /// # Errors
     /// None that inotify(7) knows of.
-    pub(super) fn events(&mut self) -> Result<Vec<Event>, Errno> {
+    pub(super) fn events(&mut self) -> Result<Vec<WatchEvent>, Errno> {
         let mut buffer = vec![0; BUFFER];
         let mut events = Vec::new();
         while events.len() < AT_ONCE {
@@ -144,7 +144,7 @@ impl Inotify {
             }
         }
         for event in &events {
-            if let Event::Itself(wd, Fate::Ended) = event {
+            if let WatchEvent::Itself(wd, Fate::Ended) = event {
                 self.watches.remove(wd);
             }
         }
@@ -163,14 +163,14 @@ fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-fn event(event: inotify::Event<&OsStr>) -> Option<Event> {
+fn event(event: inotify::Event<&OsStr>) -> Option<WatchEvent> {
     let mask = event.mask;
     if mask.contains(EventMask::Q_OVERFLOW) {
-        return Some(Event::Overflow);
+        return Some(WatchEvent::Overflow);
     }
     let wd = Wd(event.wd.get_watch_descriptor_id());
     let Some(name) = event.name else {
-        return Some(Event::Itself(
+        return Some(WatchEvent::Itself(
             wd,
             if mask.contains(EventMask::IGNORED) {
                 Fate::Ended
@@ -192,7 +192,7 @@ fn event(event: inotify::Event<&OsStr>) -> Option<Event> {
         (EventMask::ATTRIB, Act::Attributes),
     ];
     let (_, act) = acts.into_iter().find(|(flag, _)| mask.contains(*flag))?;
-    Some(Event::Name {
+    Some(WatchEvent::Name {
         wd,
         name: name.to_owned(),
         act,

@@ -1,23 +1,32 @@
-//! Notices entries in the images directory.
+//! The source of entries: what lies in the images directory, and which of its files are whole.
 //!
-//! `scan` lists what is there; `watch` tells what changes afterwards. Behind `watch`: `follower` is
-//! the thread that waits, `findings` says what events mean, `survey` walks through the directories and arms a watch on each, `trail`
-//! knows which names a path goes through, `mounts` sees what is mounted over them, `writing` keeps
-//! which files are still open, `mailbox` holds the notices until they are asked for, `shortfall`
-//! says why some of it must be polled, and `inotify` is the kernel's interface.
+//! ```text
+//!   source -- orders --> follower (a thread)        event_queue --> source
+//!                           |  walk        lists the directories and arms a watch on each
+//!                           |  inotify --> interpret    what changed afterwards
+//!                           |  mounts      what is mounted over them
+//!                           |  look        what is at a path
+//!                           |  unreadables when to look again at what could not be looked at
+//!                           +- settling    whether a file is whole
+//! ```
+//!
+//! `path_walk` says which names a path goes through, `watch_tree` what each watch is for, and
+//! `watch_limit` why some of the directory is polled.
 
-mod findings;
+mod event_queue;
 mod follower;
 mod inotify;
-mod mailbox;
+mod interpret;
+mod look;
 mod mounts;
-pub mod scan;
-mod shortfall;
-mod survey;
-mod trail;
-pub mod watch;
-mod writing;
+mod orders;
+mod path_walk;
+pub mod settling;
+mod source;
+mod unreadables;
+mod walk;
+mod watch_limit;
+mod watch_tree;
 
-pub use scan::{Scan, Unreadable, is_gone, scan};
-pub use shortfall::Shortfall;
-pub use watch::{Cause, Noticed, Unwatchable, Watch, WatchOptions};
+pub use orders::SourceOptions;
+pub use source::{Source, Unwatchable};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const TABLE: &str = "/proc/self/mountinfo";
 
 /// The mounts that matter.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Mounts {
     table: Option<File>,
     matter: BTreeSet<Vec<u8>>,

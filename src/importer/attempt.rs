@@ -8,8 +8,10 @@ use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::image_store::{ImageStore, StoreError};
-use crate::layout::{ArchiveImage, BlobSource, Catalogue, Resolution, ResolveError, resolve};
-use crate::ledger::ImportedImage;
+use crate::layout::{
+    ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Resolution, ResolveError, resolve,
+};
+use crate::ledger::{FailureClass, ImportedImage};
 use crate::naming::{Named, Names, Reference, Shared};
 use crate::platform::Platform;
 use crate::progress::Meter;
@@ -92,6 +94,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         let mut report = ImportReport {
             images: Vec::new(),
             problems: problems.iter().map(ToString::to_string).collect(),
+            class: problems.iter().map(class_of).max().unwrap_or_default(),
             identity: self.identity,
         };
         for (image, names) in images.iter().zip(&names) {
@@ -112,7 +115,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                 Err(PlaceError::Store(away @ StoreError::Unreachable { .. })) => {
                     return Err(away.into());
                 }
-                Err(error) => report.problems.push(format!("{}: {error}", image.names[0])),
+                Err(error) => {
+                    report.class = report.class.max(error.class());
+                    report.problems.push(format!("{}: {error}", image.names[0]));
+                }
             }
         }
         first_few(&mut report.problems);
@@ -306,4 +312,23 @@ enum PlaceError<'a> {
     Body(&'a BodyError),
     #[error(transparent)]
     Store(StoreError),
+}
+
+impl PlaceError<'_> {
+    /// What it says about another try.
+    fn class(&self) -> FailureClass {
+        match self {
+            Self::Body(BodyError::Missing { .. }) => FailureClass::MissingBlob,
+            Self::Body(BodyError::Corrupt { .. }) => FailureClass::Content,
+            Self::Body(BodyError::Unreadable { .. }) | Self::Store(_) => FailureClass::Environment,
+        }
+    }
+}
+
+/// What a problem of an image says about another try.
+fn class_of(problem: &ImageProblem) -> FailureClass {
+    match problem.fault {
+        Fault::MissingBlob { .. } => FailureClass::MissingBlob,
+        _ => FailureClass::Content,
+    }
 }

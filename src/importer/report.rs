@@ -5,7 +5,7 @@ use std::io;
 use crate::entry::Identity;
 use crate::image_store::StoreError;
 use crate::layout::LayoutError;
-use crate::ledger::ImportedImage;
+use crate::ledger::{FailureClass, ImportedImage};
 use crate::platform::Wanted;
 use crate::tar::ArchiveError;
 
@@ -25,6 +25,8 @@ pub struct ImportReport {
     pub images: Vec<ImportedImage>,
     /// Why others of the archive are not, a line each: the first few, and how many more there are.
     pub problems: Vec<String>,
+    /// The class of the problem that is tried again the soonest.
+    pub class: FailureClass,
     /// Which version of the file was read.
     pub identity: Identity,
 }
@@ -54,5 +56,14 @@ impl ImportError {
     /// when it is back.
     pub fn is_store_away(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unreachable { .. }))
+    }
+
+    /// What it says about another try.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Archive(error) if !error.is_of_system() => FailureClass::Content,
+            Self::Layout(_) => FailureClass::Content,
+            _ => FailureClass::Environment,
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use super::Ledger;
 use super::fingerprint::Fingerprint;
 use super::record::{ImportedImage, Record};
+use super::records::Ledger;
 use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::image_store::{Image, OWN_PIN, RUNTIME_PIN};
@@ -17,16 +17,11 @@ pub struct Audit<'a> {
     ledger: &'a Ledger,
     images: &'a [Image],
     by_name: HashMap<&'a str, &'a Image>,
-    latest: HashMap<&'a str, Latest<'a>>,
+    /// Which entry is to have each name: of several that bring it, the last in name order.
+    owners: HashMap<&'a str, &'a Path>,
     kept: HashSet<&'a str>,
     #[cfg(test)]
     lookups: std::cell::Cell<usize>,
-}
-
-/// What the last import that gave a name pointed it to.
-struct Latest<'a> {
-    serial: u64,
-    digest: &'a Digest,
 }
 
 /// What is to be done with an entry.
@@ -68,26 +63,21 @@ impl fmt::Display for Change {
 
 impl<'a> Audit<'a> {
     /// Compares. `images` are all of the namespace. Records of entries that are gone have been
-    /// pruned from the ledger, or what they brought counts.
+    /// removed from the ledger, or what they brought counts.
     pub fn new(ledger: &'a Ledger, images: &'a [Image]) -> Self {
-        let mut latest = HashMap::<_, Latest<'_>>::new();
+        let mut owners = HashMap::new();
         let mut kept = HashSet::new();
-        for (_, record) in ledger.iter() {
-            for (name, digest) in names(&record.outcome.imported().images) {
-                let serial = record.serial;
-                let this = Latest { serial, digest };
-                let latest = latest.entry(name).or_insert(Latest { serial, digest });
-                if latest.serial < serial {
-                    *latest = this;
-                }
-            }
+        for (path, record) in ledger.iter() {
+            // In name order: the last stays.
+            let names_of_it = names(&record.outcome.imported().images);
+            owners.extend(names_of_it.map(|(name, _)| (name, path)));
             kept.extend(names(&record.kept).map(|(name, _)| name));
         }
         Self {
             ledger,
             images,
             by_name: images.iter().map(|i| (i.name.as_str(), i)).collect(),
-            latest,
+            owners,
             kept,
             #[cfg(test)]
             lookups: std::cell::Cell::default(),
@@ -107,30 +97,36 @@ impl<'a> Audit<'a> {
         } else if record.outcome.error().is_some() {
             Decision::Failed
         } else {
-            match self.missing(record) {
+            match self.missing(path, record) {
                 missing if missing.is_empty() => Decision::Unchanged,
                 missing => Decision::Missing(missing),
             }
         }
     }
 
-    fn missing(&self, record: &Record) -> Vec<String> {
+    /// The names of the images of an entry, whole or not, that the store has not as they are to be.
+    pub fn missing_of(&self, path: &Path) -> Vec<String> {
+        let record = self.ledger.get(path);
+        record.map_or_else(Vec::new, |record| self.missing(path, record))
+    }
+
+    fn missing(&self, path: &Path, record: &Record) -> Vec<String> {
         names(&record.outcome.imported().images)
-            .filter(|(name, digest)| !self.holds(name, digest))
+            .filter(|(name, digest)| !self.holds(path, name, digest))
             .map(|(name, _)| name.to_owned())
             .collect()
     }
 
-    /// Whether the store has the name, pinned, under this digest, or under whatever digest when an
-    /// entry that was imported later gave the name another: two archives with different `app:1`
-    /// would else be imported in turn for ever.
-    fn holds(&self, name: &str, digest: &Digest) -> bool {
+    /// Whether the store has the name, pinned, under this digest; or under whatever digest when
+    /// another entry is to have it. An entry that is imported takes all of its names, also from later
+    /// entries, which take theirs back: only a later one is ever imported for that, so it ends.
+    fn holds(&self, path: &Path, name: &str, digest: &Digest) -> bool {
         #[cfg(test)]
         self.lookups.set(self.lookups.get() + 1);
-        let superseded = || self.latest.get(name).is_some_and(|l| l.digest != digest);
-        self.by_name.get(name).is_some_and(|image| {
-            is_pinned(image) && (image.target.digest == *digest || superseded())
-        })
+        let is_owner = self.owners.get(name) == Some(&path);
+        self.by_name
+            .get(name)
+            .is_some_and(|image| is_pinned(image) && (image.target.digest == *digest || !is_owner))
     }
 
     /// The names of images that carry stowd's own pin although no entry brings them any more, in
@@ -142,7 +138,7 @@ impl<'a> Audit<'a> {
     ///
     /// [`ImageStore::images`]: crate::image_store::ImageStore::images
     pub fn stale_pins(&self) -> Vec<&'a str> {
-        let brought = |name: &str| self.latest.contains_key(name) || self.kept.contains(name);
+        let brought = |name: &str| self.owners.contains_key(name) || self.kept.contains(name);
         self.images
             .iter()
             .filter(|image| image.labels.contains_key(OWN_PIN.0))
@@ -169,7 +165,7 @@ fn is_pinned(image: &Image) -> bool {
 mod tests {
     use super::*;
     use crate::image_store::{Descriptor, Labels};
-    use crate::ledger::{Attempt, Imported, Keeps, Outcome};
+    use crate::ledger::{Attempt, FailureClass, Imported, Keeps, Outcome};
     use std::time::{Duration, SystemTime};
 
     /// A thousand entries of three images with two names each, and a store that has them all.
@@ -214,6 +210,8 @@ mod tests {
                 identity: Some(identity(entry)),
                 settings: Fingerprint::default(),
                 outcome: Outcome::Imported(imported),
+                class: FailureClass::default(),
+                seen_in: Vec::new(),
                 finished: SystemTime::UNIX_EPOCH,
                 seed: 0,
                 keeps: Keeps::All,

@@ -13,7 +13,10 @@
 //! - `path` is relative to the images directory where it lies in it; see [`super::path_text`].
 //! - `mtime` and `ctime` are nanoseconds since the epoch, as text: they outgrow 64 bits, and tools
 //!   that read JSON numbers as floating point would round them.
-//! - `finished` and `next_try` are RFC 3339. A failed entry also has `error`, `next_try`, `kept`.
+//! - `finished` and `next_try` are RFC 3339. A failed entry also has `error`, `class`, `kept`, and
+//!   `next_try` where it is tried again by itself.
+//! - `seen_in` are the directories above the file, the images directory first: the file system's
+//!   identifier in hexadecimal and the inode of each.
 //! - `checksum` is the SHA-256 of the record's values: of the line as stowd writes it, without the
 //!   checksum, behind [`SALT`]. Whatever byte of a record is changed, the record is what it was or
 //!   it is dropped. Without it a flipped digit of an inode would only cost an import, but one of a
@@ -31,10 +34,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fingerprint::Fingerprint;
-use super::record::{Imported, ImportedImage, Outcome, Record};
-use super::{Ledger, path_text};
+use super::path_text;
+use super::record::{FailureClass, Imported, ImportedImage, Outcome, Record};
+use super::records::Ledger;
+use super::snapshot::Snapshot;
 use crate::digest::{Digest, Hasher};
 use crate::entry::Identity;
+use crate::source_event::DirectoryId;
 
 /// The version of the form. To be raised when an older stowd would misread a record.
 pub const VERSION: u64 = 1;
@@ -80,17 +86,7 @@ pub enum Dropped {
     },
 }
 
-/// The records of a ledger at one moment. Costs a pointer a record.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    records: BTreeMap<PathBuf, Arc<Record>>,
-}
-
 impl Snapshot {
-    pub(super) fn new(records: BTreeMap<PathBuf, Arc<Record>>) -> Self {
-        Self { records }
-    }
-
     /// The file. Paths in `images_dir` are written relative to it.
     pub fn to_json(&self, images_dir: &Path) -> Vec<u8> {
         let mut json = format!("{{\"version\":{VERSION},\"entries\":[").into_bytes();
@@ -183,6 +179,10 @@ struct Line {
     settings: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<LineClass>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seen_in: Vec<String>,
     images: Vec<LineImage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     kept: Vec<LineImage>,
@@ -202,6 +202,32 @@ struct Line {
 enum LineOutcome {
     Imported,
     Failed,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LineClass {
+    Content,
+    MissingBlob,
+    Environment,
+}
+
+impl LineClass {
+    fn of(class: FailureClass) -> Self {
+        match class {
+            FailureClass::Content => Self::Content,
+            FailureClass::MissingBlob => Self::MissingBlob,
+            FailureClass::Environment => Self::Environment,
+        }
+    }
+
+    fn read(self) -> FailureClass {
+        match self {
+            Self::Content => FailureClass::Content,
+            Self::MissingBlob => FailureClass::MissingBlob,
+            Self::Environment => FailureClass::Environment,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -235,6 +261,8 @@ impl Line {
             identity: record.identity.as_ref().map(LineIdentity::of),
             settings: record.settings.digest().clone(),
             error: record.outcome.error().map(str::to_owned),
+            class: record.class.map(LineClass::of),
+            seen_in: record.seen_in.iter().map(write_directory).collect(),
             images: images.iter().map(LineImage::of).collect(),
             kept: record.kept.iter().map(LineImage::of).collect(),
             bytes: *bytes,
@@ -283,10 +311,19 @@ impl Line {
             Some(time) => Some(read_time(&time).ok_or_else(|| wrong("next_try"))?),
             None => None,
         };
+        let seen_in = self.seen_in.iter().map(|text| read_directory(text));
+        let seen_in = seen_in.collect::<Option<Vec<_>>>();
+        let failed = outcome.error().is_some();
         let record = Record {
             identity,
             settings: Fingerprint::from_digest(self.settings),
             outcome,
+            // A stowd that wrote no class tried all of them again.
+            class: failed.then(|| {
+                self.class
+                    .map_or(FailureClass::Environment, LineClass::read)
+            }),
+            seen_in: seen_in.ok_or_else(|| wrong("seen_in"))?,
             kept: self.kept.into_iter().map(LineImage::read).collect(),
             finished: read_time(&self.finished).ok_or_else(|| wrong("finished"))?,
             attempts: self.attempts,
@@ -334,6 +371,19 @@ impl LineImage {
             digest: self.digest,
         }
     }
+}
+
+/// As text: the numbers have 64 bits.
+fn write_directory(directory: &DirectoryId) -> String {
+    format!("{:x}:{}", directory.file_system, directory.inode)
+}
+
+fn read_directory(text: &str) -> Option<DirectoryId> {
+    let (file_system, inode) = text.split_once(':')?;
+    Some(DirectoryId {
+        file_system: u64::from_str_radix(file_system, 16).ok()?,
+        inode: inode.parse().ok()?,
+    })
 }
 
 /// A time that RFC 3339 cannot write becomes the nearest that it can: no clock may end stowd.

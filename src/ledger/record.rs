@@ -1,6 +1,6 @@
 //! One entry's record, and how it follows from the one before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +8,7 @@ use super::fingerprint::Fingerprint;
 use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::retry;
+use crate::source_event::DirectoryId;
 
 /// An error text is cut after this many characters: an archive can have a problem a member.
 const ERROR_MAX: usize = 2000;
@@ -47,6 +48,25 @@ pub struct ImportedImage {
     pub digest: Digest,
 }
 
+/// What is wrong with an entry that failed, as far as it decides when it is tried again.
+///
+/// Of several problems the greatest class counts: that which is tried again the soonest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// The file itself: it cannot mend by itself. It is read once more, and then not before it
+    /// changes: reading and writing gigabytes for it wears out flash.
+    #[default]
+    Content,
+    /// A blob that neither the archive nor the store has. It is tried when another entry brought
+    /// something.
+    MissingBlob,
+    /// Anything around it: I/O errors, space, containerd, a registry. It is tried for ever.
+    Environment,
+}
+
+/// A content failure is read this many times.
+const CONTENT_READS: u32 = 2;
+
 /// An attempt at an entry that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -57,6 +77,10 @@ pub struct Attempt {
     pub settings: Fingerprint,
     /// How it ended.
     pub outcome: Outcome,
+    /// Of a failure: what is wrong.
+    pub class: FailureClass,
+    /// The directories above the file, the images directory first.
+    pub seen_in: Vec<DirectoryId>,
     /// When.
     pub finished: SystemTime,
     /// What spreads the retries of this process from those of others; see [`retry::delay`].
@@ -97,6 +121,11 @@ pub struct Record {
     pub settings: Fingerprint,
     /// How the last attempt ended.
     pub outcome: Outcome,
+    /// Of a failed entry: what is wrong.
+    pub class: Option<FailureClass>,
+    /// The directories that were above the file when it was seen last, the images directory first.
+    /// Empty in the record of a stowd that did not write them down.
+    pub seen_in: Vec<DirectoryId>,
     /// Of a failed entry: what it brought when it was last whole, and goes on holding until an
     /// attempt succeeds. A new version that is cut short must not unpin what the node runs.
     pub kept: Vec<ImportedImage>,
@@ -104,7 +133,8 @@ pub struct Record {
     pub finished: SystemTime,
     /// Attempts at this version with these settings, up to and including the last; at least 1.
     pub attempts: u32,
-    /// Of a failed entry: when it is due again, by the wall clock.
+    /// Of a failed entry: when it is due again, by the wall clock; `None` where only a change can
+    /// help.
     pub next_try: Option<SystemTime>,
     /// Grows from record to record: of two entries that bring one name, the later has it. A clock
     /// may be set back; this is not.
@@ -112,13 +142,13 @@ pub struct Record {
 }
 
 impl Imported {
-    /// Adds the images that it does not have.
-    fn add(&mut self, images: &[ImportedImage]) {
-        for image in images {
-            if !self.images.contains(image) {
-                self.images.push(image.clone());
-            }
-        }
+    /// Adds the images that earlier attempts have brought and this one has not. Of a tag that has moved
+    /// on, the image that it pointed to before is dropped.
+    fn add(&mut self, earlier: &[ImportedImage]) {
+        let own = self.images.iter().flat_map(|image| &image.names);
+        let own = own.cloned().collect::<HashSet<_>>();
+        let is_new = |image: &&ImportedImage| !image.names.iter().any(|name| own.contains(name));
+        self.images.extend(earlier.iter().filter(is_new).cloned());
     }
 }
 
@@ -151,6 +181,8 @@ impl Record {
             identity,
             settings,
             mut outcome,
+            class,
+            seen_in,
             finished,
             seed,
             keeps,
@@ -169,7 +201,12 @@ impl Record {
                 Duration::ZERO => Duration::ZERO,
                 asked => asked + retry::delay(1, path, seed),
             };
-            next_try = finished.checked_add(retry::delay(attempts, path, seed).max(asked));
+            let wait = match class {
+                FailureClass::Content if attempts >= CONTENT_READS => None,
+                FailureClass::MissingBlob => None,
+                _ => Some(retry::delay(attempts, path, seed).max(asked)),
+            };
+            next_try = wait.and_then(|wait| finished.checked_add(wait));
             match (again, earlier) {
                 (Some(again), _) => {
                     imported.add(&keeps.of(&again.outcome.imported().images));
@@ -183,7 +220,9 @@ impl Record {
         Self {
             identity,
             settings,
+            class: outcome.error().map(|_| class),
             outcome,
+            seen_in,
             kept,
             finished,
             attempts,

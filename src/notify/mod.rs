@@ -18,7 +18,7 @@ use crate::shown::shortened;
 /// it; a character has at most four.
 const LONGEST_STATUS: usize = 500;
 
-/// How often the service manager hears of the drain.
+/// How often the service manager hears of the initial load.
 const REPORT: Duration = Duration::from_millis(250);
 
 /// How long a start may take from now on, told each time bytes have moved. It must outlast the
@@ -132,11 +132,19 @@ fn feeding(limit: Duration) -> Option<Duration> {
     (!limit.is_zero()).then(|| (limit / 2).max(SHORTEST_FEED))
 }
 
-/// Reports progress until the drain has ended: STATUS when it changes, EXTEND_TIMEOUT_USEC when
+/// Progress is not told any more: whatever told it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("progress is not told any more")]
+pub struct Closed;
+
+/// Reports progress until the initial load is over: STATUS when it changes, EXTEND_TIMEOUT_USEC when
 /// bytes have moved. A load that is stuck is left to `TimeoutStartSec`.
 ///
-/// Waits on: the clock; the end of the drain.
-pub async fn report_drain(notifier: &Notifier, mut progress: watch::Receiver<Progress>) {
+/// Waits on: the clock; the end of the load.
+pub async fn report_load(
+    notifier: &Notifier,
+    mut progress: watch::Receiver<Progress>,
+) -> Result<(), Closed> {
     let mut clock = tokio::time::interval(REPORT);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let shown = progress.clone();
@@ -152,10 +160,8 @@ pub async fn report_drain(notifier: &Notifier, mut progress: watch::Receiver<Pro
                 }
                 notifier.status(&now);
             }
-            ended = progress.wait_for(|progress| progress.drained) => {
-                // An error is an intake that has ended; whoever joins it knows why.
-                let _ = ended;
-                return;
+            loaded = progress.wait_for(|progress| progress.loaded) => {
+                return loaded.map(drop).map_err(|_| Closed);
             }
         }
     }

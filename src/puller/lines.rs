@@ -1,8 +1,6 @@
 //! The lines of one list: what is there is named, what is not is pulled and then named.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -12,8 +10,9 @@ use tracing::{info, warn};
 use crate::credentials::Credentials;
 use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
-use crate::ledger::ImportedImage;
+use crate::ledger::{FailureClass, ImportedImage};
 use crate::naming::{self, Names, Reference};
+use crate::plan::Looked;
 use crate::progress::Meter;
 use crate::retry;
 use crate::shown::shortened;
@@ -21,7 +20,9 @@ use crate::tagging;
 
 use super::extra::ExtraNames;
 use super::login::LoginError;
-use super::{Puller, login, sources};
+use super::permits::Permits;
+use super::rules::PullRules;
+use super::{login, sources};
 
 /// Characters of an error: a registry may say pages, for each line of a list.
 const ERROR_MAX: usize = 400;
@@ -29,24 +30,15 @@ const ERROR_MAX: usize = 400;
 /// Questions to the store that are under way at once.
 const QUESTIONS: usize = 8;
 
-/// The pulling of one list.
-pub(super) struct Pull<'a, S: ImageStore> {
-    pub(super) puller: &'a Puller<S>,
-    pub(super) path: &'a Path,
+/// The work on one list.
+pub(super) struct ListWork<'a, S: ImageStore> {
+    pub(super) store: &'a S,
+    pub(super) rules: &'a PullRules,
+    pub(super) permits: &'a Permits,
     /// The path, for people.
-    pub(super) name: &'a str,
+    pub(super) name: String,
     pub(super) extra: ExtraNames,
     pub(super) meter: &'a Meter,
-}
-
-/// What became of the lines, by their numbers.
-#[derive(Debug, Default)]
-pub(super) struct Dealt {
-    pub(super) images: BTreeMap<usize, ImportedImage>,
-    pub(super) problems: BTreeMap<usize, String>,
-    /// The names of the lines that failed.
-    pub(super) failed: BTreeSet<String>,
-    pub(super) not_before: Option<Duration>,
 }
 
 /// Why a line has no image in the store.
@@ -76,71 +68,77 @@ impl LineError {
     }
 }
 
-impl<S: ImageStore> Pull<'_, S> {
-    /// Goes through a list. Fails only when the store is away: everything else concerns a line.
-    pub(super) async fn deal_with(&self, list: ImageList) -> Result<Dealt, StoreError> {
-        let mut dealt = Dealt::default();
+impl<S: ImageStore> ListWork<'_, S> {
+    /// Deals with what the store has. Fails only when the store is away: everything else concerns a
+    /// line.
+    pub(super) async fn look(&self, list: &ImageList) -> Result<Looked, StoreError> {
+        let mut looked = Looked {
+            is_understood: list.problems.is_empty(),
+            ..Looked::default()
+        };
         for LineProblem { number, cause } in &list.problems {
-            self.failed(&mut dealt, *number, None, cause);
+            self.failed(&mut looked, *number, None, cause);
         }
-        let mut absent = Vec::new();
-        let mut looks = stream::iter(list.lines)
+        let mut looks = stream::iter(list.lines.clone())
             .map(async |line| (self.what_is_there(&line).await, line))
             .buffer_unordered(QUESTIONS);
         while let Some((there, line)) = looks.next().await {
             match there.map_err(LineError::or_away) {
-                Ok(Some(image)) => self.has(&mut dealt, line.number, image),
-                Ok(None) => absent.push(line),
-                Err(error) => self.failed(&mut dealt, line.number, Some(&line.reference), &error?),
+                Ok(Some(image)) => self.has(&mut looked, line.number, image),
+                Ok(None) => looked.absent.push(line),
+                Err(error) => self.failed(&mut looked, line.number, Some(&line.reference), &error?),
             }
         }
-        self.puller.asks.pull(self.path).await;
-        if absent.is_empty() {
-            return Ok(dealt);
-        }
+        looked.absent.sort_by_key(|line| line.number);
+        Ok(looked)
+    }
+
+    /// Pulls what a look has found absent. Fails only when the store is away.
+    pub(super) async fn pull(&self, mut looked: Looked) -> Result<Looked, StoreError> {
         let (logins, unreadable) = self.logins().await;
+        let absent = std::mem::take(&mut looked.absent);
         let mut pulls = stream::iter(absent)
             .map(async |line| (self.fetch(&line, &logins).await, line))
-            .buffer_unordered(self.puller.rules.parallel);
+            .buffer_unordered(self.rules.parallel);
         while let Some((fetched, line)) = pulls.next().await {
             let image = &line.reference;
             match fetched.map_err(LineError::or_away) {
-                Ok(image) => self.has(&mut dealt, line.number, image),
+                Ok(image) => self.has(&mut looked, line.number, image),
                 Err(error) => {
                     let gap = logins.gap_for(image);
                     let gap = gap.map(|gap| format!("; lists.auth-file: {gap}"));
                     let error = format!("{}{}", error?, gap.unwrap_or_default());
-                    self.failed(&mut dealt, line.number, Some(image), &error);
+                    self.failed(&mut looked, line.number, Some(image), &error);
                 }
             }
         }
-        if let (Some(error), false) = (unreadable, dealt.problems.is_empty()) {
+        if let (Some(error), false) = (unreadable, looked.problems.is_empty()) {
             // It may be the cause of the others: before all lines.
-            dealt.problems.insert(0, error.to_string());
+            looked.problems.insert(0, error.to_string());
         }
-        Ok(dealt)
+        Ok(looked)
     }
 
     /// The image of a line, named and pinned, if the runtime has it. What is read is the record of
     /// the name that the runtime made of the line: never what the line says.
     async fn what_is_there(&self, line: &Line) -> Result<Option<ImportedImage>, LineError> {
         let name = line.reference.to_string();
-        if !self.puller.store.runtime_has(&name).await? {
+        if !self.store.runtime_has(&name).await? {
             return Ok(None);
         }
-        match self.puller.store.image(&name).await? {
+        match self.store.image(&name).await? {
             Some(image) => Ok(Some(self.keep(line, &image.target).await?)),
             None => Ok(None),
         }
     }
 
     async fn fetch(&self, line: &Line, logins: &Credentials) -> Result<ImportedImage, LineError> {
-        let permit = self.puller.permits.take(&line.reference).await;
+        let permit = self.permits.take(&line.reference).await;
         // An archive, or another list, may have brought it meanwhile.
         if let Some(image) = self.what_is_there(line).await? {
             return Ok(image);
         }
-        let pulled = self.pull(&line.reference, logins).await;
+        let pulled = self.pull_image(&line.reference, logins).await;
         drop(permit);
         match (self.what_is_there(line).await?, pulled) {
             (Some(image), _) => Ok(image),
@@ -149,10 +147,10 @@ impl<S: ImageStore> Pull<'_, S> {
         }
     }
 
-    async fn pull(&self, image: &Reference, logins: &Credentials) -> Result<(), LineError> {
-        let (limit, login) = (self.puller.rules.timeout, logins.login_for(image));
+    async fn pull_image(&self, image: &Reference, logins: &Credentials) -> Result<(), LineError> {
+        let (limit, login) = (self.rules.timeout, logins.login_for(image));
         let name = image.to_string();
-        match timeout(limit, self.puller.store.pull(&name, login)).await {
+        match timeout(limit, self.store.pull(&name, login)).await {
             // Registries have been seen to repeat what they were sent.
             Ok(Err(PullError::Failed(words))) => Err(LineError::Pull(PullError::Failed(
                 login.map_or(words.clone(), |login| login.kept_out_of(&words)),
@@ -164,25 +162,21 @@ impl<S: ImageStore> Pull<'_, S> {
 
     /// Gives an image that is in the store the names that a line brings, pinned.
     async fn keep(&self, line: &Line, target: &Descriptor) -> Result<ImportedImage, LineError> {
-        let Puller {
-            store, rules, asks, ..
-        } = self.puller;
+        let Self { store, rules, .. } = *self;
         let own = std::slice::from_ref(&line.reference);
         let (mut names, refused) = Names::of(own, &target.digest, &rules.extra_registries);
         self.extra.keep(line, &mut names);
         for error in refused {
             let image = error.text();
-            warn!(entry = self.name, image, %error, "not named {image}: {}", error.rule());
+            warn!(entry = &*self.name, image, %error, "not named {image}: {}", error.rule());
         }
-        let pledged = names.iter().map(Reference::to_string).collect();
-        asks.pin(self.path, pledged).await;
         // For each image its own: a list may be in work for longer than a lease lasts.
-        let lease = store.begin_lease(self.name).await?;
+        let lease = store.begin_lease(&self.name).await?;
         if !rules.extra_registries.is_empty() {
             let labels = naming::sources::of(names.iter());
             if let Err(error) = sources::label(store, &lease, target, &labels).await {
                 let image = &line.reference;
-                warn!(entry = self.name, %image, %error, "not labelled {image}: {error}");
+                warn!(entry = &*self.name, %image, %error, "not labelled {image}: {error}");
             }
         }
         let named = tagging::tag(store, &lease, target, &names, true, self.meter).await;
@@ -199,37 +193,37 @@ impl<S: ImageStore> Pull<'_, S> {
     /// Those of `lists.auth-file`. What is wrong with it is told once, and pulls go on without: a
     /// registry may not ask for any, or containerd have its own.
     async fn logins(&self) -> (Credentials, Option<LoginError>) {
-        let Some(file) = &self.puller.rules.auth_file else {
+        let Some(file) = &self.rules.auth_file else {
             return (Credentials::default(), None);
         };
         match login::credentials(file).await {
             Ok(credentials) => {
                 for gap in credentials.gaps() {
-                    info!(entry = self.name, "lists.auth-file: {gap}");
+                    info!(entry = &*self.name, "lists.auth-file: {gap}");
                 }
                 (credentials, None)
             }
             Err(error) => {
-                warn!(entry = self.name, %error, "pulling without credentials: {error}");
+                warn!(entry = &*self.name, %error, "pulling without credentials: {error}");
                 (Credentials::default(), Some(error))
             }
         }
     }
 
-    fn has(&self, dealt: &mut Dealt, line: usize, image: ImportedImage) {
+    fn has(&self, looked: &mut Looked, line: usize, image: ImportedImage) {
         self.meter.add(1);
-        dealt.images.insert(line, image);
+        looked.images.insert(line, image);
     }
 
     fn failed(
         &self,
-        dealt: &mut Dealt,
+        looked: &mut Looked,
         line: usize,
         reference: Option<&Reference>,
         error: &dyn fmt::Display,
     ) {
         self.meter.add(1);
-        let entry = self.name;
+        let entry = &*self.name;
         let image = reference.map_or(String::new(), |reference| format!("{reference}: "));
         let words = error.to_string();
         // Of all of it: what a registry asks for comes last.
@@ -239,9 +233,12 @@ impl<S: ImageStore> Pull<'_, S> {
             entry,
             line, error, "not pulled {entry}:{line}: {image}{error}"
         );
-        dealt.not_before = dealt.not_before.max(asked);
-        dealt.failed.extend(reference.map(Reference::to_string));
+        looked.not_before = looked.not_before.max(asked.unwrap_or_default());
+        // A line that names an image may be pulled another time; one that names none may not.
+        let class = reference.map_or(FailureClass::Content, |_| FailureClass::Environment);
+        looked.class = looked.class.max(class);
+        looked.failed.extend(reference.map(Reference::to_string));
         let problem = format!("line {line}: {image}{error}");
-        dealt.problems.insert(line, problem);
+        looked.problems.insert(line, problem);
     }
 }

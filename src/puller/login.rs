@@ -7,7 +7,7 @@ use tokio::fs::File;
 
 use crate::credentials::{CREDENTIALS_MAX, Credentials, CredentialsError};
 
-use super::up_to;
+use super::bounded_file::up_to;
 
 /// Why there are no credentials. Nothing of the file's content is in it.
 #[derive(Debug, thiserror::Error)]

@@ -1,58 +1,43 @@
-//! The other verb: the images of one list are pulled, named and pinned.
+//! The other verb: the images of one list are pulled, named and pinned, in two jobs.
 //!
 //! ```text
-//!   list -> lines -> is it there? --yes--> named, pinned -----------------------------+
-//!                         |                                                           +--> PullReport
-//!                         +--no--> archives done? -> there now? -> pulled, several ---+
-//!                                                                  at once
+//!   look   list -> lines -> does the store have it? --yes--> named, pinned --> Looked
+//!                                                  --no----> absent ---------> Looked
+//!
+//!   pull   absent lines -> does the store have it now? -> pulled, several at once -> named, pinned
 //! ```
 //!
-//! What is there is dealt with first, without waiting for a registry; what an archive may bring is not
-//! pulled. A line that fails costs no other line anything, and what succeeded is kept. Memory: the list
-//! (bounded by [`crate::image_list`]), a few names a line, and of an error as much as fits a line of
-//! the log; the bytes of images are containerd's.
+//! A look waits for no registry. Between the two the plan waits for archives that may bring what is
+//! absent. A line that fails costs no other line anything, and what succeeded is kept. Memory: the
+//! list (bounded by [`crate::image_list`]), a few names a line, and of an error as much as fits a line
+//! of the log; the bytes of images are containerd's.
 
-mod asks;
+mod bounded_file;
 mod extra;
 mod lines;
 mod login;
 mod permits;
+mod rules;
 mod sources;
 
-pub use asks::{Ask, Asks};
-
 use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX, ListError};
 use crate::image_store::{ImageStore, StoreError};
 use crate::importer::is_still;
-use crate::ledger::{ImportedImage, Keeps};
+use crate::plan::{Brought, Looked};
 use crate::progress::Meter;
-use crate::shown::first_few;
 
+use bounded_file::up_to;
 use extra::ExtraNames;
-use lines::Pull;
+use lines::ListWork;
 use permits::Permits;
 
-/// What pulls are made with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullRules {
-    /// What is pulled is also named as if it came from these.
-    pub extra_registries: Vec<String>,
-    /// Pulls at once, of all lists together.
-    pub parallel: usize,
-    /// How long one image may take.
-    pub timeout: Duration,
-    /// Where the credentials are, if not in containerd's own configuration.
-    pub auth_file: Option<PathBuf>,
-}
+pub use rules::PullRules;
 
 /// What the pulls of all lists share.
 #[derive(Debug, Clone)]
@@ -60,22 +45,6 @@ pub struct Puller<S> {
     store: S,
     rules: PullRules,
     permits: Permits,
-    asks: Asks,
-}
-
-/// What came of a list that was read.
-#[derive(Debug)]
-pub struct PullReport {
-    /// The images of the list that are in the store, named and pinned.
-    pub images: Vec<ImportedImage>,
-    /// Why others are not, a line each: the first few, and how many more there are.
-    pub problems: Vec<String>,
-    /// What of that which the list brought before is still its own.
-    pub keeps: Keeps,
-    /// Which version of the list was read.
-    pub identity: Identity,
-    /// How long a registry asked to be left alone.
-    pub not_before: Option<Duration>,
 }
 
 /// Why the lines of a list were not gone through.
@@ -96,13 +65,12 @@ pub enum PullListError {
 }
 
 impl<S: ImageStore> Puller<S> {
-    /// Pulls into `store`. Before a name is pinned, `asks` is asked.
-    pub fn new(store: S, rules: PullRules, asks: Asks) -> Self {
+    /// Pulls into `store`.
+    pub fn new(store: S, rules: PullRules) -> Self {
         Self {
             store,
             permits: Permits::new(rules.parallel),
             rules,
-            asks,
         }
     }
 
@@ -115,43 +83,51 @@ impl<S: ImageStore> Puller<S> {
         self.rules = rules;
     }
 
-    /// Sees to it that all images of a list are in the store, named and pinned. `meter` counts
-    /// lines. At `stop` what is under way is given up, and the list is [`PullListError::Changed`].
+    /// Names and pins the images of a list that the store has, and tells which it has not. `meter`
+    /// counts lines.
+    pub async fn look(&self, entry: &Entry, meter: &Meter) -> Result<Looked, PullListError> {
+        let list = ImageList::parse(&read(entry).await?)?;
+        meter.expect((list.lines.len() + list.problems.len()) as u64);
+        let looked = self.work(entry, &list, meter).look(&list).await?;
+        still(entry).await.map(|()| looked)
+    }
+
+    /// Pulls the images that a look has not found, names and pins them. When `stop` is cancelled what
+    /// is under way is given up, and the list is [`PullListError::Changed`].
     pub async fn pull(
         &self,
         entry: &Entry,
+        looked: Looked,
         meter: &Meter,
         stop: &CancellationToken,
-    ) -> Result<PullReport, PullListError> {
+    ) -> Result<Brought, PullListError> {
         let list = ImageList::parse(&read(entry).await?)?;
-        meter.expect((list.lines.len() + list.problems.len()) as u64);
-        let name = shown(&entry.path);
-        // Nobody knows what a line that is wrong would have brought.
-        let is_understood = list.problems.is_empty();
-        let pull = Pull {
-            puller: self,
-            path: &entry.path,
-            name: &name,
-            extra: ExtraNames::of(&list, &self.rules.extra_registries),
+        let dealt_with = (looked.images.len() + looked.problems.len()) as u64;
+        meter.expect(dealt_with + looked.absent.len() as u64);
+        meter.add(dealt_with);
+        let work = self.work(entry, &list, meter);
+        let pulled = stop.run_until_cancelled(work.pull(looked)).await;
+        let pulled = pulled.ok_or(PullListError::Changed)??;
+        still(entry).await.map(|()| pulled.into())
+    }
+
+    fn work<'a>(&'a self, entry: &Entry, list: &ImageList, meter: &'a Meter) -> ListWork<'a, S> {
+        ListWork {
+            store: &self.store,
+            rules: &self.rules,
+            permits: &self.permits,
+            name: shown(&entry.path),
+            extra: ExtraNames::of(list, &self.rules.extra_registries),
             meter,
-        };
-        let dealt = stop.run_until_cancelled(pull.deal_with(list)).await;
-        let dealt = dealt.ok_or(PullListError::Changed)??;
-        if !is_still(entry).await {
-            return Err(PullListError::Changed);
         }
-        let mut problems = dealt.problems.into_values().collect();
-        first_few(&mut problems);
-        Ok(PullReport {
-            images: dealt.images.into_values().collect(),
-            problems,
-            keeps: match is_understood {
-                true => Keeps::Named(dealt.failed),
-                false => Keeps::All,
-            },
-            identity: entry.identity,
-            not_before: dealt.not_before,
-        })
+    }
+}
+
+/// Fails where the path leads to another version of the list by now.
+async fn still(entry: &Entry) -> Result<(), PullListError> {
+    match is_still(entry).await {
+        true => Ok(()),
+        false => Err(PullListError::Changed),
     }
 }
 
@@ -171,11 +147,4 @@ async fn read(entry: &Entry) -> Result<Vec<u8>, PullListError> {
     } else {
         Err(PullListError::Changed)
     }
-}
-
-/// The bytes of a file, or one more than the most it may have, so that the excess is noticed.
-async fn up_to(most: u64, file: &mut File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).await?;
-    Ok(bytes)
 }

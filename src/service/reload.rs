@@ -2,13 +2,14 @@
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tracing::{error, info, warn};
 
 use crate::config::{self, Changes, Config, Inputs, LoadError, LoadedConfig};
+use crate::happened::Happened;
 use crate::intake::Settings;
 use crate::notify::Notifier;
 use crate::platform::{Platform, PlatformError, Wanted};
 use crate::puller::PullRules;
+use crate::reporter::report;
 
 /// What the intake needs of the configuration.
 pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
@@ -19,7 +20,6 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
         namespace: config.containerd.namespace.clone(),
         settle: config.images.settle,
         parallel: config.images.parallel,
-        rescan: config.images.rescan,
         unpin_removed: config.images.unpin_removed,
         wanted,
         pulls: PullRules {
@@ -50,25 +50,20 @@ impl Reload<'_> {
         match loaded {
             Ok(loaded) => {
                 let Changes { taken, left } = self.config.take(loaded.config);
-                let (taken, left) = (taken.join(" "), left.join(" "));
-                info!(
-                    taken,
-                    "reloaded; changed: {}",
-                    if taken.is_empty() { "nothing" } else { &taken }
-                );
+                report(&Happened::Reloaded(taken));
                 if !left.is_empty() {
-                    warn!(left, "changed, and not taken before a restart: {left}");
+                    report(&Happened::NotTakenBeforeRestart(left));
                 }
             }
             Err(error) => {
                 let problems = error.to_string().replace('\n', "; ");
-                error!(error = problems, "not reloaded: {problems}");
+                report(&Happened::NotReloaded(problems));
             }
         }
         match settings(&self.config) {
             // The newest counts, should another not have been looked at yet.
             Ok(settings) => drop(self.changes.send_replace(settings)),
-            Err(error) => error!(%error, "not reloaded: {error}"),
+            Err(error) => report(&Happened::NotReloaded(error.to_string())),
         }
         self.notifier.reloaded(is_wrong);
     }

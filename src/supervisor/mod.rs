@@ -31,6 +31,8 @@ use tracing::{info, warn};
 use self::environment::Environment;
 use self::output::{LogStream, Output};
 use crate::config;
+use crate::happened::Happened;
+use crate::reporter::report;
 use crate::shown::shown;
 
 /// For the last of the child's output to be passed on: a disk may be stuck.
@@ -184,7 +186,11 @@ impl Supervisor {
             .and_then(|pid| Pid::from_raw(pid.cast_signed()))
             .ok_or_else(|| failed(io::Error::other("the child has no pid")))?;
         let (number, binary) = (pid.as_raw_pid(), program.display());
-        info!(pid = number, %binary, "containerd started: {binary}, pid {number}");
+        let binary = binary.to_string();
+        report(&Happened::ContainerdStarted {
+            pid: number.cast_unsigned(),
+            binary,
+        });
         Ok(Self {
             child,
             pid,
@@ -238,7 +244,8 @@ impl Supervisor {
         }
         let exit = self.exited().await;
         let status = exit.status;
-        info!(pid, %status, "containerd stopped: {status}");
+        let status = status.to_string();
+        report(&Happened::ContainerdStopped { pid, status });
         StopOutcome { means, exit }
     }
 

@@ -198,6 +198,11 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Whether the system failed to read the file, which says nothing about its content.
+    pub(crate) fn is_of_system(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Read { .. } | Self::Stopped)
+    }
+
     /// What to say of bytes that should have been a tar header.
     pub(super) fn not_tar(head: &[u8]) -> ArchiveError {
         let text = head.trim_ascii_start().to_ascii_lowercase();

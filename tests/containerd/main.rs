@@ -29,3 +29,4 @@ mod ready;
 mod registries;
 mod restart;
 mod serving;
+mod sight;

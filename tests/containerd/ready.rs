@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Fixture, Generation, Setup, Stowd, children, ctr, eventually_in_turn, fixture, fixtures,
-    generations, on_each_generation_in_turn, wake_ups,
+    Daemon, Fixture, Generation, Setup, Stowd, children, ctr, eventually_in_turn, fixture,
+    fixtures, generations, on_each_generation_in_turn, wake_ups,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -254,9 +254,12 @@ fn once_ends_by_itself_and_tells_by_its_exit_status() {
     }
 }
 
-/// Nobody waits for a clock but the next rescan, and without a unit there is no watchdog.
+/// No clock is waited for but that of the next rescan, and without a unit there is no watchdog.
 fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
-    let setup = Setup::new(generation);
+    let mut setup = Setup::new(generation);
+    // Tests beside this one mount and unmount, which wakes the thread that follows the images directory.
+    let alone = ["unshare", "--mount", "--propagation", "private"];
+    setup.wrapper = alone.map(str::to_owned).to_vec();
     setup.stow(&fixture("skopeo-docker.tar.gz").path);
     let (stowd, _) = ready(setup);
     let still = || match wake_ups(stowd.pid(), Duration::from_secs(20)) {
@@ -268,3 +271,34 @@ fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
 }
 
 on_each_generation_in_turn!(with_nothing_to_do_it_does_not_wake_up);
+
+/// Attached, since containerd would have the limit as well.
+#[test]
+fn out_of_file_descriptors_it_is_not_ready_with_nothing_imported() {
+    let generation = &generations()[2];
+    let mut daemon = Daemon::start(generation);
+    daemon.wait();
+    let (mut loaded, mut refused) = (0, 0);
+    for limit in 5..40 {
+        let mut setup = Setup::new(generation);
+        setup.arguments = vec!["run".to_owned(), "--once".to_owned()];
+        setup.wrapper = vec!["prlimit".to_owned(), format!("--nofile={limit}")];
+        setup.containerd = "supervise = false\nstart-timeout = \"2s\"\n".to_owned();
+        let address = daemon.address().display().to_string();
+        let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
+        setup.environment.push(address);
+        setup.stow(&fixture("umoci.tar").path);
+        let mut stowd = setup.start();
+        let status = stowd.wait(SOON).code();
+        let is_ready = stowd.notify.ready_at().is_some();
+        let has_outcome = stowd.lines(" imported /").len() + stowd.lines(" failed /").len() == 1;
+        assert!(has_outcome || !is_ready, "{limit}: {}", stowd.log());
+        assert!(has_outcome || status != Some(0), "{limit}: {}", stowd.log());
+        loaded += usize::from(status == Some(0));
+        refused += usize::from(!has_outcome);
+    }
+    assert!(
+        loaded > 0 && refused > 0,
+        "{loaded} loaded, {refused} refused"
+    );
+}

@@ -7,6 +7,7 @@ use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{OWN_PIN, RUNTIME_PIN, StoreError};
 use stowd::importer::{ImportError, ImportReport, Rules, import};
+use stowd::ledger::FailureClass;
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use tempfile::TempDir;
@@ -351,6 +352,7 @@ fn a_store_that_fails_at_any_chunk_has_no_names_and_a_second_try_succeeds() {
         store.state().fail_at_chunk = Some((2, full));
         let error = run(&store, &path).unwrap_err();
         assert!(error.to_string().contains("no space left"), "{error}");
+        assert_eq!(error.class(), FailureClass::Environment);
         assert_eq!(store.state().images.len(), 0);
     }
 }
@@ -368,6 +370,7 @@ fn an_image_that_is_not_whole_is_not_named_and_the_other_is() {
         let report = run(&store, &path).unwrap();
         assert_eq!(report.images.len(), 1);
         assert_eq!(report.problems.len(), 1);
+        assert_eq!(report.class, FailureClass::MissingBlob);
         let problem = &report.problems[0];
         assert!(
             problem.contains("broken:1") && problem.contains(broken.layer.as_str()),
@@ -541,6 +544,7 @@ fn a_flipped_bit_in_a_layer_names_the_member_and_both_digests() {
     for path in draft.written(dir.path()) {
         let store = MemoryStore::default();
         let report = run(&store, &path).unwrap();
+        assert_eq!(report.class, FailureClass::Content);
         let problem = report.problems.join("\n");
         for part in [
             bad.layer.as_str(),
@@ -638,7 +642,9 @@ fn an_error_of_an_unchanged_file_stays_itself() {
     let whole = zstd::encode_all(Draft::new().bytes().as_slice(), 1).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
     let store = MemoryStore::default();
-    let error = run(&store, &path).unwrap_err().to_string();
+    let error = run(&store, &path).unwrap_err();
+    assert_eq!(error.class(), FailureClass::Content);
+    let error = error.to_string();
     assert!(error.starts_with("the zstd stream ends early"), "{error}");
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use stowd::digest::Digest;
 use stowd::entry::Identity;
 use stowd::ledger::{
-    Attempt, Fingerprint, Imported, ImportedImage, Keeps, Ledger, Outcome, Record, Summary,
+    Attempt, FailureClass, Fingerprint, Imported, ImportedImage, Keeps, Ledger, Outcome, Record,
+    Summary,
 };
 use stowd::platform::Wanted;
 use stowd::retry;
@@ -54,6 +55,8 @@ pub(crate) fn good(inode: u64, images: &[&str]) -> Attempt {
         identity: Some(version(inode)),
         settings: settings("n"),
         outcome: Outcome::Imported(imported(images)),
+        class: FailureClass::Environment,
+        seen_in: Vec::new(),
         finished: at(0),
         seed: 1,
         keeps: Keeps::All,
@@ -296,9 +299,9 @@ fn an_image_that_two_entries_bring_is_one_image() {
     assert_eq!(ledger.summary(), summary(2, 3, 1));
     ledger.record("c.tar".into(), whole(&["z:1"]));
     assert_eq!(ledger.summary(), summary(2, 3, 0));
-    ledger.prune(|path| path != Path::new("a.tar"));
+    ledger.remove(Path::new("a.tar"));
     assert_eq!(ledger.summary(), summary(2, 2, 0), "b.tar brings it still");
-    ledger.prune(|path| path != Path::new("b.tar"));
+    ledger.remove(Path::new("b.tar"));
     assert_eq!(ledger.summary(), summary(1, 1, 0));
 }
 
@@ -329,17 +332,17 @@ fn a_record_counts_only_while_it_stands() {
 }
 
 #[test]
-fn pruning_removes_what_is_gone_and_says_so() {
+fn what_is_removed_is_gone_and_names_are_shared_no_longer() {
     let mut ledger = Ledger::default();
-    for path in ["c", "a", "b"] {
-        ledger.record(path.into(), bad(1, &["a:1=x"]));
+    for path in ["a", "b"] {
+        ledger.record(path.into(), good(1, &["a:1=x"]));
     }
+    assert!(ledger.shares_names(Path::new("a")));
     let revision = ledger.revision();
-    assert!(ledger.prune(|_| true).is_empty());
+    assert!(!ledger.remove(Path::new("c")));
     assert_eq!(ledger.revision(), revision);
-    let gone = ledger.prune(|path| path == Path::new("b"));
-    assert_eq!(gone, [Path::new("a"), Path::new("c")]);
+    assert!(ledger.remove(Path::new("b")));
     assert_ne!(ledger.revision(), revision);
-    assert_eq!(ledger.summary(), summary(1, 1, 1));
-    assert!(ledger.get(Path::new("a")).is_none());
+    assert!(ledger.get(Path::new("b")).is_none());
+    assert!(!ledger.shares_names(Path::new("a")));
 }

@@ -180,37 +180,38 @@ fn what_is_not_known_to_be_right_is_done_again() {
 /// Two archives with different images of one name: who came last has the name, and neither is
 /// imported again and again to get it back.
 #[test]
-fn a_name_that_two_entries_fight_for_is_the_later_ones() {
+fn a_name_that_two_entries_bring_is_that_of_the_last_in_name_order() {
     let mut ledger = Ledger::default();
-    ledger.record("b.tar".into(), good(2, &["app:1=old"]));
-    ledger.record("a.tar".into(), good(1, &["app:1=new"]));
-    let mut both = store(&[("app:1=new", Pin::Own)]);
-    both.extend(store(&[("app:1=old", Pin::Own)]).split_off(1));
-    assert_eq!(decide(&ledger, &both, "a.tar", 1), Decision::Unchanged);
-    assert_eq!(decide(&ledger, &both, "b.tar", 2), Decision::Unchanged);
+    // Whichever was imported first.
+    ledger.record("b.tar".into(), good(2, &["app:1=last"]));
+    ledger.record("a.tar".into(), good(1, &["app:1=first"]));
+    let mut last = store(&[("app:1=last", Pin::Own)]);
+    last.extend(store(&[("app:1=first", Pin::Own)]).split_off(1));
+    assert_eq!(decide(&ledger, &last, "a.tar", 1), Decision::Unchanged);
+    assert_eq!(decide(&ledger, &last, "b.tar", 2), Decision::Unchanged);
 
-    // The name was given to the older one: the later entry brings its own back.
-    let mut old = store(&[("app:1=old", Pin::Own)]);
-    old.extend(store(&[("app:1=new", Pin::Own)]).split_off(1));
-    assert_eq!(decide(&ledger, &old, "a.tar", 1), missing(&["app:1"]));
-    assert_eq!(decide(&ledger, &old, "b.tar", 2), Decision::Unchanged);
+    // The first has taken the name: the last brings its own back.
+    let mut first = store(&[("app:1=first", Pin::Own)]);
+    first.extend(store(&[("app:1=last", Pin::Own)]).split_off(1));
+    assert_eq!(decide(&ledger, &first, "a.tar", 1), Decision::Unchanged);
+    assert_eq!(decide(&ledger, &first, "b.tar", 2), missing(&["app:1"]));
 
     // The name is gone, or pinned no more: it is missed by both.
-    let names = [at_digest("app", "new"), at_digest("app", "old")];
-    let neither = both.iter().filter(|image| names.contains(&image.name));
+    let names = [at_digest("app", "first"), at_digest("app", "last")];
+    let neither = last.iter().filter(|image| names.contains(&image.name));
     let neither = neither.cloned().collect::<Vec<_>>();
     assert_eq!(neither.len(), 2);
     assert_eq!(decide(&ledger, &neither, "a.tar", 1), missing(&["app:1"]));
     assert_eq!(decide(&ledger, &neither, "b.tar", 2), missing(&["app:1"]));
 
-    // The later entry is deleted: the name goes back.
-    ledger.prune(|path| path == Path::new("b.tar"));
-    assert_eq!(decide(&ledger, &both, "b.tar", 2), missing(&["app:1"]));
+    // The last is deleted: the name goes back.
+    ledger.remove(Path::new("b.tar"));
+    assert_eq!(decide(&ledger, &last, "a.tar", 1), missing(&["app:1"]));
     // What a failed entry only keeps is no claim to a name.
-    ledger.record("a.tar".into(), good(1, &["app:1=new"]));
-    ledger.record("b.tar".into(), good(2, &["app:1=old"]));
-    ledger.record("a.tar".into(), bad(3, &[]));
-    assert_eq!(decide(&ledger, &both, "b.tar", 2), missing(&["app:1"]));
+    ledger.record("b.tar".into(), good(2, &["app:1=last"]));
+    ledger.record("b.tar".into(), bad(3, &[]));
+    assert_eq!(decide(&ledger, &last, "a.tar", 1), missing(&["app:1"]));
+    assert_eq!(ledger.get(Path::new("b.tar")).unwrap().kept.len(), 1);
 }
 
 #[test]
@@ -234,13 +235,13 @@ fn only_own_pins_that_nobody_needs_are_stale() {
         pairs.collect::<Vec<_>>()
     };
     assert_eq!(stale(&ledger), both(&["old", "half"]));
-    ledger.prune(|path| path != Path::new("a.tar"));
+    ledger.remove(Path::new("a.tar"));
     assert_eq!(
         stale(&ledger),
         both(&["a", "old", "half"]),
         "b.tar brings what both had"
     );
-    ledger.prune(|_| false);
+    ledger.remove(Path::new("b.tar"));
     assert_eq!(stale(&ledger), both(&["shared", "b", "a", "old", "half"]));
 }
 

@@ -1,6 +1,6 @@
 //! A store in memory, for the faults that a real containerd does not produce on demand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{ThreadId, current};
 use std::time::Duration;
@@ -64,6 +64,10 @@ pub(crate) struct State {
     pub most_pulling: usize,
     /// Fails to put an image of this name, or to have it seen, every time.
     pub fail_name: Option<(String, Doing, StoreError)>,
+    /// The answers to whether it serves, one after the other; then it does.
+    pub servings: VecDeque<bool>,
+    /// Panics when it is asked for its images.
+    pub panic_at_list: bool,
     /// How often labels of a blob were changed after it was there.
     pub labelled: usize,
 }
@@ -299,7 +303,9 @@ impl ImageStore for MemoryStore {
     }
 
     async fn images(&self) -> Result<Vec<Image>, StoreError> {
-        Ok(self.state().images.values().cloned().collect())
+        let state = self.state();
+        assert!(!state.panic_at_list, "a bug in the store");
+        Ok(state.images.values().cloned().collect())
     }
 
     async fn seen_by_runtime(&self, image: &Image) -> Result<(), StoreError> {

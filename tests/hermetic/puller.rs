@@ -7,11 +7,11 @@ use std::time::Duration;
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, PullError, RUNTIME_PIN, StoreError};
-use stowd::ledger::Keeps;
+use stowd::ledger::{FailureClass, Keeps};
+use stowd::plan::Brought;
 use stowd::progress::Meter;
-use stowd::puller::{Ask, Asks, PullListError, PullReport, PullRules, Puller};
+use stowd::puller::{PullListError, PullRules, Puller};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory_store::MemoryStore;
@@ -20,13 +20,13 @@ const A: &str = "registry.example/a:1";
 const B: &str = "registry.example/b:1";
 const SILENT: &str = "silent.example/c:1";
 
-/// A list on disk, a store, and somebody who grants all pins and writes down for which names.
+/// A list on disk, and a store.
 struct Stage {
     dir: TempDir,
     store: MemoryStore,
     rules: PullRules,
     stop: CancellationToken,
-    /// An archive brings this before anything is pulled.
+    /// An archive brings this between the look and the pull.
     arrives: Option<(String, Image)>,
 }
 
@@ -81,8 +81,8 @@ impl Stage {
         }
     }
 
-    /// The report, and the asks in their order.
-    async fn pull(&self, text: &str) -> (Result<PullReport, PullListError>, Vec<String>) {
+    /// What came of the list, and the images that the look found absent.
+    async fn pull(&self, text: &str) -> (Result<Brought, PullListError>, Vec<String>) {
         self.pull_entry(&self.list(text), &Meter::default()).await
     }
 
@@ -90,41 +90,30 @@ impl Stage {
         &self,
         entry: &Entry,
         meter: &Meter,
-    ) -> (Result<PullReport, PullListError>, Vec<String>) {
-        let (ask, mut asks) = mpsc::unbounded_channel();
-        let store = self.store.clone();
-        let mut arrives = self.arrives.clone();
-        let before = self.store.state().images.clone();
-        let granting = tokio::spawn(async move {
-            let mut heard = Vec::new();
-            while let Some(ask) = asks.recv().await {
-                match ask {
-                    Ask::Pin { names, granted, .. } => {
-                        for name in &names {
-                            let pinned = |image: &Image| is_pinned(image);
-                            let was = before.get(name).is_some_and(pinned);
-                            let is = store.state().images.get(name).is_some_and(pinned);
-                            assert!(was || !is, "{name} was pinned before it was asked for");
-                        }
-                        heard.push(names.join(" "));
-                        granted.send(()).unwrap();
-                    }
-                    Ask::Pull { granted, .. } => {
-                        heard.push("pulling".to_owned());
-                        if let Some((name, image)) = arrives.take() {
-                            store.state().images.insert(name, image);
-                        }
-                        granted.send(()).unwrap();
-                    }
-                }
-            }
-            heard
-        });
-        let report = {
-            let puller = Puller::new(self.store.clone(), self.rules.clone(), Asks(ask));
-            puller.pull(entry, meter, &self.stop).await
+    ) -> (Result<Brought, PullListError>, Vec<String>) {
+        let puller = Puller::new(self.store.clone(), self.rules.clone());
+        let pulled = self.store.state().pulled.len();
+        let looked = match puller.look(entry, meter).await {
+            Ok(looked) => looked,
+            Err(error) => return (Err(error), Vec::new()),
         };
-        (report, granting.await.unwrap())
+        assert_eq!(self.store.state().leases, 0);
+        assert_eq!(
+            self.store.state().pulled.len(),
+            pulled,
+            "a look pulls nothing"
+        );
+        let absent = looked.absent.iter();
+        let absent = absent
+            .map(|line| line.reference.to_string())
+            .collect::<Vec<_>>();
+        if absent.is_empty() {
+            return (Ok(looked.into()), absent);
+        }
+        if let Some((name, image)) = self.arrives.clone() {
+            self.store.state().images.insert(name, image);
+        }
+        (puller.pull(entry, looked, meter, &self.stop).await, absent)
     }
 }
 
@@ -148,10 +137,17 @@ async fn what_is_there_is_pinned_before_anything_is_pulled() {
     let stage = Stage::new().serving(&[A]);
     let there = image(B);
     stage.store.state().images.insert(B.to_owned(), there);
-    let (report, asks) = stage.pull(&format!("{A}\n{B}\n")).await;
+    let entry = stage.list(&format!("{A}\n{B}\n"));
+    let puller = Puller::new(stage.store.clone(), stage.rules.clone());
+    let looked = puller.look(&entry, &Meter::default()).await.unwrap();
+    for name in [B.to_owned(), by_digest(B)] {
+        assert!(is_pinned(&stage.store.state().images[&name]), "{name}");
+    }
+    assert_eq!(stage.store.state().pulled, [""; 0]);
+    let report = puller
+        .pull(&entry, looked, &Meter::default(), &stage.stop)
+        .await;
     let report = report.unwrap();
-    let pins = |name: &str| format!("{name} {}", by_digest(name));
-    assert_eq!(asks, [pins(B), "pulling".to_owned(), pins(A)]);
     assert_eq!(report.problems, [""; 0]);
     assert_eq!(report.images.len(), 2);
     let state = stage.store.state();
@@ -212,7 +208,7 @@ async fn a_line_that_fails_costs_no_other_line_anything() {
         throttled.starts_with("line 4: registry.example/y:1: 429"),
         "{throttled}"
     );
-    assert_eq!(report.not_before, Some(Duration::from_secs(7)));
+    assert_eq!(report.not_before, Duration::from_secs(7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,9 +353,9 @@ async fn a_thousand_lines_are_pulled_a_few_at_a_time() {
         "all but one of the permits"
     );
     assert_eq!(meter.bytes(), 1000);
-    let (report, asks) = stage.pull(&names.join("\n")).await;
+    let (report, absent) = stage.pull(&names.join("\n")).await;
     assert_eq!(report.unwrap().images.len(), 1000);
-    assert_eq!(asks.len(), 1001);
+    assert_eq!(absent, [""; 0]);
     assert_eq!(
         stage.store.state().pulled.len(),
         1000,
@@ -383,11 +379,11 @@ async fn a_line_that_is_wrong_takes_nothing_from_the_list() {
     let (report, _) = stage.pull(&format!("{A}\n{B}\n")).await;
     assert_eq!(report.unwrap().keeps, Keeps::Named([B.to_owned()].into()));
     let (report, _) = stage.pull(&format!("{A}\n{B} oops\n")).await;
-    assert_eq!(
-        report.unwrap().keeps,
-        Keeps::All,
-        "who knows what it was to be"
-    );
+    let report = report.unwrap();
+    assert_eq!(report.keeps, Keeps::All, "what it was to be is not known");
+    stage.answering(B, Ok(image(B)));
+    let (report, _) = stage.pull(&format!("{A}\n{B} oops\n")).await;
+    assert_eq!(report.unwrap().class, FailureClass::Content);
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,11 +430,7 @@ async fn a_registry_that_says_pages_fills_no_log() {
     stage.answering(A, failed(&throttled));
     let (report, _) = stage.pull(A).await;
     let report = report.unwrap();
-    assert_eq!(
-        report.not_before,
-        Some(Duration::from_secs(7)),
-        "it is heard"
-    );
+    assert_eq!(report.not_before, Duration::from_secs(7), "it is heard");
     let [problem] = report.problems.try_into().unwrap();
     assert!(
         problem.ends_with('…') && problem.len() < 600,

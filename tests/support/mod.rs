@@ -6,6 +6,7 @@
 // Each tier uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 
+mod clean;
 mod cri;
 mod daemon;
 mod eventually;
@@ -23,6 +24,7 @@ mod stowd;
 mod sweep;
 mod unpacked;
 
+pub use clean::{assert_clean, names, pinned_tags};
 pub use cri::{is_kept, pull, wait_for_cri};
 pub use daemon::{Daemon, Options};
 pub use eventually::{eventually, eventually_in_turn};

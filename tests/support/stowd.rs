@@ -32,6 +32,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// A program that becomes stowd, with its arguments: the pid is stowd's.
+    pub wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -57,6 +59,7 @@ impl Setup {
             images: "settle = \"100ms\"\n".to_owned(),
             environment: Vec::new(),
             arguments: vec!["run".to_owned()],
+            wrapper: Vec::new(),
         }
     }
 
@@ -147,7 +150,11 @@ fn spawn(setup: &Setup, notify: &NotifySocket) -> Child {
         .append(true)
         .open(dir.join("log"))
         .expect("a log file");
-    Command::new(env!("CARGO_BIN_EXE_stowd"))
+    let mut words = setup.wrapper.clone();
+    words.push(env!("CARGO_BIN_EXE_stowd").to_owned());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
         .arg("--config")
         .arg(dir.join("stowd.toml"))
         .args(&setup.arguments)

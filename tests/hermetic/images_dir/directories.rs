@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::harness::Images;
-use stowd::images_dir::Cause;
+use stowd::source_event::{Absence, SourceEvent};
 
 #[tokio::test]
 async fn a_new_directory_is_followed() {
@@ -36,6 +36,7 @@ async fn a_directory_that_is_renamed_is_known_by_its_new_name() {
     images.found("old/deep/a.tar").await;
     images.quiet().await;
     fs::rename(images.at("old"), images.at("new")).unwrap();
+    assert_eq!(images.lost("old/deep/a.tar").await, Absence::Removed);
     images.found("new/deep/a.tar").await;
     images.is_followed("new/deep/b.tar").await;
 }
@@ -50,7 +51,7 @@ async fn a_directory_that_is_moved_out_is_followed_no_more() {
     images.quiet().await;
     let outside = images.around.join("outside");
     fs::rename(images.at("sub"), &outside).unwrap();
-    images.lost("sub/a.tar").await;
+    assert_eq!(images.lost("sub/a.tar").await, Absence::Removed);
     images.quiet().await;
     fs::write(outside.join("b.tar"), "b").unwrap();
     assert_eq!(images.quiet().await, []);
@@ -89,7 +90,7 @@ async fn a_directory_that_can_be_read_again_is_listed() {
         fs::create_dir_all(around.join("images/sub")).unwrap();
     });
     fs::set_permissions(images.at("sub"), Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(images.rescan().await, Cause::Directories);
+    images.listed().await;
 }
 
 #[tokio::test]
@@ -102,5 +103,63 @@ async fn hidden_directories_are_left_alone_until_they_get_another_name() {
     images.found("shown/a.tar").await;
     images.is_followed("shown/b.tar").await;
     fs::rename(images.at("shown"), images.at(".staging")).unwrap();
-    images.lost("shown/a.tar").await;
+    assert_eq!(images.lost("shown/a.tar").await, Absence::Removed);
+}
+
+#[tokio::test]
+async fn what_was_in_a_directory_that_another_one_replaced_is_out_of_sight() {
+    let mut images = Images::over("images", |around| {
+        fs::create_dir_all(around.join("images/sub")).unwrap();
+        fs::create_dir(around.join("another")).unwrap();
+        fs::write(around.join("images/sub/a.tar"), "a").unwrap();
+    });
+    let another = images.around.join("another");
+    let away = images.around.join("away");
+    // In one step, as a careful administrator would do it.
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        &another,
+        rustix::fs::CWD,
+        images.at("sub"),
+        rustix::fs::RenameFlags::EXCHANGE,
+    )
+    .unwrap();
+    assert_eq!(images.lost("sub/a.tar").await, Absence::OutOfSight);
+    // And back.
+    fs::rename(images.at("sub"), &away).unwrap();
+    fs::rename(&another, images.at("sub")).unwrap();
+    images.found("sub/a.tar").await;
+    let removed = SourceEvent::Removed(images.at("sub/a.tar"));
+    assert!(!images.seen.contains(&removed), "{:?}", images.seen);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_deleted_takes_its_files_with_it() {
+    let mut images = Images::over("images", |around| {
+        fs::create_dir_all(around.join("images/sub/deep")).unwrap();
+        fs::write(around.join("images/sub/deep/a.tar"), "a").unwrap();
+    });
+    fs::remove_dir_all(images.at("sub")).unwrap();
+    images.removed("sub/deep/a.tar").await;
+    // Moved out as a whole, nothing is said of its files but by a listing.
+    fs::create_dir_all(images.at("sub/deep")).unwrap();
+    images.write("sub/deep/b.tar");
+    images.found("sub/deep/b.tar").await;
+    images.quiet().await;
+    fs::rename(images.at("sub"), images.around.join("going")).unwrap();
+    assert_eq!(images.lost("sub/deep/b.tar").await, Absence::Removed);
+}
+
+#[tokio::test]
+async fn lost_and_found_is_not_looked_into() {
+    let mut images = Images::over("images", |around| {
+        fs::create_dir_all(around.join("images/lost+found")).unwrap();
+        fs::write(around.join("images/lost+found/a.tar"), "a").unwrap();
+    });
+    assert_eq!(images.listing.entries, []);
+    images.write("lost+found/b.tar");
+    assert_eq!(images.quiet().await, []);
+    let known = images.listing.directories.keys().collect::<Vec<_>>();
+    assert_eq!(known, [&images.dir]);
+    assert_eq!(images.listing.unreadable, []);
 }

@@ -3,18 +3,20 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
+use stowd::source_event::EntrySource as _;
 
 use super::harness::{DEADLINE, Images, inside};
-use stowd::images_dir::{Cause, Noticed, WatchOptions, scan};
+use stowd::images_dir::SourceOptions;
+use stowd::source_event::{Absence, Listing, SourceEvent};
 
 #[tokio::test]
 async fn a_missing_images_directory_is_followed_once_it_is_made() {
     let mut images = Images::over("one/two/images", |_| {});
-    assert!(scan(&images.dir).missing);
+    assert_eq!(images.listing, Listing::default());
     fs::create_dir(images.around.join("one")).unwrap();
-    assert_eq!(images.rescan().await, Cause::Directories);
+    assert_eq!(images.listed().await, Listing::default());
     fs::create_dir(images.around.join("one/two")).unwrap();
-    assert_eq!(images.rescan().await, Cause::Directories);
+    assert_eq!(images.listed().await, Listing::default());
     fs::create_dir(&images.dir).unwrap();
     images.write("a.tar");
     images.found("a.tar").await;
@@ -34,10 +36,11 @@ async fn one_that_is_made_at_once_two_levels_deep_is_followed() {
 async fn one_that_is_removed_and_made_again_is_followed() {
     let mut images = Images::empty();
     images.write("a.tar");
-    images.touched("a.tar").await;
+    images.settled("a.tar").await;
     images.quiet().await;
+    // Its file goes before it does, and that is seen.
     fs::remove_dir_all(&images.dir).unwrap();
-    images.lost("a.tar").await;
+    images.removed("a.tar").await;
     fs::create_dir(&images.dir).unwrap();
     images.write("b.tar");
     images.found("b.tar").await;
@@ -45,14 +48,15 @@ async fn one_that_is_removed_and_made_again_is_followed() {
 }
 
 #[tokio::test]
-async fn one_that_is_removed_while_somebody_is_in_it_is_lost_at_once() {
+async fn one_that_is_removed_while_it_is_open_is_lost_at_once() {
     let mut images = Images::empty();
     images.write("a.tar");
-    images.touched("a.tar").await;
+    images.settled("a.tar").await;
     images.quiet().await;
     let held = fs::File::open(&images.dir).unwrap();
+    // Its file goes before it does, and that is seen.
     fs::remove_dir_all(&images.dir).unwrap();
-    images.lost("a.tar").await;
+    images.removed("a.tar").await;
     fs::create_dir(&images.dir).unwrap();
     images.is_followed("b.tar").await;
     drop(held);
@@ -64,9 +68,13 @@ async fn one_that_is_renamed_away_and_replaced_is_followed() {
     let (old, new) = (images.around.join("old"), images.around.join("new"));
     fs::create_dir(&new).unwrap();
     fs::write(new.join("a.tar"), "a").unwrap();
+    images.write("before.tar");
+    images.settled("before.tar").await;
     fs::rename(&images.dir, &old).unwrap();
     fs::rename(&new, &images.dir).unwrap();
     images.found("a.tar").await;
+    let removed = SourceEvent::Removed(images.at("before.tar"));
+    assert!(!images.seen.contains(&removed), "it is out of sight");
     images.is_followed("b.tar").await;
     images.quiet().await;
     fs::write(old.join("c.tar"), "c").unwrap();
@@ -97,11 +105,11 @@ async fn a_directory_above_that_is_renamed_takes_it_away_and_brings_it_back() {
         fs::create_dir_all(around.join("one/two/images")).unwrap();
     });
     images.write("a.tar");
-    images.touched("a.tar").await;
+    images.settled("a.tar").await;
     images.quiet().await;
     let (one, away) = (images.around.join("one"), images.around.join("away"));
     fs::rename(&one, &away).unwrap();
-    images.lost("a.tar").await;
+    assert_eq!(images.lost("a.tar").await, Absence::OutOfSight);
     fs::rename(&away, &one).unwrap();
     images.found("a.tar").await;
     images.is_followed("b.tar").await;
@@ -129,27 +137,60 @@ async fn a_missing_one_is_not_taken_for_its_sibling() {
 }
 
 #[tokio::test]
-async fn a_rescan_comes_when_it_is_due_and_when_it_is_asked_for() {
-    let options = WatchOptions {
+async fn one_that_vanishes_is_out_of_sight_and_one_that_returns_is_the_same() {
+    let mut images = Images::empty();
+    images.write("a.tar");
+    images.settled("a.tar").await;
+    images.quiet().await;
+    let known = images.listing.directories.clone();
+    let away = images.around.join("away");
+    fs::rename(&images.dir, &away).unwrap();
+    assert_eq!(images.lost("a.tar").await, Absence::OutOfSight);
+    assert_eq!(images.listing, Listing::default());
+    fs::rename(&away, &images.dir).unwrap();
+    images.found("a.tar").await;
+    assert_eq!(images.listing.directories, known);
+    let removed = SourceEvent::Removed(images.at("a.tar"));
+    assert!(!images.seen.contains(&removed), "{:?}", images.seen);
+}
+
+#[tokio::test]
+async fn a_file_in_its_place_is_unreadable() {
+    let images = Images::over("images", |around| {
+        fs::write(around.join("images"), "a").unwrap();
+    });
+    let unreadable = &images.listing.unreadable;
+    assert_eq!(unreadable.len(), 1);
+    assert_eq!(
+        unreadable[0].error,
+        "cannot be listed: Not a directory (os error 20)"
+    );
+}
+
+#[tokio::test]
+async fn a_listing_comes_when_it_is_due_and_when_it_is_asked_for() {
+    let options = SourceOptions {
+        settle: Duration::ZERO,
         rescan: Duration::from_millis(50),
         poll: Duration::ZERO,
     };
     let mut images = Images::with(options, "images", |_| {});
+    let listed = SourceEvent::Listed(Listing::default());
     for _ in 0..3 {
-        assert_eq!(images.next().await, Noticed::Rescan(Cause::Period));
+        assert_eq!(images.next().await, listed);
     }
-    let mut images = Images::empty();
-    images.watch.rescan();
-    assert_eq!(images.next().await, Noticed::Rescan(Cause::Asked));
+    let mut images = Images::over("images", |_| {});
+    images.source.rescan();
+    assert_eq!(images.next().await, listed);
 }
 
 #[test]
 fn nothing_wakes_it_while_nothing_happens() {
     let name = "images_dir::itself::nothing_wakes_it_while_nothing_happens";
-    // Where nobody else makes names: the directories above are watched, too.
+    // Where no other process makes names: the directories above are watched, too.
     let own = r#"mount -t tmpfs stowd-test /mnt && TMPDIR=/mnt exec "$0" "$@""#;
     inside(&["unshare", "--mount", "sh", "-c", own], name, || async {
-        let options = WatchOptions::with_rescan(Duration::from_secs(600));
+        let options = SourceOptions::with_rescan(Duration::ZERO, Duration::from_secs(600));
         let mut images = Images::with(options, "images", |around| {
             fs::create_dir_all(around.join("images/sub")).unwrap();
         });

@@ -1,19 +1,22 @@
 //! Where inotify has its limits, the directory is polled.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use stowd::source_event::EntrySource as _;
 
-use super::harness::{DEADLINE, Images, NEVER, inside};
+use super::harness::{Images, NEVER, inside, up_to_listing};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use stowd::images_dir::{Cause, Noticed, Shortfall, Watch, WatchOptions};
+use stowd::images_dir::{Source, SourceOptions};
+use stowd::source_event::SourceEvent;
 
-/// In a user namespace of its own, where the limits are nobody else's.
+/// In a user namespace of its own, whose limits are its own.
 const LIMITED: &[&str] = &["unshare", "--user", "--map-root-user"];
 
-const POLLED: WatchOptions = WatchOptions {
+const POLLED: SourceOptions = SourceOptions {
+    settle: Duration::ZERO,
     rescan: Duration::ZERO,
     poll: Duration::from_millis(50),
 };
@@ -23,9 +26,9 @@ fn limit(what: &str, to: u32) {
     fs::write(sysctl, to.to_string()).unwrap();
 }
 
-fn polling(seen: &[Noticed]) -> Vec<&Shortfall> {
-    let said = seen.iter().filter_map(|notice| match notice {
-        Noticed::Polling(shortfall) => Some(shortfall),
+fn degraded(seen: &[SourceEvent]) -> Vec<&String> {
+    let said = seen.iter().filter_map(|event| match event {
+        SourceEvent::Degraded(why) => Some(why),
         _ => None,
     });
     said.collect()
@@ -46,20 +49,20 @@ fn without_watches_it_polls_says_so_once_and_takes_them_when_it_can() {
         images.found("deep/er/a.tar").await;
         // What is watched is still told at once.
         images.write("b.tar");
-        images.touched("b.tar").await;
+        images.found("b.tar").await;
         for _ in 0..5 {
-            assert_eq!(images.rescan().await, Cause::Polling);
+            images.listed().await;
         }
-        let said = polling(&images.seen);
+        let said = degraded(&images.seen);
         assert_eq!(said.len(), 1, "{said:?}");
-        let said = said[0].to_string();
+        let said = said[0];
         assert!(
             said.contains("raise fs.inotify.max_user_watches (now "),
             "{said}"
         );
 
         limit("max_inotify_watches", 1000);
-        while images.next().await != Noticed::Following {}
+        while images.next().await != SourceEvent::Restored {}
         images.is_followed("deep/er/c.tar").await;
         images.quiet().await;
         assert_eq!(images.quiet().await, [], "it polls no more");
@@ -78,18 +81,18 @@ fn without_an_instance_it_polls_says_so_once_and_takes_one_when_it_can() {
         images.write("a.tar");
         images.found("a.tar").await;
         for _ in 0..5 {
-            assert_eq!(images.rescan().await, Cause::Polling);
+            images.listed().await;
         }
-        let said = polling(&images.seen);
+        let said = degraded(&images.seen);
         assert_eq!(said.len(), 1, "{said:?}");
-        let said = said[0].to_string();
+        let said = said[0];
         assert!(
             said.contains("raise fs.inotify.max_user_instances (now "),
             "{said}"
         );
 
         limit("max_inotify_instances", 1);
-        while images.next().await != Noticed::Following {}
+        while images.next().await != SourceEvent::Restored {}
         images.is_followed("b.tar").await;
     });
 }
@@ -105,21 +108,43 @@ fn a_directory_that_may_not_be_read_is_polled_until_it_may() {
             fs::set_permissions(sub, Permissions::from_mode(0o300)).unwrap();
         });
         for _ in 0..3 {
-            assert_eq!(images.rescan().await, Cause::Polling);
+            images.listed().await;
         }
-        let said = polling(&images.seen);
+        let said = degraded(&images.seen);
         assert_eq!(said.len(), 1, "{said:?}");
         let sub = images.at("sub");
         assert_eq!(
-            said[0].to_string(),
+            *said[0],
             format!(
                 "inotify cannot watch {}: Permission denied (os error 13)",
                 sub.display()
             )
         );
         fs::set_permissions(sub, Permissions::from_mode(0o700)).unwrap();
-        while images.next().await != Noticed::Following {}
+        while images.next().await != SourceEvent::Restored {}
         images.is_followed("sub/a.tar").await;
+    });
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_looked_at_again() {
+    let name = "images_dir::limits::what_could_not_be_looked_at_is_looked_at_again";
+    inside(&["unshare", "--user"], name, || async {
+        let mut images = Images::over("images", |around| {
+            fs::create_dir(around.join("images")).unwrap();
+            fs::create_dir(around.join("store")).unwrap();
+            fs::write(around.join("store/x"), "x").unwrap();
+            symlink("../store/x", around.join("images/a.tar")).unwrap();
+            fs::set_permissions(around.join("store"), Permissions::from_mode(0o000)).unwrap();
+        });
+        let unreadable = &images.listing.unreadable[0];
+        assert_eq!(unreadable.path, images.at("a.tar"));
+        let expected = "cannot be read: Permission denied (os error 13)";
+        assert_eq!(unreadable.error, expected);
+        // Neither an event nor a timer but its own tells of that.
+        let store = images.around.join("store");
+        fs::set_permissions(store, Permissions::from_mode(0o700)).unwrap();
+        images.settled("a.tar").await;
     });
 }
 
@@ -143,13 +168,23 @@ fn without_descriptors_it_says_so() {
         let images = tempfile::tempdir().unwrap();
         // One for the orders, none for inotify.
         let open = exhaust(1);
-        let watch = Watch::start(images.path(), NEVER).unwrap();
-        let notice = tokio::time::timeout(DEADLINE, watch.next()).await.unwrap();
-        assert_eq!(notice, Some(Noticed::Polling(Shortfall::Descriptors)));
+        let source = Source::start(images.path(), NEVER).unwrap();
+        let events = up_to_listing(&source).await;
+        let expected = "no file descriptor is left for inotify: raise LimitNOFILE of the unit";
+        assert_eq!(events[0], SourceEvent::Degraded(expected.to_owned()));
+        let SourceEvent::Listed(listing) = &events[1] else {
+            panic!("{events:?}");
+        };
+        let error = &listing.unreadable[0].error;
+        assert_eq!(error, "cannot be listed: Too many open files (os error 24)");
         drop(open);
-        watch.rescan();
-        let notice = tokio::time::timeout(DEADLINE, watch.next()).await.unwrap();
-        assert_eq!(notice, Some(Noticed::Following));
+        source.rescan();
+        let events = up_to_listing(&source).await;
+        assert_eq!(events[0], SourceEvent::Restored);
+        let SourceEvent::Listed(listing) = &events[1] else {
+            panic!("{events:?}");
+        };
+        assert!(listing.unreadable.is_empty() && !listing.directories.is_empty());
     });
 }
 
@@ -159,7 +194,7 @@ fn without_any_descriptor_it_cannot_start() {
     inside(&["env"], name, || async {
         let images = tempfile::tempdir().unwrap();
         let open = exhaust(0);
-        let error = Watch::start(images.path(), NEVER).unwrap_err().to_string();
+        let error = Source::start(images.path(), NEVER).unwrap_err().to_string();
         drop(open);
         assert_eq!(
             error,
@@ -169,8 +204,8 @@ fn without_any_descriptor_it_cannot_start() {
 }
 
 #[test]
-fn a_queue_that_overflows_ends_in_a_rescan() {
-    let name = "images_dir::limits::a_queue_that_overflows_ends_in_a_rescan";
+fn a_queue_that_overflows_ends_in_a_listing() {
+    let name = "images_dir::limits::a_queue_that_overflows_ends_in_a_listing";
     inside(&["env"], name, || async {
         let mut images = Images::empty();
         // This process stands still while another one makes more events than the kernel keeps.
@@ -188,10 +223,8 @@ fn a_queue_that_overflows_ends_in_a_rescan() {
             .current_dir(&images.dir)
             .status();
         assert!(made.unwrap().success());
-        // The first events may have been read before all of its threads stood still.
-        while images.rescan().await != Cause::Overflow {}
         for path in ["sub/a.tar", "last/b.tar", "0.tar"] {
-            assert!(images.lists(&images.at(path)), "{path}");
+            images.found(path).await;
         }
         // The event of this directory was lost.
         images.is_followed("last/c.tar").await;

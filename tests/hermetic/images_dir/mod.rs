@@ -2,7 +2,8 @@
 
 mod directories;
 mod files;
-mod harness;
+pub(crate) mod harness;
+mod histories;
 mod itself;
 mod limits;
 mod links;

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
+use stowd::source_event::EntrySource as _;
 
 use super::harness::{Images, inside};
-use stowd::images_dir::Cause;
+use stowd::source_event::{Absence, SourceEvent};
 
-/// In a mount namespace of its own, where the mounts are nobody else's.
+/// In a mount namespace of its own, whose mounts are its own.
 const MOUNTS: &[&str] = &["unshare", "--mount"];
 
 fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) {
@@ -32,6 +34,40 @@ fn unmount(images: &Images, at: &str) {
     run("umount", &[images.at(at)]);
 }
 
+fn none_was_removed(images: &Images) {
+    let removed = |event: &SourceEvent| matches!(event, SourceEvent::Removed(_));
+    assert!(!images.seen.iter().any(removed), "{:?}", images.seen);
+}
+
+#[test]
+fn what_is_out_of_sight_is_not_removed_by_a_look_at_where_it_was() {
+    let name = "images_dir::mounts::what_is_out_of_sight_is_not_removed_by_a_look_at_where_it_was";
+    inside(MOUNTS, name, || async {
+        // It is asked about while the mount is new, and when it is known.
+        for known in [false, true] {
+            let mut images = Images::over("images", |around| {
+                fs::create_dir_all(around.join("images/sub")).unwrap();
+                fs::write(around.join("images/sub/below.tar"), "below").unwrap();
+            });
+            tmpfs(&images, "sub");
+            if known {
+                images.quiet().await;
+            }
+            images.source.look(&images.at("sub/below.tar"));
+            let listing = images.listed().await;
+            assert!(listing.entries.is_empty());
+            images.quiet().await;
+            // What comes and goes on the mount is another file.
+            images.write("sub/below.tar.tmp");
+            fs::remove_file(images.at("sub/below.tar.tmp")).unwrap();
+            images.quiet().await;
+            none_was_removed(&images);
+            unmount(&images, "sub");
+            images.found("sub/below.tar").await;
+        }
+    });
+}
+
 #[test]
 fn a_file_system_on_a_directory_is_followed_until_it_is_unmounted() {
     let name = "images_dir::mounts::a_file_system_on_a_directory_is_followed_until_it_is_unmounted";
@@ -40,17 +76,18 @@ fn a_file_system_on_a_directory_is_followed_until_it_is_unmounted() {
             fs::create_dir_all(around.join("images/sub")).unwrap();
         });
         images.write("sub/below.tar");
-        images.touched("sub/below.tar").await;
+        images.settled("sub/below.tar").await;
         images.quiet().await;
         tmpfs(&images, "sub");
-        assert_eq!(images.rescan().await, Cause::Mounts);
-        assert!(!images.lists(&images.at("sub/below.tar")));
+        // What is below the mount is away, and so is later what was above it.
+        assert_eq!(images.lost("sub/below.tar").await, Absence::OutOfSight);
         images.is_followed("sub/above.tar").await;
         images.quiet().await;
         unmount(&images, "sub");
-        assert_eq!(images.rescan().await, Cause::Mounts);
-        assert!(images.lists(&images.at("sub/below.tar")));
+        assert_eq!(images.lost("sub/above.tar").await, Absence::OutOfSight);
+        assert!(images.lists("sub/below.tar"));
         images.is_followed("sub/again.tar").await;
+        none_was_removed(&images);
     });
 }
 
@@ -66,14 +103,15 @@ fn what_is_mounted_over_the_images_directory_is_followed() {
             "mount",
             &["--bind".as_ref(), other.as_os_str(), images.dir.as_os_str()],
         );
-        assert_eq!(images.rescan().await, Cause::Mounts);
+        images.found("a.tar").await;
         images.is_followed("b.tar").await;
         images.quiet().await;
         assert!(other.join("b.tar").exists());
         unmount(&images, "");
-        assert_eq!(images.rescan().await, Cause::Mounts);
-        assert!(!images.lists(&images.at("b.tar")));
+        assert_eq!(images.lost("b.tar").await, Absence::OutOfSight);
+        assert_eq!(images.absent[&images.at("a.tar")], Absence::OutOfSight);
         images.is_followed("c.tar").await;
+        none_was_removed(&images);
     });
 }
 
@@ -83,7 +121,7 @@ fn a_file_that_is_mounted_over_another_is_found() {
     inside(MOUNTS, name, || async {
         let mut images = Images::empty();
         images.write("a.tar");
-        images.touched("a.tar").await;
+        images.settled("a.tar").await;
         images.quiet().await;
         let other = images.around.join("other");
         fs::write(&other, "other").unwrap();
@@ -95,9 +133,9 @@ fn a_file_that_is_mounted_over_another_is_found() {
                 images.at("a.tar").as_os_str(),
             ],
         );
-        assert_eq!(images.rescan().await, Cause::Mounts);
+        images.current("a.tar").await;
         unmount(&images, "a.tar");
-        assert_eq!(images.rescan().await, Cause::Mounts);
+        images.current("a.tar").await;
     });
 }
 
@@ -112,5 +150,30 @@ fn mounts_elsewhere_are_nothing_to_it() {
         tmpfs(&images, "../elsewhere");
         assert_eq!(images.quiet().await, []);
         unmount(&images, "../elsewhere");
+    });
+}
+
+#[test]
+fn what_is_behind_a_link_to_a_mount_is_out_of_sight_until_it_is_mounted() {
+    let name =
+        "images_dir::mounts::what_is_behind_a_link_to_a_mount_is_out_of_sight_until_it_is_mounted";
+    inside(MOUNTS, name, || async {
+        let mut images = Images::over("images", |around| {
+            fs::create_dir_all(around.join("images")).unwrap();
+            fs::create_dir_all(around.join("mnt")).unwrap();
+            fs::create_dir_all(around.join("disk/images")).unwrap();
+            fs::write(around.join("disk/images/a.tar"), "a").unwrap();
+            symlink("../mnt/images", around.join("images/usb")).unwrap();
+        });
+        let (disk, mnt) = (images.around.join("disk"), images.around.join("mnt"));
+        for _ in 0..2 {
+            let arguments = ["--bind".as_ref(), disk.as_os_str(), mnt.as_os_str()];
+            run("mount", &arguments);
+            images.found("usb/a.tar").await;
+            images.quiet().await;
+            run("umount", &[&mnt]);
+            assert_eq!(images.lost("usb/a.tar").await, Absence::OutOfSight);
+        }
+        none_was_removed(&images);
     });
 }

@@ -4,20 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::harness::{Images, until};
-use stowd::images_dir::{Cause, Noticed, scan};
+use super::harness::Images;
+use stowd::source_event::SourceEvent;
 
-/// Receives until every path was told or found by a rescan.
-async fn all_are_found(images: &mut Images, mut missing: BTreeSet<PathBuf>) {
-    while !missing.is_empty() {
-        match images.next().await {
-            Noticed::Touched(path) => _ = missing.remove(&path),
-            Noticed::Rescan(_) => {
-                for entry in scan(&images.dir).entries {
-                    missing.remove(&entry.path);
-                }
-            }
-            notice => panic!("{notice:?}"),
+/// Receives until every file is told to be whole, one by one or in a listing.
+async fn all_are_found(images: &mut Images, missing: BTreeSet<PathBuf>) {
+    for path in missing {
+        while images.entries.get(&path) != Some(&true) {
+            let event = images.next().await;
+            assert!(!matches!(event, SourceEvent::Degraded(_)), "{event:?}");
         }
     }
 }
@@ -54,19 +49,25 @@ async fn of_a_thousand_directories_that_come_and_are_renamed_none_is_missed() {
 }
 
 #[tokio::test]
-async fn more_than_are_told_one_by_one_end_in_a_rescan() {
+async fn more_than_are_told_one_by_one_end_in_a_listing() {
     let mut images = Images::in_memory();
-    // Nobody receives meanwhile.
+    images.seen.clear();
+    // Nothing receives meanwhile.
     let paths: BTreeSet<_> = (0..5000).map(|n| images.at(&format!("{n}.tar"))).collect();
     paths.iter().for_each(|path| fs::write(path, "x").unwrap());
-    // The last of all that is to be told.
-    let open = fs::File::create(images.at("open.tar")).unwrap();
-    let path = images.at("open.tar");
-    until("all is told", || images.watch.is_being_written(&path)).await;
-    images.watch.rescan();
-    assert_eq!(images.rescan().await, Cause::Flood);
-    drop(open);
-    let listed = scan(&images.dir).entries;
-    let listed: BTreeSet<_> = listed.into_iter().map(|entry| entry.path).collect();
-    assert!(paths.is_subset(&listed));
+    // The last of all, which is told after them.
+    fs::write(images.at("last"), "x").unwrap();
+    let last = images.at("last");
+    loop {
+        match images.next().await {
+            SourceEvent::Ignored(path) if path == last => break,
+            SourceEvent::Listed(listing) if listing.ignored.contains(&last) => break,
+            _ => {}
+        }
+    }
+    all_are_found(&mut images, paths).await;
+    let listed = |event: &&SourceEvent| matches!(event, SourceEvent::Listed(_));
+    let listings = images.seen.iter().filter(listed).count();
+    let others = images.seen.len() - listings;
+    assert!(listings > 0 || others >= 5000, "{listings} and {others}");
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::entry::shown;
+
 /// Something that inotify cannot do here, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Shortfall {
+pub(super) enum WatchLimit {
     /// The user has as many inotify instances as it may have.
     #[error(
         "no inotify instance is left: raise fs.inotify.max_user_instances{}", now(*.limit)
@@ -26,7 +28,10 @@ pub enum Shortfall {
         limit: Option<u64>,
     },
     /// A file system on which others change files without this kernel knowing.
-    #[error("{} is on {file_system}, where not every change raises an inotify event", path.display())]
+    #[error(
+        "{} is on {file_system}, where not every change raises an inotify event",
+        shown(path)
+    )]
     FileSystem {
         /// The first directory that was found on it.
         path: PathBuf,
@@ -34,7 +39,7 @@ pub enum Shortfall {
         file_system: &'static str,
     },
     /// Anything else.
-    #[error("inotify cannot watch {}: {cause}", path.display())]
+    #[error("inotify cannot watch {}: {cause}", shown(path))]
     Refused {
         /// The first directory that could not be watched.
         path: PathBuf,
@@ -43,7 +48,7 @@ pub enum Shortfall {
     },
 }
 
-impl Shortfall {
+impl WatchLimit {
     /// Why there is no instance.
     pub(super) fn of_instance(error: Errno) -> Self {
         match error {
@@ -57,7 +62,7 @@ impl Shortfall {
         }
     }
 
-    /// Why there is no watch on `dir`; `None` if the directory has gone, which is no shortfall.
+    /// Why there is no watch on `dir`; `None` if the directory has gone, which is none.
     pub(super) fn of_watch(error: Errno, dir: &Path) -> Option<Self> {
         match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => None,
@@ -66,11 +71,6 @@ impl Shortfall {
             }),
             other => Some(Self::refused(dir, other)),
         }
-    }
-
-    /// Whether another try may find that it has gone.
-    pub(super) fn may_pass(&self) -> bool {
-        !matches!(self, Self::FileSystem { .. })
     }
 
     fn refused(path: &Path, error: Errno) -> Self {
@@ -150,18 +150,18 @@ mod tests {
 
     #[test]
     fn what_is_said_names_the_fix() {
-        let said = |shortfall: Shortfall| shortfall.to_string();
+        let said = |limit: WatchLimit| limit.to_string();
         assert_eq!(
-            said(Shortfall::Watches { limit: Some(8192) }),
+            said(WatchLimit::Watches { limit: Some(8192) }),
             "no inotify watch is left: raise fs.inotify.max_user_watches (now 8192)"
         );
         assert_eq!(
-            said(Shortfall::Instances { limit: None }),
+            said(WatchLimit::Instances { limit: None }),
             "no inotify instance is left: raise fs.inotify.max_user_instances"
         );
         let path = PathBuf::from("/srv/images");
         assert_eq!(
-            said(Shortfall::FileSystem {
+            said(WatchLimit::FileSystem {
                 path,
                 file_system: "nfs"
             }),
@@ -170,11 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_has_gone_is_no_shortfall() {
+    fn a_directory_that_has_gone_is_none() {
         let dir = Path::new("/x");
-        assert_eq!(Shortfall::of_watch(Errno::NOENT, dir), None);
+        assert_eq!(WatchLimit::of_watch(Errno::NOENT, dir), None);
         assert_eq!(
-            Shortfall::of_watch(Errno::ACCESS, dir).map(|s| s.to_string()),
+            WatchLimit::of_watch(Errno::ACCESS, dir).map(|s| s.to_string()),
             Some("inotify cannot watch /x: Permission denied (os error 13)".to_owned())
         );
     }

@@ -8,11 +8,11 @@ use std::path::{Component, Path, PathBuf};
 /// As many links as the kernel follows in one path (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// The way that a path takes.
+/// What a path goes through.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Trail {
-    /// Every name on the way, in order: those of the directories, of the links, of what the links
-    /// lead through, and the last one. When the way ends early, the last is the missing name.
+pub(super) struct PathWalk {
+    /// Every name in order: those of the directories, of the links, of what the links lead through,
+    /// and the last one. When the walk ends early, the last is the missing name.
     pub(super) steps: Vec<Step>,
     /// Where it leads.
     pub(super) end: End,
@@ -38,7 +38,7 @@ pub(super) enum End {
     Nowhere,
 }
 
-impl Trail {
+impl PathWalk {
     /// Follows `path`, which starts in `from` (no link in it) if it is relative. `arm` is called
     /// with each directory *before* a name in it is looked at.
     pub(super) fn follow(from: &Path, path: &Path, mut arm: impl FnMut(&Path)) -> Self {

@@ -1,0 +1,149 @@
+//! What is at a path, and which directory a directory is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat, stat, statat,
+};
+use rustix::io::Errno;
+
+use crate::entry::Identity;
+use crate::source_event::DirectoryId;
+
+/// What is at a path, links followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// A regular file.
+    File(Identity),
+    /// A directory.
+    Directory,
+    /// A socket, a pipe or a device.
+    Special,
+    /// There is nothing at the path, not even a link that leads nowhere.
+    Gone,
+    /// It is there and cannot be looked at; the text is for people.
+    Unknown(String),
+}
+
+impl Looked {
+    /// Looks at a path.
+    pub(super) fn at(path: &Path) -> Self {
+        match stat(path) {
+            Err(_) if is_gone(path) => Self::Gone,
+            looked => Self::of(looked),
+        }
+    }
+
+    /// What a look at something that is there gave.
+    pub(super) fn of(looked: Result<Stat, Errno>) -> Self {
+        match looked.map(|stat| (FileType::from_raw_mode(stat.st_mode), stat)) {
+            Ok((FileType::RegularFile, stat)) => Self::File(identity(&stat)),
+            Ok((FileType::Directory, _)) => Self::Directory,
+            Ok(_) => Self::Special,
+            Err(error) => Self::Unknown(format!("cannot be read: {error}")),
+        }
+    }
+}
+
+/// A file system that fails to answer is no proof that the path is gone.
+fn is_gone(path: &Path) -> bool {
+    let there = fs::symlink_metadata(path).map_err(|error| error.kind());
+    matches!(
+        there,
+        Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    )
+}
+
+/// The same as [`Identity::of`] of the file's metadata.
+fn identity(stat: &Stat) -> Identity {
+    let nanoseconds = |seconds: i64, rest: i128| i128::from(seconds) * 1_000_000_000 + rest;
+    Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec.into()),
+        ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec.into()),
+    }
+}
+
+/// Opens a directory to look at it and at the names in it, whether it may be listed or not.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty())
+}
+
+/// Which directory it is. On some file systems `f_fsid` of statfs(2) is 0.
+pub(super) fn directory_id(directory: impl AsFd) -> Result<DirectoryId, Errno> {
+    let stat = fstat(&directory)?;
+    Ok(DirectoryId {
+        file_system: match fstatvfs(&directory)?.f_fsid {
+            0 => stat.st_dev,
+            id => id,
+        },
+        inode: stat.st_ino,
+    })
+}
+
+/// Whether the path was removed: its directory is the one that it was, and has not the name any
+/// more. `directories` are those of the last walk.
+pub(super) fn is_removed(path: &Path, directories: &BTreeMap<PathBuf, DirectoryId>) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return false;
+    };
+    let Some(was) = directories.get(parent) else {
+        return false;
+    };
+    // The name is looked up in the directory that was opened, whatever its path leads to meanwhile.
+    let Ok(directory) = open_directory(parent) else {
+        return false;
+    };
+    directory_id(&directory) == Ok(*was)
+        && statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_identity_whatever_looks_at_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tar");
+        fs::write(&path, "a").unwrap();
+        let expected = Identity::of(&fs::metadata(&path).unwrap());
+        assert_eq!(Looked::at(&path), Looked::File(expected));
+        assert_eq!(Looked::at(directory.path()), Looked::Directory);
+        assert_eq!(Looked::at(Path::new("/dev/null")), Looked::Special);
+        assert_eq!(Looked::at(&directory.path().join("b.tar")), Looked::Gone);
+        std::os::unix::fs::symlink("nowhere", directory.path().join("c.tar")).unwrap();
+        let Looked::Unknown(error) = Looked::at(&directory.path().join("c.tar")) else {
+            panic!("a link that leads nowhere is there");
+        };
+        assert_eq!(
+            error,
+            "cannot be read: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn only_the_same_directory_can_say_that_a_name_was_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("images");
+        fs::create_dir(&dir).unwrap();
+        let path = dir.join("a.tar");
+        let id = directory_id(open_directory(&dir).unwrap()).unwrap();
+        let known = BTreeMap::from([(dir.clone(), id)]);
+        assert!(is_removed(&path, &known));
+        assert!(!is_removed(&path, &BTreeMap::new()), "it is not known");
+        fs::write(&path, "a").unwrap();
+        assert!(!is_removed(&path, &known), "it is there");
+        fs::rename(&dir, temporary.path().join("away")).unwrap();
+        assert!(!is_removed(&path, &known), "the directory is away");
+        fs::create_dir(&dir).unwrap();
+        assert!(!is_removed(&path, &known), "it is another directory");
+    }
+}

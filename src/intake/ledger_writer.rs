@@ -1,0 +1,140 @@
+//! Writes the ledger to disk beside everything else, one write at a time.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinError, JoinHandle};
+use tracing::{info, warn};
+
+use crate::ledger::Ledger;
+use crate::ledger_file::{LedgerFile, News, Written};
+
+/// How long the last writes may take, when stowd ends.
+const LAST_SAVE: Duration = Duration::from_secs(5);
+
+/// The ledger's file, and the write that is under way.
+#[derive(Debug)]
+pub(super) struct LedgerWriter {
+    file: LedgerFile,
+    write: Option<JoinHandle<Written>>,
+}
+
+impl LedgerWriter {
+    /// Reads the ledger of these directories.
+    pub(super) async fn load(state_dir: &Path, dir: &Path) -> Result<(Self, Ledger), JoinError> {
+        let mut file = LedgerFile::new(state_dir, dir);
+        let load = move || {
+            let loaded = file.load();
+            (file, loaded)
+        };
+        let (file, loaded) = tokio::task::spawn_blocking(load).await?;
+        for warning in loaded.warnings {
+            warn!(error = %warning, "{warning}; what it knew is imported again");
+        }
+        Ok((Self { file, write: None }, loaded.ledger))
+    }
+
+    /// Begins the write that is due, if one is.
+    pub(super) fn begin(&mut self, ledger: &Ledger) {
+        if let Some(write) = self.file.begin(ledger, Instant::now()) {
+            self.write = Some(tokio::task::spawn_blocking(move || write.run()));
+        }
+    }
+
+    /// Returns when a write is due, or one has ended. It is to be asked again after
+    /// [`begin`](Self::begin).
+    pub(super) async fn wait(&mut self, ledger: &Ledger) -> Result<(), JoinError> {
+        if let Some(write) = &mut self.write {
+            let written = write.await?;
+            self.write = None;
+            self.written(written);
+            return Ok(());
+        }
+        match self.file.due(ledger, Instant::now()) {
+            Some(due) => tokio::time::sleep_until(due.into()).await,
+            None => std::future::pending().await,
+        }
+        Ok(())
+    }
+
+    /// Saves what the disk lacks, if the disk answers in time. A write that is under way is waited
+    /// for.
+    pub(super) async fn end(mut self, ledger: &Ledger) {
+        let save = async {
+            if let Some(write) = self.write.take()
+                && let Ok(written) = write.await
+            {
+                self.written(written);
+            }
+            if let Some(write) = self.file.begin_at_once(ledger)
+                && let Ok(written) = tokio::task::spawn_blocking(move || write.run()).await
+            {
+                self.written(written);
+            }
+        };
+        if tokio::time::timeout(LAST_SAVE, save).await.is_err() {
+            warn!("ledger not saved in time");
+        }
+    }
+
+    fn written(&mut self, written: Written) {
+        match self.file.ended(written, Instant::now()) {
+            Some(News::Failing(error)) => warn!(%error, "{error}"),
+            Some(News::Recovered(path)) => {
+                let path = path.display();
+                info!(%path, "ledger written again: {path}");
+            }
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::ledger::{Attempt, FailureClass, Fingerprint, Imported, Keeps, Outcome};
+
+    fn attempt() -> Attempt {
+        Attempt {
+            identity: None,
+            settings: Fingerprint::default(),
+            outcome: Outcome::Imported(Imported::default()),
+            class: FailureClass::Content,
+            seen_in: Vec::new(),
+            finished: SystemTime::UNIX_EPOCH,
+            seed: 0,
+            keeps: Keeps::All,
+            not_before: Duration::ZERO,
+        }
+    }
+
+    /// A write that waits for a thread when stowd is told to end is neither lost nor the last one.
+    #[test]
+    fn a_write_that_has_not_begun_is_waited_for_and_what_changed_since_is_written() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let images = PathBuf::from("/images");
+        runtime.block_on(async {
+            let (mut writer, mut ledger) = LedgerWriter::load(dir.path(), &images).await.unwrap();
+            let busy = tokio::task::spawn_blocking(|| {
+                std::thread::sleep(Duration::from_millis(200));
+            });
+            ledger.record(images.join("a.tar"), attempt());
+            writer.begin(&ledger);
+            ledger.record(images.join("b.tar"), attempt());
+            writer.end(&ledger).await;
+            busy.await.unwrap();
+        });
+        let written = std::fs::read_to_string(dir.path().join("ledger.json")).unwrap();
+        for name in ["a.tar", "b.tar"] {
+            assert!(written.contains(name), "{written}");
+        }
+    }
+}

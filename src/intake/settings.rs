@@ -1,0 +1,65 @@
+//! What the intake needs of the configuration.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use crate::ledger::Fingerprint;
+use crate::plan;
+use crate::platform::Wanted;
+use crate::puller::PullRules;
+
+/// What the intake needs to know. All but `dir`, `state_dir`, `namespace` and `ready_timeout` may
+/// change while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The images directory.
+    pub dir: PathBuf,
+    /// Where the ledger is kept.
+    pub state_dir: PathBuf,
+    /// The namespace that the store writes to.
+    pub namespace: String,
+    /// Quiet time after the last change of a file.
+    pub settle: Duration,
+    /// Entries imported at once; 0: as many as suit the machine.
+    pub parallel: usize,
+    /// Unpin what no entry brings any more.
+    pub unpin_removed: bool,
+    /// Which platforms of an image are imported.
+    pub wanted: Wanted,
+    /// What lists are pulled with.
+    pub pulls: PullRules,
+    /// How long lists may hold the initial load.
+    pub ready_timeout: Duration,
+}
+
+impl Settings {
+    /// What the plan needs of them. `seed` spreads the retries of this process from those of others.
+    pub(super) fn rules(&self, seed: u64) -> plan::Rules {
+        let registries = &self.pulls.extra_registries;
+        plan::Rules {
+            root: self.dir.clone(),
+            fingerprint: Fingerprint::of(&self.wanted, registries, &self.namespace),
+            parallel: self.parallel(),
+            settle: self.settle,
+            unpin_removed: self.unpin_removed,
+            ready_timeout: self.ready_timeout,
+            extra_registries: registries.clone(),
+            seed,
+        }
+    }
+
+    /// Reading an archive keeps a core busy: by default as many as there are, and no more than a few.
+    fn parallel(&self) -> usize {
+        match self.parallel {
+            0 => available_parallelism().map_or(2, usize::from).clamp(2, 4),
+            parallel => parallel,
+        }
+    }
+}
+
+/// A number that differs from process to process.
+pub(super) fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,203 @@
+//! The jobs that are under way: each is a task, and its end is an event for the plan.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::entry::{Entry, Kind, file_name};
+use crate::image_store::{ImageStore, StoreError};
+use crate::importer::{self, ImportError, ImportReport, Rules};
+use crate::ledger::{FailureClass, Keeps};
+use crate::plan::{Brought, Event, Job, JobEnd, Looked};
+use crate::progress::{Meter, Work};
+use crate::puller::{PullListError, Puller};
+
+use super::Settings;
+
+/// The tasks of an intake, and how far they have come.
+#[derive(Debug)]
+pub(super) struct Jobs<S> {
+    store: S,
+    puller: Puller<S>,
+    tasks: JoinSet<Event>,
+    under_way: BTreeMap<PathBuf, UnderWay>,
+    /// How far those came that have ended.
+    moved: u64,
+}
+
+/// A job that is under way.
+#[derive(Debug)]
+struct UnderWay {
+    kind: Kind,
+    size: u64,
+    meter: Meter,
+    /// Gives up a list: when a registry answers is not known. An archive is read to its end.
+    stop: CancellationToken,
+}
+
+impl<S: ImageStore> Jobs<S> {
+    pub(super) fn new(store: S, settings: &Settings) -> Self {
+        Self {
+            puller: Puller::new(store.clone(), settings.pulls.clone()),
+            store,
+            tasks: JoinSet::new(),
+            under_way: BTreeMap::new(),
+            moved: 0,
+        }
+    }
+
+    /// Jobs that begin from now on are done with these.
+    pub(super) fn set_rules(&mut self, settings: &Settings) {
+        self.puller.set_rules(settings.pulls.clone());
+    }
+
+    pub(super) fn begin(&mut self, entry: Entry, job: Job, settings: &Arc<Settings>) {
+        let under_way = UnderWay {
+            kind: entry.kind,
+            size: entry.identity.size,
+            meter: Meter::default(),
+            stop: CancellationToken::new(),
+        };
+        let (meter, stop) = (under_way.meter.clone(), under_way.stop.clone());
+        let path = entry.path.clone();
+        self.under_way.insert(path.clone(), under_way);
+        match job {
+            Job::Import => {
+                let (store, settings) = (self.store.clone(), Arc::clone(settings));
+                self.tasks.spawn(async move {
+                    let rules = Rules {
+                        wanted: &settings.wanted,
+                        extra_registries: &settings.pulls.extra_registries,
+                    };
+                    let report = importer::import(&store, &entry, rules, meter).await;
+                    Event::Ended(path, report.map_or_else(JobEnd::from, JobEnd::from))
+                });
+            }
+            Job::Look => {
+                let puller = self.puller.clone();
+                self.tasks.spawn(async move {
+                    let looked = puller.look(&entry, &meter).await;
+                    Event::Ended(path, looked.map_or_else(JobEnd::from, JobEnd::from))
+                });
+            }
+            Job::Pull(looked) => {
+                let puller = self.puller.clone();
+                self.tasks.spawn(async move {
+                    let looked = Looked::clone(&looked);
+                    let pulled = puller.pull(&entry, looked, &meter, &stop).await;
+                    Event::Ended(path, pulled.map_or_else(JobEnd::from, JobEnd::Through))
+                });
+            }
+        }
+    }
+
+    pub(super) fn abandon(&mut self, path: &Path) {
+        if let Some(under_way) = self.under_way.get(path) {
+            under_way.stop.cancel();
+        }
+    }
+
+    pub(super) fn list_images(&mut self) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            Event::Images(store.images().await.map_err(|error| error.to_string()))
+        });
+    }
+
+    pub(super) fn unpin(&mut self, names: Vec<String>) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let mut unpinned = Vec::new();
+            for name in names {
+                if let Err(error) = store.unpin(&name).await {
+                    return Event::Unpinned(unpinned, Err(error.to_string()));
+                }
+                unpinned.push(name);
+            }
+            Event::Unpinned(unpinned, Ok(()))
+        });
+    }
+
+    /// The next end of a task; `None` where none is under way. Nothing is lost when the future is
+    /// dropped.
+    pub(super) async fn next(&mut self) -> Option<Result<Event, JoinError>> {
+        let ended = self.tasks.join_next().await?;
+        if let Ok(Event::Ended(path, _)) = &ended
+            && let Some(under_way) = self.under_way.remove(path)
+        {
+            self.moved += under_way.meter.moved();
+        }
+        Some(ended)
+    }
+
+    /// Gives all of them up, and returns when they have ended.
+    pub(super) async fn abandon_all(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// What is worked on of this kind, in name order.
+    pub(super) fn working(&self, kind: Kind) -> Vec<Work> {
+        let of_kind = self.under_way.iter();
+        let of_kind = of_kind.filter(|(_, under_way)| under_way.kind == kind);
+        let of_kind = of_kind.map(|(path, under_way)| Work {
+            name: file_name(path),
+            size: under_way.size,
+            meter: under_way.meter.clone(),
+        });
+        of_kind.collect()
+    }
+
+    /// How far those came that have ended.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
+    }
+}
+
+impl From<ImportReport> for JobEnd {
+    fn from(report: ImportReport) -> Self {
+        Self::Through(Brought {
+            images: report.images,
+            problems: report.problems,
+            class: report.class,
+            keeps: Keeps::All,
+            not_before: std::time::Duration::ZERO,
+        })
+    }
+}
+
+impl From<ImportError> for JobEnd {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Changed => Self::Changed,
+            away if away.is_store_away() => Self::StoreAway(away.to_string()),
+            other => Self::Failed(other.class(), other.to_string()),
+        }
+    }
+}
+
+impl From<Looked> for JobEnd {
+    fn from(looked: Looked) -> Self {
+        if looked.absent.is_empty() {
+            Self::Through(looked.into())
+        } else {
+            Self::Absent(Arc::new(looked))
+        }
+    }
+}
+
+impl From<PullListError> for JobEnd {
+    fn from(error: PullListError) -> Self {
+        let class = match &error {
+            PullListError::Changed => return Self::Changed,
+            PullListError::Store(StoreError::Unreachable { .. }) => {
+                return Self::StoreAway(error.to_string());
+            }
+            PullListError::List(_) => FailureClass::Content,
+            PullListError::Read(_) | PullListError::Store(_) => FailureClass::Environment,
+        };
+        Self::Failed(class, error.to_string())
+    }
+}

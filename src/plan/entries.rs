@@ -1,0 +1,201 @@
+//! The lives of all entries, with what is asked of them at each event kept up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::entry::Kind;
+
+use super::event::{JobKind, Looked};
+use super::life::{Life, Queued, Running, Until};
+
+/// All entries by path.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    lives: BTreeMap<PathBuf, Life>,
+    /// By kind; those that have failed before come last.
+    queued: BTreeSet<(JobKind, bool, PathBuf)>,
+    due: BTreeSet<(Duration, PathBuf)>,
+    /// They wait for another entry to bring something.
+    lacking: BTreeSet<PathBuf>,
+    running: BTreeSet<PathBuf>,
+    out_of_sight: BTreeSet<PathBuf>,
+    /// Without an outcome, and not running.
+    held: BTreeSet<PathBuf>,
+    open: OpenCounts,
+    /// Jobs that pin names of which the plan does not know yet.
+    pinning: usize,
+}
+
+/// Entries without an outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OpenCounts {
+    pub(super) archives: usize,
+    /// Lists that are not pulled yet.
+    pub(super) lists: usize,
+    /// Lists of which only what the store lacks is left to do.
+    pub(super) pulls: usize,
+}
+
+impl OpenCounts {
+    pub(super) fn all(self) -> usize {
+        self.archives + self.lists + self.pulls
+    }
+
+    fn of(&mut self, life: &Life) -> Option<&mut usize> {
+        Some(match (life.open()?, life.looked()) {
+            (Kind::Archive, _) => &mut self.archives,
+            (Kind::List, None) => &mut self.lists,
+            (Kind::List, Some(_)) => &mut self.pulls,
+        })
+    }
+}
+
+impl Entries {
+    pub(super) fn get(&self, path: &Path) -> Option<&Life> {
+        self.lives.get(path)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &Life)> {
+        self.lives.iter().map(|(path, life)| (path.as_path(), life))
+    }
+
+    /// The entry at a path, and all those below it where it is a directory.
+    pub(super) fn below(&self, path: &Path) -> Vec<PathBuf> {
+        let from = self.lives.range(path.to_owned()..);
+        let below = from.take_while(|(other, _)| other.starts_with(path));
+        below.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Gives an entry a life in place of the one that it had.
+    pub(super) fn set(&mut self, path: PathBuf, life: Life) {
+        self.remove(&path);
+        if let Some(count) = self.open.of(&life) {
+            *count += 1;
+        }
+        self.pinning += usize::from(life.is_pinning());
+        match &life {
+            Life::Queued(queued) => _ = self.queued.insert(key(queued)),
+            Life::Running(_) => _ = self.running.insert(path.clone()),
+            Life::OutOfSight { .. } => _ = self.out_of_sight.insert(path.clone()),
+            Life::Waiting(_, Until::Uptime(due)) => _ = self.due.insert((*due, path.clone())),
+            Life::Waiting(_, Until::OtherEntry) => _ = self.lacking.insert(path.clone()),
+            _ => {}
+        }
+        if life.open().is_some() && !matches!(life, Life::Running(_)) {
+            self.held.insert(path.clone());
+        }
+        self.lives.insert(path, life);
+    }
+
+    /// Changes the life of an entry, if it has one.
+    pub(super) fn change(&mut self, path: &Path, change: impl FnOnce(Life) -> Life) {
+        if let Some(life) = self.remove(path) {
+            self.set(path.to_owned(), change(life));
+        }
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> Option<Life> {
+        let life = self.lives.remove(path)?;
+        if let Some(count) = self.open.of(&life) {
+            *count -= 1;
+        }
+        self.pinning -= usize::from(life.is_pinning());
+        match &life {
+            Life::Queued(queued) => _ = self.queued.remove(&key(queued)),
+            Life::Running(_) => _ = self.running.remove(path),
+            Life::OutOfSight { .. } => _ = self.out_of_sight.remove(path),
+            Life::Waiting(_, Until::Uptime(due)) => {
+                self.due.remove(&(*due, path.to_owned()));
+            }
+            Life::Waiting(_, Until::OtherEntry) => _ = self.lacking.remove(path),
+            _ => {}
+        }
+        self.held.remove(path);
+        Some(life)
+    }
+
+    /// Entries without an outcome.
+    pub(super) fn open(&self) -> OpenCounts {
+        self.open
+    }
+
+    /// The first entry, in name order, that has no outcome and is not worked on.
+    pub(super) fn first_held(&self) -> Option<&Path> {
+        self.held.first().map(PathBuf::as_path)
+    }
+
+    /// Whether a job runs that pins names of which the plan does not know yet.
+    pub(super) fn is_pinning(&self) -> bool {
+        self.pinning > 0
+    }
+
+    /// Takes out the first entry that waits for a job of this kind: in name order, those that have
+    /// failed before last.
+    pub(super) fn take_queued(&mut self, kind: JobKind) -> Option<Queued> {
+        let mut queued = self.queued.range((kind, false, PathBuf::new())..);
+        let (found, _, path) = queued.next()?;
+        if *found != kind {
+            return None;
+        }
+        match self.remove(&path.clone())? {
+            Life::Queued(queued) => Some(queued),
+            _ => None,
+        }
+    }
+
+    /// The entries that are worked on.
+    pub(super) fn running(&self) -> impl Iterator<Item = (&Path, &Running)> {
+        self.running.iter().filter_map(|path| match self.get(path) {
+            Some(Life::Running(running)) => Some((path.as_path(), running)),
+            _ => None,
+        })
+    }
+
+    /// The looks at lists whose absent images are pulled or are to be pulled.
+    pub(super) fn looked(&self) -> impl Iterator<Item = &Looked> {
+        let queued = self.queued.iter().map(|(_, _, path)| path);
+        let paths = queued.chain(&self.running);
+        paths.filter_map(|path| self.get(path)?.looked())
+    }
+
+    /// An entry that has failed and is due.
+    pub(super) fn first_due(&self, uptime: Duration) -> Option<PathBuf> {
+        let (due, path) = self.due.first()?;
+        (*due <= uptime).then(|| path.clone())
+    }
+
+    /// The entries that wait for another one to bring something.
+    pub(super) fn lacking(&self) -> Vec<PathBuf> {
+        self.lacking.iter().cloned().collect()
+    }
+
+    /// When the next entry that has failed is due, of those that are not due yet.
+    pub(super) fn next_due(&self, uptime: Duration) -> Option<Duration> {
+        let mut later = self.due.iter().map(|(until, _)| *until);
+        later.find(|until| *until > uptime)
+    }
+
+    /// Whether an entry is out of sight for which something may be pinned that no record tells.
+    pub(super) fn is_unrecorded_out_of_sight(&self) -> bool {
+        let mut away = self.out_of_sight.iter();
+        away.any(|path| {
+            let life = self.get(path);
+            matches!(
+                life,
+                Some(Life::OutOfSight {
+                    is_recorded: false,
+                    ..
+                })
+            )
+        })
+    }
+
+    pub(super) fn out_of_sight(&self) -> &BTreeSet<PathBuf> {
+        &self.out_of_sight
+    }
+}
+
+fn key(queued: &Queued) -> (JobKind, bool, PathBuf) {
+    (queued.job.kind(), queued.again, queued.entry.path.clone())
+}

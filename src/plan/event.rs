@@ -1,0 +1,187 @@
+//! What the plan is told, and what it has done: the values that go in and come out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::entry::{Entry, Kind};
+use crate::happened::Happened;
+use crate::image_list::Line;
+use crate::image_store::Image;
+use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
+use crate::shown::first_few;
+use crate::source_event::SourceEvent;
+
+/// The time at which an event is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the start; it never goes back.
+    pub uptime: Duration,
+    /// By the wall clock, which may be set.
+    pub wall: SystemTime,
+}
+
+/// What the plan is told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The images directory says something.
+    Source(SourceEvent),
+    /// The answer to [`Effect::ListImages`].
+    Images(Result<Vec<Image>, String>),
+    /// A job has ended; the path is that of its entry.
+    Ended(PathBuf, JobEnd),
+    /// The answer to [`Effect::Unpin`]: the names that have lost their pin, and what went wrong.
+    Unpinned(Vec<String>, Result<(), String>),
+    /// An operator asked for a reload; the rules may be the same.
+    Reloaded(Rules),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the plan wants done. Effects are carried out in order.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Begin a job for an entry; [`Event::Ended`] follows. There is one job for an entry at a time.
+    Begin(Entry, Job),
+    /// Give up the job of this entry soon; its end still follows.
+    Abandon(PathBuf),
+    /// Have the source look at this path again.
+    LookAgain(PathBuf),
+    /// Have the store list its images; [`Event::Images`] follows.
+    ListImages,
+    /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
+    Unpin(Vec<String>),
+    /// Tell what happened.
+    Tell(Happened),
+}
+
+/// What is done for an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// An archive is imported.
+    Import,
+    /// The images of a list that the store has are named and pinned.
+    Look,
+    /// The images that the store lacked at the look are pulled, named and pinned.
+    Pull(Arc<Looked>),
+}
+
+impl Job {
+    /// Which of them it is.
+    pub(super) fn kind(&self) -> JobKind {
+        match self {
+            Self::Import => JobKind::Import,
+            Self::Look => JobKind::Look,
+            Self::Pull(_) => JobKind::Pull,
+        }
+    }
+
+    /// What an entry begins with.
+    pub fn first(kind: Kind) -> Self {
+        match kind {
+            Kind::Archive => Self::Import,
+            Kind::List => Self::Look,
+        }
+    }
+}
+
+/// Jobs that do not wait for each other's slots: a registry that does not answer must not delay an
+/// archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum JobKind {
+    Import,
+    Look,
+    Pull,
+}
+
+impl JobKind {
+    pub(super) const ALL: [Self; 3] = [Self::Import, Self::Look, Self::Pull];
+}
+
+/// How a job has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEnd {
+    /// The entry was gone through.
+    Through(Brought),
+    /// The list names images that the store lacks.
+    Absent(Arc<Looked>),
+    /// The file is not, or no longer, the version that the job was for.
+    Changed,
+    /// The store is away, which says nothing about the entry.
+    StoreAway(String),
+    /// Nothing of the entry was gone through.
+    Failed(FailureClass, String),
+}
+
+/// What came of an entry that was gone through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// Its images that are in the store, named and pinned.
+    pub images: Vec<ImportedImage>,
+    /// Why others are not; empty when all are.
+    pub problems: Vec<String>,
+    /// Of problems: the class that is tried again the soonest.
+    pub class: FailureClass,
+    /// Of problems: what the entry goes on holding of what it brought before.
+    pub keeps: Keeps,
+    /// Of problems: how long a registry asked to be left alone.
+    pub not_before: Duration,
+}
+
+/// What is known of the lines of a list; they go by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The images that the store has, named and pinned.
+    pub images: BTreeMap<usize, ImportedImage>,
+    /// Why lines failed.
+    pub problems: BTreeMap<usize, String>,
+    /// The names of the lines that failed.
+    pub failed: BTreeSet<String>,
+    /// The class of the problem that is tried again the soonest.
+    pub class: FailureClass,
+    /// How long a registry asked to be left alone.
+    pub not_before: Duration,
+    /// The lines whose images the store lacks.
+    pub absent: Vec<Line>,
+    /// Whether every line was understood. If not, what it would have brought is not known.
+    pub is_understood: bool,
+}
+
+impl From<Looked> for Brought {
+    fn from(looked: Looked) -> Self {
+        let mut problems = looked.problems.into_values().collect();
+        first_few(&mut problems);
+        Self {
+            images: looked.images.into_values().collect(),
+            problems,
+            class: looked.class,
+            keeps: match looked.is_understood {
+                true => Keeps::Named(looked.failed),
+                false => Keeps::All,
+            },
+            not_before: looked.not_before,
+        }
+    }
+}
+
+/// What the plan needs to know of the configuration. All but `root` may change while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The images directory.
+    pub root: PathBuf,
+    /// What shapes what an entry brings.
+    pub fingerprint: Fingerprint,
+    /// Archives imported at once, and lists looked at.
+    pub parallel: usize,
+    /// The rest before pins are looked after: a rename is a file that goes and then one that comes.
+    pub settle: Duration,
+    /// Whether what no entry brings any more is unpinned.
+    pub unpin_removed: bool,
+    /// How long lists may hold READY.
+    pub ready_timeout: Duration,
+    /// Images are also named as if they came from these.
+    pub extra_registries: Vec<String>,
+    /// Spreads the retries of this process from those of others.
+    pub seed: u64,
+}

@@ -1,0 +1,73 @@
+//! Which entry is worked on next.
+
+use super::event::{Effect, JobKind, Now};
+use super::life::{Life, Queued, Running, Then};
+use super::state::Plan;
+
+/// Lists that are pulled at once. They wait for registries more than they work; how many pulls they
+/// make together is `lists.parallel`.
+const PULLED_AT_ONCE: usize = 256;
+
+impl Plan {
+    /// Begins what is due, as slots are free.
+    pub(super) fn begin_jobs(&mut self, now: Now) {
+        while let Some(path) = self.entries.first_due(now.uptime) {
+            self.entries.change(&path, |life| match life {
+                Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, true)),
+                other => other,
+            });
+        }
+        if self.away_until.is_some_and(|until| until > now.uptime) {
+            return;
+        }
+        for kind in JobKind::ALL {
+            let mut free = self.free_slots(kind);
+            while free > 0
+                && self.may_begin(kind)
+                && let Some(queued) = self.entries.take_queued(kind)
+            {
+                self.begin(queued, now);
+                free -= 1;
+            }
+        }
+    }
+
+    fn free_slots(&self, kind: JobKind) -> usize {
+        let slots = match kind {
+            JobKind::Import | JobKind::Look => self.rules.parallel,
+            JobKind::Pull => PULLED_AT_ONCE,
+        };
+        let running = self.entries.running();
+        let running = running.filter(|(_, running)| running.job.kind() == kind);
+        slots.saturating_sub(running.count())
+    }
+
+    fn may_begin(&self, kind: JobKind) -> bool {
+        match kind {
+            // They pin names that no record has.
+            JobKind::Import | JobKind::Look => !self.pins.is_in_work(),
+            // An archive may bring what would be pulled.
+            JobKind::Pull => self.entries.open().archives == 0 && !self.query.is_pending(),
+        }
+    }
+
+    fn begin(&mut self, queued: Queued, now: Now) {
+        let Queued {
+            entry,
+            job,
+            again,
+            begun,
+        } = queued;
+        self.effects.push(Effect::Begin(entry.clone(), job.clone()));
+        let running = Running {
+            job,
+            again,
+            begun: begun.unwrap_or(now.uptime),
+            fingerprint: self.rules.fingerprint.clone(),
+            then: Then::Record,
+            entry,
+        };
+        self.entries
+            .set(running.entry.path.clone(), Life::Running(running));
+    }
+}

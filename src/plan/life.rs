@@ -1,0 +1,183 @@
+//! The life of one entry.
+//!
+//! ```text
+//!                       listing                    settled
+//!              +--------------------> Checking ----------------+
+//!              |                         | the store has it     |
+//!   (nothing) -+   touched               v                      |
+//!              +---------> Settling    Done <------+            |
+//!              |             | | settled           | imported   |
+//!              |             | +---------> Queued <-------------+  changed, missing
+//!              |  too long   v               | a slot is free
+//!              |         Unfinished          v
+//!              |                          Running -- file changed --> Rereading -- seen --> Settling
+//!              |                             | failed                                       Queued
+//!              |                             v
+//!              +----> Unreadable          Waiting -- due ----------> Running
+//!
+//!   any of them: out of sight --> OutOfSight -- seen again --> Checking;   removed --> (nothing)
+//! ```
+//!
+//! Checking, Settling, Queued, Rereading and the first Running have no outcome yet: the initial load
+//! waits for them.
+
+use std::time::Duration;
+
+use crate::entry::{Entry, Identity, Kind};
+use crate::ledger::Fingerprint;
+use crate::source_event::{DirectoryId, Listed};
+
+use super::event::{Job, Looked};
+
+/// What is the matter with an entry.
+#[derive(Debug, Clone)]
+pub(super) enum Life {
+    /// A listing has it. The store's list of images tells whether anything is to be done.
+    Checking(Listed),
+    /// Its file is not whole.
+    Settling(Entry),
+    /// Its file has not been whole for so long that its outcome is a failure, until it is.
+    Unfinished(Entry),
+    /// It is to be worked on.
+    Queued(Queued),
+    /// It is worked on.
+    Running(Running),
+    /// Its file changed while it was read. The source looks at it again.
+    Rereading(Entry),
+    /// It failed.
+    Waiting(Entry, Until),
+    /// It could not be looked at. The source looks again.
+    Unreadable,
+    /// All of it is in the store.
+    Done(Entry),
+    /// Its directory cannot be seen.
+    OutOfSight {
+        /// Whether its record tells all that was pinned for it.
+        is_recorded: bool,
+        /// The directories in which it was seen.
+        seen_in: Vec<DirectoryId>,
+    },
+}
+
+/// An entry that is to be worked on.
+#[derive(Debug, Clone)]
+pub(super) struct Queued {
+    pub(super) entry: Entry,
+    pub(super) job: Job,
+    /// Whether it has failed before, and so has an outcome.
+    pub(super) again: bool,
+    /// The uptime at which the first job for it began, if one did.
+    pub(super) begun: Option<Duration>,
+}
+
+impl Queued {
+    /// The first job of an entry.
+    pub(super) fn first(entry: Entry, again: bool) -> Self {
+        Self {
+            job: Job::first(entry.kind),
+            entry,
+            again,
+            begun: None,
+        }
+    }
+}
+
+/// What an entry that failed waits for. A change of its file and a reload end each wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// This uptime.
+    Uptime(Duration),
+    /// Another entry that brings something.
+    OtherEntry,
+    /// A change of its file.
+    Change,
+}
+
+/// An entry that is worked on.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    pub(super) entry: Entry,
+    pub(super) job: Job,
+    /// Whether it has failed before, and so has an outcome.
+    pub(super) again: bool,
+    /// The uptime at which the first job for it began.
+    pub(super) begun: Duration,
+    /// What it was begun with: other rules may have come since.
+    pub(super) fingerprint: Fingerprint,
+    pub(super) then: Then,
+}
+
+/// What follows the end of a job.
+#[derive(Debug, Clone)]
+pub(super) enum Then {
+    /// Its outcome is the entry's.
+    Record,
+    /// The file is another one meanwhile; the listed one is next.
+    Next(Listed),
+    /// The file was removed.
+    Forget,
+    /// The file cannot be seen, which was in these directories. Its outcome is the entry's, and it is
+    /// out of sight.
+    OutOfSight(Vec<DirectoryId>),
+}
+
+impl Life {
+    /// The version of the file that the newest news are about.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Checking(listed) => Some(&listed.entry.identity),
+            Self::Settling(entry)
+            | Self::Unfinished(entry)
+            | Self::Rereading(entry)
+            | Self::Waiting(entry, _)
+            | Self::Done(entry) => Some(&entry.identity),
+            Self::Queued(queued) => Some(&queued.entry.identity),
+            Self::Running(running) => match &running.then {
+                Then::Next(listed) => Some(&listed.entry.identity),
+                _ => Some(&running.entry.identity),
+            },
+            Self::Unreadable | Self::OutOfSight { .. } => None,
+        }
+    }
+
+    /// Whether the entry has no outcome yet, and of which kind it is then.
+    pub(super) fn open(&self) -> Option<Kind> {
+        match self {
+            Self::Checking(listed) => Some(listed.entry.kind),
+            Self::Settling(entry) | Self::Rereading(entry) => Some(entry.kind),
+            Self::Queued(queued) if !queued.again => Some(queued.entry.kind),
+            Self::Running(running) => match &running.then {
+                Then::Next(listed) => Some(listed.entry.kind),
+                Then::Record if !running.again => Some(running.entry.kind),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The look at a list whose absent images are pulled, or are to be pulled.
+    pub(super) fn looked(&self) -> Option<&Looked> {
+        match self {
+            Self::Queued(Queued {
+                job: Job::Pull(looked),
+                ..
+            })
+            | Self::Running(Running {
+                job: Job::Pull(looked),
+                ..
+            }) => Some(looked),
+            _ => None,
+        }
+    }
+
+    /// Whether names may be pinned for it of which the plan does not know: by a job that runs, or by
+    /// one that was given up half way and is to run again.
+    pub(super) fn is_pinning(&self) -> bool {
+        let has_begun = match self {
+            Self::Running(_) => true,
+            Self::Queued(queued) => queued.begun.is_some(),
+            _ => false,
+        };
+        has_begun && self.looked().is_none()
+    }
+}

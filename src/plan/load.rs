@@ -1,0 +1,39 @@
+//! When READY may be told.
+
+use std::time::Duration;
+
+use crate::entry::Kind;
+use crate::happened::Happened;
+
+use super::event::Now;
+use super::state::Plan;
+
+impl Plan {
+    pub(super) fn judge_load(&mut self, now: Now) {
+        let open = self.entries.open();
+        if !self.load.is_under_way() || self.query.is_pending() || open.archives > 0 {
+            return;
+        }
+        let timeout = self.rules.ready_timeout;
+        if open.all() == 0 {
+            self.load.end();
+        } else if self.load.wait_for_lists(now.uptime, timeout) {
+            self.load.end();
+            self.tell_overtime();
+        }
+    }
+
+    /// When something is to be decided or told about the wait for lists.
+    pub(super) fn load_due(&self) -> Option<Duration> {
+        let due = self.load.due(self.rules.ready_timeout);
+        due.filter(|_| self.entries.open().archives == 0)
+    }
+
+    fn tell_overtime(&mut self) {
+        let lists = self.entries.iter();
+        let lists = lists.filter(|(_, life)| life.open() == Some(Kind::List));
+        let lists = lists.map(|(path, _)| path.to_owned()).collect();
+        let limit = self.rules.ready_timeout;
+        self.tell(Happened::ListsOvertime { lists, limit });
+    }
+}

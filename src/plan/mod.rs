@@ -1,0 +1,85 @@
+//! The plan: what is to be done, decided and not carried out.
+//!
+//! `plan.on(event, now)` is told what the images directory says, how jobs have ended, what the store
+//! has and that time has passed, and answers with effects in the order in which they are to be
+//! carried out. It does no I/O, reads no clock and spawns nothing, so every rule is a table in a test,
+//! and the simulator runs it through random histories.
+//!
+//! ```text
+//!   source event --> sighting -- an entry that may need work --> audit (ledger against store)
+//!                                                                   |
+//!   job ended ----> outcome -- record, next try --+             queued or done
+//!                                                 v                 |
+//!   tick ---------> due ------------------------> jobs <------------+
+//!                                                  |
+//!                   load: is everything of the start done?     pins: what does no entry bring?
+//! ```
+
+mod audits;
+mod entries;
+mod event;
+mod failure;
+mod initial_load;
+mod jobs;
+mod life;
+mod load;
+mod outcome;
+mod pin_check;
+mod pins;
+mod sighting;
+mod state;
+mod store_query;
+
+use std::time::Duration;
+
+use life::{Life, Queued};
+
+pub use event::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Rules};
+pub use state::Plan;
+
+impl Plan {
+    /// Takes an event in, and says what is to be done now.
+    pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        match event {
+            Event::Source(event) => self.sighted(event, now),
+            Event::Images(images) => self.store_listed(images, now),
+            Event::Ended(path, end) => self.ended(path, end, now),
+            Event::Unpinned(names, result) => self.unpinned(names, result, now),
+            Event::Reloaded(rules) => self.reloaded(rules),
+            Event::Tick => {}
+        }
+        self.retry_lacking();
+        self.begin_jobs(now);
+        self.audit_at_rest();
+        self.judge_load(now);
+        self.check_pins(now);
+        self.ask_the_store(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The uptime at which [`Event::Tick`] is to come, if nothing else does before.
+    pub fn next_due(&self, now: Now) -> Option<Duration> {
+        let uptime = now.uptime;
+        let away = self.away_until.filter(|until| *until > uptime);
+        let jobs = match away {
+            // Nothing is begun before.
+            Some(until) => Some(until),
+            None => self.entries.next_due(uptime),
+        };
+        let others = [self.query.due(), self.pins.due(), self.load_due()];
+        let others = others.into_iter().flatten().filter(|due| *due > uptime);
+        others.chain(jobs).min()
+    }
+
+    fn reloaded(&mut self, rules: Rules) {
+        self.rules = rules;
+        // The operator may have mended what they failed of.
+        let waiting = self.entries.iter().filter_map(|(_, life)| match life {
+            Life::Waiting(entry, _) => Some(entry.clone()),
+            _ => None,
+        });
+        for entry in waiting.collect::<Vec<_>>() {
+            self.queue(Queued::first(entry, true));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What came of a job: the record, and what follows it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::entry::Identity;
+use crate::happened::Happened;
+use crate::ledger::{Attempt, FailureClass, Imported, ImportedImage, Keeps, Outcome};
+use crate::source_event::Listed;
+
+use super::event::{Brought, Effect, Job, JobEnd, Now};
+use super::failure::Failure;
+use super::life::{Life, Queued, Running, Then};
+use super::state::Plan;
+use super::store_query::STORE_REST;
+
+impl Plan {
+    pub(super) fn ended(&mut self, path: PathBuf, end: JobEnd, now: Now) {
+        let running = match self.entries.remove(&path) {
+            Some(Life::Running(running)) => running,
+            Some(other) => return self.entries.set(path, other),
+            None => return,
+        };
+        self.pins.want(now.uptime + self.rules.settle);
+        if !matches!(end, JobEnd::StoreAway(_)) {
+            self.away_until = None;
+        }
+        match end {
+            JobEnd::StoreAway(error) => self.store_away(running, error, now),
+            JobEnd::Absent(looked) => match running.then {
+                Then::Record => self.queue(Queued {
+                    entry: running.entry,
+                    job: Job::Pull(looked),
+                    again: running.again,
+                    begun: Some(running.begun),
+                }),
+                _ => self.follow(running, false),
+            },
+            JobEnd::Changed => match running.then {
+                Then::Record => {
+                    self.tell(Happened::Changed(path.clone()));
+                    self.load.sign();
+                    self.ledger.reopen(&path);
+                    self.effects.push(Effect::LookAgain(path.clone()));
+                    self.entries.set(path, Life::Rereading(running.entry));
+                }
+                _ => self.follow(running, false),
+            },
+            JobEnd::Through(_) | JobEnd::Failed(..) if matches!(running.then, Then::Forget) => {}
+            JobEnd::Through(brought) if brought.problems.is_empty() => {
+                self.imported(running, brought.images, now);
+            }
+            JobEnd::Through(brought) => {
+                let Brought {
+                    images,
+                    problems,
+                    class,
+                    keeps,
+                    not_before,
+                } = brought;
+                let record = self.ledger.get(&path);
+                let known = record.map(|record| &record.outcome.imported().images);
+                let is_known = |image| known.is_some_and(|known| known.contains(image));
+                let has_news = !images.iter().all(is_known);
+                let failure = Failure {
+                    class,
+                    error: problems.join("; "),
+                    imported: imported(&running, images, now),
+                    keeps,
+                    not_before,
+                };
+                self.failed(running, failure, now);
+                if has_news {
+                    self.news.insert(path);
+                }
+            }
+            JobEnd::Failed(class, error) => {
+                self.failed(running, Failure::new(class, error), now);
+            }
+        }
+    }
+
+    fn store_away(&mut self, running: Running, error: String, now: Now) {
+        let until = now.uptime + STORE_REST;
+        // One line an outage: all entries would say the same.
+        if self.away_until.replace(until).is_none() {
+            let path = running.entry.path.clone();
+            self.tell(Happened::StoreAway { path, error });
+        }
+        match running.then {
+            Then::Record => self.queue(Queued {
+                begun: Some(running.begun),
+                ..Queued::first(running.entry, running.again)
+            }),
+            _ => self.follow(running, false),
+        }
+    }
+
+    fn imported(&mut self, running: Running, images: Vec<ImportedImage>, now: Now) {
+        let path = running.entry.path.clone();
+        let kind = running.entry.kind;
+        let before = self.ledger.get(&path);
+        let before = before.map(|record| record.outcome.imported().images.clone());
+        let is_new = before.as_ref() != Some(&images);
+        let imported = imported(&running, images, now);
+        self.tell(Happened::Imported {
+            path: path.clone(),
+            kind,
+            images: imported.images.clone(),
+            bytes: imported.bytes,
+            duration: imported.duration,
+        });
+        let attempt = Attempt {
+            settings: running.fingerprint.clone(),
+            ..self.attempt(
+                &path,
+                Some(running.entry.identity),
+                Outcome::Imported(imported),
+                now,
+            )
+        };
+        self.ledger.record(path.clone(), attempt);
+        let is_outdated = running.fingerprint != self.rules.fingerprint;
+        if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
+            // Another entry is to have a name that this one has taken, or has let go; or this one is
+            // to be read again, with the rules that have come meanwhile.
+            self.is_audit_due = true;
+        }
+        if is_new {
+            self.news.insert(path.clone());
+        }
+        match &running.then {
+            Then::Record => self.entries.set(path, Life::Done(running.entry)),
+            _ => self.follow(running, true),
+        }
+    }
+
+    fn failed(&mut self, running: Running, failure: Failure, now: Now) {
+        let path = running.entry.path.clone();
+        let identity = running.entry.identity;
+        self.record_failure(&path, Some(identity), failure, now);
+        match &running.then {
+            Then::Record => {
+                let until = self.next_try(&path, now);
+                self.entries.set(path, Life::Waiting(running.entry, until));
+            }
+            _ => self.follow(running, true),
+        }
+    }
+
+    /// What follows a job whose file is not what it was when the job began. `is_recorded`: whether the
+    /// record tells all that the job has pinned.
+    fn follow(&mut self, running: Running, is_recorded: bool) {
+        let path = running.entry.path.clone();
+        match running.then {
+            Then::Next(Listed { entry, whole: true }) => self.queue(Queued::first(entry, false)),
+            Then::Next(Listed { entry, .. }) => {
+                self.ledger.reopen(&path);
+                self.entries.set(path, Life::Settling(entry));
+            }
+            Then::OutOfSight(seen_in) => {
+                let identity = Some(&running.entry.identity);
+                let is_recorded = is_recorded || self.is_all_recorded(&path, identity);
+                self.ledger.seen_in(&path, seen_in.clone());
+                let away = Life::OutOfSight {
+                    is_recorded,
+                    seen_in,
+                };
+                self.entries.set(path, away);
+            }
+            Then::Forget => {}
+            Then::Record => self.entries.set(path, Life::Done(running.entry)),
+        }
+    }
+
+    /// Entries that lack a blob are tried when another entry has brought something, and no archive is
+    /// left that may bring more: however many lack something, each is tried once then.
+    pub(super) fn retry_lacking(&mut self) {
+        if self.news.is_empty() || self.entries.open().archives > 0 {
+            return;
+        }
+        let news = std::mem::take(&mut self.news);
+        for path in self.entries.lacking() {
+            if news.len() > 1 || !news.contains(&path) {
+                self.entries.change(&path, |life| match life {
+                    Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, true)),
+                    other => other,
+                });
+            }
+        }
+    }
+
+    /// Writes a failure down and tells it.
+    pub(super) fn record_failure(
+        &mut self,
+        path: &Path,
+        identity: Option<Identity>,
+        failure: Failure,
+        now: Now,
+    ) {
+        let Failure {
+            class,
+            error,
+            imported,
+            keeps,
+            not_before,
+        } = failure;
+        let images = imported.images.clone();
+        let outcome = Outcome::Failed {
+            error: error.clone(),
+            imported,
+        };
+        let attempt = Attempt {
+            class,
+            keeps,
+            not_before,
+            ..self.attempt(path, identity, outcome, now)
+        };
+        let record = self.ledger.record(path.to_owned(), attempt);
+        let (attempts, next_try) = (record.attempts, record.next_try);
+        self.tell(Happened::Failed {
+            path: path.to_owned(),
+            images,
+            error,
+            attempts,
+            next_try,
+        });
+    }
+
+    fn attempt(
+        &self,
+        path: &Path,
+        identity: Option<Identity>,
+        outcome: Outcome,
+        now: Now,
+    ) -> Attempt {
+        Attempt {
+            identity,
+            settings: self.rules.fingerprint.clone(),
+            outcome,
+            class: FailureClass::default(),
+            seen_in: self.above(path),
+            finished: now.wall,
+            seed: self.rules.seed,
+            keeps: Keeps::All,
+            not_before: Duration::ZERO,
+        }
+    }
+}
+
+fn imported(running: &Running, images: Vec<ImportedImage>, now: Now) -> Imported {
+    Imported {
+        images,
+        bytes: running.entry.identity.size,
+        duration: now.uptime.saturating_sub(running.begun),
+    }
+}

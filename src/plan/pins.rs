@@ -1,0 +1,91 @@
+//! The pins: what no entry brings any more is unpinned.
+//!
+//! An image is pinned before its entry has a record. So no job that pins names of which the plan does
+//! not know runs between the question for the store's images and the last unpinning. A pull may: the
+//! look before it has told which names the list is to pin.
+
+use std::time::Duration;
+
+use crate::happened::Happened;
+use crate::image_store::Image;
+use crate::ledger::Audit;
+
+use super::event::{Effect, Looked, Now};
+use super::state::Plan;
+
+/// How long pins are left alone after the store failed to unpin one.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+impl Plan {
+    /// Begins a check that is due.
+    pub(super) fn check_pins(&mut self, now: Now) {
+        let is_due = self.pins.due().is_some_and(|due| due <= now.uptime);
+        // Before the initial load is over, what an entry brings may have no record yet.
+        let may = self.load.is_over() && self.rules.unpin_removed && !self.query.is_pending();
+        if is_due && may && self.is_accounted_for() {
+            self.pins.begin();
+        }
+    }
+
+    /// Whether the plan knows of each pin that an entry needs. Entries that wait for another try go
+    /// on holding what they held. Lists whose absent images are pulled are not waited for: a
+    /// registry that is away would keep all pins.
+    fn is_accounted_for(&self) -> bool {
+        let open = self.entries.open();
+        let is_at_rest = open.archives == 0 && open.lists == 0 && !self.entries.is_pinning();
+        is_at_rest && !self.entries.is_unrecorded_out_of_sight()
+    }
+
+    /// Unpins what no entry brings, if that is what the images were asked for.
+    pub(super) fn check_stale(&mut self, images: &[Image], now: Now) {
+        if !self.pins.is_asking() {
+            return;
+        }
+        if !self.is_accounted_for() {
+            // An entry has come meanwhile: what it brings is not in the ledger yet.
+            return self.pins.put_off(now.uptime + self.rules.settle);
+        }
+        let stale = Audit::new(&self.ledger, images).stale_pins();
+        let stale = stale.into_iter().filter(|name| !self.is_promised(name));
+        let stale = stale.map(str::to_owned).collect::<Vec<_>>();
+        if stale.is_empty() {
+            self.pins.end();
+        } else {
+            self.pins.unpin();
+            self.effects.push(Effect::Unpin(stale));
+        }
+    }
+
+    pub(super) fn unpinned(&mut self, names: Vec<String>, result: Result<(), String>, now: Now) {
+        for name in names {
+            self.tell(Happened::Unpinned(name));
+        }
+        self.pins.end();
+        if let Err(error) = result {
+            self.tell(Happened::PinsNotChecked(error));
+            self.pins.want(now.uptime + AFTER_FAILURE);
+        }
+    }
+
+    /// Whether a list that is pulled has pinned this name or may pin it.
+    fn is_promised(&self, name: &str) -> bool {
+        let mut looked = self.entries.looked();
+        looked.any(|looked| may_pin(looked, &self.rules.extra_registries, name))
+    }
+}
+
+fn may_pin(looked: &Looked, extra_registries: &[String], name: &str) -> bool {
+    let is_in = |registry: &str, path: &str| {
+        let rest = name
+            .strip_prefix(registry)
+            .and_then(|rest| rest.strip_prefix('/'));
+        let rest = rest.and_then(|rest| rest.strip_prefix(path));
+        rest.is_some_and(|rest| rest.starts_with([':', '@']))
+    };
+    let mut images = looked.images.values();
+    images.any(|image| image.names.iter().any(|pinned| pinned == name))
+        || looked.absent.iter().any(|line| {
+            let (domain, path) = (line.reference.domain(), line.reference.path());
+            is_in(domain, path) || extra_registries.iter().any(|extra| is_in(extra, path))
+        })
+}

@@ -1,0 +1,321 @@
+//! What follows from what the images directory says.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::entry::{Entry, Identity, Kind, Verdict};
+use crate::happened::{FoundBecause, Happened};
+use crate::ledger::FailureClass;
+use crate::source_event::{self, Absence, DirectoryId, Listed, Listing, SourceEvent, Unreadable};
+
+use super::event::{Effect, Now};
+use super::failure::Failure;
+use super::life::{Life, Queued, Running, Then};
+use super::state::Plan;
+
+/// What is told of a file that is not closed for too long.
+const STILL_WRITTEN: &str = "is still being written; it is imported when it is whole";
+
+impl Plan {
+    pub(super) fn sighted(&mut self, event: SourceEvent, now: Now) {
+        match event {
+            SourceEvent::Listed(listing) => self.listed(listing, now),
+            SourceEvent::Settling(entry) => self.touched(Listed {
+                entry,
+                whole: false,
+            }),
+            SourceEvent::Settled(entry) => self.touched(Listed { entry, whole: true }),
+            SourceEvent::StillWritten(entry) => self.still_written(entry, now),
+            SourceEvent::Removed(path) => {
+                self.ignored.remove(&path);
+                for path in self.entries.below(&path) {
+                    self.forget(&path, now);
+                }
+            }
+            SourceEvent::Unreadable(unreadable) => self.unreadable(unreadable, now),
+            SourceEvent::Ignored(path) => self.ignore(path),
+            SourceEvent::Degraded(cause) => self.tell(Happened::Degraded(cause)),
+            SourceEvent::Restored => self.tell(Happened::Restored),
+        }
+    }
+
+    fn listed(&mut self, listing: Listing, now: Now) {
+        let was_in_sight = self.entries.out_of_sight().is_empty();
+        if self.load.begin() && listing.directories.is_empty() && listing.unreadable.is_empty() {
+            self.tell(Happened::DirectoryMissing(self.rules.root.clone()));
+        }
+        self.leave_absent(&listing, now);
+        let ignored = listing.ignored.iter().collect::<BTreeSet<_>>();
+        self.ignored.retain(|path| ignored.contains(path));
+        for path in &listing.ignored {
+            self.ignore(path.clone());
+        }
+        self.directories = listing.directories;
+        for unreadable in listing.unreadable {
+            self.unreadable(unreadable, now);
+        }
+        for listed in listing.entries {
+            let seen_in = self.above(&listed.entry.path);
+            self.ledger.seen_in(&listed.entry.path, seen_in);
+            self.check(listed);
+        }
+        self.query.want_audit();
+        self.pins.want(now.uptime + self.rules.settle);
+        self.tell_sight(was_in_sight);
+    }
+
+    /// Deals with the entries that are known and not listed.
+    fn leave_absent(&mut self, listing: &Listing, now: Now) {
+        let there = listing.entries.iter().map(|listed| &listed.entry.path);
+        let unreadable = listing.unreadable.iter().map(|other| &other.path);
+        let there = there.chain(unreadable).map(PathBuf::as_path);
+        let there = there.collect::<BTreeSet<_>>();
+        let known = self.ledger.iter().map(|(path, _)| path);
+        let known = known.chain(self.entries.iter().map(|(path, _)| path));
+        let absent = known.filter(|path| !there.contains(path));
+        let absent = absent.map(Path::to_owned).collect::<BTreeSet<_>>();
+        for path in absent {
+            if listing.directories.contains_key(&path) {
+                // A directory that could not be listed had a record, and is no entry.
+                self.entries.remove(&path);
+                self.ledger.remove(&path);
+                continue;
+            }
+            let seen_in = self.last_seen_in(&path);
+            match listing.absence(&path, &self.rules.root, &seen_in) {
+                Absence::OutOfSight => self.lose_sight(&path, seen_in),
+                Absence::Removed => self.forget(&path, now),
+            }
+        }
+    }
+
+    /// The directories in which an entry was seen last.
+    fn last_seen_in(&self, path: &Path) -> Vec<DirectoryId> {
+        match (self.entries.get(path), self.ledger.get(path)) {
+            (Some(Life::OutOfSight { seen_in, .. }), _) => seen_in.clone(),
+            (Some(Life::Running(running)), _) => match &running.then {
+                Then::OutOfSight(seen_in) => seen_in.clone(),
+                _ => self.above(path),
+            },
+            // It was seen by a run before.
+            (None, Some(record)) => record.seen_in.clone(),
+            _ => self.above(path),
+        }
+    }
+
+    /// The directories above a path, as the last listing has them.
+    pub(super) fn above(&self, path: &Path) -> Vec<DirectoryId> {
+        source_event::above(&self.directories, path, &self.rules.root)
+    }
+
+    fn lose_sight(&mut self, path: &Path, seen_in: Vec<DirectoryId>) {
+        match self.entries.remove(path) {
+            Some(Life::Running(mut running)) => {
+                // What was removed is not out of sight.
+                if !matches!(running.then, Then::Forget) {
+                    running.then = Then::OutOfSight(seen_in);
+                }
+                self.entries.set(path.to_owned(), Life::Running(running));
+            }
+            life => {
+                let is_recorded = life.is_none_or(|life| match &life {
+                    Life::OutOfSight { is_recorded, .. } => *is_recorded,
+                    // A job for it may have been given up when it had pinned something.
+                    life => life.open().is_none() || self.is_all_recorded(path, life.identity()),
+                });
+                let away = Life::OutOfSight {
+                    is_recorded,
+                    seen_in,
+                };
+                self.entries.set(path.to_owned(), away);
+            }
+        }
+    }
+
+    /// Tells what has changed about what is out of sight; said once, however many listings find it.
+    fn tell_sight(&mut self, was_in_sight: bool) {
+        let away = self.entries.out_of_sight();
+        match (was_in_sight, away.first()) {
+            (true, Some(first)) => {
+                let (first, entries) = (first.clone(), away.len());
+                self.tell(Happened::OutOfSight { first, entries });
+            }
+            (false, None) => self.tell(Happened::InSightAgain),
+            _ => {}
+        }
+    }
+
+    /// A listing has an entry: whether anything is to be done is asked of the store, unless this
+    /// version of it is known or under way.
+    fn check(&mut self, listed: Listed) {
+        let path = listed.entry.path.clone();
+        let identity = listed.entry.identity;
+        let is_known = |life: &Life| life.identity() == Some(&identity);
+        match self.entries.remove(&path) {
+            Some(Life::Running(running)) => self.overtake(running, listed),
+            Some(Life::Settling(_) | Life::Unfinished(_) | Life::Rereading(_)) if listed.whole => {
+                self.queue(Queued::first(listed.entry, false));
+            }
+            Some(Life::Unfinished(_)) => self.entries.set(path, Life::Unfinished(listed.entry)),
+            Some(life) if is_known(&life) => self.entries.set(path, life),
+            Some(Life::Settling(_) | Life::Rereading(_)) => {
+                self.entries.set(path, Life::Settling(listed.entry));
+            }
+            _ => self.entries.set(path, Life::Checking(listed)),
+        }
+    }
+
+    /// An entry that is worked on was seen, in this version or in another.
+    fn overtake(&mut self, mut running: Running, listed: Listed) {
+        let path = running.entry.path.clone();
+        running.then = if running.entry.identity == listed.entry.identity {
+            Then::Record
+        } else {
+            self.effects.push(Effect::Abandon(path.clone()));
+            Then::Next(listed)
+        };
+        self.entries.set(path, Life::Running(running));
+    }
+
+    /// The file of an entry was touched: it is left alone until it is whole, and then imported if it
+    /// is another one than before.
+    fn touched(&mut self, listed: Listed) {
+        let path = listed.entry.path.clone();
+        let identity = listed.entry.identity;
+        let next = |listed: Listed| match listed.whole {
+            true => Life::Queued(Queued::first(listed.entry, false)),
+            false => Life::Settling(listed.entry),
+        };
+        let life = match self.entries.remove(&path) {
+            Some(Life::Running(running)) => return self.overtake(running, listed),
+            Some(
+                known @ (Life::Done(_) | Life::Waiting(..) | Life::Queued(_) | Life::Checking(_)),
+            ) if known.identity() == Some(&identity) => match known {
+                Life::Checking(_) => Life::Checking(listed),
+                known => known,
+            },
+            Some(Life::Unfinished(entry)) if !listed.whole => Life::Unfinished(entry),
+            Some(Life::OutOfSight { .. }) if self.is_recorded(&listed.entry) => {
+                self.query.want_audit();
+                Life::Checking(listed)
+            }
+            // A file that grows is found once.
+            Some(
+                Life::Settling(_) | Life::Rereading(_) | Life::Unfinished(_) | Life::Queued(_),
+            ) => next(listed),
+            _ => {
+                self.tell(Happened::Found {
+                    path: path.clone(),
+                    bytes: listed.entry.identity.size,
+                    reason: FoundBecause::Noticed,
+                });
+                next(listed)
+            }
+        };
+        let is_open = life.open().is_some();
+        self.entries.set(path.clone(), life);
+        if is_open {
+            self.ledger.reopen(&path);
+        }
+    }
+
+    /// Whether the record of an archive tells all that any job for this version can have pinned.
+    pub(super) fn is_all_recorded(&self, path: &Path, identity: Option<&Identity>) -> bool {
+        let record = self.ledger.get(path);
+        record.is_some_and(|record| {
+            let is_whole = record.outcome.error().is_none() && record.identity.as_ref() == identity;
+            is_whole && kind_of(path) == Some(Kind::Archive)
+        })
+    }
+
+    fn is_recorded(&self, entry: &Entry) -> bool {
+        self.ledger.get(&entry.path).is_some_and(|record| {
+            record.identity.as_ref() == Some(&entry.identity)
+                && record.settings == self.rules.fingerprint
+        })
+    }
+
+    /// Puts a whole entry in line. One that has no outcome any more does not count as having one.
+    pub(super) fn queue(&mut self, queued: Queued) {
+        let path = queued.entry.path.clone();
+        if !queued.again {
+            self.ledger.reopen(&path);
+        }
+        self.entries.set(path, Life::Queued(queued));
+    }
+
+    fn still_written(&mut self, entry: Entry, now: Now) {
+        if matches!(
+            self.entries.get(&entry.path),
+            Some(Life::Settling(_) | Life::Checking(_))
+        ) {
+            let failure = Failure::new(FailureClass::Environment, STILL_WRITTEN);
+            self.record_failure(&entry.path, Some(entry.identity), failure, now);
+            self.entries
+                .set(entry.path.clone(), Life::Unfinished(entry));
+        }
+    }
+
+    fn unreadable(&mut self, unreadable: Unreadable, now: Now) {
+        let Unreadable { path, error } = unreadable;
+        if matches!(self.entries.get(&path), Some(Life::Running(_))) {
+            // Its job meets the same error, or has the file open and does not.
+            return;
+        }
+        let known = self
+            .ledger
+            .get(&path)
+            .and_then(|record| record.outcome.error());
+        if known == Some(&error) {
+            // The same complaint at every look would say nothing new.
+            self.ledger.uphold(&path);
+        } else {
+            let failure = Failure::new(FailureClass::Environment, error);
+            self.record_failure(&path, None, failure, now);
+        }
+        self.entries.set(path, Life::Unreadable);
+    }
+
+    fn ignore(&mut self, path: PathBuf) {
+        if self.ignored.insert(path.clone()) {
+            self.tell(Happened::Ignored(path));
+        }
+    }
+
+    /// The entry was removed: nothing is kept for it.
+    pub(super) fn forget(&mut self, path: &Path, now: Now) {
+        let is_open = self
+            .entries
+            .get(path)
+            .is_some_and(|life| life.open().is_some());
+        let mut is_forgotten = false;
+        match self.entries.remove(path) {
+            Some(Life::Running(mut running)) => {
+                is_forgotten = matches!(running.then, Then::Forget);
+                running.then = Then::Forget;
+                self.entries.set(path.to_owned(), Life::Running(running));
+                self.effects.push(Effect::Abandon(path.to_owned()));
+            }
+            None if self.ledger.get(path).is_none() => return,
+            _ => {}
+        }
+        let shares_names = self.ledger.shares_names(path);
+        if self.ledger.remove(path) {
+            self.tell(Happened::Gone(path.to_owned()));
+        } else if is_open && !is_forgotten {
+            self.tell(Happened::GoneUnimported(path.to_owned()));
+        }
+        self.pins.want(now.uptime + self.rules.settle);
+        if shares_names {
+            // Another entry is to have the names: the audit brings them back.
+            self.is_audit_due = true;
+        }
+    }
+}
+
+fn kind_of(path: &Path) -> Option<Kind> {
+    match Verdict::on(path.file_name()?) {
+        Verdict::Entry(kind) => Some(kind),
+        _ => None,
+    }
+}

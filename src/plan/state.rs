@@ -1,0 +1,97 @@
+//! What the plan knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::happened::Happened;
+use crate::ledger::{Ledger, Record};
+use crate::source_event::DirectoryId;
+
+use super::entries::Entries;
+use super::event::{Effect, Rules};
+use super::initial_load::InitialLoad;
+use super::pin_check::PinCheck;
+use super::store_query::StoreQuery;
+
+/// What is known, and what follows from it.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) rules: Rules,
+    pub(super) entries: Entries,
+    pub(super) ledger: Ledger,
+    /// The directories of the newest listing: they tell where an entry was seen.
+    pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
+    pub(super) ignored: BTreeSet<PathBuf>,
+    /// Entries that have brought something new since those that lack a blob were tried.
+    pub(super) news: BTreeSet<PathBuf>,
+    pub(super) query: StoreQuery,
+    /// An audit is wanted when no archive is in work: one that is takes names from others, and is not
+    /// their owner before it has a record.
+    pub(super) is_audit_due: bool,
+    pub(super) pins: PinCheck,
+    pub(super) load: InitialLoad,
+    /// The store is away: nothing is begun before this uptime.
+    pub(super) away_until: Option<Duration>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Plan {
+    /// A plan with what a run before has recorded.
+    pub fn new(rules: Rules, ledger: Ledger) -> Self {
+        Self {
+            rules,
+            entries: Entries::default(),
+            ledger,
+            directories: BTreeMap::new(),
+            ignored: BTreeSet::new(),
+            news: BTreeSet::new(),
+            query: StoreQuery::default(),
+            is_audit_due: false,
+            pins: PinCheck::default(),
+            load: InitialLoad::default(),
+            away_until: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// What has been done with each entry.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether every entry of the start has an outcome, or only lists have none and they have had
+    /// their time. Once true it stays true.
+    pub fn is_loaded(&self) -> bool {
+        self.load.is_over()
+    }
+
+    /// How many entries have no outcome.
+    pub fn open(&self) -> usize {
+        self.entries.open().all()
+    }
+
+    /// The first entry, in name order, that has no outcome and is not worked on.
+    pub fn first_held(&self) -> Option<&Path> {
+        self.entries.first_held()
+    }
+
+    /// How many entries are out of sight.
+    pub fn out_of_sight(&self) -> usize {
+        self.entries.out_of_sight().len()
+    }
+
+    /// The first failure, in name order.
+    pub fn first_failed(&self) -> Option<(&Path, &Record)> {
+        self.ledger.first_failed()
+    }
+
+    /// Grows while READY waits for lists: what a pull has come to is not told by CRI.
+    pub fn signs_of_life(&self) -> u64 {
+        self.load.signs()
+    }
+
+    pub(super) fn tell(&mut self, happened: Happened) {
+        self.effects.push(Effect::Tell(happened));
+    }
+}

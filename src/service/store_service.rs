@@ -1,0 +1,58 @@
+//! What the daemon needs of a store beside what an import needs.
+
+use std::time::Duration;
+
+use crate::containerd::{Containerd, NotServing};
+use crate::image_store::{ImageStore, StoreError};
+
+/// A store that is served by a process of its own.
+pub trait StoreService: ImageStore {
+    /// Waits until it serves. `on_wait` is told now and then for how long it has been waited for, and
+    /// what is missing.
+    fn serving(
+        &self,
+        timeout: Duration,
+        on_wait: impl Fn(Duration, &str),
+    ) -> impl Future<Output = Result<(), NotServing>>;
+
+    /// Writes blobs directly from now on, where that is safe.
+    fn write_directly(&self) -> impl Future<Output = ()> + Send;
+
+    /// The leases that earlier runs left.
+    fn stale_leases(&self) -> impl Future<Output = Result<Vec<Self::Lease>, StoreError>> + Send;
+
+    /// The leases of this run.
+    fn own_leases(&self) -> impl Future<Output = Result<Vec<Self::Lease>, StoreError>> + Send;
+
+    /// Ends leases.
+    fn clear_leases(
+        &self,
+        leases: &[Self::Lease],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl StoreService for Containerd {
+    async fn serving(
+        &self,
+        timeout: Duration,
+        on_wait: impl Fn(Duration, &str),
+    ) -> Result<(), NotServing> {
+        self.wait_serving(timeout, on_wait).await
+    }
+
+    async fn write_directly(&self) {
+        self.enable_direct_writes().await;
+    }
+
+    async fn stale_leases(&self) -> Result<Vec<Self::Lease>, StoreError> {
+        Self::stale_leases(self).await
+    }
+
+    async fn own_leases(&self) -> Result<Vec<Self::Lease>, StoreError> {
+        Self::own_leases(self).await
+    }
+
+    async fn clear_leases(&self, leases: &[Self::Lease]) -> Result<(), StoreError> {
+        Self::clear_leases(self, leases).await
+    }
+}

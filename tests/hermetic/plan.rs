@@ -1,0 +1,661 @@
+//! The plan's rules, one by one: an event goes in, effects come out.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use stowd::digest::Digest;
+use stowd::entry::{Entry, Identity, Kind};
+use stowd::happened::Happened;
+use stowd::image_list::Line;
+use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
+use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
+use stowd::naming::Reference;
+use stowd::plan::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Plan, Rules};
+use stowd::platform::Wanted;
+use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
+
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A plan, and the time.
+struct Stage {
+    plan: Plan,
+    now: Now,
+    /// What was told.
+    told: Vec<String>,
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn rules() -> Rules {
+    Rules {
+        root: "/i".into(),
+        fingerprint: Fingerprint::of(&Wanted::All, &[], "n"),
+        parallel: 2,
+        settle: SETTLE,
+        unpin_removed: true,
+        ready_timeout: seconds(300),
+        extra_registries: Vec::new(),
+        seed: 1,
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new("/i").join(name)
+}
+
+/// The `version`-th version of an entry.
+fn entry(name: &str, version: u64) -> Entry {
+    Entry {
+        path: path(name),
+        kind: match name.ends_with(".txt") {
+            true => Kind::List,
+            false => Kind::Archive,
+        },
+        identity: Identity {
+            device: 1,
+            inode: version,
+            size: 7,
+            mtime: 0,
+            ctime: 0,
+        },
+    }
+}
+
+fn root(file_system: u64) -> (PathBuf, DirectoryId) {
+    let id = DirectoryId {
+        file_system,
+        inode: 1,
+    };
+    ("/i".into(), id)
+}
+
+/// A listing of whole entries, each in its first version.
+fn listing(names: &[&str]) -> Listing {
+    let entries = names.iter().map(|name| Listed {
+        entry: entry(name, 1),
+        whole: true,
+    });
+    Listing {
+        entries: entries.collect(),
+        directories: [root(1)].into(),
+        ..Listing::default()
+    }
+}
+
+fn listed(names: &[&str]) -> Event {
+    Event::Source(SourceEvent::Listed(listing(names)))
+}
+
+fn image(name: &str) -> ImportedImage {
+    let digest = Digest::of(name.as_bytes());
+    ImportedImage {
+        names: vec![
+            format!("r.example/{name}:1"),
+            format!("r.example/{name}@{digest}"),
+        ],
+        digest,
+    }
+}
+
+fn brought(names: &[&str]) -> JobEnd {
+    JobEnd::Through(Brought {
+        images: names.iter().map(|name| image(name)).collect(),
+        problems: Vec::new(),
+        class: FailureClass::Content,
+        keeps: Keeps::All,
+        not_before: Duration::ZERO,
+    })
+}
+
+fn failed(class: FailureClass) -> JobEnd {
+    JobEnd::Failed(class, "broken".to_owned())
+}
+
+/// A store with these images, pinned by stowd.
+fn store(names: &[&str]) -> Event {
+    let images = names.iter().flat_map(|name| {
+        let image = image(name);
+        let digest = image.digest;
+        image.names.into_iter().map(move |name| Image {
+            name,
+            target: Descriptor {
+                media_type: String::new(),
+                digest: digest.clone(),
+                size: 1,
+            },
+            labels: [OWN_PIN, RUNTIME_PIN]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect::<Labels>(),
+        })
+    });
+    Event::Images(Ok(images.collect()))
+}
+
+fn absent(names: &[&str]) -> JobEnd {
+    let lines = names.iter().enumerate().map(|(number, name)| Line {
+        number,
+        reference: Reference::parse(&format!("r.example/{name}:1")).unwrap(),
+    });
+    JobEnd::Absent(Arc::new(Looked {
+        absent: lines.collect(),
+        is_understood: true,
+        ..Looked::default()
+    }))
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with(Ledger::default())
+    }
+
+    fn with(ledger: Ledger) -> Self {
+        Self {
+            plan: Plan::new(rules(), ledger),
+            now: Now {
+                uptime: Duration::ZERO,
+                wall: SystemTime::UNIX_EPOCH + seconds(1_800_000_000),
+            },
+            told: Vec::new(),
+        }
+    }
+
+    /// A plan that has imported each of these archives, `a.tar` with the image `a`.
+    fn loaded(names: &[&str]) -> Self {
+        let mut stage = Self::new();
+        stage.on(listed(names));
+        stage.on(store(&[]));
+        for name in names {
+            let (image, _) = name.split_once('.').unwrap();
+            stage.ends(name, brought(&[image]));
+        }
+        assert!(stage.plan.is_loaded());
+        stage
+    }
+
+    /// What is to be done now, in a few words each.
+    fn on(&mut self, event: Event) -> Vec<String> {
+        let effects = self.plan.on(event, self.now);
+        let mut words = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Begin(entry, job) => {
+                    let job = match job {
+                        Job::Import => "import",
+                        Job::Look => "look at",
+                        Job::Pull(_) => "pull",
+                    };
+                    words.push(format!("{job} {}", name(&entry.path)));
+                }
+                Effect::Abandon(path) => words.push(format!("abandon {}", name(&path))),
+                Effect::LookAgain(path) => words.push(format!("look again at {}", name(&path))),
+                Effect::ListImages => words.push("list images".to_owned()),
+                Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
+                Effect::Tell(happened) => self.told.push(happened.to_string()),
+            }
+        }
+        words
+    }
+
+    fn source(&mut self, event: SourceEvent) -> Vec<String> {
+        self.on(Event::Source(event))
+    }
+
+    fn ends(&mut self, name: &str, end: JobEnd) -> Vec<String> {
+        self.on(Event::Ended(path(name), end))
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<String> {
+        self.now.uptime += time;
+        self.now.wall += time;
+        self.on(Event::Tick)
+    }
+
+    /// Passes to when the plan is due next, if it is.
+    fn pass_to_due(&mut self) -> Option<Vec<String>> {
+        let due = self.plan.next_due(self.now)?;
+        Some(self.pass(due.saturating_sub(self.now.uptime)))
+    }
+
+    fn told(&self, beginning: &str) -> usize {
+        let told = self.told.iter();
+        told.filter(|line| line.starts_with(beginning)).count()
+    }
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn nothing_is_begun_or_ready_before_the_store_has_told_its_images() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.on(Event::Tick), NOTHING);
+    assert!(!stage.plan.is_loaded());
+    assert_eq!(stage.on(listed(&["a.tar"])), ["list images"]);
+    assert!(!stage.plan.is_loaded());
+    assert_eq!(stage.on(store(&[])), ["import a.tar"]);
+    assert!(!stage.plan.is_loaded());
+    stage.ends("a.tar", brought(&["a"]));
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.told("imported /i/a.tar: r.example/a:1"), 1);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_asked_again_and_holds_ready() {
+    let mut stage = Stage::new();
+    stage.on(listed(&[]));
+    assert_eq!(stage.on(Event::Images(Err("away".to_owned()))), NOTHING);
+    assert!(!stage.plan.is_loaded());
+    assert_eq!(stage.pass_to_due().unwrap(), ["list images"]);
+    stage.on(store(&[]));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn archives_begin_in_name_order_as_slots_come_free() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["c.tar", "a.tar", "b.tar"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar", "import b.tar"]);
+    assert_eq!(stage.ends("b.tar", brought(&["b"])), ["import c.tar"]);
+}
+
+#[test]
+fn an_entry_that_settles_holds_ready_and_passes_others_first() {
+    let mut stage = Stage::new();
+    let mut found = listing(&["a.tar", "b.tar"]);
+    found.entries[0].whole = false;
+    stage.source(SourceEvent::Listed(found));
+    assert_eq!(stage.on(store(&[])), ["import b.tar"]);
+    stage.ends("b.tar", brought(&["b"]));
+    assert!(!stage.plan.is_loaded());
+    let whole = SourceEvent::Settled(entry("a.tar", 1));
+    assert_eq!(stage.source(whole), ["import a.tar"]);
+}
+
+#[test]
+fn a_file_that_is_written_for_too_long_holds_nothing_and_is_imported_when_it_is_whole() {
+    let mut stage = Stage::new();
+    let mut found = listing(&["a.tar"]);
+    found.entries[0].whole = false;
+    stage.source(SourceEvent::Listed(found));
+    stage.on(store(&[]));
+    stage.source(SourceEvent::StillWritten(entry("a.tar", 1)));
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.told("failed /i/a.tar: is still being written"), 1);
+    let growing = SourceEvent::Settling(entry("a.tar", 2));
+    assert_eq!(stage.source(growing), NOTHING);
+    assert_eq!(stage.plan.open(), 0);
+    let whole = SourceEvent::Settled(entry("a.tar", 2));
+    assert_eq!(stage.source(whole), ["import a.tar"]);
+}
+
+#[test]
+fn an_unchanged_entry_is_skipped_and_what_is_missing_is_brought_back() {
+    let stage = Stage::loaded(&["a.tar", "b.tar"]);
+    let json = stage.plan.ledger().snapshot().to_json(Path::new("/i"));
+    let (ledger, dropped) = Ledger::from_json(&json, Path::new("/i"));
+    assert_eq!(dropped, None);
+    let mut stage = Stage::with(ledger);
+    stage.on(listed(&["a.tar", "b.tar"]));
+    assert_eq!(stage.on(store(&["a"])), ["import b.tar"]);
+    assert_eq!(stage.told("skipped /i/a.tar: unchanged"), 1);
+    assert_eq!(stage.told("bringing back what is missing of /i/b.tar"), 1);
+}
+
+#[test]
+fn the_last_in_name_order_gets_a_name_back_and_the_first_does_not() {
+    let mut stage = Stage::new();
+    let other = |name: &str| {
+        let mut image = image(name);
+        image.digest = Digest::of(b"another image");
+        JobEnd::Through(Brought {
+            images: vec![image],
+            problems: Vec::new(),
+            class: FailureClass::Content,
+            keeps: Keeps::All,
+            not_before: Duration::ZERO,
+        })
+    };
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("b.tar", brought(&["x"]));
+    // The first has ended last, and taken the name.
+    assert_eq!(stage.ends("a.tar", other("x")), ["list images"]);
+    assert!(!stage.plan.is_loaded(), "the name is not where it is to be");
+    let Event::Images(Ok(mut images)) = store(&["x"]) else {
+        unreachable!()
+    };
+    for image in &mut images {
+        image.target.digest = Digest::of(b"another image");
+    }
+    let taken = Event::Images(Ok(images));
+    assert_eq!(stage.on(taken), ["import b.tar"]);
+    assert_eq!(stage.ends("b.tar", brought(&["x"])), ["list images"]);
+    assert_eq!(stage.on(store(&["x"])), NOTHING);
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn a_failure_holds_ready_no_longer_and_its_class_says_when_it_is_tried_again() {
+    for (class, again) in [
+        (FailureClass::Content, Some(1)),
+        (FailureClass::Environment, None),
+        (FailureClass::MissingBlob, Some(0)),
+    ] {
+        let mut stage = Stage::new();
+        stage.on(listed(&["a.tar"]));
+        stage.on(store(&[]));
+        stage.ends("a.tar", failed(class));
+        assert!(stage.plan.is_loaded(), "{class:?}");
+        let mut tries = 0;
+        for _ in 0..40 {
+            let Some(effects) = stage.pass_to_due() else {
+                break;
+            };
+            if effects == ["list images"] {
+                stage.on(store(&[]));
+            }
+            if effects == ["import a.tar"] {
+                tries += 1;
+                stage.ends("a.tar", failed(class));
+            }
+        }
+        match again {
+            Some(again) => assert_eq!(tries, again, "{class:?}"),
+            None => assert!(tries > 10, "{class:?}: {tries}"),
+        }
+    }
+}
+
+#[test]
+fn a_missing_blob_is_tried_when_another_entry_has_brought_something_new() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", failed(FailureClass::MissingBlob));
+    let effects = stage.ends("b.tar", brought(&["b"]));
+    assert_eq!(effects, ["import a.tar"]);
+    assert_eq!(
+        stage.ends("a.tar", failed(FailureClass::MissingBlob)),
+        NOTHING
+    );
+}
+
+#[test]
+fn a_reload_tries_what_has_failed() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", failed(FailureClass::Content));
+    while let Some(effects) = stage.pass_to_due() {
+        if effects == ["import a.tar"] {
+            stage.ends("a.tar", failed(FailureClass::Content));
+        } else if effects == ["list images"] {
+            stage.on(store(&[]));
+        }
+    }
+    assert_eq!(stage.on(Event::Reloaded(rules())), ["import a.tar"]);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_read_again_and_its_result_is_not_recorded() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    assert_eq!(
+        stage.ends("a.tar", JobEnd::Changed),
+        ["look again at a.tar"]
+    );
+    assert!(stage.plan.ledger().get(&path("a.tar")).is_none());
+    assert!(!stage.plan.is_loaded());
+    stage.source(SourceEvent::Settling(entry("a.tar", 2)));
+    let whole = SourceEvent::Settled(entry("a.tar", 2));
+    assert_eq!(stage.source(whole), ["import a.tar"]);
+}
+
+#[test]
+fn a_newer_version_waits_for_the_end_of_the_job_and_is_imported_then() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    let whole = SourceEvent::Settled(entry("a.tar", 2));
+    assert_eq!(stage.source(whole), ["abandon a.tar"]);
+    assert_eq!(stage.ends("a.tar", JobEnd::Changed), ["import a.tar"]);
+}
+
+#[test]
+fn a_store_that_is_away_is_left_alone_for_a_while_and_told_once() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    for name in ["a.tar", "b.tar"] {
+        assert_eq!(
+            stage.ends(name, JobEnd::StoreAway("gone".to_owned())),
+            NOTHING
+        );
+    }
+    assert_eq!(stage.told("containerd is away"), 1);
+    assert_eq!(stage.plan.open(), 2);
+    let effects = stage.pass_to_due().unwrap();
+    assert_eq!(effects, ["import a.tar", "import b.tar"]);
+}
+
+#[test]
+fn a_list_is_looked_at_beside_archives_and_pulled_after_them() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.txt"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar", "look at b.txt"]);
+    assert_eq!(stage.ends("b.txt", absent(&["x"])), NOTHING);
+    assert_eq!(stage.ends("a.tar", brought(&["a"])), ["pull b.txt"]);
+    assert!(!stage.plan.is_loaded());
+    stage.ends("b.txt", brought(&["x"]));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn lists_hold_ready_for_their_time_and_archives_for_theirs() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.txt"]));
+    stage.on(store(&[]));
+    stage.ends("b.txt", absent(&["x"]));
+    stage.pass(seconds(1000));
+    assert!(!stage.plan.is_loaded(), "an archive is not finished");
+    stage.ends("a.tar", brought(&["a"]));
+    let signs = stage.plan.signs_of_life();
+    stage.pass(seconds(299));
+    assert!(!stage.plan.is_loaded());
+    assert!(stage.plan.signs_of_life() > signs);
+    stage.pass(seconds(1));
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.told("not waiting any longer for lists: /i/b.txt"), 1);
+}
+
+#[test]
+fn what_was_removed_is_unpinned_when_nothing_is_in_work() {
+    let mut stage = Stage::loaded(&["a.tar", "b.tar"]);
+    stage.source(SourceEvent::Removed(path("a.tar")));
+    assert_eq!(stage.told("gone: /i/a.tar"), 1);
+    let whole = SourceEvent::Settled(entry("b.tar", 2));
+    assert_eq!(stage.source(whole), ["import b.tar"]);
+    assert_eq!(stage.pass(SETTLE), NOTHING, "an import pins");
+    let effects = stage.ends("b.tar", brought(&["b"]));
+    assert_eq!(effects, ["list images"]);
+    // Nothing is begun until the pins are off.
+    let effects = stage.source(SourceEvent::Settled(entry("c.tar", 1)));
+    assert_eq!(effects, NOTHING);
+    stage.on(store(&["a", "b"]));
+    stage.ends("c.tar", brought(&["c"]));
+    let mut unpinned = Vec::new();
+    while let Some(effects) = stage.pass_to_due() {
+        if effects == ["list images"] {
+            unpinned.extend(stage.on(store(&["a", "b", "c"])));
+        }
+    }
+    assert_eq!(unpinned, ["unpin r.example/a:1"]);
+    assert_eq!(
+        stage.source(SourceEvent::Settled(entry("d.tar", 1))),
+        NOTHING
+    );
+    let names = image("a").names;
+    assert_eq!(stage.on(Event::Unpinned(names, Ok(()))), ["import d.tar"]);
+    assert_eq!(stage.told("unpinned r.example/a:1"), 1);
+}
+
+#[test]
+fn a_list_that_is_pulled_keeps_what_it_has_pinned_and_may_pin() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["b.txt"]));
+    stage.on(store(&[]));
+    let effects = stage.ends("b.txt", absent(&["x"]));
+    assert_eq!(effects, ["pull b.txt"]);
+    let mut questions = 0;
+    for _ in 0..20 {
+        let Some(effects) = stage.pass_to_due() else {
+            break;
+        };
+        if effects == ["list images"] {
+            questions += 1;
+            let unpinned = stage.on(store(&["x", "y"]));
+            assert_eq!(unpinned, ["unpin r.example/y:1"]);
+            stage.on(Event::Unpinned(image("y").names, Ok(())));
+        }
+    }
+    assert!(questions > 0 && stage.plan.is_loaded());
+}
+
+#[test]
+fn what_is_out_of_sight_stays_pinned_is_told_once_and_comes_back() {
+    let missing = || Event::Source(SourceEvent::Listed(Listing::default()));
+    let replaced = || {
+        Event::Source(SourceEvent::Listed(Listing {
+            directories: [root(2)].into(),
+            ..Listing::default()
+        }))
+    };
+    let unreadable = || {
+        Event::Source(SourceEvent::Listed(Listing {
+            unreadable: vec![Unreadable {
+                path: "/i".into(),
+                error: "cannot be listed: Permission denied".to_owned(),
+            }],
+            ..Listing::default()
+        }))
+    };
+    for away in [&missing as &dyn Fn() -> Event, &replaced, &unreadable] {
+        let mut stage = Stage::loaded(&["a.tar"]);
+        for _ in 0..2 {
+            stage.on(away());
+            stage.on(store(&["a"]));
+            while let Some(effects) = stage.pass_to_due() {
+                if effects == ["list images"] {
+                    assert_eq!(stage.on(store(&["a"])), NOTHING);
+                }
+            }
+        }
+        assert_eq!(stage.told("out of sight: 1 entry"), 1, "{:?}", stage.told);
+        assert_eq!(stage.plan.out_of_sight(), 1);
+        stage.on(listed(&["a.tar"]));
+        assert_eq!(stage.on(store(&["a"])), NOTHING);
+        assert_eq!(stage.told("in sight again"), 1);
+        assert_eq!(stage.plan.out_of_sight(), 0);
+        // And a file that is not there any more, in the same directory, was removed.
+        stage.on(listed(&[]));
+        assert_eq!(stage.told("gone: /i/a.tar"), 1);
+    }
+}
+
+#[test]
+fn a_mount_that_comes_late_after_a_start_unpins_nothing() {
+    let stage = Stage::loaded(&["a.tar"]);
+    let json = stage.plan.ledger().snapshot().to_json(Path::new("/i"));
+    let (ledger, _) = Ledger::from_json(&json, Path::new("/i"));
+    let mut stage = Stage::with(ledger);
+    let empty = Listing {
+        directories: [root(2)].into(),
+        ..Listing::default()
+    };
+    stage.source(SourceEvent::Listed(empty));
+    stage.on(store(&["a"]));
+    assert!(stage.plan.is_loaded());
+    while let Some(effects) = stage.pass_to_due() {
+        if effects == ["list images"] {
+            assert_eq!(stage.on(store(&["a"])), NOTHING);
+        }
+    }
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(store(&["a"])), NOTHING);
+    assert_eq!(stage.told("skipped /i/a.tar"), 1);
+}
+
+#[test]
+fn what_is_ignored_is_mentioned_once_and_forgotten_when_it_has_gone() {
+    let mut stage = Stage::loaded(&[]);
+    let with = |ignored: &[&str]| {
+        let mut listing = listing(&[]);
+        listing.ignored = ignored.iter().map(|name| path(name)).collect();
+        Event::Source(SourceEvent::Listed(listing))
+    };
+    for ignored in [&["README"][..], &["README"], &[], &["README"]] {
+        stage.on(with(ignored));
+        stage.on(store(&[]));
+    }
+    assert_eq!(
+        stage.told("ignored: not an archive and not a list: /i/README"),
+        2
+    );
+    stage.source(SourceEvent::Removed(path("README")));
+    stage.source(SourceEvent::Ignored(path("README")));
+    assert_eq!(stage.told("ignored: "), 3);
+}
+
+#[test]
+fn an_entry_that_cannot_be_looked_at_has_failed_and_says_so_once() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    let unreadable = |error: &str| {
+        SourceEvent::Unreadable(Unreadable {
+            path: path("a.tar"),
+            error: error.to_owned(),
+        })
+    };
+    for error in [
+        "cannot be read: denied",
+        "cannot be read: denied",
+        "cannot be read: i/o",
+    ] {
+        stage.source(unreadable(error));
+    }
+    assert_eq!(stage.told("failed /i/a.tar: cannot be read"), 2);
+    assert_eq!(stage.plan.ledger().summary().failed, 1);
+    let kept = stage.plan.ledger().get(&path("a.tar")).unwrap();
+    let kept = kept.images().cloned().collect::<Vec<_>>();
+    assert_eq!(kept, [image("a")]);
+}
+
+#[test]
+fn each_thing_that_happened_has_one_line() {
+    let hostile = PathBuf::from("/i/a\nb.tar");
+    let all = [
+        Happened::Gone(hostile.clone()),
+        Happened::Ignored(hostile.clone()),
+        Happened::Changed(hostile.clone()),
+        Happened::Skipped(hostile.clone()),
+        Happened::OutOfSight {
+            first: hostile.clone(),
+            entries: 2,
+        },
+        Happened::ListsOvertime {
+            lists: vec![hostile],
+            limit: seconds(60),
+        },
+    ];
+    let lines = all.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    assert_eq!(lines.len(), all.len());
+    assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+}

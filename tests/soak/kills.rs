@@ -1,0 +1,131 @@
+//! stowd is killed at many moments while it writes blobs directly.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use stowd::digest::Digest;
+
+use crate::support::{
+    Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
+};
+use crate::{SOON, rounds};
+
+on_each_generation_in_turn!(killed_at_many_moments_it_leaves_nothing_wrong_behind);
+
+fn blobs_dir(root: &Path) -> PathBuf {
+    root.join("io.containerd.content.v1.content/blobs/sha256")
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    entries.map(name).collect()
+}
+
+/// Every file of the content store has the bytes that its name promises. Those that were right before,
+/// by name, inode and time, are not read again.
+fn assert_right(dir: &Path, right: &mut HashSet<(String, u64, i64)>) {
+    for name in names(dir) {
+        // containerd may collect one meanwhile.
+        let Ok(metadata) = fs::metadata(dir.join(&name)) else {
+            continue;
+        };
+        let file = (name, metadata.ino(), metadata.ctime_nsec());
+        if !right.contains(&file) {
+            let Ok(bytes) = fs::read(dir.join(&file.0)) else {
+                continue;
+            };
+            assert_eq!(Digest::of(&bytes).hex(), file.0);
+            right.insert(file);
+        }
+    }
+}
+
+/// Attached to a containerd that lives on, so that each of stowd's lives is short.
+fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation) {
+    let mut daemon = Daemon::start(generation);
+    daemon.wait();
+    let mut setup = Setup::new(generation);
+    setup.containerd = "supervise = false\n".to_owned();
+    setup.images = "settle = \"0s\"\n".to_owned();
+    let address = daemon.address().display().to_string();
+    setup
+        .environment
+        .push(("STOWD_CONTAINERD__ADDRESS".to_owned(), address));
+    let files = ["large.tar", "large.tar.zst", "skopeo-docker.tar.gz"];
+    for file in files {
+        setup.stow(&fixture(file).path);
+    }
+    let ledger = setup.dir().join("lib/ledger.json");
+    let dir = blobs_dir(daemon.root());
+    let images = |daemon: &Daemon| {
+        let listed = daemon.ctr(&["--namespace", "k8s.io", "images", "list", "--quiet"]);
+        listed.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut stowd: Stowd = setup.start();
+    let (mut cut, mut state) = (0, 0x5eed_u64);
+    let mut right = HashSet::new();
+    for round in 0..rounds(200) {
+        // Every other time with a blob at hand.
+        if round % 2 == 0 {
+            stowd.wait_until(SOON, "a blob is on its way", |stowd| {
+                stowd.is_importing_into(daemon.root())
+            });
+        }
+        // The moment is what is random: no condition can be waited for.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        std::thread::sleep(Duration::from_millis(state % [60, 300][round % 2]));
+        cut += usize::from(stowd.is_importing_into(daemon.root()));
+        stowd.kill();
+        assert_right(&dir, &mut right);
+        // What it had ended is to be imported again.
+        let _ = fs::remove_file(&ledger);
+        for name in images(&daemon) {
+            daemon.ctr(&["--namespace", "k8s.io", "images", "rm", "--sync", &name]);
+        }
+        stowd.restart();
+    }
+    assert!(
+        cut > rounds(200) / 10,
+        "{cut} were killed with a blob at hand"
+    );
+    stowd.kill();
+    assert_right(&dir, &mut right);
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    assert_right(&dir, &mut right);
+    let listed = images(&daemon);
+    for name in files.iter().flat_map(|file| fixture(file).names) {
+        assert!(listed.contains(&name), "{name} is not in {listed:?}");
+    }
+    let check = daemon.ctr(&["--namespace", "k8s.io", "images", "check"]);
+    let own = check.lines().skip(1);
+    for line in own.filter(|line| !line.starts_with("sha256:")) {
+        assert!(line.contains("complete"), "{check}");
+    }
+    let leases = daemon.ctr(&["--namespace", "k8s.io", "leases", "list", "--quiet"]);
+    assert_eq!(leases.trim(), "");
+    // Nothing but blobs, and nothing but what the images consist of, when containerd has collected what
+    // a stowd has named and it has not heard of.
+    let store = Store::at(&daemon.address());
+    store.collect_garbage();
+    let closure = store.closure();
+    let closure = closure
+        .iter()
+        .map(|digest| digest.trim_start_matches("sha256:").to_owned());
+    assert_eq!(
+        names(&dir).into_iter().collect::<BTreeSet<_>>(),
+        closure.collect()
+    );
+    let content = dir.parent().unwrap().parent().unwrap();
+    let mut beside = names(content);
+    beside.retain(|name| name != "blobs" && name != "ingest");
+    assert_eq!(beside, Vec::<String>::new());
+    assert_eq!(names(&content.join("ingest")), Vec::<String>::new());
+    assert_eq!(stowd.stop(), Some(0));
+}
