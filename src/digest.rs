@@ -4,6 +4,8 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::one_line::beginning;
+
 /// The digest of a blob in its written form, `sha256:` and 64 lower-case hexadecimal digits
 /// (OCI image spec, "Digests"). SHA-256 is the one algorithm that containerd's content store keeps.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +29,7 @@ impl Digest {
             Ok(Self(text.to_owned()))
         } else {
             // A hostile document may hold megabytes here; an error line must stay a line.
-            let text = text.chars().take(100).collect();
+            let text = beginning(text, 100).to_owned();
             Err(DigestError { text })
         }
     }

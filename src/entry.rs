@@ -64,7 +64,7 @@ impl Verdict {
 
 /// A path for people, on one line whatever is in it.
 pub fn shown(path: &Path) -> String {
-    crate::shown::shown(&path.to_string_lossy())
+    crate::one_line::one_line(&path.to_string_lossy())
 }
 
 /// The last name of a path, for people.

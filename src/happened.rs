@@ -11,8 +11,8 @@ use bytesize::ByteSize;
 
 use crate::entry::{Kind, shown};
 use crate::ledger::{Change, ImportedImage, Summary};
+use crate::one_line::first_few;
 use crate::progress::counted;
-use crate::shown::first_few;
 
 /// Something that happened. Its `Display` is the message of its line in the log.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 
 use crate::compression::{Compression, is_ustar};
 use crate::naming::{Reference, ReferenceError};
+use crate::one_line::cut;
 
 /// The longest file that is read, in bytes. A reader may stop at `LIST_MAX + 1`.
 pub const LIST_MAX: u64 = 4 << 20;
@@ -196,10 +197,7 @@ fn read(line: &[u8]) -> Result<Option<Reference>, LineError> {
 }
 
 fn beginning(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text.to_owned(),
-    }
+    cut(text, SHOWN).into_owned()
 }
 
 /// What a file is whose bytes are those of no list.

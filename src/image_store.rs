@@ -1,7 +1,7 @@
-//! The one seam: what stowd asks of a store of images, in words of images, not of RPCs.
+//! The interface to a store of images, in terms of images and blobs, not of RPCs.
 //!
-//! `containerd` implements it over the wire; tests implement it in memory, to fail where the real
-//! one will not fail on demand.
+//! `containerd` implements it over gRPC. Tests implement it in memory, where each step can be made to
+//! fail.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -44,7 +44,7 @@ pub enum NewBlob {
     /// Its digest is known only when its last byte has been read, as with the layers of a
     /// compressed docker-archive. Such a write cannot be resumed.
     Unnamed {
-        /// Tells it from the other blobs of its lease.
+        /// Distinguishes it from the other blobs of its lease.
         key: String,
         /// Its length in bytes.
         size: u64,
@@ -62,18 +62,18 @@ pub enum Opened<W> {
 /// A blob on its way into the store, written from its first byte to its last. Dropped without a
 /// commit it may leave what it wrote, to be resumed by the next writer of the same digest.
 pub trait BlobWriter: Send + 'static {
-    /// How many bytes of the blob the store has already: a write that was cut off is taken up
-    /// there. It may be all of them, and only the commit be missing. 0 for unnamed blobs.
+    /// How many bytes of the blob the store has already: an interrupted write is resumed there. Where
+    /// these are all bytes, only the commit is missing. 0 for unnamed blobs.
     fn offset(&self) -> u64;
 
-    /// Takes the next bytes and hashes them; those before [`offset`](Self::offset) go no further.
+    /// Hashes the next bytes and queues them; those before [`offset`](Self::offset) are only hashed.
     /// Returns when they are queued, not when they are stored; an earlier failure shows here or in
-    /// [`commit`](Self::commit). It hashes, and may write to a disk: where many bytes pass, call it
-    /// from a thread that may be kept.
+    /// [`commit`](Self::commit). It hashes, and may write to a disk: for many bytes, call it from a
+    /// thread that may block.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The digest of the bytes that were given to [`write`](Self::write). Who knows what it should be
-    /// can tell wrong bytes from a store that does not keep what it was sent.
+    /// The digest of the bytes that were given to [`write`](Self::write). A caller that knows
+    /// what it should be can tell wrong bytes from a store that does not keep what it was sent.
     fn digest(&self) -> Digest;
 
     /// Ends the blob: the store checks its length and `digest`, then keeps it with `labels`.
@@ -85,7 +85,7 @@ pub trait BlobWriter: Send + 'static {
         labels: Labels,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Throws away what was written, so that nobody resumes it.
+    /// Throws away what was written, so that no later writer resumes it.
     fn abort(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -96,7 +96,7 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// A blob on its way in.
     type Writer: BlobWriter;
 
-    /// Begins a lease; `purpose` is for whoever lists leases. It expires by itself some time after
+    /// Begins a lease; `purpose` is for people who list leases. It expires by itself some time after
     /// its owner died.
     fn begin_lease(
         &self,
@@ -133,7 +133,7 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Asks for a blob, and for a writer where it is not there. Waits while another writer is at
-    /// the same blob: who has a writer of it open must end that one first.
+    /// the same blob: a caller that has a writer of it open must end that one first.
     fn open_blob(
         &self,
         lease: &Self::Lease,
@@ -148,9 +148,9 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         limit: u64,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
-    /// Sees to it that a blob that is there has these labels; its other labels stay. Of those that
-    /// list the repositories of a registry ([`sources`](crate::naming::sources)) the lists are merged,
-    /// whoever else adds to them in this process. What it has already is not written again.
+    /// Sets these labels on a blob that is there; its other labels stay. Labels that list the
+    /// repositories of a registry ([`sources`](crate::naming::sources)) are merged, also with what other
+    /// imports of this process add at the same time. Labels that it has already are not written again.
     fn label_blob(
         &self,
         digest: &Digest,
@@ -166,7 +166,7 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Takes the pins off an image that stowd pinned, and only then: a pin without stowd's own label
-    /// is somebody else's. That there is no such image is success.
+    /// belongs to another client. That there is no such image is success.
     fn unpin(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The image of this name, as it is written in the store.
@@ -175,14 +175,13 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// All images of the namespace.
     fn images(&self) -> impl Future<Output = Result<Vec<Image>, StoreError>> + Send;
 
-    /// Returns when whoever starts containers sees this image under its name, and not what the name
-    /// pointed to before. It can be asked when the image's `repo@digest` is in the store too. A store
-    /// that nobody asks for containers answers at once, and so does one where the name has been moved
-    /// to another image meanwhile.
+    /// Returns when the container runtime (CRI) sees this image under its name, and not what the name
+    /// pointed to before. The image's `repo@digest` must be in the store by then. Returns at once where
+    /// the store's namespace is not CRI's, and where the name has been moved to another image meanwhile.
     fn seen_by_runtime(&self, image: &Image)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether whoever starts containers has an image under this name: it need not be pulled then.
+    /// Whether the container runtime has an image under this name: it need not be pulled then.
     fn runtime_has(&self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Has the image of this name pulled, as a node would pull it for a container: mirrors, rewrites
@@ -208,7 +207,7 @@ pub enum PullError {
 /// Why the store did not do what it was asked, as far as a caller can act on it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The store is gone or does not answer; whatever was asked can be asked again.
+    /// The store is gone or does not answer. The call can be made again when it is back.
     #[error("{call}: containerd is not reachable: {cause}")]
     Unreachable {
         /// The call, as containerd's API names it.
@@ -233,7 +232,7 @@ pub enum StoreError {
         /// The store's own words, with the digest that it found.
         cause: String,
     },
-    /// Somebody threw away what was sent of a blob. Sending it anew, from its first byte, can
+    /// Another client threw away what was sent of a blob. Sending it anew, from its first byte, can
     /// succeed.
     #[error("blob {digest}: what was sent of it was removed by somebody else: {cause}")]
     Removed {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 /// Whether the variable's value, the device and the inode of the stream to the journal, means this
 /// file. A process that was started by one that logs to the journal has the variable too, but
 /// another stderr.
-pub fn names(journal_stream: &OsStr, device: u64, inode: u64) -> bool {
+pub(crate) fn names(journal_stream: &OsStr, device: u64, inode: u64) -> bool {
     journal_stream
         .to_str()
         .and_then(|value| value.split_once(':'))

@@ -1,4 +1,5 @@
-//! Locks by key: what is named is changed by one task at a time, different names at once.
+//! Locks by key: what is named is changed by one task at a time, or by a few, and different names at
+//! once.
 //!
 //! A key costs nothing while no task holds its lock or waits for it.
 
@@ -6,49 +7,73 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The lock of one key, and how often its holders have reported progress.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    lock: Arc<tokio::sync::Mutex<()>>,
+    lock: Arc<Semaphore>,
     progress: AtomicU64,
 }
 
 /// A lock for each key. Clones are one.
-#[derive(Debug, Clone, Default)]
-pub struct KeyedLock(Arc<Mutex<HashMap<String, Arc<Slot>>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct KeyedLock {
+    holders: usize,
+    slots: Arc<Mutex<HashMap<String, Arc<Slot>>>>,
+}
 
 /// Holds the lock of one key until it is dropped.
 #[derive(Debug)]
-pub struct KeyGuard {
-    _held: OwnedMutexGuard<()>,
+pub(crate) struct KeyGuard {
+    _held: Option<OwnedSemaphorePermit>,
     slot: Arc<Slot>,
 }
 
 impl KeyGuard {
     /// Reports that the holder has got on, for tasks that wait as long as it does.
-    pub fn report_progress(&self) {
+    pub(crate) fn report_progress(&self) {
         self.slot.progress.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+impl Default for KeyedLock {
+    fn default() -> Self {
+        Self::with_holders(1)
+    }
+}
+
 impl KeyedLock {
+    /// The lock of each key has so many holders at once.
+    pub(crate) fn with_holders(holders: usize) -> Self {
+        Self {
+            holders,
+            slots: Arc::default(),
+        }
+    }
+
     /// Waits for the lock of `key`. The order of those that wait is kept.
-    pub async fn lock(&self, key: &str) -> KeyGuard {
+    pub(crate) async fn lock(&self, key: &str) -> KeyGuard {
         let slot = {
-            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-            Arc::clone(slots.entry(key.to_owned()).or_default())
+            let new = || {
+                Arc::new(Slot {
+                    lock: Arc::new(Semaphore::new(self.holders)),
+                    progress: AtomicU64::new(0),
+                })
+            };
+            Arc::clone(slots.entry(key.to_owned()).or_insert_with(new))
         };
-        let held = Arc::clone(&slot.lock).lock_owned().await;
+        // An error is a semaphore that was closed, which no code does.
+        let held = Arc::clone(&slot.lock).acquire_owned().await.ok();
         KeyGuard { _held: held, slot }
     }
 
     /// How often the holders of `key` have reported progress. It grows as long as the lock is held or
     /// waited for without a break.
-    pub fn progress(&self, key: &str) -> u64 {
-        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn progress(&self, key: &str) -> u64 {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.get(key);
         slot.map_or(0, |slot| slot.progress.load(Ordering::Relaxed))
     }
@@ -72,6 +97,17 @@ mod tests {
         assert!(tokio::time::timeout(soon, locks.lock("a")).await.is_err());
         drop((first, other));
         drop(locks.lock("a").await);
-        assert_eq!(locks.0.lock().unwrap().len(), 1, "no key is kept");
+        assert_eq!(locks.slots.lock().unwrap().len(), 1, "no key is kept");
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_several_holders_keeps_out_the_next() {
+        let locks = KeyedLock::with_holders(2);
+        let first = locks.lock("a").await;
+        let second = locks.lock("a").await;
+        let soon = Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, locks.lock("a")).await.is_err());
+        drop(first);
+        drop((locks.lock("a").await, second));
     }
 }

@@ -148,7 +148,7 @@ impl LedgerFile {
         let cache = self.place.cache();
         let own = self.place.own();
         for path in cache.iter().chain([&own]) {
-            // It is in nobody's way: that it cannot be removed is no news.
+            // A file that cannot be removed does no harm, and is not reported.
             let _ = fs::remove_file(beside(path));
         }
         let home = cache.as_ref().unwrap_or(&own);
@@ -295,7 +295,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unused> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         metadata => metadata?,
     };
-    // Before it is opened: opening a pipe waits for somebody to write to it.
+    // Before it is opened: opening a pipe waits for a writer.
     if !metadata.is_file() {
         return Err(Unused::NotAFile);
     }

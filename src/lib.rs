@@ -10,7 +10,7 @@
 //! ```text
 //!   config -> supervisor (containerd serves) -> images_dir (entries) -> intake (queue + ledger)
 //!          -> importer (tar: bytes to a catalogue -> layout: catalogue to images) | puller
-//!          -> image_store / containerd -> ledger -> progress -> notify
+//!          -> admit (names, labels, pins) -> image_store / containerd -> ledger -> progress -> notify
 //! ```
 //!
 //! and modules look one way only, which a test holds against their `use` lines:
@@ -19,19 +19,22 @@
 //!   L4  main, cli, commands      words of the command line
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L2  intake, importer,        see archives and the store as a trait, never containerd
-//!   L2  puller, tagging
+//!   L2  puller
+//!   L2  admit                    the one way in for an image, for importer and puller
 //!   L1  allocator, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
 //!   L1  state_dir, tar           one outside thing each; none sees another
 //!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
 //!   L0  reporter                 writes what happened to the log, for every layer
+//!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
-//!   L0  journal_stream, layout, ledger, naming, oci, plan, platform, progress, retry, shown,
+//!   L0  journal_stream, layout, ledger, naming, oci, one_line, plan, platform, progress, retry,
 //!   L0  source_event             pure: values, and decisions about them
 //! ```
 
 // L0
 pub(crate) mod blocking;
 pub mod compression;
+pub(crate) mod concurrency;
 pub mod config;
 pub mod credentials;
 pub mod digest;
@@ -39,18 +42,18 @@ pub mod entry;
 pub mod happened;
 pub mod image_list;
 pub mod image_store;
-pub mod journal_stream;
-pub mod keyed_lock;
+pub(crate) mod journal_stream;
+pub(crate) mod keyed_lock;
 pub mod layout;
 pub mod ledger;
 pub mod naming;
 pub mod oci;
+pub(crate) mod one_line;
 pub mod plan;
 pub mod platform;
 pub mod progress;
 pub mod reporter;
 pub mod retry;
-pub mod shown;
 pub mod source_event;
 // L1
 pub mod allocator;
@@ -64,10 +67,10 @@ pub mod state_dir;
 pub mod supervisor;
 pub mod tar;
 // L2
+pub(crate) mod admit;
 pub mod importer;
 pub mod intake;
 pub mod puller;
-pub mod tagging;
 // L3
 pub mod service;
 // L4

@@ -3,8 +3,8 @@
 //!
 //! In the journal the fields of an event are journal fields in capitals (`entry` is `ENTRY`), its
 //! text is `MESSAGE`, and `PRIORITY` is that of syslog(3): error 3, warning 4, info 6, debug and
-//! trace 7 (systemd.journal-fields(7)). The text of an event is whole for people: it says what its
-//! fields say for machines, and stderr gets the text alone.
+//! trace 7 (systemd.journal-fields(7)). The text of an event repeats what its fields say, because
+//! stderr gets the text alone.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::journal_stream;
-use crate::shown::shown;
+use crate::one_line::one_line;
 
 /// Under which name the journal keeps stowd's lines.
 const IDENTIFIER: &str = "stowd";
@@ -39,7 +39,7 @@ pub enum Destination {
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The configured filter is none.
+    /// The configured filter is not valid.
     #[error("log-level {filter:?}: {cause}")]
     Filter {
         /// The filter.
@@ -53,8 +53,8 @@ pub enum InitError {
 }
 
 /// Sets the log up, once in a process. `level` is a filter in the words of `RUST_LOG`; the variable
-/// itself wins where it is set and not empty. A `RUST_LOG` that is no filter is warned of and left.
-/// A stderr without a reader is no error, at the start or later.
+/// itself wins where it is set and not empty. An invalid `RUST_LOG` is ignored with a warning. A stderr
+/// without a reader is no error, at the start or later.
 pub fn init(level: &str) -> Result<Destination, InitError> {
     let from_environment = env::var("RUST_LOG").ok().filter(|words| !words.is_empty());
     let chosen = from_environment.as_deref().map(filter);
@@ -83,11 +83,11 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
                 .with_ansi(colours())
                 .with_target(false)
                 .fmt_fields(debug_fn(|to, field, value| match field.name() {
-                    // What is quoted in a message cannot begin a line of its own.
-                    "message" => write!(to, "{}", shown(&format!("{value:?}"))),
+                    // Text that a message quotes must not begin a line of its own.
+                    "message" => write!(to, "{}", one_line(&format!("{value:?}"))),
                     _ => Ok(()),
                 }))
-                // It would report on stderr that stderr cannot be written to, and panic.
+                // The library would report on stderr that stderr cannot be written to, and panic.
                 .log_internal_errors(false);
             registry.with(people).try_init()?;
             Destination::Stderr
@@ -121,8 +121,8 @@ fn filter(words: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().parse(with_caps(words))
 }
 
-/// The words after caps for the chatty dependencies: later words win, so a filter that names `h2` gets
-/// it. The cap never shows more than the general level does.
+/// The filter behind caps for the verbose dependencies. Later directives win, so that a filter that names
+/// `h2` gets it. A cap never shows more than the general level does.
 fn with_caps(words: &str) -> String {
     let words: Vec<&str> = words.split(',').map(str::trim).collect();
     let general: Option<LevelFilter> = words.iter().rev().find_map(|word| word.parse().ok());

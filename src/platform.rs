@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::one_line::beginning;
+
 /// A platform as indexes and configurations name it (OCI image spec, "Image Index").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Platform {
@@ -134,10 +136,10 @@ impl Platform {
 
     /// Reads a name as an operator writes it, `os/architecture/variant`, `os/architecture`,
     /// `architecture` or `os`; what is left out is the host's. The result is normalised. Unlike
-    /// containerd it refuses systems and processors that nobody has heard of: they are misspelt.
+    /// containerd it refuses systems and processors that are not known: they are misspelt.
     pub fn parse(word: &str, host: &Self) -> Result<Self, PlatformError> {
         let unknown = |what| PlatformError::Unknown {
-            word: word.chars().take(100).collect(),
+            word: beginning(word, 100).to_owned(),
             what,
         };
         let parts: Vec<&str> = word.splitn(4, '/').collect();
@@ -214,7 +216,7 @@ impl Platform {
     }
 
     /// Whether this is the platform that marks an attestation, `unknown/unknown`: a document about
-    /// another manifest of its index, which nobody runs.
+    /// another manifest of its index, which no node runs.
     pub fn is_attestation(&self) -> bool {
         self.os == UNKNOWN && self.architecture == UNKNOWN
     }
@@ -330,11 +332,9 @@ fn arm_variant(cpuinfo: &str) -> &'static str {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Documents of strangers name platforms; what they write must stay on its line.
-        let part = |f: &mut fmt::Formatter<'_>, part: &str| {
-            part.chars()
-                .take(40)
-                .try_for_each(|c| write!(f, "{}", c.escape_default()))
+        // Documents of an archive name platforms: what they hold must stay on its line.
+        let part = |f: &mut fmt::Formatter<'_>, part| {
+            write!(f, "{}", beginning(part, 40).escape_default())
         };
         part(f, &self.os)?;
         f.write_str("/")?;

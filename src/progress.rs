@@ -9,8 +9,7 @@ use bytesize::ByteSize;
 
 use crate::ledger::Summary;
 
-/// Counts what of one entry is dealt with: the bytes of an archive, the lines of a list. Clones share
-/// the counts.
+/// Counts the progress of one entry: bytes of an archive, lines of a list. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Arc<Counts>);
 
@@ -27,7 +26,7 @@ impl Meter {
         self.0.lines.store(lines, Ordering::Relaxed);
     }
 
-    /// Adds bytes that were read, or that need not be read; of a list, lines that are dealt with.
+    /// Adds bytes that were read, or that need not be read. For a list, adds lines that are done.
     pub fn add(&self, bytes: u64) {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -42,13 +41,13 @@ impl Meter {
         self.0.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Counts a thing that was done without a byte of the file: a blob committed, a document or a
-    /// name written, an image seen by the runtime.
+    /// Counts a step that reads no byte of the file: a blob committed, a document or a name written, an
+    /// image seen by the runtime.
     pub fn step(&self) {
         self.0.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes and steps together: it changes as long as the work comes further.
+    /// Bytes and steps together: the number grows as long as there is progress.
     pub fn moved(&self) -> u64 {
         self.bytes() + self.0.steps.load(Ordering::Relaxed)
     }
@@ -57,15 +56,15 @@ impl Meter {
 /// The work as it stands. Its `Display` is the STATUS line (`sd_notify(3)`).
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// What has an outcome.
+    /// Entries that have an outcome.
     pub summary: Summary,
-    /// Entries that have none.
+    /// The number of entries that have none.
     pub open: usize,
     /// Archives that are worked on, in name order.
     pub working: Vec<Work>,
     /// Lists that are worked on, in name order.
     pub pulling: Vec<Work>,
-    /// The first entry that is left alone until it has settled.
+    /// The first entry that is not read before it has settled.
     pub settling: Option<String>,
     /// The initial load is over.
     pub loaded: bool,
@@ -75,9 +74,9 @@ pub struct Progress {
     pub out_of_sight: usize,
     /// The first of the entries that have failed.
     pub trouble: Option<Trouble>,
-    /// How far those came whose work has ended, and how often a file was seen to grow.
+    /// The progress of entries whose work has ended, and how often a file was seen to grow.
     pub ended: u64,
-    /// Goes up with every turn of the loop that owns the work; the proof of life for the watchdog.
+    /// Grows with each turn of the work loop. The watchdog is fed only while it does.
     pub turns: u64,
 }
 
@@ -99,12 +98,12 @@ pub struct Work {
     pub name: String,
     /// The length of its file, in bytes.
     pub size: u64,
-    /// How much of that is dealt with; of a list, how many of its lines.
+    /// How many of these bytes are done; for a list, how many of its lines.
     pub meter: Meter,
 }
 
 impl Work {
-    /// What of a list is dealt with.
+    /// The progress of a list.
     fn lines(&self) -> String {
         let lines = self.meter.0.lines.load(Ordering::Relaxed);
         let images = usize::try_from(lines).unwrap_or(usize::MAX);
@@ -114,13 +113,13 @@ impl Work {
 }
 
 impl Progress {
-    /// The bytes dealt with by all archives that are worked on.
+    /// The bytes done of all archives that are worked on.
     pub fn bytes(&self) -> u64 {
         self.working.iter().map(|work| work.meter.bytes()).sum()
     }
 
-    /// A number that grows as long as the work comes further. It does not when an entry ends
-    /// because nothing moved.
+    /// A number that grows as long as there is progress. It does not grow when an entry is ended because
+    /// it made none.
     pub fn moved(&self) -> u64 {
         let working = self.working.iter().chain(&self.pulling);
         let working = working.map(|work| work.meter.moved());

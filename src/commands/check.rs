@@ -30,7 +30,7 @@ fn effective(loaded: &LoadedConfig, rust_log: Option<&str>) -> String {
         let origin = loaded.origin(key);
         let line = match key.text(&loaded.config) {
             Some(value) => format!("{word} = {value} # {origin}\n"),
-            // TOML has no value for none; the empty path stands for it.
+            // TOML has no null; the empty path stands for a value that is not set.
             None => format!("{word} = \"\" # {origin}\n"),
         };
         text.push_str(&line);

@@ -20,10 +20,10 @@ const LAST_THREADS: Duration = Duration::from_secs(1);
 /// Why the service did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is nowhere to log to.
+    /// The log cannot be set up.
     #[error(transparent)]
     Logging(#[from] InitError),
-    /// The system gives no threads or no polling.
+    /// The system refuses threads or epoll.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
 }

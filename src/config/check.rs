@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use super::Config;
 use super::key::{Field, KEYS, Key};
 use super::registry;
+use crate::concurrency::PARALLEL_MAX;
 use crate::platform::{Platform, Wanted};
 
 /// Longest path of a Unix socket: `sun_path` in unix(7) has 108 bytes, one of them the closing NUL.
@@ -20,9 +21,6 @@ const NAMESPACE: usize = 76;
 
 /// Nothing that stowd waits for takes ten years; beyond lies the overflow of clocks.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-
-/// Most entries, or pulls, at once.
-const PARALLEL: usize = 256;
 
 /// Something about the value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,14 +257,14 @@ fn images_and_lists(config: &Config, found: &mut CheckReport) {
             );
         }
     }
-    if images.parallel > PARALLEL {
-        found.error("images.parallel", format!("at most {PARALLEL}"));
+    if images.parallel > PARALLEL_MAX {
+        found.error("images.parallel", format!("at most {PARALLEL_MAX}"));
     }
     if !images.rescan.is_zero() && images.rescan < Duration::from_secs(1) {
         found.error("images.rescan", "at least \"1s\", or \"0s\" for never");
     }
-    if !(1..=PARALLEL).contains(&config.lists.parallel) {
-        found.error("lists.parallel", format!("from 1 to {PARALLEL}"));
+    if !(1..=PARALLEL_MAX).contains(&config.lists.parallel) {
+        found.error("lists.parallel", format!("from 1 to {PARALLEL_MAX}"));
     }
 }
 

@@ -140,7 +140,7 @@ impl Key {
     }
 
     /// The table and the last word of the name; the table is empty at the top level.
-    pub fn table_and_word(&self) -> (&'static str, &'static str) {
+    pub(crate) fn table_and_word(&self) -> (&'static str, &'static str) {
         self.name.rsplit_once('.').unwrap_or(("", self.name))
     }
 

@@ -103,7 +103,7 @@ pub struct Images {
     pub extra_registries: Vec<String>,
     /// Quiet time after the last change of a file before it is read.
     pub settle: Duration,
-    /// Entries imported at once; 0: as many as suit the machine.
+    /// Entries imported at once; 0: as many as there are cores, from 2 to 4.
     pub parallel: usize,
     /// Blobs are written where containerd keeps them, where that can be done.
     pub direct: bool,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use figment::Metadata;
 
-use crate::shown::shown;
+use crate::one_line::one_line;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "{}", shown(&path.to_string_lossy())),
-            Self::Variable(name) => write!(f, "environment {}", shown(name)),
+            Self::File(path) => write!(f, "{}", one_line(&path.to_string_lossy())),
+            Self::Variable(name) => write!(f, "environment {}", one_line(name)),
             Self::Flag(name) => f.write_str(name),
         }
     }

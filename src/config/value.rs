@@ -8,6 +8,7 @@ use figment::value::{Num, Value};
 
 use super::Config;
 use super::key::{Field, Key};
+use crate::one_line::beginning;
 
 /// toml represents a date as a table with this one key.
 const DATE: &str = "$__toml_private_datetime";
@@ -102,9 +103,9 @@ fn is_deep(raw: &str) -> bool {
 /// What a value is, for people.
 pub(super) fn describe(value: &Value) -> String {
     match value {
-        Value::String(_, text) => match text.char_indices().nth(SHOWN) {
-            Some((cut, _)) => format!("a string that begins with {}", quoted(&text[..cut])),
-            None => format!("the string {}", quoted(text)),
+        Value::String(_, text) => match beginning(text, SHOWN) {
+            whole if whole == text => format!("the string {}", quoted(text)),
+            cut => format!("a string that begins with {}", quoted(cut)),
         },
         Value::Char(_, letter) => format!("the character '{letter}'"),
         Value::Bool(_, on) => on.to_string(),

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::blocking;
 use crate::image_store::StoreError;
 
 /// What a failure of work with the content store's directory is reported under.
@@ -39,16 +40,10 @@ pub(super) fn begin_blocking<T: Send + 'static>(
 
 /// What has come of work that was begun where it may wait.
 pub(super) async fn joined<T>(work: JoinHandle<T>) -> Result<T, StoreError> {
-    match work.await {
-        Ok(value) => Ok(value),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Unreachable {
-                call: DIRECT_WRITE,
-                cause: "stowd is ending".to_owned(),
-            }),
-        },
-    }
+    blocking::joined(work.await).ok_or_else(|| StoreError::Unreachable {
+        call: DIRECT_WRITE,
+        cause: "stowd is ending".to_owned(),
+    })
 }
 
 /// Whether this thread is none of a runtime's workers.

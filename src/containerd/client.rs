@@ -23,8 +23,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 use super::direct_writes::DirectWrites;
-use super::failure::Failure;
+use super::failure::CallFailure;
 use super::lease::Lease;
+use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
 use crate::image_store::StoreError;
 use crate::keyed_lock::KeyedLock;
 
@@ -39,13 +40,6 @@ const HEADERS_LIMIT: u32 = 1 << 20;
 /// adaptive: hyper measures with pings, and Go's gRPC server closes a connection that pings it too
 /// often.
 const STREAM_WINDOW: u32 = 8 << 20;
-
-/// Connections for blobs on their way, beside the one for everything else: streams of one
-/// connection wait for each other.
-const STREAM_CONNECTIONS: usize = 4;
-
-/// Blobs that are sent at once, by all imports together: each holds some MiB on its way.
-pub(super) const SENDING: usize = 4;
 
 /// The namespace that CRI keeps its images in, whatever the caller asks for.
 pub(super) const CRI_NAMESPACE: &str = "k8s.io";
@@ -107,7 +101,7 @@ impl Containerd {
         Ok(Self {
             streams: streams.collect(),
             next_stream: Arc::default(),
-            sending: Arc::new(Semaphore::new(SENDING)),
+            sending: Arc::new(Semaphore::new(SENT_BLOBS)),
             channel: channel(address),
             namespace: namespace.to_owned(),
             namespace_header,
@@ -231,10 +225,10 @@ pub(super) async fn answered<T>(
     call: &'static str,
     deadline: Duration,
     answer: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Failure> {
+) -> Result<T, CallFailure> {
     match tokio::time::timeout(deadline, answer).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(Failure::of(call, &status)),
-        Err(_) => Err(Failure::late(call, deadline)),
+        Ok(Err(status)) => Err(CallFailure::of(call, &status)),
+        Err(_) => Err(CallFailure::late(call, deadline)),
     }
 }

@@ -5,7 +5,7 @@ use prost_types::FieldMask;
 use tokio_stream::StreamExt as _;
 
 use super::client::{Containerd, answered};
-use super::failure::{Failure, FailureKind};
+use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Labels, StoreError};
@@ -89,9 +89,9 @@ impl Containerd {
         loop {
             match tokio::time::timeout(patience, chunks.next()).await {
                 Ok(Some(Ok(chunk))) => bytes.extend_from_slice(&chunk.data),
-                Ok(Some(Err(status))) => return Err(Failure::of(READ, &status).into()),
+                Ok(Some(Err(status))) => return Err(CallFailure::of(READ, &status).into()),
                 Ok(None) => break,
-                Err(_) => return Err(Failure::late(READ, patience).into()),
+                Err(_) => return Err(CallFailure::late(READ, patience).into()),
             }
         }
         // containerd verifies digests when it writes, not when it reads.

@@ -10,7 +10,7 @@ use tracing::info;
 use super::blobs_dir::{BlobsDir, Unusable};
 use super::blocking::blocking;
 use super::client::{Containerd, answered};
-use super::failure::Failure;
+use super::failure::CallFailure;
 use crate::image_store::StoreError;
 
 /// Why blobs are sent.
@@ -53,7 +53,7 @@ impl Containerd {
         Ok(opened.map_err(NotDirect::NotTold)??)
     }
 
-    async fn plugins(&self) -> Result<Vec<Plugin>, Failure> {
+    async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {
         let filters = vec![
             format!("type=={CONTENT}"),
             format!("type=={METADATA},id==bolt"),

@@ -8,7 +8,7 @@ use k8s_cri::v1::{
 use tokio::time::Instant;
 
 use super::client::{Containerd, answered};
-use super::failure::Failure;
+use super::failure::CallFailure;
 use crate::image_store::{Image, StoreError};
 
 /// Between two looks at what CRI shows, which is twice as long each time.
@@ -49,7 +49,7 @@ impl Containerd {
 
     /// Whether the name leads to an image that CRI also knows by the wanted digest: a name that was
     /// moved leads to the old image until CRI has heard of it.
-    async fn cri_shows(&self, image: &Image) -> Result<bool, Failure> {
+    async fn cri_shows(&self, image: &Image) -> Result<bool, CallFailure> {
         let shown = self.cri_image(&image.name).await?;
         let digest = image.target.digest.as_str();
         let is_it = |name: &String| name.rsplit_once('@').is_some_and(|(_, had)| had == digest);
@@ -66,7 +66,7 @@ impl Containerd {
     }
 
     /// What CRI has under a name, which it normalises as Docker does.
-    async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, Failure> {
+    async fn cri_image(&self, name: &str) -> Result<Option<CriImage>, CallFailure> {
         let request = ImageStatusRequest {
             image: Some(ImageSpec {
                 image: name.to_owned(),
@@ -82,7 +82,7 @@ impl Containerd {
 
     /// Whether both services of CRI answer and its runtime is ready. Its network may not be: that
     /// is another program's task, and needs no image of stowd's.
-    pub(super) async fn probe_cri(&self) -> Result<(), Failure> {
+    pub(super) async fn probe_cri(&self) -> Result<(), CallFailure> {
         let patience = self.deadlines().answer;
         let mut runtime = self.cri_runtime();
         let version = runtime.version(VersionRequest::default());

@@ -132,7 +132,7 @@ impl BlobWriter for DirectWriter {
                 (known, Some(second))
             }
         };
-        let whole = WholeFile {
+        let whole = WrittenBlob {
             blobs,
             file,
             digest: digest.clone(),
@@ -165,13 +165,13 @@ impl BlobWriter for DirectWriter {
 }
 
 /// A whole file, on its way to become a blob of containerd's.
-struct WholeFile {
+struct WrittenBlob {
     blobs: Arc<BlobsDir>,
     file: SharedFile,
     digest: Digest,
 }
 
-impl WholeFile {
+impl WrittenBlob {
     /// Gives the file its name.
     async fn name(&self) -> Result<io::Result<()>, StoreError> {
         let (blobs, file, digest) = self.clones();
@@ -282,7 +282,7 @@ mod tests {
         let file = new_file(&blobs, &ingest).await.unwrap().unwrap();
         let mut file = file.expect("the blob is not there");
         file.write(b"abc").await.unwrap().unwrap();
-        let whole = WholeFile {
+        let whole = WrittenBlob {
             blobs: Arc::clone(&blobs),
             file: file.finish().await.unwrap().unwrap(),
             digest: Digest::of(b"abc"),

@@ -9,7 +9,7 @@ use crate::image_store::StoreError;
 
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct CallFailure {
     /// The call, as containerd's API names it.
     pub(super) call: &'static str,
     pub(super) kind: FailureKind,
@@ -36,7 +36,7 @@ pub(super) enum FailureKind {
     Other,
 }
 
-impl Failure {
+impl CallFailure {
     pub(super) fn of(call: &'static str, status: &Status) -> Self {
         let cause = words(status);
         let kind = classify(status.code(), &cause, status.source().is_some());
@@ -106,9 +106,9 @@ fn words(status: &Status) -> String {
     words
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        let Failure { call, kind, cause } = failure;
+impl From<CallFailure> for StoreError {
+    fn from(failure: CallFailure) -> Self {
+        let CallFailure { call, kind, cause } = failure;
         match kind {
             FailureKind::Unreachable => Self::Unreachable { call, cause },
             FailureKind::NoSpace => Self::NoSpace { call, cause },
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn kind(code: Code, message: &str) -> FailureKind {
-        Failure::of("Content.Write", &Status::new(code, message)).kind
+        CallFailure::of("Content.Write", &Status::new(code, message)).kind
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_broken_connection_is_named_with_its_cause() {
         let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        let failure = Failure::of("Images.List", &Status::from_error(Box::new(broken)));
+        let failure = CallFailure::of("Images.List", &Status::from_error(Box::new(broken)));
         assert_eq!(failure.kind, FailureKind::Unreachable);
         assert!(failure.cause.contains("broken pipe"), "{}", failure.cause);
     }

@@ -6,7 +6,7 @@ use containerd_client::services::v1::{AbortRequest, StatusRequest};
 use tokio::time::Instant;
 
 use super::client::{Containerd, answered};
-use super::failure::{Failure, FailureKind};
+use super::failure::{CallFailure, FailureKind};
 use super::ingest::Ingest;
 use crate::image_store::StoreError;
 use crate::keyed_lock::KeyGuard;
@@ -52,7 +52,7 @@ impl Containerd {
             match tokio::time::timeout(self.deadlines().change / 4, lock).await {
                 Ok(guard) => return Ok(guard),
                 Err(_) => {
-                    let failure = Failure {
+                    let failure = CallFailure {
                         call: "Content.Write",
                         kind: FailureKind::Locked,
                         cause: format!("{} is being written", ingest.reference),
@@ -68,7 +68,7 @@ impl Containerd {
         &self,
         ingest: &Ingest,
         moved: &mut Moved,
-        failure: Failure,
+        failure: CallFailure,
     ) -> Result<(), StoreError> {
         // A direct write has no ingest; its writer reports progress to the lock.
         let offset = self.ingest_offset(&ingest.reference).await?;
@@ -81,7 +81,7 @@ impl Containerd {
             patience.as_secs(),
             failure.cause
         );
-        Err(Failure { cause, ..failure }.into())
+        Err(CallFailure { cause, ..failure }.into())
     }
 
     /// Throws an ingest away, if there is one. Asking first costs less than an abort.

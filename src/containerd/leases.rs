@@ -14,6 +14,7 @@ use super::lease::Lease;
 use super::owner;
 use crate::digest::Digest;
 use crate::image_store::StoreError;
+use crate::one_line::beginning;
 
 /// The label that says what a lease of stowd's is for; that it is there tells stowd's leases.
 const PURPOSE: &str = "io.stowd.lease";
@@ -30,7 +31,7 @@ impl Containerd {
     pub(super) async fn create_lease(&self, purpose: &str) -> Result<Lease, StoreError> {
         let lease = Lease {
             id: new_id(),
-            purpose: purpose.chars().take(PURPOSE_CHARS).collect(),
+            purpose: beginning(purpose, PURPOSE_CHARS).to_owned(),
         };
         let expiry = humantime::format_rfc3339_seconds(SystemTime::now() + LIFETIME);
         let labels = HashMap::from([

@@ -4,7 +4,7 @@
 use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
 
 use super::client::{CRI_NAMESPACE, Containerd};
-use super::failure::{Failure, FailureKind};
+use super::failure::{CallFailure, FailureKind};
 use crate::credentials::Login;
 use crate::image_store::PullError;
 
@@ -33,7 +33,7 @@ impl Containerd {
         };
         let failure = match self.cri_images().pull_image(request).await {
             Ok(_) => return Ok(()),
-            Err(status) => Failure::of("PullImage", &status),
+            Err(status) => CallFailure::of("PullImage", &status),
         };
         // containerd passes on what a registry said under whatever code fits that, `Unavailable` too,
         // and a status that is too long for it to send breaks the call off. So it is asked.

@@ -7,7 +7,7 @@ use containerd_client::services::v1::{ListRequest as ListLeasesRequest, Plugin};
 use tokio::time::{Instant, timeout};
 
 use super::client::{Containerd, answered};
-use super::failure::Failure;
+use super::failure::CallFailure;
 use crate::image_store::StoreError;
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
@@ -115,12 +115,12 @@ impl Containerd {
 
 /// What one probe found.
 enum Probe {
-    Later(Failure),
+    Later(CallFailure),
     Final(NotServing),
 }
 
-impl From<Failure> for Probe {
-    fn from(failure: Failure) -> Self {
+impl From<CallFailure> for Probe {
+    fn from(failure: CallFailure) -> Self {
         Self::Later(failure)
     }
 }

@@ -4,7 +4,7 @@
 //! bounded by [`QUEUED`] messages of at most [`MESSAGE`] bytes that wait in its queue, one that is
 //! being filled and what HTTP/2 has taken (at most 1 MiB of it encoded): 2 MiB.
 //! Beyond that `write` waits, because containerd reads no faster than it stores. And only so many
-//! hold that at once ([`super::client::SENDING`]): the others wait with their first message.
+//! hold that at once ([`SENT_BLOBS`](crate::concurrency::SENT_BLOBS)): the others wait with their first message.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::client::{Containerd, answered};
-use super::failure::{Failure, FailureKind};
+use super::failure::{CallFailure, FailureKind};
 use super::ingest::Ingest;
 use super::ingests::Moved;
 use super::lease::Lease;
@@ -102,7 +102,7 @@ impl Containerd {
 
 impl StreamWriter {
     /// Opens the stream and learns where to begin.
-    async fn open(store: &Containerd, lease: &Lease, ingest: &Ingest) -> Result<Self, Failure> {
+    async fn open(store: &Containerd, lease: &Lease, ingest: &Ingest) -> Result<Self, CallFailure> {
         let (requests, queue) = mpsc::channel(QUEUED);
         let stat = WriteContentRequest {
             action: WriteAction::Stat.into(),
@@ -127,7 +127,7 @@ impl StreamWriter {
         let first = next_answer(WRITE, patience, &mut answers).await?;
         let offset = u64::try_from(first.offset).unwrap_or(0);
         if offset > ingest.size || (offset > 0 && ingest.expected.is_none()) {
-            return Err(Failure {
+            return Err(CallFailure {
                 call: WRITE,
                 kind: FailureKind::OtherIngest,
                 cause: format!("{offset} of {} bytes are there already", ingest.size),
@@ -151,7 +151,7 @@ impl StreamWriter {
     }
 
     /// Queues a message as soon as there is room, and takes in the acknowledgements meanwhile.
-    async fn send(&mut self, request: WriteContentRequest) -> Result<(), Failure> {
+    async fn send(&mut self, request: WriteContentRequest) -> Result<(), CallFailure> {
         let patience = self.store.deadlines().progress;
         loop {
             let answer = tokio::select! {
@@ -168,7 +168,7 @@ impl StreamWriter {
     }
 
     /// Sends what has been filled.
-    async fn send_data(&mut self) -> Result<(), Failure> {
+    async fn send_data(&mut self) -> Result<(), CallFailure> {
         if self.filling.is_empty() {
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl StreamWriter {
 
     /// Cleans up after a failure, and converts it. On a full disk the half-written blob is removed: it
     /// could be resumed, but until then every other write of the node would fail.
-    async fn failed(&mut self, failure: Failure) -> StoreError {
+    async fn failed(&mut self, failure: CallFailure) -> StoreError {
         if failure.kind == FailureKind::NoSpace {
             // The full disk is the error to report, also when the removal fails.
             let _ = self.store.abort_ingest(&self.ingest.reference).await;
@@ -208,7 +208,7 @@ impl StreamWriter {
     }
 
     /// Sends the commit and waits until it is acknowledged, and all that was sent before it.
-    async fn send_commit(&mut self, digest: &Digest, labels: &Labels) -> Result<(), Failure> {
+    async fn send_commit(&mut self, digest: &Digest, labels: &Labels) -> Result<(), CallFailure> {
         self.send_data().await?;
         self.send(WriteContentRequest {
             action: WriteAction::Commit.into(),
@@ -317,16 +317,16 @@ async fn next_answer(
     call: &'static str,
     patience: Duration,
     answers: &mut Streaming<WriteContentResponse>,
-) -> Result<WriteContentResponse, Failure> {
+) -> Result<WriteContentResponse, CallFailure> {
     match timeout(patience, answers.next()).await {
         Ok(Some(Ok(answer))) => Ok(answer),
-        Ok(Some(Err(status))) => Err(Failure::of(call, &status)),
-        Ok(None) => Err(Failure {
+        Ok(Some(Err(status))) => Err(CallFailure::of(call, &status)),
+        Ok(None) => Err(CallFailure {
             call,
             kind: FailureKind::Unreachable,
             cause: "containerd ended the stream before the blob was committed".to_owned(),
         }),
-        Err(_) => Err(Failure::late(call, patience)),
+        Err(_) => Err(CallFailure::late(call, patience)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a file of credentials cannot be used.
 
 use super::gap::REGISTRY_SHOWN;
-use crate::shown::shortened;
+use crate::one_line::shortened;
 
 /// The longest file that is read, in bytes. A reader may stop at `CREDENTIALS_MAX + 1`.
 pub const CREDENTIALS_MAX: u64 = 1 << 20;

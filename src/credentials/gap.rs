@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::scope::Scope;
 use crate::naming::Reference;
-use crate::shown::shortened;
+use crate::one_line::shortened;
 
 /// How many characters of a registry's key, or of a helper's name, are shown.
 pub(super) const REGISTRY_SHOWN: usize = 100;

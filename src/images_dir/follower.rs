@@ -17,7 +17,7 @@ use tracing::debug;
 use super::event_queue::EventQueue;
 use super::inotify::{Inotify, WatchEvent};
 use super::interpret::{Changed, interpret};
-use super::look::{Looked, is_removed};
+use super::look::{PathState, is_removed};
 use super::mounts::{Mounts, Table};
 use super::orders::{Orders, SourceOptions, WalkCause};
 use super::settling::{Judged, SettleLimits, Settling, Stage};
@@ -357,8 +357,8 @@ impl Follower {
     /// Looks at what is there now. No event: there is nothing new, or a walk is wanted to tell it.
     fn look(&mut self, path: PathBuf, cause: LookCause, now: Instant) -> Option<SourceEvent> {
         let verdict = Verdict::on(path.file_name().unwrap_or_default());
-        let looked = Looked::at(&path);
-        if let (Looked::File(identity), Verdict::Entry(kind)) = (&looked, verdict) {
+        let looked = PathState::at(&path);
+        if let (PathState::File(identity), Verdict::Entry(kind)) = (&looked, verdict) {
             self.unreadables.remove(&path);
             self.ignored.remove(&path);
             let entry = Entry {
@@ -368,24 +368,24 @@ impl Follower {
             };
             return self.judge(entry, cause, now);
         }
-        if looked == Looked::Gone {
+        if looked == PathState::Gone {
             return self.gone(path, cause);
         }
         self.settling.gone(&path);
         match looked {
-            Looked::Unknown(error) if is_entry(&path) => {
+            PathState::Unknown(error) if is_entry(&path) => {
                 self.ignored.remove(&path);
                 let news = self.unreadables.failed(&path, &error, now);
                 let tell = news || cause == LookCause::Asked;
                 tell.then_some(SourceEvent::Unreadable(Unreadable { path, error }))
             }
-            Looked::File(_) | Looked::Special | Looked::Unknown(_) => {
+            PathState::File(_) | PathState::Special | PathState::Unknown(_) => {
                 self.unreadables.remove(&path);
                 let news = self.ignored.insert(path.clone());
                 let tell = news || cause == LookCause::Asked;
                 tell.then_some(SourceEvent::Ignored(path))
             }
-            Looked::Directory | Looked::Gone => {
+            PathState::Directory | PathState::Gone => {
                 self.want(WalkCause::Directories);
                 None
             }

@@ -16,7 +16,7 @@ use crate::source_event::DirectoryId;
 
 /// What is at a path, links followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Looked {
+pub(super) enum PathState {
     /// A regular file.
     File(Identity),
     /// A directory.
@@ -29,7 +29,7 @@ pub(super) enum Looked {
     Unknown(String),
 }
 
-impl Looked {
+impl PathState {
     /// Looks at a path.
     pub(super) fn at(path: &Path) -> Self {
         match stat(path) {
@@ -115,12 +115,15 @@ mod tests {
         let path = directory.path().join("a.tar");
         fs::write(&path, "a").unwrap();
         let expected = Identity::of(&fs::metadata(&path).unwrap());
-        assert_eq!(Looked::at(&path), Looked::File(expected));
-        assert_eq!(Looked::at(directory.path()), Looked::Directory);
-        assert_eq!(Looked::at(Path::new("/dev/null")), Looked::Special);
-        assert_eq!(Looked::at(&directory.path().join("b.tar")), Looked::Gone);
+        assert_eq!(PathState::at(&path), PathState::File(expected));
+        assert_eq!(PathState::at(directory.path()), PathState::Directory);
+        assert_eq!(PathState::at(Path::new("/dev/null")), PathState::Special);
+        assert_eq!(
+            PathState::at(&directory.path().join("b.tar")),
+            PathState::Gone
+        );
         std::os::unix::fs::symlink("nowhere", directory.path().join("c.tar")).unwrap();
-        let Looked::Unknown(error) = Looked::at(&directory.path().join("c.tar")) else {
+        let PathState::Unknown(error) = PathState::at(&directory.path().join("c.tar")) else {
             panic!("a link that leads nowhere is there");
         };
         assert_eq!(

@@ -13,14 +13,14 @@ const LINKS: usize = 40;
 pub(super) struct PathWalk {
     /// Every name in order: those of the directories, of the links, of what the links lead through,
     /// and the last one. When the walk ends early, the last is the missing name.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<PathStep>,
     /// Where it leads.
     pub(super) end: End,
 }
 
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct PathStep {
     /// The directory, with no link in its path.
     pub(super) dir: PathBuf,
     /// The name in it.
@@ -61,7 +61,7 @@ impl PathWalk {
             arm(&at);
             let here = at.join(&name);
             let dir = at.clone();
-            steps.push(Step { dir, name });
+            steps.push(PathStep { dir, name });
             let kind = match fs::symlink_metadata(&here) {
                 Ok(metadata) => metadata.file_type(),
                 Err(_) => return Self::ending(steps, End::Nowhere),
@@ -85,7 +85,7 @@ impl PathWalk {
         Self::ending(steps, End::Directory(at))
     }
 
-    fn ending(steps: Vec<Step>, end: End) -> Self {
+    fn ending(steps: Vec<PathStep>, end: End) -> Self {
         Self { steps, end }
     }
 }

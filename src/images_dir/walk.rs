@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, stat
 use rustix::io::Errno;
 
 use super::inotify::{Inotify, Interest};
-use super::look::{Looked, directory_id, is_removed, open_directory};
+use super::look::{PathState, directory_id, is_removed, open_directory};
 use super::path_walk::{End, PathWalk};
 use super::watch_limit::{WatchLimit, shared};
 use super::watch_tree::{Dependency, WatchTree};
@@ -61,7 +61,7 @@ pub(super) fn walk(dir: &Path, inotify: Option<&mut Inotify>) -> Walked {
         (End::Directory(real), _) => walk.tree(real, dir),
         (_, Err(Errno::NOENT)) => {}
         (_, Err(error)) => walk.unreadable(dir, "listed", error),
-        (_, Ok(stat)) if Looked::of(Ok(stat)) != Looked::Directory => {
+        (_, Ok(stat)) if PathState::of(Ok(stat)) != PathState::Directory => {
             walk.unreadable(dir, "listed", Errno::NOTDIR);
         }
         // It has come since.
@@ -207,13 +207,13 @@ impl Walk<'_> {
     }
 
     fn file(&mut self, path: PathBuf, verdict: Verdict, looked: Result<Stat, Errno>) {
-        match (Looked::of(looked), verdict) {
-            (Looked::File(identity), Verdict::Entry(kind)) => self.found.entries.push(Entry {
+        match (PathState::of(looked), verdict) {
+            (PathState::File(identity), Verdict::Entry(kind)) => self.found.entries.push(Entry {
                 path,
                 kind,
                 identity,
             }),
-            (Looked::Unknown(error), Verdict::Entry(_)) => {
+            (PathState::Unknown(error), Verdict::Entry(_)) => {
                 self.found.unreadable.push(Unreadable { path, error });
             }
             _ => self.found.ignored.push(path),

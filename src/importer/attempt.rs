@@ -1,9 +1,10 @@
 //! One attempt at an import, from the open archive to the names of its images.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::admit::{Admission, ArchiveLabels, LeasedStore, archive_names, is_up_to_date};
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::Identity;
@@ -11,24 +12,17 @@ use crate::image_store::{ImageStore, StoreError};
 use crate::layout::{
     ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Resolution, ResolveError, resolve,
 };
-use crate::ledger::{FailureClass, ImportedImage};
-use crate::naming::{Named, Names, Reference, Shared};
+use crate::ledger::FailureClass;
+use crate::one_line::first_few;
 use crate::platform::Platform;
 use crate::progress::Meter;
-use crate::shown::first_few;
-use crate::tagging::{self, tag};
 use crate::tar::{ArchiveError, OpenArchive, PlainArchive};
 
 use super::blocking_bridge::{WaitError, Waiter};
 use super::bodies::{BodyError, BodyOrigin, BodySender};
-use super::labels::BlobLabels;
-use super::leased_store::LeasedStore;
-use super::report::{ImportError, ImportReport, Rules};
+use super::report::{ImportError, ImportReport, ImportRules};
 use super::store_documents::StoreDocuments;
-use super::{documents, streamed, up_to_date};
-
-/// How many names that images of one archive do not get are told, each in a line.
-const UNNAMED_MAX: usize = 20;
+use super::{documents, streamed};
 
 /// What one import works with.
 pub(super) struct ArchiveImport<'a, S: ImageStore> {
@@ -36,7 +30,7 @@ pub(super) struct ArchiveImport<'a, S: ImageStore> {
     pub(super) name: &'a str,
     /// The version of the file that is to be imported.
     pub(super) identity: Identity,
-    pub(super) rules: Rules<'a>,
+    pub(super) rules: ImportRules<'a>,
     pub(super) archive: OpenArchive,
     pub(super) leased: LeasedStore<S>,
     pub(super) meter: Meter,
@@ -62,20 +56,17 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             sent,
         } = self.list().await?;
         let (catalogue, resolution) = self.resolve(catalogue).await?;
-        let Resolution {
-            images,
-            problems,
-            claimed,
-            notes,
-        } = resolution;
-        for note in notes {
-            self.note(&note);
+        for note in &resolution.notes {
+            let name = self.name;
+            info!(entry = name, "{name}: {note}");
         }
-        let names = self.names(&images, &claimed);
-        let mut placed = HashSet::new();
-        let labels = BlobLabels::new(&images, &names);
+        let desired = archive_names(self.name, &resolution, self.rules.extra_registries);
+        let Resolution {
+            images, problems, ..
+        } = resolution;
+        let labels = ArchiveLabels::new(&images, &desired);
         let is_up_to_date = plain.is_some()
-            && up_to_date::is_up_to_date(&self.leased.store, &images, &names, &labels).await?;
+            && is_up_to_date(&self.leased.store, &images, &desired, &labels).await?;
         let failed = if is_up_to_date {
             self.count_unread(&catalogue, &images);
             HashMap::new()
@@ -88,7 +79,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             };
             sender.send_all(needed, &labels).await?
         };
-        // From here on images get names: those of this version of the file, or none.
+        // Checked again before images get names: a file that has changed must give none.
         self.check_identity()?;
 
         let mut report = ImportReport {
@@ -97,18 +88,29 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             class: problems.iter().map(class_of).max().unwrap_or_default(),
             identity: self.identity,
         };
-        for (image, names) in images.iter().zip(&names) {
+        let admission = Admission {
+            leased: &self.leased,
+            meter: &self.meter,
+        };
+        let mut placed = HashSet::new();
+        for (image, desired) in images.iter().zip(&desired) {
             let broken = image
                 .blobs
                 .iter()
                 .find_map(|blob| failed.get(&blob.descriptor.digest));
             let outcome = match broken {
                 Some(error) => Err(PlaceError::Body(error)),
-                None if is_up_to_date => self.see(image, names).await.map_err(PlaceError::Store),
-                None => self
-                    .place(&catalogue, image, names, &labels, &mut placed)
-                    .await
-                    .map_err(PlaceError::Store),
+                None if is_up_to_date => admission.see(desired).await.map_err(PlaceError::Store),
+                None => {
+                    let blobs = image.blobs.iter();
+                    let blobs = blobs
+                        .map(|blob| (&blob.descriptor.digest, documents::of(&catalogue, blob)));
+                    match admission.put_blobs(blobs, &labels, &mut placed).await {
+                        Ok(()) => admission.put_names(desired).await,
+                        Err(error) => Err(error),
+                    }
+                    .map_err(PlaceError::Store)
+                }
             };
             match outcome {
                 Ok(image) => report.images.push(image),
@@ -125,7 +127,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         Ok(report)
     }
 
-    /// Lists the archive; of a compressed one, sends its bodies on the way.
+    /// Lists the archive. Sends the bodies of a compressed one at the same time.
     async fn list(&self) -> Result<ListedArchive, ImportError> {
         match &self.archive {
             OpenArchive::Plain(archive) => {
@@ -159,34 +161,6 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         }
     }
 
-    /// Which image gets which names.
-    fn names(&self, images: &[ArchiveImage], claimed: &BTreeSet<Reference>) -> Vec<Names> {
-        let named = images.iter().map(|image| Named {
-            names: &image.names,
-            digest: &image.target.digest,
-            runs_on_host: image.runs_on_host,
-        });
-        let named = named.collect::<Vec<_>>();
-        let Shared {
-            images,
-            refused,
-            notes,
-        } = Shared::among(&named, claimed, self.rules.extra_registries);
-        for error in refused.iter().take(UNNAMED_MAX) {
-            let (entry, image) = (self.name, error.text());
-            warn!(entry, image, %error, "not named {image}: {}", error.rule());
-        }
-        for note in notes.iter().take(UNNAMED_MAX) {
-            self.note(note);
-        }
-        images
-    }
-
-    fn note(&self, note: &str) {
-        let name = self.name;
-        info!(entry = name, "{name}: {note}");
-    }
-
     /// Finds the images, with the help of documents that only the store has. There may be megabytes of
     /// JSON to hash and to parse, so that it is done on a thread that may block.
     async fn resolve(&self, catalogue: Catalogue) -> Result<(Catalogue, Resolution), ImportError> {
@@ -203,61 +177,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         let resolution = resolution.map_err(|error| match error {
             ResolveError::Layout(error) => ImportError::from(error),
             ResolveError::Source(WaitError::Store(error)) => error.into(),
-            // The import was dropped: its result goes nowhere.
+            // The import was dropped: no caller sees this.
             ResolveError::Source(WaitError::Abandoned) => ArchiveError::Stopped.into(),
         })?;
         Ok((catalogue, resolution))
-    }
-
-    /// Writes an image's documents, labels what was there already, and gives the image its names.
-    /// `placed` are the blobs that are done with.
-    async fn place<'i>(
-        &self,
-        catalogue: &Catalogue,
-        image: &'i ArchiveImage,
-        names: &Names,
-        labels: &BlobLabels<'_>,
-        placed: &mut HashSet<&'i Digest>,
-    ) -> Result<ImportedImage, StoreError> {
-        for blob in &image.blobs {
-            let digest = &blob.descriptor.digest;
-            if placed.contains(digest) {
-                continue;
-            }
-            let labels = labels.of(digest);
-            match documents::of(catalogue, blob) {
-                Some(document) => {
-                    documents::put(&self.leased, digest, labels, document).await?;
-                }
-                // It may have been there, or have come before its labels were known.
-                None => self.leased.store.label_blob(digest, labels).await?,
-            }
-            placed.insert(digest);
-            self.meter.step();
-        }
-        let LeasedStore { store, lease, .. } = &self.leased;
-        let (target, seen) = (&image.target, image.runs_on_host);
-        let names = tag(store, lease, target, names, seen, &self.meter).await?;
-        Ok(ImportedImage {
-            names,
-            digest: target.digest.clone(),
-        })
-    }
-
-    /// Waits until the runtime sees an image that has its names. None of them is written: where a
-    /// name was removed since it was looked at, its blobs may be gone as well.
-    async fn see(&self, image: &ArchiveImage, names: &Names) -> Result<ImportedImage, StoreError> {
-        let records = tagging::records(&image.target, names).collect::<Vec<_>>();
-        if image.runs_on_host {
-            for record in &records {
-                self.leased.store.seen_by_runtime(record).await?;
-                self.meter.step();
-            }
-        }
-        Ok(ImportedImage {
-            names: records.into_iter().map(|record| record.name).collect(),
-            digest: image.target.digest.clone(),
-        })
     }
 
     /// Counts the bodies that need not be read.
@@ -315,7 +238,7 @@ enum PlaceError<'a> {
 }
 
 impl PlaceError<'_> {
-    /// What it says about another try.
+    /// When another try makes sense.
     fn class(&self) -> FailureClass {
         match self {
             Self::Body(BodyError::Missing { .. }) => FailureClass::MissingBlob,
@@ -325,7 +248,7 @@ impl PlaceError<'_> {
     }
 }
 
-/// What a problem of an image says about another try.
+/// When another try makes sense after a problem of an image.
 fn class_of(problem: &ImageProblem) -> FailureClass {
     match problem.fault {
         Fault::MissingBlob { .. } => FailureClass::MissingBlob,

@@ -1,9 +1,8 @@
 //! Where the bytes of one blob of a compressed archive go: into the store, or only into a hash.
 
+use crate::admit::LeasedStore;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, ImageStore, NewBlob, Opened, StoreError};
-
-use super::leased_store::LeasedStore;
 
 /// A blob that the store lacks and is written, or one that the store has, whose bytes are hashed
 /// alone.

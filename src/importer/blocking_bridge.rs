@@ -1,7 +1,7 @@
 //! Lets blocking threads drive the async store.
 //!
-//! A thread that reads an archive hashes and writes what it reads. Where the store makes it wait, the
-//! thread waits: its core has nothing better to do. It stops waiting when its import is dropped.
+//! A thread that reads an archive also hashes and writes what it reads, and blocks while the store is
+//! not ready. It stops waiting when its import is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ pub(super) enum WaitError {
     Store(StoreError),
 }
 
-/// How a thread waits.
+/// Blocks a thread until the store answers.
 #[derive(Clone)]
 pub(super) struct Waiter {
     runtime: Handle,
@@ -57,8 +57,8 @@ impl Waiter {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                // First: when stowd ends, the clock of the runtime may be gone, and an answer with a
-                // deadline cannot be polled without it.
+                // First: when stowd ends, the runtime's timer may be gone, and polling an answer that has
+                // a deadline would panic.
                 () = self.abandoned.cancelled() => Err(WaitError::Abandoned),
                 answer = answer => answer.map_err(WaitError::Store),
             }

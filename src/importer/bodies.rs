@@ -10,8 +10,7 @@
 //! ```
 //!
 //! The thread that writes a chunk hashes it first, while the chunk is in the core's cache; nothing is
-//! hashed twice. The digest tells a blob that is not what its name says from a store that does not
-//! keep what it was sent.
+//! hashed twice. By the digest a wrong blob is told from a store that lost bytes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +19,9 @@ use std::io::{self, Read};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::admit::{ArchiveLabels, LeasedStore};
 use crate::blocking::{blocking, joined};
+use crate::concurrency::{BODIES, BODIES_OF_ARCHIVE};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 use crate::layout::FileMember;
@@ -28,17 +29,9 @@ use crate::progress::Meter;
 use crate::tar::{PlainArchive, limits};
 
 use super::blocking_bridge::{WaitError, Waiter};
-use super::labels::BlobLabels;
-use super::leased_store::LeasedStore;
 
-/// Bodies of one archive that are on their way at once, or commits that are waited for: as many as
-/// keep a disk busy while one of them waits for its fsync.
-pub(super) const AT_ONCE: usize = 4;
-
-/// Bodies of plain archives that are on their way at once, in this process: those of as many archives
-/// as are imported at once by default. Each keeps a thread, which waits for another to write, and some
-/// blocks.
-static ON_THEIR_WAY: Semaphore = Semaphore::const_new(4 * AT_ONCE);
+/// Bodies of plain archives that are on their way, in this process.
+static ON_THEIR_WAY: Semaphore = Semaphore::const_new(BODIES);
 
 /// Where a body comes from.
 #[derive(Debug)]
@@ -64,7 +57,7 @@ pub(super) enum BodyError {
     Unreadable { path: String, cause: io::Error },
 }
 
-/// What the sending of bodies needs. Clones are of one import.
+/// Sends the bodies of one import. Clones share its lease and its meter.
 #[derive(Clone)]
 pub(super) struct BodySender<S: ImageStore> {
     pub(super) leased: LeasedStore<S>,
@@ -78,24 +71,24 @@ impl<S: ImageStore> BodySender<S> {
     pub(super) async fn send_all(
         &self,
         needed: BTreeMap<Digest, (u64, BodyOrigin)>,
-        labels: &BlobLabels<'_>,
+        labels: &ArchiveLabels<'_>,
     ) -> Result<HashMap<Digest, BodyError>, StoreError> {
         let mut failed = HashMap::new();
         let mut refused = None;
         let mut sending = JoinSet::new();
         let mut needed = needed.into_iter().collect::<Vec<_>>();
-        // The longest first: none is to be alone at the end for long.
+        // The longest first, so that no long one is left alone at the end.
         needed.sort_by_key(|(_, (size, _))| Reverse(*size));
         let mut needed = needed.into_iter();
         loop {
             while refused.is_none()
-                && sending.len() < AT_ONCE
+                && sending.len() < BODIES_OF_ARCHIVE
                 && let Some((digest, (size, origin))) = needed.next()
             {
                 let (sender, labels) = (self.clone(), labels.of(&digest));
                 sending.spawn(async move {
-                    // Before the store is asked for the blob, which other imports may wait for. The
-                    // semaphore is never closed.
+                    // Taken before the blob is opened: other imports wait for an open blob. The semaphore
+                    // is never closed.
                     let _one = ON_THEIR_WAY.acquire().await.ok();
                     let sent = sender.send(&digest, size, origin, labels).await?;
                     Ok(sent.err().map(|error| (digest, error)))
@@ -103,12 +96,11 @@ impl<S: ImageStore> BodySender<S> {
             }
             match sending.join_next().await.map(joined) {
                 Some(Some(Ok(sent))) => failed.extend(sent),
-                // The others are waited for: what one of them holds open in the store is not free
-                // when the lease ends.
+                // Wait for the others: a writer that is still open keeps its ingest when the lease ends.
                 Some(Some(Err(error))) => {
                     refused.get_or_insert(error);
                 }
-                // Cancelled, which only the end of the set does.
+                // Cancelled, which happens only when the set is dropped.
                 Some(None) => {}
                 None => return refused.map_or(Ok(failed), Err),
             }

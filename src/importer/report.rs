@@ -11,14 +11,14 @@ use crate::tar::ArchiveError;
 
 /// The settings that shape what an entry brings.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules<'a> {
+pub struct ImportRules<'a> {
     /// Which platforms of an image are imported.
     pub wanted: &'a Wanted,
     /// Images are also named as if they came from these.
     pub extra_registries: &'a [String],
 }
 
-/// What came of an import that was carried through.
+/// The result of an import that read the whole archive.
 #[derive(Debug)]
 pub struct ImportReport {
     /// The images that are in the store under their names now.
@@ -31,7 +31,7 @@ pub struct ImportReport {
     pub identity: Identity,
 }
 
-/// Why an import was not carried through. Nothing of the archive has been named.
+/// Why an import failed as a whole. No image of the archive was named.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be opened or looked at.
@@ -52,13 +52,13 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// Whether it says nothing about the archive: the store is away, and the import is to be done
-    /// when it is back.
+    /// Whether the store is away: the error says nothing about the archive, and the import is to be done
+    /// when the store is back.
     pub fn is_store_away(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unreachable { .. }))
     }
 
-    /// What it says about another try.
+    /// When another try makes sense.
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Archive(error) if !error.is_of_system() => FailureClass::Content,

@@ -1,12 +1,13 @@
-//! Bodies of a compressed archive: sent as they come out of it, for there is no second time.
+//! Bodies of a compressed archive, sent while it is decompressed: it is read only once.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::admit::LeasedStore;
 use crate::blocking::{blocking, joined};
+use crate::concurrency::BODIES_OF_ARCHIVE;
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, StoreError};
 use crate::layout::Catalogue;
@@ -15,13 +16,7 @@ use crate::tar::{self, CompressedArchive};
 
 use super::blob_sink::BlobSink;
 use super::blocking_bridge::{WaitError, Waiter};
-use super::bodies::AT_ONCE;
-use super::leased_store::LeasedStore;
 use super::report::ImportError;
-
-/// Archives that are decompressed at once, in this process: as many as are imported at once by
-/// default. Each keeps two cores busy and has a window of some MiB.
-static DECODERS: Semaphore = Semaphore::const_new(4);
 
 /// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
 /// blobs the store has under the lease now.
@@ -31,8 +26,6 @@ pub(super) async fn receive<S: ImageStore>(
     meter: &Meter,
     waiter: Waiter,
 ) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
-    // The semaphore is never closed.
-    let _decoder = DECODERS.acquire().await.ok();
     let mut bodies = Bodies {
         leased: leased.clone(),
         meter: meter.clone(),
@@ -56,7 +49,7 @@ pub(super) async fn receive<S: ImageStore>(
         ..
     } = bodies;
     drop(at_hand);
-    // Waited for even then: what one of them holds open in the store is not free when the lease ends.
+    // Also after a failure: a writer that is still open keeps its ingest when the lease ends.
     while let Some(end) = ending.join_next().await {
         match joined(end) {
             Some(Ok(sent)) => there.extend(sent),
@@ -71,7 +64,7 @@ pub(super) async fn receive<S: ImageStore>(
     }
 }
 
-/// The bodies as they come, and those whose bytes have all come.
+/// The body that is being read, and those that are being committed.
 struct Bodies<S: ImageStore> {
     leased: LeasedStore<S>,
     meter: Meter,
@@ -80,7 +73,7 @@ struct Bodies<S: ImageStore> {
     at_hand: Option<(BlobSink<S::Writer>, Option<Digest>)>,
     ending: JoinSet<Result<Option<Digest>, StoreError>>,
     there: HashSet<Digest>,
-    /// Why no more are taken.
+    /// Why reading was ended.
     failed: Option<WaitError>,
 }
 
@@ -96,9 +89,9 @@ impl<S: ImageStore> Bodies<S> {
         }
     }
 
-    /// Waits until no more than so many are ending.
+    /// Waits until no more commits are under way than one archive may have.
     fn make_room(&mut self) -> Result<(), WaitError> {
-        while self.ending.len() > AT_ONCE {
+        while self.ending.len() > BODIES_OF_ARCHIVE {
             let Self {
                 waiter,
                 ending,
@@ -123,8 +116,8 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
                 digest: digest.clone(),
                 size,
             },
-            // Not its path: a second member of that path would throw the first away, which may
-            // still be on its way.
+            // Not its path: a second member of the same path would discard the first, which may not be
+            // committed yet.
             None => NewBlob::Unnamed {
                 key: format!("body-{}", self.begun),
                 size,
@@ -153,15 +146,16 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
         let (actual, meter) = (digest.clone(), self.meter.clone());
         let end = async move { end(body, claimed, &actual, &meter).await };
         self.ending.spawn_on(end, self.waiter.runtime());
-        // After that: what this one holds others may need to come to their end.
+        // After the spawn: other commits may wait for the blob that this one holds.
         let room = self.make_room();
         self.step(room)?;
         ControlFlow::Continue(digest)
     }
 }
 
-/// Ends a body whose bytes have all passed, with their digest. Returns which blob the store has now. A
-/// body that is not what it claims to be is thrown away; an image that needs it finds it missing.
+/// Commits a body whose bytes have all been read; `digest` is theirs. Returns the blob that the store has
+/// now. A body with another digest than it claims is thrown away; an image that needs it finds it
+/// missing.
 async fn end<W: BlobWriter>(
     body: BlobSink<W>,
     claimed: Option<Digest>,

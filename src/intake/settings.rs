@@ -2,9 +2,9 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::concurrency;
 use crate::ledger::Fingerprint;
 use crate::plan;
 use crate::platform::Wanted;
@@ -22,7 +22,7 @@ pub struct Settings {
     pub namespace: String,
     /// Quiet time after the last change of a file.
     pub settle: Duration,
-    /// Entries imported at once; 0: as many as suit the machine.
+    /// Entries imported at once; 0: as many as there are cores, from 2 to 4.
     pub parallel: usize,
     /// Unpin what no entry brings any more.
     pub unpin_removed: bool,
@@ -41,20 +41,12 @@ impl Settings {
         plan::Rules {
             root: self.dir.clone(),
             fingerprint: Fingerprint::of(&self.wanted, registries, &self.namespace),
-            parallel: self.parallel(),
+            parallel: concurrency::imports(self.parallel),
             settle: self.settle,
             unpin_removed: self.unpin_removed,
             ready_timeout: self.ready_timeout,
             extra_registries: registries.clone(),
             seed,
-        }
-    }
-
-    /// Reading an archive keeps a core busy: by default as many as there are, and no more than a few.
-    fn parallel(&self) -> usize {
-        match self.parallel {
-            0 => available_parallelism().map_or(2, usize::from).clamp(2, 4),
-            parallel => parallel,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::{ImageStore, StoreError};
-use crate::importer::{self, ImportError, ImportReport, Rules};
+use crate::importer::{self, ImportError, ImportReport, ImportRules};
 use crate::ledger::{FailureClass, Keeps};
 use crate::plan::{Brought, Event, Job, JobEnd, Looked};
 use crate::progress::{Meter, Work};
@@ -68,7 +68,7 @@ impl<S: ImageStore> Jobs<S> {
             Job::Import => {
                 let (store, settings) = (self.store.clone(), Arc::clone(settings));
                 self.tasks.spawn(async move {
-                    let rules = Rules {
+                    let rules = ImportRules {
                         wanted: &settings.wanted,
                         extra_registries: &settings.pulls.extra_registries,
                     };

@@ -7,8 +7,8 @@ use super::limits::{DEPTH_MAX, DOCUMENTS_MAX, WORK_MAX};
 use crate::digest::{Digest, DigestError};
 use crate::oci::JsonError;
 use crate::oci::limits::DOCUMENT_MAX;
+use crate::one_line::{self, shortened};
 use crate::platform::{Platform, Wanted};
-use crate::shown::shortened;
 
 /// An image that cannot be imported; others in its archive can.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -300,12 +300,7 @@ const SHOWN: usize = 200;
 
 /// A text out of the archive, in quotation marks and with control characters spelt out.
 pub(super) fn quoted(text: &str) -> String {
-    let end = text
-        .char_indices()
-        .nth(SHOWN)
-        .map_or(text.len(), |(end, _)| end);
-    let more = if end < text.len() { "…" } else { "" };
-    format!("{:?}{more}", &text[..end])
+    one_line::quoted(text, SHOWN)
 }
 
 struct Reasons<'a>(&'a [String]);

@@ -1,4 +1,4 @@
-//! The ledger against the store: which entries need nothing, and which pins nobody needs.
+//! The ledger against the store: which entries need nothing, and which pins no entry needs.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -155,7 +155,7 @@ fn names(images: &[ImportedImage]) -> impl Iterator<Item = (&str, &Digest)> {
     })
 }
 
-/// Whether CRI keeps the image from collection, whoever asked for that.
+/// Whether CRI keeps the image from collection, at stowd's request or at another client's.
 fn is_pinned(image: &Image) -> bool {
     let (key, value) = RUNTIME_PIN;
     image.labels.get(key).is_some_and(|found| found == value)

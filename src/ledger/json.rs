@@ -93,7 +93,7 @@ impl Snapshot {
         let mut separator: &[u8] = b"\n";
         for (path, record) in &self.records {
             json.extend_from_slice(separator);
-            let mut line = Line::of(path.strip_prefix(images_dir).unwrap_or(path), record);
+            let mut line = RecordLine::of(path.strip_prefix(images_dir).unwrap_or(path), record);
             line.checksum = Some(line.digest());
             json.extend(line.to_json());
             separator = b",\n";
@@ -108,7 +108,7 @@ impl Ledger {
     /// to be in `images_dir`. Empty is a ledger with nothing in it. No record stands.
     pub fn from_json(json: &[u8], images_dir: &Path) -> (Self, Option<Dropped>) {
         let mut records = BTreeMap::new();
-        let mut take = |line: Result<Line, serde_json::Error>| -> Result<(), String> {
+        let mut take = |line: Result<RecordLine, serde_json::Error>| -> Result<(), String> {
             let (path, record) = line.map_err(|error| error.to_string())?.read()?;
             records.insert(images_dir.join(path), Arc::new(record));
             Ok(())
@@ -171,7 +171,7 @@ fn is_of_k3s(value: &Value) -> bool {
 
 /// A record as it is written. The order of the fields is part of the checksum.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct RecordLine {
     path: String,
     outcome: LineOutcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -245,7 +245,7 @@ struct LineImage {
     names: Vec<String>,
 }
 
-impl Line {
+impl RecordLine {
     fn of(path: &Path, record: &Record) -> Self {
         let Imported {
             images,

@@ -1,5 +1,6 @@
 //! One entry's record, and how it follows from the one before.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::fingerprint::Fingerprint;
 use crate::digest::Digest;
 use crate::entry::Identity;
+use crate::one_line::cut;
 use crate::retry;
 use crate::source_event::DirectoryId;
 
@@ -94,7 +96,7 @@ pub struct Attempt {
 /// What an entry that failed goes on holding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Keeps {
-    /// All: nobody knows what it would have brought.
+    /// All: what it would have brought is not known.
     #[default]
     All,
     /// Images that have one of these names: all of the entry was gone through, as with a list, and
@@ -195,7 +197,9 @@ impl Record {
         let mut kept = Vec::new();
         let mut next_try = None;
         if let Outcome::Failed { error, imported } = &mut outcome {
-            shorten(error);
+            if let Cow::Owned(cut) = cut(error, ERROR_MAX) {
+                *error = cut;
+            }
             // What a registry asked for is spread by the shortest delay.
             let asked = match not_before {
                 Duration::ZERO => Duration::ZERO,
@@ -245,13 +249,5 @@ impl Record {
     /// Every image that the entry keeps pinned: what the last attempt brought, then what is kept.
     pub fn images(&self) -> impl Iterator<Item = &ImportedImage> {
         self.outcome.imported().images.iter().chain(&self.kept)
-    }
-}
-
-/// Cuts a text that is far too long for a line.
-fn shorten(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(ERROR_MAX) {
-        text.truncate(end);
-        text.push('…');
     }
 }

@@ -7,5 +7,5 @@ mod reference;
 pub mod sources;
 
 pub(crate) use names::owners_of_names;
-pub use names::{Named, Names, Shared};
+pub use names::{AssignedNames, NameClaim, Names};
 pub use reference::{Reference, ReferenceError, Rule, is_full_name};

@@ -17,20 +17,21 @@ pub struct Names {
     pub extra: Vec<Reference>,
 }
 
-/// An image of an archive, before it gets its names.
+/// An image of an archive or of a line of a list, before it gets its names.
 #[derive(Debug, Clone, Copy)]
-pub struct Named<'a> {
+pub struct NameClaim<'a> {
     /// What it is called, in canonical form.
     pub names: &'a [Reference],
-    /// The digest that they point to.
-    pub digest: &'a Digest,
+    /// The digest that they point to. Not known of a line whose image has not been looked for: it has no
+    /// names by digest yet.
+    pub digest: Option<&'a Digest>,
     /// Whether it has what the host would run of it.
     pub runs_on_host: bool,
 }
 
-/// The names of all images of an archive.
+/// The names of all images of one archive or list.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Shared {
+pub struct AssignedNames {
     /// Of each image, in their order.
     pub images: Vec<Names>,
     /// Extra names that cannot be.
@@ -40,17 +41,19 @@ pub struct Shared {
 }
 
 impl Names {
-    /// The names of an image that is called `names` and has this digest. A name that lies in an extra
+    /// The names of an image that is called `names` and has this digest, if it is known. A name that lies in an extra
     /// registry already, path included, gets no other one there. Returned beside the names: why some
     /// extra ones cannot be, such as those with too long a path.
     pub fn of(
         names: &[Reference],
-        digest: &Digest,
+        digest: Option<&Digest>,
         extra_registries: &[String],
     ) -> (Self, Vec<ReferenceError>) {
         let tagged = names.iter().filter_map(Reference::tagged);
-        let by_digest = names.iter().map(|name| name.by_digest(digest));
-        let mut own = tagged.chain(by_digest).collect::<Vec<_>>();
+        let by_digest = |name: &Reference| digest.map(|digest| name.by_digest(digest));
+        let mut own = tagged
+            .chain(names.iter().filter_map(by_digest))
+            .collect::<Vec<_>>();
         let (mut extra, mut refused) = (Vec::new(), Vec::new());
         for registry in extra_registries {
             let registry = normalised(registry);
@@ -58,7 +61,7 @@ impl Names {
                 match moved(name, &registry) {
                     Ok(moved) => {
                         extra.extend(moved.tagged());
-                        extra.push(moved.by_digest(digest));
+                        extra.extend(by_digest(&moved));
                     }
                     Err(error) => refused.push(error),
                 }
@@ -78,40 +81,40 @@ impl Names {
     }
 }
 
-impl Shared {
-    /// Gives the images of an archive their names. `claimed` are the names that the archive itself
-    /// gives to its images, those that cannot be imported included: none of them is made an extra name
+impl AssignedNames {
+    /// Gives the images of an archive, or of a list, their names. `claimed` are the names that the
+    /// source itself gives to its images, those that cannot be imported included: none of them is made an extra name
     /// of another image. An extra name that several images would have goes to one that the host runs,
-    /// if there is one, and of those to the last, as with the archive's own names.
+    /// if there is one, and of those to the last, as with a source's own names.
     pub fn among(
-        images: &[Named<'_>],
+        images: &[NameClaim<'_>],
         claimed: &BTreeSet<Reference>,
         extra_registries: &[String],
     ) -> Self {
-        let mut shared = Self::default();
+        let mut assigned = Self::default();
         for image in images {
             let (names, refused) = Names::of(image.names, image.digest, extra_registries);
-            shared.images.push(names);
-            shared.refused.extend(refused);
+            assigned.images.push(names);
+            assigned.refused.extend(refused);
         }
-        let named = images.iter().zip(&shared.images).enumerate();
+        let named = images.iter().zip(&assigned.images).enumerate();
         let owners = owners_of_names(named.flat_map(|(number, (image, names))| {
             let extra = names.extra.iter().filter(|name| !claimed.contains(name));
             extra.map(move |name| (name.clone(), image.runs_on_host, number))
         }));
-        for (number, names) in shared.images.iter_mut().enumerate() {
+        for (number, names) in assigned.images.iter_mut().enumerate() {
             let Names { own, extra } = names;
             extra.retain(|name| {
                 let is_owner = owners.get(name) == Some(&number);
                 if let (false, Some(called)) = (is_owner, own.first()) {
-                    shared.notes.push(format!(
+                    assigned.notes.push(format!(
                         "{name} names several images of the archive; {called} does not get it"
                     ));
                 }
                 is_owner
             });
         }
-        shared
+        assigned
     }
 }
 

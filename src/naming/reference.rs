@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::grammar::{HOST_MAX, LOCALHOST, host_and_port, is_host, is_path_component};
 use crate::digest::Digest;
+use crate::one_line::beginning;
 
 /// The registry of a name that names none.
 pub(super) const DEFAULT_DOMAIN: &str = "docker.io";
@@ -90,7 +91,7 @@ impl Reference {
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         parse_normalized(text).map_err(|rule| ReferenceError {
             // A hostile document may hold megabytes here; an error line must stay a line.
-            text: text.chars().take(100).collect(),
+            text: beginning(text, 100).to_owned(),
             rule,
         })
     }

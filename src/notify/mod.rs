@@ -11,25 +11,25 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::outbox::{Message, Outbox};
+use crate::one_line::shortened;
 use crate::progress::Progress;
-use crate::shown::shortened;
 
 /// Characters of a status. systemd drops a datagram of more than 4096 bytes whole, with the READY in
 /// it; a character has at most four.
 const LONGEST_STATUS: usize = 500;
 
-/// How often the service manager hears of the initial load.
+/// Time between two messages about the initial load.
 const REPORT: Duration = Duration::from_millis(250);
 
-/// How long a start may take from now on, told each time bytes have moved. It must outlast the
-/// longest pause in which work goes on and no byte moves: the fsync of a large blob on a slow disk.
+/// How long a start may take from now on; sent each time bytes have moved. It must be longer than the
+/// longest step in which no byte moves: the fsync of a large blob on a slow disk.
 const EXTENSION: Duration = Duration::from_secs(5 * 60);
 
 /// Between two feeds of the watchdog.
 const SHORTEST_FEED: Duration = Duration::from_millis(100);
 
 /// Tells the service manager named by `NOTIFY_SOCKET`; without one every call does nothing. No call
-/// waits for the manager. Dropping it does, for a second, so that the last words are heard.
+/// waits for the manager. Dropping it waits up to a second, so that the last messages are sent.
 #[derive(Debug)]
 pub struct Notifier {
     outbox: Option<Outbox>,
@@ -62,7 +62,7 @@ impl Notifier {
         self.put(Message::Ready(self.last_status()));
     }
 
-    /// The configuration is being read again. Before READY nothing is told: systemd would take the READY
+    /// The configuration is being read again. Before READY nothing is sent: systemd would take the READY
     /// that ends the reload for the end of the start.
     pub fn reloading(&self) {
         if self.is_ready.get() {
@@ -95,7 +95,7 @@ impl Notifier {
     }
 
     /// The start, or the stop, may take this long from now on.
-    pub fn extend_timeout(&self, by: Duration) {
+    pub(crate) fn extend_timeout(&self, by: Duration) {
         let microseconds = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
         self.put(Message::Extend(microseconds));
     }
@@ -126,22 +126,22 @@ fn one_line(status: &impl Display) -> String {
 }
 
 /// How often a watchdog with this limit is fed; `None` when the limit is none, as `WATCHDOG_USEC=0`
-/// says (sd_watchdog_enabled(3), which recommends half of the limit). Who sets a limit that no
-/// service can keep is not to have all of the processor for it.
+/// says (sd_watchdog_enabled(3), which recommends half of the limit). A limit that is too short to keep
+/// does not make stowd spin.
 fn feeding(limit: Duration) -> Option<Duration> {
     (!limit.is_zero()).then(|| (limit / 2).max(SHORTEST_FEED))
 }
 
-/// Progress is not told any more: whatever told it has ended.
+/// The sender of the progress has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("progress is not told any more")]
 pub struct Closed;
 
 /// Reports progress until the initial load is over: STATUS when it changes, EXTEND_TIMEOUT_USEC when
-/// bytes have moved. A load that is stuck is left to `TimeoutStartSec`.
+/// bytes have moved. `TimeoutStartSec` ends a load that is stuck.
 ///
 /// Waits on: the clock; the end of the load.
-pub async fn report_load(
+pub(crate) async fn report_load(
     notifier: &Notifier,
     mut progress: watch::Receiver<Progress>,
 ) -> Result<(), Closed> {
@@ -170,11 +170,11 @@ pub async fn report_load(
 /// Reports what happens after READY: STATUS, when it changes.
 ///
 /// Waits on: progress; the clock, while something is worked on.
-pub async fn report_changes(notifier: &Notifier, mut progress: watch::Receiver<Progress>) {
+pub(crate) async fn report_changes(notifier: &Notifier, mut progress: watch::Receiver<Progress>) {
     loop {
         let now = progress.borrow_and_update().clone();
         notifier.status(&now);
-        // A storm of changes is told four times a second.
+        // At most four messages a second, however often the progress changes.
         tokio::time::sleep(REPORT).await;
         let more_bytes = async {
             match now.working.is_empty() && now.pulling.is_empty() {
@@ -190,7 +190,7 @@ pub async fn report_changes(notifier: &Notifier, mut progress: watch::Receiver<P
 }
 
 /// How often the work loop must turn, and the watchdog be fed; `None` without `WatchdogSec`.
-pub fn watchdog_period() -> Option<Duration> {
+pub(crate) fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled().and_then(feeding)
 }
 

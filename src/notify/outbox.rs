@@ -1,5 +1,5 @@
-//! What waits to be told to the service manager. A manager that does not read holds up the thread
-//! that tells it and nothing else: least of all the answer to a SIGTERM.
+//! Messages that wait for the service manager. They are sent from a thread of its own: a stuck service
+//! manager never delays shutdown.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
-/// How long the last messages may take once nobody has more to say.
+/// How long the last messages may take once the outbox is closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A datagram.
@@ -102,7 +102,7 @@ impl Shared {
     }
 }
 
-/// Sends messages from a thread of its own. When it is dropped, what waits has a second to go.
+/// Sends messages from a thread of its own. Dropping it waits up to a second for the messages left.
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// `None`: the system gave no thread, and messages are sent at once.
@@ -140,7 +140,7 @@ impl Drop for Outbox {
         let mut waiting = shared.lock();
         waiting.closed = true;
         shared.changed.notify_all();
-        // A manager that reads nothing is not waited for: it does not hear of the end either.
+        // A manager that does not read is not waited for, and does not get the last messages.
         let _ = shared
             .changed
             .wait_timeout_while(waiting, LAST_WORDS, |waiting| !waiting.done);

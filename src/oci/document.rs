@@ -13,8 +13,8 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use super::descriptor::{RawDescriptor, platform_of};
 use super::limits::LIST_MAX;
 use super::media_type;
+use crate::one_line::shortened;
 use crate::platform::Platform;
-use crate::shown::shortened;
 
 /// How many characters of the JSON reader's words an error repeats.
 const SHOWN: usize = 200;

@@ -10,7 +10,7 @@ use crate::happened::Happened;
 use crate::image_list::Line;
 use crate::image_store::Image;
 use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
-use crate::shown::first_few;
+use crate::one_line::first_few;
 use crate::source_event::SourceEvent;
 
 /// The time at which an event is told.

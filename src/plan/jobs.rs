@@ -3,10 +3,7 @@
 use super::event::{Effect, JobKind, Now};
 use super::life::{Life, Queued, Running, Then};
 use super::state::Plan;
-
-/// Lists that are pulled at once. They wait for registries more than they work; how many pulls they
-/// make together is `lists.parallel`.
-const PULLED_AT_ONCE: usize = 256;
+use crate::concurrency::PULLED_LISTS;
 
 impl Plan {
     /// Begins what is due, as slots are free.
@@ -35,7 +32,7 @@ impl Plan {
     fn free_slots(&self, kind: JobKind) -> usize {
         let slots = match kind {
             JobKind::Import | JobKind::Look => self.rules.parallel,
-            JobKind::Pull => PULLED_AT_ONCE,
+            JobKind::Pull => PULLED_LISTS,
         };
         let running = self.entries.running();
         let running = running.filter(|(_, running)| running.job.kind() == kind);

@@ -1,4 +1,4 @@
-//! The lines of one list: what is there is named, what is not is pulled and then named.
+//! The lines of one list: images that the store has are named, the others are pulled and then named.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,28 +7,25 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::admit::{Admission, LeasedStore, LineNames};
+use crate::concurrency::QUESTIONS_OF_LIST;
 use crate::credentials::Credentials;
 use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
 use crate::ledger::{FailureClass, ImportedImage};
-use crate::naming::{self, Names, Reference};
+use crate::naming::Reference;
+use crate::one_line::shortened;
 use crate::plan::Looked;
 use crate::progress::Meter;
 use crate::retry;
-use crate::shown::shortened;
-use crate::tagging;
 
-use super::extra::ExtraNames;
+use super::login;
 use super::login::LoginError;
 use super::permits::Permits;
 use super::rules::PullRules;
-use super::{login, sources};
 
-/// Characters of an error: a registry may say pages, for each line of a list.
+/// The most characters of an error: a registry may answer with pages, for each line of a list.
 const ERROR_MAX: usize = 400;
-
-/// Questions to the store that are under way at once.
-const QUESTIONS: usize = 8;
 
 /// The work on one list.
 pub(super) struct ListWork<'a, S: ImageStore> {
@@ -37,13 +34,13 @@ pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) permits: &'a Permits,
     /// The path, for people.
     pub(super) name: String,
-    pub(super) extra: ExtraNames,
+    pub(super) names: LineNames,
     pub(super) meter: &'a Meter,
 }
 
 /// Why a line has no image in the store.
 #[derive(Debug, thiserror::Error)]
-enum LineError {
+enum PullLineError {
     #[error(transparent)]
     Pull(#[from] PullError),
     #[error("not pulled within {} (lists.pull-timeout)", humantime::format_duration(*.0))]
@@ -52,14 +49,14 @@ enum LineError {
     Vanished,
 }
 
-impl From<StoreError> for LineError {
+impl From<StoreError> for PullLineError {
     fn from(error: StoreError) -> Self {
         Self::Pull(error.into())
     }
 }
 
-impl LineError {
-    /// The store's own error, if the store is away: then it says nothing about the line.
+impl PullLineError {
+    /// Fails with the store's own error where the store is away: that says nothing about the line.
     fn or_away(self) -> Result<Self, StoreError> {
         match self {
             Self::Pull(PullError::Store(away @ StoreError::Unreachable { .. })) => Err(away),
@@ -69,8 +66,8 @@ impl LineError {
 }
 
 impl<S: ImageStore> ListWork<'_, S> {
-    /// Deals with what the store has. Fails only when the store is away: everything else concerns a
-    /// line.
+    /// Names and pins the images that the store has. Fails only when the store is away: any other failure
+    /// concerns one line.
     pub(super) async fn look(&self, list: &ImageList) -> Result<Looked, StoreError> {
         let mut looked = Looked {
             is_understood: list.problems.is_empty(),
@@ -81,9 +78,9 @@ impl<S: ImageStore> ListWork<'_, S> {
         }
         let mut looks = stream::iter(list.lines.clone())
             .map(async |line| (self.what_is_there(&line).await, line))
-            .buffer_unordered(QUESTIONS);
+            .buffer_unordered(QUESTIONS_OF_LIST);
         while let Some((there, line)) = looks.next().await {
-            match there.map_err(LineError::or_away) {
+            match there.map_err(PullLineError::or_away) {
                 Ok(Some(image)) => self.has(&mut looked, line.number, image),
                 Ok(None) => looked.absent.push(line),
                 Err(error) => self.failed(&mut looked, line.number, Some(&line.reference), &error?),
@@ -102,7 +99,7 @@ impl<S: ImageStore> ListWork<'_, S> {
             .buffer_unordered(self.rules.parallel);
         while let Some((fetched, line)) = pulls.next().await {
             let image = &line.reference;
-            match fetched.map_err(LineError::or_away) {
+            match fetched.map_err(PullLineError::or_away) {
                 Ok(image) => self.has(&mut looked, line.number, image),
                 Err(error) => {
                     let gap = logins.gap_for(image);
@@ -113,15 +110,15 @@ impl<S: ImageStore> ListWork<'_, S> {
             }
         }
         if let (Some(error), false) = (unreadable, looked.problems.is_empty()) {
-            // It may be the cause of the others: before all lines.
+            // First of all problems: it may be the cause of the others.
             looked.problems.insert(0, error.to_string());
         }
         Ok(looked)
     }
 
-    /// The image of a line, named and pinned, if the runtime has it. What is read is the record of
-    /// the name that the runtime made of the line: never what the line says.
-    async fn what_is_there(&self, line: &Line) -> Result<Option<ImportedImage>, LineError> {
+    /// The image of a line, named and pinned, if the runtime has it. Its target is read from the record
+    /// that the runtime made, never from the line.
+    async fn what_is_there(&self, line: &Line) -> Result<Option<ImportedImage>, PullLineError> {
         let name = line.reference.to_string();
         if !self.store.runtime_has(&name).await? {
             return Ok(None);
@@ -132,7 +129,11 @@ impl<S: ImageStore> ListWork<'_, S> {
         }
     }
 
-    async fn fetch(&self, line: &Line, logins: &Credentials) -> Result<ImportedImage, LineError> {
+    async fn fetch(
+        &self,
+        line: &Line,
+        logins: &Credentials,
+    ) -> Result<ImportedImage, PullLineError> {
         let permit = self.permits.take(&line.reference).await;
         // An archive, or another list, may have brought it meanwhile.
         if let Some(image) = self.what_is_there(line).await? {
@@ -143,55 +144,50 @@ impl<S: ImageStore> ListWork<'_, S> {
         match (self.what_is_there(line).await?, pulled) {
             (Some(image), _) => Ok(image),
             (None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(LineError::Vanished),
+            (None, Ok(())) => Err(PullLineError::Vanished),
         }
     }
 
-    async fn pull_image(&self, image: &Reference, logins: &Credentials) -> Result<(), LineError> {
+    async fn pull_image(
+        &self,
+        image: &Reference,
+        logins: &Credentials,
+    ) -> Result<(), PullLineError> {
         let (limit, login) = (self.rules.timeout, logins.login_for(image));
         let name = image.to_string();
         match timeout(limit, self.store.pull(&name, login)).await {
-            // Registries have been seen to repeat what they were sent.
-            Ok(Err(PullError::Failed(words))) => Err(LineError::Pull(PullError::Failed(
+            // Some registries repeat the credentials that they were sent.
+            Ok(Err(PullError::Failed(words))) => Err(PullLineError::Pull(PullError::Failed(
                 login.map_or(words.clone(), |login| login.kept_out_of(&words)),
             ))),
             Ok(pulled) => Ok(pulled?),
-            Err(_) => Err(LineError::Late(limit)),
+            Err(_) => Err(PullLineError::Late(limit)),
         }
     }
 
     /// Gives an image that is in the store the names that a line brings, pinned.
-    async fn keep(&self, line: &Line, target: &Descriptor) -> Result<ImportedImage, LineError> {
-        let Self { store, rules, .. } = *self;
-        let own = std::slice::from_ref(&line.reference);
-        let (mut names, refused) = Names::of(own, &target.digest, &rules.extra_registries);
-        self.extra.keep(line, &mut names);
-        for error in refused {
-            let image = error.text();
-            warn!(entry = &*self.name, image, %error, "not named {image}: {}", error.rule());
+    async fn keep(&self, line: &Line, target: &Descriptor) -> Result<ImportedImage, PullLineError> {
+        let extra = &self.rules.extra_registries;
+        let desired = self.names.desired(&self.name, line, target, extra);
+        // A lease for each image: the work on a list may take longer than a lease lasts.
+        let leased = LeasedStore::begin(self.store, &self.name).await?;
+        let admission = Admission {
+            leased: &leased,
+            meter: self.meter,
+        };
+        if !extra.is_empty()
+            && let Err(error) = admission.label_pulled(&desired).await
+        {
+            let image = &line.reference;
+            warn!(entry = &*self.name, %image, %error, "not labelled {image}: {error}");
         }
-        // For each image its own: a list may be in work for longer than a lease lasts.
-        let lease = store.begin_lease(&self.name).await?;
-        if !rules.extra_registries.is_empty() {
-            let labels = naming::sources::of(names.iter());
-            if let Err(error) = sources::label(store, &lease, target, &labels).await {
-                let image = &line.reference;
-                warn!(entry = &*self.name, %image, %error, "not labelled {image}: {error}");
-            }
-        }
-        let named = tagging::tag(store, &lease, target, &names, true, self.meter).await;
-        if let Err(error) = store.release(lease).await {
-            warn!(%error, "lease not released, it expires by itself: {error}");
-        }
-        let digest = target.digest.clone();
-        Ok(ImportedImage {
-            names: named?,
-            digest,
-        })
+        let named = admission.put_names(&desired).await;
+        leased.release().await;
+        Ok(named?)
     }
 
-    /// Those of `lists.auth-file`. What is wrong with it is told once, and pulls go on without: a
-    /// registry may not ask for any, or containerd have its own.
+    /// The credentials of `lists.auth-file`. Where the file is wrong, one warning says so and pulls go on
+    /// without: the registry may ask for none, or containerd may have its own.
     async fn logins(&self) -> (Credentials, Option<LoginError>) {
         let Some(file) = &self.rules.auth_file else {
             return (Credentials::default(), None);
@@ -226,7 +222,7 @@ impl<S: ImageStore> ListWork<'_, S> {
         let entry = &*self.name;
         let image = reference.map_or(String::new(), |reference| format!("{reference}: "));
         let words = error.to_string();
-        // Of all of it: what a registry asks for comes last.
+        // From the whole text: a registry's Retry-After comes last in it.
         let asked = retry::asked_for(&words);
         let error = shortened(&words, ERROR_MAX);
         warn!(
@@ -234,7 +230,7 @@ impl<S: ImageStore> ListWork<'_, S> {
             line, error, "not pulled {entry}:{line}: {image}{error}"
         );
         looked.not_before = looked.not_before.max(asked.unwrap_or_default());
-        // A line that names an image may be pulled another time; one that names none may not.
+        // A pull that failed may succeed later; a line that names no image never does.
         let class = reference.map_or(FailureClass::Content, |_| FailureClass::Environment);
         looked.class = looked.class.max(class);
         looked.failed.extend(reference.map(Reference::to_string));

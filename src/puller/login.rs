@@ -37,7 +37,7 @@ pub(super) async fn credentials(path: &Path) -> Result<Credentials, LoginError> 
 
 async fn read(path: &Path) -> Result<Credentials, Cause> {
     if !tokio::fs::metadata(path).await?.is_file() {
-        // Who reads a pipe may wait for ever.
+        // Reading a pipe may never end.
         return Err(Cause::NoFile);
     }
     let bytes = up_to(CREDENTIALS_MAX, &mut File::open(path).await?).await?;

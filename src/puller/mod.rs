@@ -1,4 +1,4 @@
-//! The other verb: the images of one list are pulled, named and pinned, in two jobs.
+//! Pulls, names and pins the images of one list, in two jobs.
 //!
 //! ```text
 //!   look   list -> lines -> does the store have it? --yes--> named, pinned --> Looked
@@ -13,18 +13,17 @@
 //! of the log; the bytes of images are containerd's.
 
 mod bounded_file;
-mod extra;
 mod lines;
 mod login;
 mod permits;
 mod rules;
-mod sources;
 
 use std::io;
 
 use tokio::fs::File;
 use tokio_util::sync::CancellationToken;
 
+use crate::admit::LineNames;
 use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX, ListError};
 use crate::image_store::{ImageStore, StoreError};
@@ -33,7 +32,6 @@ use crate::plan::{Brought, Looked};
 use crate::progress::Meter;
 
 use bounded_file::up_to;
-use extra::ExtraNames;
 use lines::ListWork;
 use permits::Permits;
 
@@ -47,7 +45,7 @@ pub struct Puller<S> {
     permits: Permits,
 }
 
-/// Why the lines of a list were not gone through.
+/// Why a list was not worked through.
 #[derive(Debug, thiserror::Error)]
 pub enum PullListError {
     /// The file cannot be opened or read.
@@ -56,10 +54,10 @@ pub enum PullListError {
     /// It is no list.
     #[error(transparent)]
     List(#[from] ListError),
-    /// The store does not do what no list can do without.
+    /// The store does not answer, or refuses what every list needs.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file is not the one that was to be read, or is it no longer.
+    /// The file is not the version that was to be read, or not any more.
     #[error("changed while it was read")]
     Changed,
 }
@@ -74,16 +72,16 @@ impl<S: ImageStore> Puller<S> {
         }
     }
 
-    /// Other rules, for the lists that are begun from now on. Where the limit changes, they do not
-    /// count those that are in work.
-    pub fn set_rules(&mut self, rules: PullRules) {
+    /// Sets the rules of lists that are begun from now on. Where the limit of pulls changes, pulls that
+    /// are under way do not count against the new one.
+    pub(crate) fn set_rules(&mut self, rules: PullRules) {
         if rules.parallel != self.rules.parallel {
             self.permits = Permits::new(rules.parallel);
         }
         self.rules = rules;
     }
 
-    /// Names and pins the images of a list that the store has, and tells which it has not. `meter`
+    /// Names and pins the images of a list that the store has, and returns which it lacks. `meter`
     /// counts lines.
     pub async fn look(&self, entry: &Entry, meter: &Meter) -> Result<Looked, PullListError> {
         let list = ImageList::parse(&read(entry).await?)?;
@@ -92,8 +90,8 @@ impl<S: ImageStore> Puller<S> {
         still(entry).await.map(|()| looked)
     }
 
-    /// Pulls the images that a look has not found, names and pins them. When `stop` is cancelled what
-    /// is under way is given up, and the list is [`PullListError::Changed`].
+    /// Pulls, names and pins the images that a look has not found. Cancelling `stop` abandons the pulls
+    /// under way, and the result is [`PullListError::Changed`].
     pub async fn pull(
         &self,
         entry: &Entry,
@@ -117,7 +115,7 @@ impl<S: ImageStore> Puller<S> {
             rules: &self.rules,
             permits: &self.permits,
             name: shown(&entry.path),
-            extra: ExtraNames::of(list, &self.rules.extra_registries),
+            names: LineNames::of(list, &self.rules.extra_registries),
             meter,
         }
     }
@@ -140,7 +138,7 @@ async fn read(entry: &Entry) -> Result<Vec<u8>, PullListError> {
         opened => opened?,
     };
     let bytes = up_to(LIST_MAX, &mut file).await?;
-    // After the bytes: whoever writes meanwhile makes another version of it.
+    // After the bytes: a write meanwhile makes another version of the file.
     let metadata = file.metadata().await?;
     if Identity::of(&metadata) == entry.identity {
         Ok(bytes)

@@ -1,9 +1,9 @@
-//! What pulls are made with.
+//! The settings of pulls.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What pulls are made with.
+/// The settings of pulls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullRules {
     /// What is pulled is also named as if it came from these.

@@ -1,8 +1,8 @@
 //! What a running stowd takes of a configuration that is read again.
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
+use crate::blocking::blocking;
 use crate::config::{self, Changes, Config, Inputs, LoadError, LoadedConfig};
 use crate::happened::Happened;
 use crate::intake::Settings;
@@ -72,14 +72,7 @@ impl Reload<'_> {
     /// asks for them feeds the watchdog.
     async fn load(&self) -> Result<LoadedConfig, LoadError> {
         let inputs = self.inputs.clone();
-        match spawn_blocking(move || config::load(&inputs)).await {
-            Ok(loaded) => loaded,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Only when the runtime ends, and with it the task that waits here.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        blocking(move || config::load(&inputs)).await
     }
 }
 

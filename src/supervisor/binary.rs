@@ -21,7 +21,7 @@ pub enum BinaryError {
         /// The PATH that was searched.
         path: PathBuf,
     },
-    /// A path with a slash that leads nowhere.
+    /// A path with a slash at which there is no file.
     #[error(
         "containerd.binary {}: no such file; install Debian's package containerd, or set containerd.binary",
         .0.display()

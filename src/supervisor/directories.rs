@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config;
 
-/// A directory that cannot be had.
+/// A directory that cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: cannot make the directory {}: {cause}", .path.display())]
 pub struct DirectoryError {
@@ -50,6 +50,6 @@ fn make_one(path: &Path) -> io::Result<()> {
             .mode(0o755)
             .create(parent)?;
     }
-    // Recursive, so that one which is there is fine, and so that a file in its place is not.
+    // Recursive: an existing directory is success, and a file in its place is an error.
     DirBuilder::new().recursive(true).mode(0o711).create(path)
 }

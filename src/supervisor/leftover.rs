@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::shown::shown;
+use crate::one_line::one_line;
 
-/// How often a process that is to end is looked at.
+/// Time between two looks at a process that is to end.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a process that is just dying may still seem to serve: the kernel closes its socket a
 /// little after it has taken its command line away.
@@ -41,7 +41,7 @@ pub enum LeftoverError {
     Unknown {
         /// The socket.
         address: PathBuf,
-        /// What the connection met.
+        /// How the connection failed.
         cause: io::Error,
     },
     /// An earlier stowd's, and it cannot be stopped.
@@ -58,7 +58,7 @@ pub enum LeftoverError {
 /// there: an orphan that has the same one is an earlier stowd's child. It gets SIGTERM, and
 /// SIGKILL after `stop_timeout`. A socket without a listener is left for containerd to replace.
 ///
-/// May be dropped: the orphan then stops by itself or not at all, and the next call sees to it.
+/// May be dropped: where the orphan has not stopped by the next call, that call stops it.
 ///
 /// # Errors
 /// When another process serves the address, and when that is unknown or cannot be changed.
@@ -129,7 +129,7 @@ async fn connect(address: &Path) -> Result<Option<Option<Pid>>, LeftoverError> {
 
 /// What is known of a living process.
 struct Process {
-    /// Keeps the pid's meaning, so that no later process of the same number is meant.
+    /// A pidfd: it never refers to a later process with the same pid.
     handle: OwnedFd,
     command: Vec<OsString>,
     session: i32,
@@ -171,7 +171,7 @@ impl Process {
 
     fn command_line(&self) -> String {
         let words: Vec<_> = self.command.iter().map(|w| w.to_string_lossy()).collect();
-        shown(&words.join(" "))
+        one_line(&words.join(" "))
     }
 }
 

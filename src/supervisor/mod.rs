@@ -32,10 +32,10 @@ use self::environment::Environment;
 use self::output::{LogStream, Output};
 use crate::config;
 use crate::happened::Happened;
+use crate::one_line::one_line;
 use crate::reporter::report;
-use crate::shown::shown;
 
-/// For the last of the child's output to be passed on: a disk may be stuck.
+/// How long the last of the child's output may take to be passed on: a disk may be stuck.
 const LAST_OUTPUT: Duration = Duration::from_secs(3);
 
 /// Why containerd does not run.
@@ -71,7 +71,7 @@ pub enum SupervisorError {
     },
 }
 
-/// The file is there, or another error would have come first: so it is what the file asks for.
+/// The program was found before, so that what is missing here is its interpreter or loader.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => " (the interpreter or loader that it names is missing)",
@@ -81,7 +81,7 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// containerd, running as a child.
 ///
-/// It gets SIGKILL when this is dropped before `stop`, and when stowd ends in whatever way.
+/// It gets SIGKILL when this is dropped before `stop`, and when stowd ends, however it ends.
 #[derive(Debug)]
 pub struct Supervisor {
     child: Child,
@@ -105,13 +105,17 @@ impl fmt::Display for Exit {
         if self.last_lines.is_empty() {
             f.write_str("; it wrote nothing")
         } else {
-            // They go into a status and onto a terminal: nothing in them may act there.
-            write!(f, "; last lines: {}", shown(&self.last_lines.join(" | ")))
+            // They are shown in a status and on a terminal: control characters must not act there.
+            write!(
+                f,
+                "; last lines: {}",
+                one_line(&self.last_lines.join(" | "))
+            )
         }
     }
 }
 
-/// What it took to stop the child.
+/// What ended the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
     /// It had exited before it was asked to.
@@ -127,7 +131,7 @@ pub enum Means {
 /// How the child was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopOutcome {
-    /// What it took.
+    /// What ended it.
     pub means: Means,
     /// How it ended.
     pub exit: Exit,
@@ -136,11 +140,11 @@ pub struct StopOutcome {
 impl Supervisor {
     /// Starts containerd. One that an earlier stowd left on the same address is stopped first.
     ///
-    /// It need not serve yet when this returns. Must be called in a tokio runtime with its I/O
-    /// driver; the runtime's end is the child's.
+    /// It need not serve yet when this returns. Must be called in a tokio runtime with its I/O driver. The
+    /// child is killed when the runtime ends.
     ///
-    /// It may take up to `stop-timeout` and may be dropped meanwhile. A child that is forked all the
-    /// same gets SIGKILL; one of an earlier stowd that was asked to stop may still be about it.
+    /// It may take up to `stop-timeout` and may be dropped meanwhile. A child that has been forked by then
+    /// gets SIGKILL; a containerd of an earlier stowd that got SIGTERM may still be stopping.
     ///
     /// # Errors
     /// Each names the key or the file to correct.
@@ -208,7 +212,7 @@ impl Supervisor {
     /// again; once the child has exited it returns the same at once.
     pub async fn exited(&mut self) -> Exit {
         let status = self.wait().await;
-        // A grandchild may hold the pipe, so its end is not waited for.
+        // A grandchild may hold the pipe open, so that its end may never come.
         if timeout(LAST_OUTPUT, self.output.flush()).await.is_err() {
             warn!("the last of containerd's output is not written yet; it is not waited for");
         }
@@ -250,7 +254,7 @@ impl Supervisor {
     }
 
     /// Opens the log file anew, as after SIGHUP.
-    pub fn reopen_log(&self) {
+    pub(crate) fn reopen_log(&self) {
         self.output.reopen();
     }
 

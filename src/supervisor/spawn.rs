@@ -21,15 +21,15 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// One child to fork.
-struct Job {
+struct SpawnRequest {
     command: Command,
     /// The runtime that waits for the child's exit.
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Child>>,
 }
 
-/// The way to the thread that forks. The sender is never dropped, so the thread never ends.
-static PARENT: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
+/// The channel to the thread that forks. The sender is never dropped, so the thread never ends.
+static PARENT: Mutex<Option<mpsc::Sender<SpawnRequest>>> = Mutex::new(None);
 
 /// Runs `command` as a child in a process group of its own, which gets SIGKILL when this process
 /// ends, however it ends. Dropping the child kills it too.
@@ -39,7 +39,7 @@ static PARENT: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
 pub(super) async fn spawn(command: Command) -> io::Result<Child> {
     let (reply, answer) = oneshot::channel();
     parent()?
-        .send(Job {
+        .send(SpawnRequest {
             command,
             runtime: Handle::current(),
             reply,
@@ -51,12 +51,12 @@ pub(super) async fn spawn(command: Command) -> io::Result<Child> {
 }
 
 /// Starts the thread with the first child.
-fn parent() -> io::Result<mpsc::Sender<Job>> {
+fn parent() -> io::Result<mpsc::Sender<SpawnRequest>> {
     let mut parent = PARENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(sender) = &*parent {
         return Ok(sender.clone());
     }
-    let (sender, jobs) = mpsc::channel::<Job>();
+    let (sender, jobs) = mpsc::channel::<SpawnRequest>();
     thread::Builder::new()
         .name("child-parent".to_owned())
         .spawn(move || {
@@ -130,7 +130,7 @@ mod tests {
         let mut child = able.block_on(spawn(sleep)).unwrap();
         let error = unable.block_on(spawn(Command::new("true"))).unwrap_err();
         assert_eq!(error.to_string(), "the runtime watches no children");
-        // The thread that forked is still there, and forks.
+        // The thread that forked still runs, and forks again.
         let mut next = able.block_on(spawn(Command::new("true"))).unwrap();
         assert!(able.block_on(next.wait()).unwrap().success());
         assert!(child.try_wait().unwrap().is_none());

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::one_line;
+
 /// The path as the catalogue has it: no leading `/` or `./`, no `.`, no `..`, no empty parts.
 /// `None` where it leads out of the archive or is empty.
 pub(super) fn normalise(path: &str) -> Option<String> {
@@ -43,18 +45,11 @@ const SHOWN: usize = 120;
 
 impl MemberName {
     pub(super) fn new(path: &[u8]) -> Self {
-        // A path may be megabytes long: cut before it is looked at.
-        let cut = &path[..path.len().min(4 * SHOWN)];
+        // A path may be megabytes long: cut before it is looked at. A character has four bytes at most,
+        // so that this is more than is shown.
+        let cut = &path[..path.len().min(4 * (SHOWN + 1))];
         let text = String::from_utf8_lossy(cut);
-        let mut shown: String = text
-            .chars()
-            .take(SHOWN)
-            .flat_map(char::escape_debug)
-            .collect();
-        if cut.len() < path.len() || text.chars().count() > SHOWN {
-            shown.push('…');
-        }
-        Self(shown)
+        Self(one_line::cut(&text, SHOWN).escape_debug().to_string())
     }
 }
 

@@ -2,15 +2,19 @@
 //! something breaks.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{OWN_PIN, RUNTIME_PIN, StoreError};
-use stowd::importer::{ImportError, ImportReport, Rules, import};
+use stowd::importer::{ImportError, ImportReport, ImportRules, import};
 use stowd::ledger::FailureClass;
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use tempfile::TempDir;
+use tokio::sync::Barrier;
+use tokio::time::timeout;
 
 use crate::memory_store::MemoryStore;
 
@@ -164,7 +168,7 @@ pub(crate) fn run_with(
     extra_registries: &[&str],
 ) -> Result<ImportReport, ImportError> {
     let extra_registries = extra_registries.iter().map(|r| (*r).to_owned());
-    let rules = Rules {
+    let rules = ImportRules {
         wanted: &amd64(),
         extra_registries: &extra_registries.collect::<Vec<_>>(),
     };
@@ -481,7 +485,7 @@ fn images_are_looked_for_on_a_thread_that_may_block() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let rules = Rules {
+        let rules = ImportRules {
             wanted: &wanted,
             extra_registries: &[],
         };
@@ -508,7 +512,7 @@ fn an_import_that_is_dropped_does_not_wait_for_documents() {
             let importing = tokio::spawn({
                 let store = store.clone();
                 async move {
-                    let rules = Rules {
+                    let rules = ImportRules {
                         wanted: &wanted,
                         extra_registries: &[],
                     };
@@ -524,6 +528,39 @@ fn an_import_that_is_dropped_does_not_wait_for_documents() {
         // This waits for all threads that may block.
         drop(runtime);
         store.state().read.clear();
+    }
+}
+
+#[test]
+fn all_compressed_archives_that_are_imported_at_once_are_decompressed_at_once() {
+    // `images.parallel`: as many imports as the plan has begun.
+    const PARALLEL: u8 = 12;
+    let dirs = (0..PARALLEL).map(|seed| {
+        let dir = TempDir::new().unwrap();
+        let mut draft = Draft::new();
+        let image = draft.image(noise(MIB, seed));
+        draft.index(&[(&format!("a:{seed}"), &image.manifest)]);
+        let [_, compressed] = draft.written(dir.path());
+        (dir, compressed)
+    });
+    let dirs = dirs.collect::<Vec<_>>();
+    let store = MemoryStore::default();
+    store.state().gather = Some(Arc::new(Barrier::new(PARALLEL.into())));
+    let wanted = amd64();
+    let entries = dirs.iter().map(|(_, path)| entry(path)).collect::<Vec<_>>();
+    let imports = entries.iter().map(|entry| {
+        let rules = ImportRules {
+            wanted: &wanted,
+            extra_registries: &[],
+        };
+        import(&store, entry, rules, Meter::default())
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // Fewer at once would wait for the others for ever.
+    let all = futures_util::future::join_all(imports);
+    let all = runtime.block_on(async { timeout(Duration::from_secs(60), all).await });
+    for report in all.expect("not all were begun") {
+        assert_eq!(report.unwrap().problems, Vec::<String>::new());
     }
 }
 

@@ -12,6 +12,7 @@ use stowd::image_store::{
     StoreError,
 };
 use stowd::naming::sources;
+use tokio::sync::Barrier;
 
 /// Clones are one store.
 #[derive(Clone, Default)]
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub opened: usize,
     /// The keys of the unnamed blobs that were opened.
     pub keys: Vec<String>,
+    /// The first chunk of a blob waits here for those of others.
+    pub gather: Option<Arc<Barrier>>,
     /// Chunks that were written so far.
     pub chunks: usize,
     /// Called when the chunk of this number is written.
@@ -122,6 +125,10 @@ impl BlobWriter for Writer {
 
     async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(chunk);
+        let gather = self.store.state().gather.clone();
+        if let (0, Some(gather)) = (self.taken, gather) {
+            gather.wait().await;
+        }
         let there = usize::try_from(self.offset)
             .unwrap()
             .saturating_sub(self.taken);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stowd::digest::Digest;
 use stowd::image_store::Labels;
-use stowd::naming::{Named, Names, Reference, Rule, Shared, sources};
+use stowd::naming::{AssignedNames, NameClaim, Names, Reference, Rule, sources};
 
 fn parsed(names: &[&str]) -> Vec<Reference> {
     let parse = |name: &&str| Reference::parse(name).unwrap().canonical();
@@ -178,7 +178,7 @@ fn an_image_is_named_by_tag_and_by_digest_here_and_in_the_extra_registries() {
             .map(|name| name.replace("{}", digest().as_str()));
         let names = names.collect::<Vec<_>>();
         let names = parsed(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        let (found, refused) = Names::of(&names, &digest(), &owned(registries));
+        let (found, refused) = Names::of(&names, Some(&digest()), &owned(registries));
         assert_eq!(texts(&found), [owned(own), owned(extra)], "{registries:?}");
         assert_eq!(refused, []);
         // Each is a name in the form in which containerd keeps it.
@@ -194,7 +194,7 @@ fn an_extra_name_that_would_be_none_is_left_out_and_told() {
     let long = format!("q.example/{}a", "a/".repeat(120));
     let names = parsed(&[&format!("{long}:1"), &format!("{long}:2"), "q.example/b:1"]);
     let registry = owned(&["reg.example/a-path-that-is-too-long"]);
-    let (found, refused) = Names::of(&names, &digest(), &registry);
+    let (found, refused) = Names::of(&names, Some(&digest()), &registry);
     assert_eq!(found.own.len(), 5);
     assert_eq!(
         texts(&found)[1],
@@ -217,9 +217,9 @@ fn what_an_archive_calls_an_image_is_never_an_extra_name_of_another() {
         parsed(&["q.example/x/app:2", "q.example/y:1"]),
     ];
     let named = |order: [usize; 3]| {
-        order.map(|number| Named {
+        order.map(|number| NameClaim {
             names: &names[number],
-            digest: &digests[number],
+            digest: Some(&digests[number]),
             runs_on_host: number != 1,
         })
     };
@@ -228,7 +228,7 @@ fn what_an_archive_calls_an_image_is_never_an_extra_name_of_another() {
     let claimed = names.iter().flatten().chain(&broken).cloned();
     let claimed = claimed.collect::<BTreeSet<_>>();
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-        let shared = Shared::among(&named(order), &claimed, &owned(&["reg.example"]));
+        let shared = AssignedNames::among(&named(order), &claimed, &owned(&["reg.example"]));
         let of = |number: usize| {
             let place = order.iter().position(|n| *n == number).unwrap();
             &shared.images[place].extra
@@ -268,13 +268,13 @@ fn an_extra_name_of_several_images_goes_to_one_that_the_host_runs_or_to_the_last
         ([true, false, false], 0),
         ([false, false, false], 2),
     ] {
-        let named = [0, 1, 2].map(|number| Named {
+        let named = [0, 1, 2].map(|number| NameClaim {
             names: &names[number],
-            digest: &digests[number],
+            digest: Some(&digests[number]),
             runs_on_host: runs[number],
         });
         let claimed = names.iter().flatten().cloned().collect();
-        let shared = Shared::among(&named, &claimed, &owned(&["reg.example"]));
+        let shared = AssignedNames::among(&named, &claimed, &owned(&["reg.example"]));
         for (number, found) in shared.images.iter().enumerate() {
             let tags = found.extra.iter().filter(|name| name.tag().is_some());
             assert_eq!(tags.count(), usize::from(number == owner), "{runs:?}");
@@ -313,7 +313,7 @@ fn labels_tell_the_repositories_of_all_names() {
         "foo_bar.com/a:1",
     ]);
     let registries = owned(&["reg.example/mirror", "q.example:5000"]);
-    let (names, _) = Names::of(&names, &digest(), &registries);
+    let (names, _) = Names::of(&names, Some(&digest()), &registries);
     assert_eq!(
         sources::of(names.iter()),
         sourced(&[

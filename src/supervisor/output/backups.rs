@@ -1,4 +1,4 @@
-//! The rotated files beside the log file: their names, and which of them go. Pure.
+//! The rotated files beside the log file: their names, and which of them are removed. Pure.
 //!
 //! `containerd.log` is rotated to `containerd-2026-11-21T10-00-00.123Z.log`, in UTC, and from
 //! there to `….log.gz`, through `….log.gz.part`.
@@ -8,9 +8,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Behind the name of a compressed file.
+/// The suffix of a compressed file.
 pub(super) const GZIP: &str = ".gz";
-/// Behind the name of one that is being compressed.
+/// The suffix of a file that is being compressed.
 pub(super) const PART: &str = ".gz.part";
 
 /// What is kept.
@@ -18,7 +18,7 @@ pub(super) const PART: &str = ".gz.part";
 pub struct Policy {
     /// How many rotated files. 0: none.
     pub max_backups: usize,
-    /// How old one may get. Zero: it does not matter.
+    /// The longest age of a rotated file. Zero: no limit.
     pub max_age: Duration,
     /// Whether they are compressed.
     pub compress: bool,
@@ -35,7 +35,7 @@ pub struct Naming {
 
 /// Which files are to be removed and which one is to be compressed next.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct Cleanup {
     /// Too many, too old, or half done.
     pub remove: Vec<OsString>,
     /// The oldest of those that stay and are not compressed yet.
@@ -96,21 +96,21 @@ impl Naming {
         (stamp.len() == "2026-11-21T10-00-00.123Z".len()).then_some((time, form))
     }
 
-    /// Judges the names of a directory. Those that are not of this log file are left alone.
+    /// Decides by the names in a directory. Names that are not of this log file are left alone.
     pub fn plan(
         &self,
         names: impl IntoIterator<Item = OsString>,
         policy: Policy,
         now: SystemTime,
-    ) -> Plan {
+    ) -> Cleanup {
         let mut backups: Vec<(SystemTime, Form, OsString)> = names
             .into_iter()
             .filter_map(|name| self.parse(&name).map(|(time, form)| (time, form, name)))
             .collect();
         backups.sort();
-        let mut plan = Plan::default();
-        // Compression renames the whole result before it removes the source: with both there, it
-        // was cut short between the two. A part is of one that was cut short earlier.
+        let mut plan = Cleanup::default();
+        // Compression renames the complete result before it removes the source. Where both exist, it was
+        // interrupted between the two; a `.part` file is of one that was interrupted earlier.
         let compressed: Vec<SystemTime> = (backups.iter())
             .filter(|(_, form, _)| *form == Form::Gzip)
             .map(|(time, _, _)| *time)

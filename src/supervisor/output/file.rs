@@ -1,4 +1,4 @@
-//! The log file: appended to, rotated by size, and made anew when another program has moved it.
+//! The log file: appended to, rotated by size, and created again when another program has moved it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use super::backups::{GZIP, Naming, Policy};
 use super::tidy::Tidier;
 use crate::config::ContainerdLog;
 
-/// Between two complaints about the same file, which would come with every line otherwise.
+/// Time between two warnings about the same file; without it each line would bring one.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// The log file cannot be written.
@@ -34,7 +34,7 @@ pub(super) struct LogFile {
     tidier: Tidier,
     /// `None` after it could not be opened.
     open: Option<Open>,
-    /// The time in the last rotated file's name. Names must grow, whatever the clock does.
+    /// The time in the last rotated file's name. Names must increase even when the clock goes back.
     last_rotation: SystemTime,
     /// Lines that could not be written and are not reported yet.
     lost: u64,
@@ -56,7 +56,7 @@ impl LogFile {
             cause,
         };
         let open = Open::at(path).map_err(failed)?;
-        // Of a symbolic link the target is rotated: a renamed link would be no backup.
+        // A symbolic link is resolved: renaming the link would keep no old lines.
         let path = path.canonicalize().map_err(failed)?;
         let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
         let naming = Naming::of(&path);
@@ -100,7 +100,7 @@ impl LogFile {
             if fits == 0 {
                 if let Err(error) = self.rotate() {
                     self.complain("containerd's log file cannot be rotated", &error);
-                    // Too large is better than lost.
+                    // A file that is too large is better than lost lines.
                     max_size = 0;
                 }
                 continue;
@@ -134,7 +134,7 @@ impl LogFile {
         }
     }
 
-    /// On a disk that is nearly full, writing works again with every other line.
+    /// Limits the warnings: on a disk that is nearly full, every other line can be written.
     fn tell_loss(&mut self) {
         let now = Instant::now();
         if self.lost > 0 && now >= self.next_telling {
@@ -174,13 +174,13 @@ impl LogFile {
                 return (written, Ok(()));
             }
         };
-        // No line stays cut.
+        // A line that was written in part is cut off again.
         let whole = end_of_lines(&lines[..written]);
         if whole < written
             && let Ok(there) = file.metadata()
             && let Some(size) = there.size().checked_sub((written - whole) as u64)
         {
-            // Failing that, one line is cut.
+            // Where that fails, one line stays incomplete.
             let _ = file.set_len(size);
         }
         (whole, Err(error))
@@ -227,7 +227,7 @@ impl Open {
                 .append(true)
                 .create(true)
                 .mode(0o640)
-                // A FIFO without a reader must not hold the start.
+                // Opening a FIFO without a reader must not block the start.
                 .custom_flags(OFlags::NONBLOCK.bits() as i32)
                 .open(path)
         };
@@ -273,7 +273,7 @@ fn fitting(lines: &[u8], size: u64, max_size: u64) -> usize {
     }
 }
 
-/// Where the last line that is whole ends.
+/// The end of the last complete line.
 fn end_of_lines(bytes: &[u8]) -> usize {
     bytes
         .iter()

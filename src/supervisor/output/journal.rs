@@ -13,8 +13,8 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/stdout";
 /// beyond what journald is configured to.
 pub(super) const HEADER: &[u8] = b"containerd\n\n6\n1\n0\n0\n0\n";
 
-/// The socket, when stderr of this process is the journal's. In a root of its own stowd may have the
-/// stream but not the socket: then stderr is the way.
+/// The socket, when stderr of this process is the journal's. In a root directory of its own stowd may
+/// have the stream and not the socket: then stderr is used.
 pub(super) fn socket() -> Option<PathBuf> {
     let stderr = rustix::fs::fstat(std::io::stderr()).ok()?;
     journal_stream::names(
@@ -26,8 +26,8 @@ pub(super) fn socket() -> Option<PathBuf> {
     .filter(|socket| socket.exists())
 }
 
-/// A line as it goes down the stream: its syslog priority in front. Journald takes one such prefix
-/// away, so that one of the child's own is text.
+/// A line as it is sent: with its syslog priority in front. journald removes one such prefix, so that a
+/// prefix that the child wrote stays part of the text.
 pub fn entry(line: &[u8]) -> Vec<u8> {
     let mut entry = Vec::with_capacity(line.len() + 4);
     entry.extend_from_slice(&[b'<', b'0' + priority(line), b'>']);

@@ -1,11 +1,11 @@
-//! Bytes to lines, and the memory of the last ones. Pure.
+//! Splits bytes into lines, and keeps the last ones. Pure.
 
 use std::collections::VecDeque;
 
-/// A line that is longer than this is cut in pieces: what is held back for its end is bounded.
+/// A longer line is cut in pieces, so that the memory for a line without an end is bounded.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// How many lines are remembered for the error that tells of the child's exit.
+/// How many lines are kept for the error about the child's exit.
 const REMEMBERED: usize = 20;
 /// Bytes of each of them.
 const REMEMBERED_BYTES: usize = 1024;
@@ -17,7 +17,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes what was read. Gives all lines that are whole now, in one piece, each with its line
+    /// Takes what was read. Returns all lines that are complete now, in one piece, each with its line
     /// feed; empty when there is none.
     pub fn push(&mut self, read: &[u8]) -> Vec<u8> {
         match read.iter().rposition(|byte| *byte == b'\n') {
@@ -37,7 +37,7 @@ impl Lines {
         }
     }
 
-    /// A line whose end does not come, ended here; empty when there is none.
+    /// The incomplete line, with a line feed added; empty when there is none.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.begun);
         if !rest.is_empty() {

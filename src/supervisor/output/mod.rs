@@ -1,9 +1,9 @@
 //! The child's output: stdout and stderr through one pipe, to the journal or stderr, to a file,
 //! or to both.
 //!
-//! A thread reads the pipe. It waits on the pipe, on words of the handle, and on a stream that
-//! would not take a line. It never waits for the journal or for a terminal; what waits for a disk
-//! is the child's business as it would be without stowd.
+//! A thread reads the pipe. It waits on the pipe, on orders of the handle, and on a stream that was not
+//! ready for a line. It never blocks on the journal or on a terminal. A slow disk delays the child, as
+//! it would without stowd.
 
 mod backups;
 mod file;
@@ -24,7 +24,7 @@ use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 use tracing::error;
 
-pub use self::backups::{Naming, Plan, Policy};
+pub use self::backups::{Cleanup, Naming, Policy};
 pub use self::file::FileError;
 use self::file::LogFile;
 pub use self::journal::{entry, priority};
@@ -33,20 +33,20 @@ pub use self::stream::{LogStream, MAX_WAITING};
 use self::stream::{Stream, timespec};
 use crate::config::ContainerdLog;
 
-/// The pipe takes this much while its reader is busy: what a process may ask for by default
-/// (pipe(7), `pipe-max-size`).
+/// The capacity of the pipe: the most that a process may ask for by default (pipe(7),
+/// `pipe-max-size`).
 const PIPE: usize = 1 << 20;
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 /// Reads between two looks at everything else: all that the pipe can hold.
 const READS: usize = PIPE / CHUNK;
-/// For a stream to take the last lines.
+/// How long a stream may take for the last lines.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the output cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The file that is configured cannot be had.
+    /// The configured file cannot be opened.
     #[error(transparent)]
     File(#[from] FileError),
     /// Too few descriptors or threads.
@@ -59,7 +59,7 @@ pub enum OutputError {
 #[derive(Debug)]
 pub struct Output {
     words: mpsc::Sender<Word>,
-    bell: Arc<OwnedFd>,
+    wakeup: Arc<OwnedFd>,
     last: Arc<Mutex<LastLines>>,
 }
 
@@ -87,20 +87,20 @@ impl Output {
         };
         let stream = (file.is_none() || config.tee).then(|| Stream::new(stream));
         let (words, received) = mpsc::channel();
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| OutputError::Resources(errno.into()))?;
         rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)
             .map_err(|errno| OutputError::Resources(errno.into()))?;
-        // The default size serves too.
+        // An error leaves the default size, which works as well.
         let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE);
         let output = Self {
             words,
-            bell: Arc::new(bell),
+            wakeup: Arc::new(wakeup),
             last: Arc::default(),
         };
         let mut reader = OutputReader {
             pipe: Some(pipe),
-            bell: Arc::clone(&output.bell),
+            wakeup: Arc::clone(&output.wakeup),
             words: received,
             lines: Lines::default(),
             last: Arc::clone(&output.last),
@@ -131,7 +131,7 @@ impl Output {
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         self.say(Word::Flush(done));
-        // An error: the thread has ended, and it does not without a last flush.
+        // On an error the thread has ended, which it does only after a last flush.
         let _ = flushed.await;
     }
 
@@ -141,9 +141,9 @@ impl Output {
     }
 
     fn say(&self, word: Word) {
-        // The thread ends only with the handle. A full bell rings.
+        // The thread ends only with the handle. A full counter wakes the thread as well.
         let _ = self.words.send(word);
-        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        let _ = rustix::io::write(&*self.wakeup, &1_u64.to_ne_bytes());
     }
 }
 
@@ -167,11 +167,11 @@ fn survive(mut work: impl FnMut(bool)) {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct OutputReader {
     /// `None` once every writer has closed it.
     pipe: Option<PipeReader>,
-    bell: Arc<OwnedFd>,
+    wakeup: Arc<OwnedFd>,
     words: mpsc::Receiver<Word>,
     lines: Lines,
     last: Arc<Mutex<LastLines>>,
@@ -206,7 +206,7 @@ impl OutputReader {
     }
 
     fn wait(&self) {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(self.wakeup.as_fd(), PollFlags::IN)];
         if let Some(pipe) = &self.pipe {
             fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
         }
@@ -215,9 +215,9 @@ impl OutputReader {
             fds.extend(stream.wanted());
             nap = stream.retry_in().map(timespec);
         }
-        // An interrupted poll is a look too many.
+        // An interrupted poll costs one more turn.
         let _ = rustix::event::poll(&mut fds, nap.as_ref());
-        let _ = rustix::io::read(&*self.bell, &mut [0; 8]);
+        let _ = rustix::io::read(&*self.wakeup, &mut [0; 8]);
     }
 
     /// Passes on what is in the pipe.
@@ -238,7 +238,7 @@ impl OutputReader {
                     self.pass(&lines);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Empty: a pipe has no other error.
+                // The pipe is empty: there is no other error of a pipe.
                 Err(_) => return,
             }
         }
@@ -258,7 +258,7 @@ impl OutputReader {
     }
 
     fn flush(&mut self) {
-        // What a grandchild goes on writing is not waited for.
+        // Output that a grandchild still writes is not waited for.
         self.read();
         let rest = self.lines.rest();
         self.pass(&rest);

@@ -1,5 +1,5 @@
-//! The journal, or stderr: a stream whose reader may be slow, stuck or gone for a while. None of
-//! that may hold the child, so lines wait here, up to a bound, and are dropped beyond it.
+//! The journal, or stderr: a stream whose reader may be slow, stuck or gone for a while. The child must
+//! not block on it: lines wait here up to a limit, and are dropped beyond it.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -16,13 +16,13 @@ use super::journal;
 
 /// Bytes of lines that may wait.
 pub const MAX_WAITING: usize = 4 << 20;
-/// Between two tries to reach a journal that is not there.
+/// Time between two tries to connect to a journal that is not there.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// A pipe that is writable takes this much without blocking (pipe(7), `PIPE_BUF`). stderr is
 /// shared with the process that started stowd, so it cannot be made non-blocking.
 const STDERR_CHUNK: usize = 4096;
 const JOURNAL_CHUNK: usize = 64 << 10;
-/// As systemd's own clients ask for.
+/// The send buffer that systemd's own clients ask for.
 const SEND_BUFFER: usize = 8 << 20;
 
 /// Which stream.
@@ -36,7 +36,7 @@ pub enum LogStream {
 
 impl LogStream {
     /// The journal when stowd itself logs there, else stderr.
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         journal::socket().map_or(Self::Stderr, Self::Journal)
     }
 }
@@ -53,7 +53,7 @@ pub(super) struct Stream {
 }
 
 enum Target {
-    /// Used by its descriptor alone: the lock may be held by a thread that is stuck in a write.
+    /// Only its descriptor is used: a thread that is stuck in a write may hold the lock.
     Stderr(io::Stderr),
     Journal {
         socket: PathBuf,
@@ -104,7 +104,7 @@ impl Stream {
             match self.target.write(&chunk) {
                 Ok(count) => self.forget(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // A line that was half sent is sent again.
+                // A line that was sent in part is sent again from its start.
                 Err(_) => {
                     self.sent = 0;
                     return self.target.disconnect();
@@ -155,7 +155,7 @@ impl Stream {
                 next_try,
                 ..
             } if !self.waiting.is_empty() => {
-                // Not zero: the clock of poll is coarser.
+                // At least 1 ms: poll's clock is coarser than this one.
                 let left = next_try.saturating_duration_since(Instant::now());
                 Some(left.max(Duration::from_millis(1)))
             }
@@ -209,7 +209,7 @@ impl Target {
                 if rustix::event::poll(&mut fds, Some(&timespec(Duration::ZERO)))? == 0 {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
-                // A stderr that is gone swallows: there is nowhere to complain.
+                // A stderr that is closed drops the lines: there is no other place to report it.
                 Ok(rustix::io::write(&*stderr, chunk).unwrap_or(chunk.len()))
             }
             Self::Journal {
@@ -239,7 +239,7 @@ impl Target {
     }
 }
 
-/// Not through std: its connect blocks while the queue of the listener is full.
+/// Connects without std, whose connect blocks while the listener's queue is full.
 fn connect(socket: &std::path::Path) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(socket)?;
     let fd = rustix::net::socket_with(
@@ -249,7 +249,7 @@ fn connect(socket: &std::path::Path) -> io::Result<UnixStream> {
         None,
     )?;
     rustix::net::connect(&fd, &address)?;
-    // Less than that serves too.
+    // A smaller buffer works as well.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER);
     let mut connection = UnixStream::from(fd);
     connection.write_all(journal::HEADER)?;

@@ -1,6 +1,6 @@
 //! A thread that compresses and removes rotated files, so that a rotation does not wait for it.
 //!
-//! It goes by what is in the directory, so what an earlier run left undone is done.
+//! It works from the directory's content, so that it also finishes what an earlier run left.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::backups::{GZIP, Naming, PART, Policy};
 
-/// The way to the thread, which ends when this is dropped.
+/// The channel to the thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Tidier {
     requests: mpsc::SyncSender<()>,
@@ -41,7 +41,7 @@ impl Tidier {
         Ok(tidier)
     }
 
-    /// Asks for a round. Never waits: one that is asked for already will do.
+    /// Asks for a round. Never waits: a round that is pending already is enough.
     pub(super) fn request(&self) {
         // Full: see above. Disconnected: the thread panicked, and the files stay as they are.
         let _ = self.requests.try_send(());
@@ -51,8 +51,8 @@ impl Tidier {
 /// Removes what the policy does not keep and compresses the rest. `sync` puts the names in the
 /// directory onto the disk.
 ///
-/// A file that was compressed is removed by the round after: its copy is there then, so the plan has
-/// the file among what goes.
+/// A file that was compressed is removed in the next round: the plan then finds its copy, and lists the
+/// file among those to remove.
 fn tidy(
     directory: &Path,
     naming: &Naming,
@@ -63,7 +63,7 @@ fn tidy(
         let names = fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.file_name()));
         let plan = naming.plan(names, policy, SystemTime::now());
         if !plan.remove.is_empty() {
-            // A loss of power must not take the name of a compressed file and leave the other removed.
+            // Synced first: after a loss of power at least one of the two names must be there.
             sync(directory)?;
         }
         for name in plan.remove {
@@ -95,7 +95,7 @@ fn compress(file: &Path) -> io::Result<()> {
     let part = with(PART);
     let done = write_gzip(file, &part).and_then(|()| fs::rename(&part, with(GZIP)));
     if done.is_err() {
-        // It takes room that may be what was missing.
+        // The partial file may take the very space that was missing.
         let _ = fs::remove_file(&part);
     }
     done

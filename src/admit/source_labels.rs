@@ -7,7 +7,8 @@ use crate::image_store::{Descriptor, ImageStore, Labels, StoreError};
 use crate::oci::Children;
 use crate::oci::limits::DOCUMENT_MAX;
 
-/// The levels of documents of an image: indexes, and a manifest. Nobody makes more than three.
+/// The levels of documents of an image that are followed: indexes, and a manifest. Real images have no
+/// more than three.
 const LEVELS: usize = 4;
 
 /// Labels all blobs of an image that the store has.

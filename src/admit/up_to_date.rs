@@ -1,43 +1,38 @@
-//! Images that the store has already, just as they are to be: nothing of them is read, sent or
-//! written.
+//! Finds that the store has all images of an archive as they are to be: then nothing of them is read,
+//! sent or written.
 //!
-//! Every blob that is put under a lease is a write of containerd's, synced to the disk. An image that
-//! is there needs no lease: its record keeps its blobs from collection, through the labels of the
-//! documents. So the records are looked at first, and the blobs after that: where all are as they are
-//! to be, an import that ended between the two looks would have left just what was seen. What another
-//! client removes after that is missed by the runtime, or by the next look at the ledger. Where
-//! anything is missing or differs, all images of the archive take the ordinary way, under the lease:
-//! two of them may want one name, and the last one gets it.
+//! Adding a blob to a lease costs containerd a write that is synced to the disk. An image that is
+//! complete needs no lease: its record protects its blobs from collection, through the labels of the
+//! documents. So the records are asked for first, and the blobs after that. What another client removes
+//! later is found by the runtime, or by the next audit of the ledger. Where anything is missing or
+//! differs, all images of the archive are admitted under the lease: two of them may claim one name, and
+//! the last one gets it.
 
 use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
+use super::archive_labels::ArchiveLabels;
+use super::desired::DesiredImage;
 use crate::blocking::joined;
+use crate::concurrency::QUESTIONS_OF_ARCHIVE;
 use crate::digest::Digest;
 use crate::image_store::{Image, ImageStore, StoreError};
 use crate::layout::ArchiveImage;
-use crate::naming::Names;
-use crate::tagging;
 
-use super::labels::BlobLabels;
-
-/// Questions that are asked at once.
-const QUESTIONS: usize = 16;
-
-/// Whether the store has all the images, under their names and with the labels of their blobs.
-pub(super) async fn is_up_to_date<S: ImageStore>(
+/// Whether the store has all the images as they are `desired`, in their order, and their blobs with the
+/// labels.
+pub(crate) async fn is_up_to_date<S: ImageStore>(
     store: &S,
     images: &[ArchiveImage],
-    names: &[Names],
-    labels: &BlobLabels<'_>,
+    desired: &[DesiredImage],
+    labels: &ArchiveLabels<'_>,
 ) -> Result<bool, StoreError> {
     let has_image = |record: Image| {
         let store = store.clone();
         async move { store.has_image(&record).await }
     };
-    let named = images.iter().zip(names);
-    let records = named.flat_map(|(image, names)| tagging::records(&image.target, names));
+    let records = desired.iter().flat_map(DesiredImage::records);
     if !all(records.collect::<Vec<_>>(), has_image).await? {
         return Ok(false);
     }
@@ -63,7 +58,7 @@ where
     let mut questions = questions.into_iter();
     let mut asked = JoinSet::new();
     loop {
-        while asked.len() < QUESTIONS
+        while asked.len() < QUESTIONS_OF_ARCHIVE
             && let Some(question) = questions.next()
         {
             asked.spawn(ask(question));

@@ -1,0 +1,115 @@
+//! The store under a lease. It remembers whether anything was written: only then does a failed import
+//! leave something to collect.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::warn;
+
+use crate::digest::Digest;
+use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+
+/// Clones share the lease, and whether anything was written.
+#[derive(Clone)]
+pub(crate) struct LeasedStore<S: ImageStore> {
+    pub(crate) store: S,
+    pub(crate) lease: S::Lease,
+    has_written: Arc<AtomicBool>,
+}
+
+impl<S: ImageStore> LeasedStore<S> {
+    /// Begins a lease; `purpose` is for people who list leases.
+    pub(crate) async fn begin(store: &S, purpose: &str) -> Result<Self, StoreError> {
+        Ok(Self {
+            lease: store.begin_lease(purpose).await?,
+            store: store.clone(),
+            has_written: Arc::default(),
+        })
+    }
+
+    /// Ends the lease: what no image refers to is free to be collected.
+    pub(crate) async fn release(self) {
+        told(self.store.release(self.lease).await);
+    }
+
+    /// Ends the lease, and returns when what only it kept is gone.
+    pub(crate) async fn release_and_collect(self) {
+        told(self.store.release_and_collect(self.lease).await);
+    }
+
+    /// Whether blobs, or parts of blobs, were written under the lease.
+    pub(crate) fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a blob that is written where the store lacks it.
+    pub(crate) async fn open(&self, blob: NewBlob) -> Result<Opened<S::Writer>, StoreError> {
+        let opened = self.store.open_blob(&self.lease, blob).await?;
+        if matches!(opened, Opened::Writer(_)) {
+            self.mark_written();
+        }
+        Ok(opened)
+    }
+
+    /// Puts a blob under the lease that must be in the store already, and labels it where that is
+    /// part of the same call. Returns whether the store has it.
+    pub(crate) async fn adopt(
+        &self,
+        digest: &Digest,
+        size: u64,
+        labels: Labels,
+    ) -> Result<bool, StoreError> {
+        if self.store.has_blob(&self.lease, digest).await? {
+            return Ok(true);
+        }
+        let blob = NewBlob::Known {
+            digest: digest.clone(),
+            size,
+        };
+        match self.store.open_blob(&self.lease, blob).await? {
+            // Another import has written it since it was asked for.
+            Opened::Exists => Ok(true),
+            // Another namespace has it. Only opening a writer shows that: it has all bytes already.
+            Opened::Writer(writer) if writer.offset() == size && size > 0 => {
+                self.mark_written();
+                writer.commit(digest, labels).await?;
+                Ok(true)
+            }
+            Opened::Writer(writer) => {
+                writer.abort().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes a document with its labels; where it is there already, it gets the labels.
+    pub(super) async fn put_document(
+        &self,
+        digest: &Digest,
+        labels: Labels,
+        document: &[u8],
+    ) -> Result<(), StoreError> {
+        let new = NewBlob::Known {
+            digest: digest.clone(),
+            size: document.len() as u64,
+        };
+        match self.open(new).await? {
+            Opened::Exists => self.store.label_blob(digest, labels).await,
+            Opened::Writer(mut writer) => {
+                writer.write(document).await?;
+                writer.commit(digest, labels).await
+            }
+        }
+    }
+
+    fn mark_written(&self) {
+        self.has_written.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A lease that is not released costs room until it expires, and nothing else.
+fn told(released: Result<(), StoreError>) {
+    if let Err(error) = released {
+        warn!(%error, "lease not released, it expires by itself: {error}");
+    }
+}
