@@ -104,6 +104,31 @@ pub enum Happened {
     GoneUnimported(PathBuf),
     /// The entry was removed.
     Gone(PathBuf),
+    /// A line of a list has no image in the store.
+    NotPulled {
+        /// The list, for people.
+        entry: String,
+        /// The number of the line.
+        line: usize,
+        /// The image, where the line names one.
+        image: Option<String>,
+        /// Why.
+        error: String,
+    },
+    /// `lists.auth-file` cannot be used.
+    PullingWithoutCredentials {
+        /// The list, for people.
+        entry: String,
+        /// Why.
+        error: String,
+    },
+    /// An image that is in the store does not get this name.
+    NotNamed {
+        /// The name.
+        image: String,
+        /// Why, and what follows.
+        error: String,
+    },
     /// A file that is neither an archive nor a list.
     Ignored(PathBuf),
     /// The images directory is not there.
@@ -222,6 +247,22 @@ impl fmt::Display for Happened {
                 attempts,
                 ..
             } => write!(f, "failed {}: {error} (attempt {attempts})", shown(path)),
+            Self::NotPulled {
+                entry,
+                line,
+                image,
+                error,
+            } => {
+                write!(f, "not pulled {entry}:{line}: ")?;
+                if let Some(image) = image {
+                    write!(f, "{image}: ")?;
+                }
+                f.write_str(error)
+            }
+            Self::PullingWithoutCredentials { error, .. } => {
+                write!(f, "pulling without credentials: {error}")
+            }
+            Self::NotNamed { image, error } => write!(f, "not named {image}: {error}"),
             Self::Changed(path) => write!(
                 f,
                 "changed while it was read; reading it again: {}",

@@ -8,9 +8,11 @@
 //! Values flow one way:
 //!
 //! ```text
-//!   config -> supervisor (containerd serves) -> images_dir (entries) -> intake (queue + ledger)
+//!   config -> supervisor (containerd serves) -> images_dir (whole files, removals: events)
+//!          -> plan (pure: events in, effects out) <-> intake (the shell that carries effects out)
 //!          -> importer (tar: bytes to a catalogue -> layout: catalogue to images) | puller
-//!          -> admit (names, labels, pins) -> image_store / containerd -> ledger -> progress -> notify
+//!          -> admit (names, labels, pins) -> image_store / containerd
+//!          -> happened (values: what happened) -> reporter, ledger, progress, notify
 //! ```
 //!
 //! and modules look one way only, which a test holds against their `use` lines:

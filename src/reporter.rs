@@ -65,6 +65,13 @@ pub fn report(happened: &Happened) {
                 images, names, error, attempts, next_try, "{happened}"
             );
         }
+        Happened::NotPulled {
+            entry, line, error, ..
+        } => warn!(entry, line, error, "{happened}"),
+        Happened::PullingWithoutCredentials { entry, error } => {
+            warn!(entry, error, "{happened}");
+        }
+        Happened::NotNamed { image, error } => warn!(image, error, "{happened}"),
         Happened::Ignored(path) => info!(path = shown(path), "{happened}"),
         Happened::DirectoryMissing(path) => warn!(path = shown(path), "{happened}"),
         Happened::OutOfSight { first, entries } => {

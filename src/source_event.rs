@@ -3,7 +3,7 @@
 //! The source decides whether a file is whole, and nothing else: what follows from an event is the
 //! plan's decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,6 +108,29 @@ pub enum Absence {
 }
 
 impl Listing {
+    /// The listing, ready to be asked about many paths.
+    pub fn sight(&self) -> Sight<'_> {
+        Sight {
+            directories: &self.directories,
+            unreadable: self
+                .unreadable
+                .iter()
+                .map(|other| other.path.as_path())
+                .collect(),
+            ignored: self.ignored.iter().map(PathBuf::as_path).collect(),
+        }
+    }
+}
+
+/// What can be seen of the images directory.
+#[derive(Debug)]
+pub struct Sight<'a> {
+    directories: &'a BTreeMap<PathBuf, DirectoryId>,
+    unreadable: HashSet<&'a Path>,
+    ignored: HashSet<&'a Path>,
+}
+
+impl Sight<'_> {
     /// Says why `path` is not among the entries, for one that was seen when the directories above it
     /// were `seen_in`: none where that is not known.
     ///
@@ -115,13 +138,11 @@ impl Listing {
     /// was no mount point, and is no link that leads nowhere, may be gone: then it was removed with all
     /// that was in it.
     pub fn absence(&self, path: &Path, root: &Path, seen_in: &[DirectoryId]) -> Absence {
-        let is_hidden = |path: &Path| self.unreadable.iter().any(|other| other.path == path);
-        // A link to a directory that is not mounted leads nowhere.
-        let leads_nowhere = |dir: &Path| self.ignored.iter().any(|other| other == dir);
-        let mut above = chain(path, root);
+        // A link to a directory that is not mounted leads nowhere, and is ignored.
+        let is_hidden = |dir: &Path| self.unreadable.contains(dir) || self.ignored.contains(dir);
         if !self.directories.contains_key(root)
-            || above.any(|dir| is_hidden(dir) || leads_nowhere(dir))
-            || is_hidden(path)
+            || chain(path, root).any(is_hidden)
+            || self.unreadable.contains(path)
         {
             return Absence::OutOfSight;
         }
@@ -189,11 +210,11 @@ mod tests {
                 ..Listing::default()
             };
             assert_eq!(
-                listing.absence(file, root, &[]) == Absence::Removed,
+                listing.sight().absence(file, root, &[]) == Absence::Removed,
                 !listing.directories.is_empty() && listing.unreadable.is_empty(),
                 "of an older stowd's record"
             );
-            listing.absence(file, root, &seen_in)
+            listing.sight().absence(file, root, &seen_in)
         };
         let (removed, away) = (Absence::Removed, Absence::OutOfSight);
         for (now, unreadable, expected, why) in [
@@ -249,7 +270,7 @@ mod tests {
                 directories: now.collect(),
                 ..Listing::default()
             };
-            listing.absence(file, root, &[id(1), mounted])
+            listing.sight().absence(file, root, &[id(1), mounted])
         };
         let root = ("/i", id(1));
         for (now, expected) in [

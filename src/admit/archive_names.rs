@@ -29,7 +29,7 @@ pub(crate) fn archive_names(
         notes,
     } = AssignedNames::among(&claims, &resolution.claimed, extra_registries);
     for error in refused.iter().take(UNNAMED_MAX) {
-        warn_of_refused(entry, error);
+        warn_of_refused(error);
     }
     for note in notes.iter().take(UNNAMED_MAX) {
         info!(entry, "{entry}: {note}");

@@ -37,10 +37,9 @@ impl LineNames {
     }
 
     /// What the image of a line is to be, which the store has under `target`. Says which extra names
-    /// cannot be; `entry` is what messages call the list.
+    /// cannot be.
     pub(crate) fn desired(
         &self,
-        entry: &str,
         line: &Line,
         target: &Descriptor,
         extra_registries: &[String],
@@ -51,7 +50,7 @@ impl LineNames {
             .extra
             .retain(|name| name.tag().is_none() || self.0.contains(&(line.number, name.clone())));
         for error in &refused {
-            warn_of_refused(entry, error);
+            warn_of_refused(error);
         }
         DesiredImage {
             target: target.clone(),

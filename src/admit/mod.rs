@@ -24,13 +24,13 @@ mod up_to_date;
 
 use std::collections::HashSet;
 
-use tracing::warn;
-
 use crate::digest::Digest;
+use crate::happened::Happened;
 use crate::image_store::{ImageStore, StoreError};
 use crate::ledger::ImportedImage;
 use crate::naming::{Reference, ReferenceError};
 use crate::progress::Meter;
+use crate::reporter::report;
 
 pub(crate) use archive_labels::ArchiveLabels;
 pub(crate) use archive_names::archive_names;
@@ -131,17 +131,19 @@ fn is_done(name: &Reference, done: Result<(), StoreError>) -> Result<bool, Store
         Ok(()) => Ok(true),
         Err(error @ (StoreError::Unreachable { .. } | StoreError::NoSpace { .. })) => Err(error),
         Err(error) => {
-            warn!(
-                image = %name, %error,
-                "not named {name}: {error}; tried again with the next rescan"
-            );
+            report(&Happened::NotNamed {
+                image: name.to_string(),
+                error: format!("{error}; tried again with the next rescan"),
+            });
             Ok(false)
         }
     }
 }
 
-/// Says which extra name an image does not get, and why.
-fn warn_of_refused(entry: &str, error: &ReferenceError) {
-    let image = error.text();
-    warn!(entry, image, %error, "not named {image}: {}", error.rule());
+/// Tells of a name that no image may have.
+fn warn_of_refused(error: &ReferenceError) {
+    report(&Happened::NotNamed {
+        image: error.text().to_owned(),
+        error: error.rule().to_string(),
+    });
 }

@@ -103,6 +103,7 @@ mod tests {
             settings: Fingerprint::default(),
             outcome: Outcome::Imported(Imported::default()),
             class: FailureClass::Content,
+            is_retried: true,
             seen_in: Vec::new(),
             finished: SystemTime::UNIX_EPOCH,
             seed: 0,

@@ -211,6 +211,7 @@ mod tests {
                 settings: Fingerprint::default(),
                 outcome: Outcome::Imported(imported),
                 class: FailureClass::default(),
+                is_retried: true,
                 seen_in: Vec::new(),
                 finished: SystemTime::UNIX_EPOCH,
                 seed: 0,

@@ -42,7 +42,7 @@ pub struct Imported {
 }
 
 /// An image that is in the store under its names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImportedImage {
     /// All names that it got, `repo:tag` before `repo@digest`. Each points to `digest`.
     pub names: Vec<String>,
@@ -66,9 +66,6 @@ pub enum FailureClass {
     Environment,
 }
 
-/// A content failure is read this many times.
-const CONTENT_READS: u32 = 2;
-
 /// An attempt at an entry that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -81,6 +78,9 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Of a failure: what is wrong.
     pub class: FailureClass,
+    /// Of a failure: whether it is tried again after some time. What the source has to tell of first is
+    /// not.
+    pub is_retried: bool,
     /// The directories above the file, the images directory first.
     pub seen_in: Vec<DirectoryId>,
     /// When.
@@ -184,6 +184,7 @@ impl Record {
             settings,
             mut outcome,
             class,
+            is_retried,
             seen_in,
             finished,
             seed,
@@ -194,6 +195,7 @@ impl Record {
             .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
             .filter(|earlier| earlier.outcome.error().is_some());
         let attempts = again.map_or(0, |again| again.attempts).saturating_add(1);
+        let was_content = again.is_some_and(|again| again.class == Some(FailureClass::Content));
         let mut kept = Vec::new();
         let mut next_try = None;
         if let Outcome::Failed { error, imported } = &mut outcome {
@@ -206,7 +208,9 @@ impl Record {
                 asked => asked + retry::delay(1, path, seed),
             };
             let wait = match class {
-                FailureClass::Content if attempts >= CONTENT_READS => None,
+                _ if !is_retried => None,
+                // The second time in a row.
+                FailureClass::Content if was_content => None,
                 FailureClass::MissingBlob => None,
                 _ => Some(retry::delay(attempts, path, seed).max(asked)),
             };

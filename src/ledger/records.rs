@@ -20,6 +20,8 @@ pub struct Ledger {
     // Shared with the snapshots that are being written.
     records: BTreeMap<PathBuf, Arc<Record>>,
     standing: BTreeSet<PathBuf>,
+    /// Those that stand and are failures.
+    failed: BTreeSet<PathBuf>,
     tally: Tally,
     /// How many entries bring each tagged name.
     names: HashMap<String, usize>,
@@ -38,8 +40,7 @@ impl Ledger {
         self.serial = self.serial.saturating_add(1);
         let earlier = self.records.get(&path).map(AsRef::as_ref);
         let record = Record::after(earlier, &path, attempt, self.serial);
-        self.tally.add(&record.outcome);
-        self.standing.insert(path.clone());
+        self.stand(&path, &record.outcome);
         self.revision += 1;
         if let Some(earlier) = self.records.remove(&path) {
             self.uncount_names(&earlier);
@@ -66,15 +67,24 @@ impl Ledger {
     /// The entry was looked into and its record holds: it stands. Nothing is to be written to disk
     /// for that. Does nothing where there is no record.
     pub fn uphold(&mut self, path: &Path) {
-        if let Some(record) = self.records.get(path)
-            && self.standing.insert(path.to_owned())
+        if let Some(record) = self.records.get(path).cloned()
+            && !self.standing.contains(path)
         {
-            self.tally.add(&record.outcome);
+            self.stand(path, &record.outcome);
+        }
+    }
+
+    fn stand(&mut self, path: &Path, outcome: &Outcome) {
+        self.tally.add(outcome);
+        self.standing.insert(path.to_owned());
+        if outcome.error().is_some() {
+            self.failed.insert(path.to_owned());
         }
     }
 
     /// The entry is to be done again: until then its record does not stand.
     pub fn reopen(&mut self, path: &Path) {
+        self.failed.remove(path);
         if self.standing.remove(path)
             && let Some(record) = self.records.get(path)
         {
@@ -89,13 +99,8 @@ impl Ledger {
 
     /// The first record of a failure that stands, in name order.
     pub fn first_failed(&self) -> Option<(&Path, &Record)> {
-        if self.summary().failed == 0 {
-            return None;
-        }
-        let failed = |(path, record): &(&Path, &Record)| {
-            record.outcome.error().is_some() && self.standing.contains(*path)
-        };
-        self.iter().find(failed)
+        let first = self.failed.first()?;
+        self.get(first).map(|record| (first.as_path(), record))
     }
 
     /// Whether another entry brings a tagged name that this one brings.

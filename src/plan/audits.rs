@@ -13,6 +13,9 @@ use super::life::{Life, Queued, Until};
 use super::state::Plan;
 use super::store_query::STORE_REST;
 
+/// How often an entry is brought back between two listings.
+const BROUGHT_BACK_MAX: u32 = 5;
+
 impl Plan {
     /// Wants the audit that had to wait for the end of all archives.
     pub(super) fn audit_at_rest(&mut self) {
@@ -52,6 +55,14 @@ impl Plan {
         let audit = Audit::new(&self.ledger, images);
         let (mut decided, mut lost) = (Vec::new(), Vec::new());
         for (path, life) in self.entries.iter() {
+            if self
+                .ledger
+                .get(path)
+                .is_some_and(|record| record.serial > asked_at)
+            {
+                // An entry that is checked was seen after the question, which is asked again for it.
+                continue;
+            }
             let listed = match life {
                 Life::Waiting(entry, Until::Change | Until::OtherEntry) => {
                     let names = audit.missing_of(path);
@@ -67,25 +78,43 @@ impl Plan {
                 },
                 _ => continue,
             };
-            let is_newer = self.ledger.get(path).is_some_and(|r| r.serial > asked_at);
-            if is_newer && matches!(life, Life::Done(_)) {
-                continue;
-            }
             let identity = &listed.entry.identity;
-            let decision = audit.decide(path, identity, &self.rules.fingerprint);
+            let decision = match audit.decide(path, identity, &self.rules.fingerprint) {
+                // What of a broken entry is whole is to be there before READY.
+                Decision::Failed => match audit.missing_of(path) {
+                    names if names.is_empty() => Decision::Failed,
+                    names => Decision::Missing(names),
+                },
+                decision => decision,
+            };
             if decision != Decision::Unchanged || !matches!(life, Life::Done(_)) {
                 decided.push((listed, decision));
             }
         }
         for (listed, decision) in decided {
-            self.act(listed, decision, now);
+            if !matches!(decision, Decision::Missing(_)) || self.may_bring_back(&listed.entry.path)
+            {
+                self.act(listed, decision, now);
+            }
         }
-        // Of an entry that is broken the store is to have what is whole.
         for (entry, names) in lost {
-            let path = entry.path.clone();
-            self.tell(Happened::Missing { path, names });
-            self.queue(Queued::first(entry, true));
+            if self.may_bring_back(&entry.path) {
+                let path = entry.path.clone();
+                self.tell(Happened::Missing { path, names });
+                self.queue(Queued::first(entry, true));
+            }
         }
+    }
+
+    /// Whether an entry may be brought back once more before the next listing: a name that cannot be
+    /// had must not have it imported for ever.
+    fn may_bring_back(&mut self, path: &Path) -> bool {
+        if matches!(self.entries.get(path), Some(Life::Checking(_))) {
+            return true;
+        }
+        let times = self.brought_back.entry(path.to_owned()).or_default();
+        *times += 1;
+        *times <= BROUGHT_BACK_MAX
     }
 
     fn act(&mut self, listed: Listed, decision: Decision, now: Now) {
@@ -102,8 +131,8 @@ impl Plan {
             Decision::Failed => {
                 let until = self.next_try(&path, now);
                 // An entry that a run before has failed to import is tried at once, unless only a
-                // change of its file can help.
-                if self.ledger.stands(&path) || until == Until::Change {
+                // change of its file can help. One that is not whole is not tried before it is.
+                if until == Until::Change || (whole && self.ledger.stands(&path)) {
                     self.ledger.uphold(&path);
                     return self.entries.set(path, Life::Waiting(entry, until));
                 }
@@ -131,6 +160,8 @@ impl Plan {
         match (record.next_try, record.class) {
             (Some(next), _) => Until::Uptime(now.uptime + retry::left(next, now.wall)),
             (None, Some(FailureClass::MissingBlob)) => Until::OtherEntry,
+            // The source has told of the file by now.
+            (None, Some(FailureClass::Environment)) => Until::Uptime(now.uptime),
             (None, _) => Until::Change,
         }
     }

@@ -54,6 +54,7 @@ impl Plan {
         self.judge_load(now);
         self.check_pins(now);
         self.ask_the_store(now);
+        self.tell_sight();
         std::mem::take(&mut self.effects)
     }
 
@@ -72,14 +73,20 @@ impl Plan {
     }
 
     fn reloaded(&mut self, rules: Rules) {
+        let is_other = rules.fingerprint != self.rules.fingerprint;
         self.rules = rules;
-        // The operator may have mended what they failed of.
-        let waiting = self.entries.iter().filter_map(|(_, life)| match life {
-            Life::Waiting(entry, _) => Some(entry.clone()),
+        self.brought_back.clear();
+        let again = self.entries.iter().filter_map(|(_, life)| match life {
+            // The operator may have mended what they failed of.
+            Life::Waiting(entry, _) => Some(Queued::first(entry.clone(), true)),
+            // The look has given names by the rules of then.
+            Life::Queued(queued) if is_other => {
+                Some(Queued::first(queued.entry.clone(), queued.again))
+            }
             _ => None,
         });
-        for entry in waiting.collect::<Vec<_>>() {
-            self.queue(Queued::first(entry, true));
+        for queued in again.collect::<Vec<_>>() {
+            self.queue(queued);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What came of a job: the record, and what follows it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,12 @@ use super::life::{Life, Queued, Running, Then};
 use super::state::Plan;
 use super::store_query::STORE_REST;
 
+/// A file that has changed at each reading for so long is like one that is still being written.
+const RESTLESS: Duration = Duration::from_secs(2 * 60);
+
+/// But a file that has changed at so many readings at most may have come to rest in between.
+const RESTLESS_READS: u32 = 2;
+
 impl Plan {
     pub(super) fn ended(&mut self, path: PathBuf, end: JobEnd, now: Now) {
         let running = match self.entries.remove(&path) {
@@ -24,6 +31,9 @@ impl Plan {
         self.pins.want(now.uptime + self.rules.settle);
         if !matches!(end, JobEnd::StoreAway(_)) {
             self.away_until = None;
+        }
+        if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {
+            self.restless.remove(&path);
         }
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),
@@ -36,16 +46,7 @@ impl Plan {
                 }),
                 _ => self.follow(running, false),
             },
-            JobEnd::Changed => match running.then {
-                Then::Record => {
-                    self.tell(Happened::Changed(path.clone()));
-                    self.load.sign();
-                    self.ledger.reopen(&path);
-                    self.effects.push(Effect::LookAgain(path.clone()));
-                    self.entries.set(path, Life::Rereading(running.entry));
-                }
-                _ => self.follow(running, false),
-            },
+            JobEnd::Changed => self.changed(running, now),
             JobEnd::Through(_) | JobEnd::Failed(..) if matches!(running.then, Then::Forget) => {}
             JobEnd::Through(brought) if brought.problems.is_empty() => {
                 self.imported(running, brought.images, now);
@@ -59,11 +60,12 @@ impl Plan {
                     not_before,
                 } = brought;
                 let record = self.ledger.get(&path);
-                let known = record.map(|record| &record.outcome.imported().images);
-                let is_known = |image| known.is_some_and(|known| known.contains(image));
-                let has_news = !images.iter().all(is_known);
+                let known = record.into_iter().flat_map(|record| record.images());
+                let known = known.collect::<HashSet<_>>();
+                let has_news = !images.iter().all(|image| known.contains(image));
                 let failure = Failure {
                     class,
+                    is_retried: true,
                     error: problems.join("; "),
                     imported: imported(&running, images, now),
                     keeps,
@@ -78,6 +80,36 @@ impl Plan {
                 self.failed(running, Failure::new(class, error), now);
             }
         }
+    }
+
+    /// The file is not what it was when the job began. What changes at each reading for too long holds
+    /// nothing any more.
+    fn changed(&mut self, running: Running, now: Now) {
+        let path = running.entry.path.clone();
+        let restless = self.restless.entry(path.clone());
+        let (since, times) = restless.or_insert((now.uptime, 0));
+        *times += 1;
+        let is_restless = now.uptime.saturating_sub(*since) >= RESTLESS && *times > RESTLESS_READS;
+        let next = match &running.then {
+            Then::Record => running.entry.clone(),
+            Then::Next(listed) => listed.entry.clone(),
+            Then::Forget | Then::OutOfSight(_) => {
+                self.restless.remove(&path);
+                return self.follow(running, false);
+            }
+        };
+        if is_restless {
+            self.effects.push(Effect::LookAgain(path));
+            return self.still_changes(next, now);
+        }
+        if let Then::Next(_) = running.then {
+            return self.follow(running, false);
+        }
+        self.tell(Happened::Changed(path.clone()));
+        self.load.sign();
+        self.ledger.reopen(&path);
+        self.effects.push(Effect::LookAgain(path.clone()));
+        self.entries.set(path, Life::Rereading(running.entry));
     }
 
     fn store_away(&mut self, running: Running, error: String, now: Now) {
@@ -138,8 +170,11 @@ impl Plan {
     fn failed(&mut self, running: Running, failure: Failure, now: Now) {
         let path = running.entry.path.clone();
         let identity = running.entry.identity;
+        let is_outdated = running.fingerprint != self.rules.fingerprint;
         self.record_failure(&path, Some(identity), failure, now);
         match &running.then {
+            // It was made with other rules: it says nothing about these.
+            Then::Record if is_outdated => self.queue(Queued::first(running.entry, true)),
             Then::Record => {
                 let until = self.next_try(&path, now);
                 self.entries.set(path, Life::Waiting(running.entry, until));
@@ -156,6 +191,8 @@ impl Plan {
             Then::Next(Listed { entry, whole: true }) => self.queue(Queued::first(entry, false)),
             Then::Next(Listed { entry, .. }) => {
                 self.ledger.reopen(&path);
+                // The source may have said meanwhile that it is still written, or cannot be read.
+                self.effects.push(Effect::LookAgain(path.clone()));
                 self.entries.set(path, Life::Settling(entry));
             }
             Then::OutOfSight(seen_in) => {
@@ -174,9 +211,11 @@ impl Plan {
     }
 
     /// Entries that lack a blob are tried when another entry has brought something, and no archive is
-    /// left that may bring more: however many lack something, each is tried once then.
+    /// left that may bring more, or may lack what was brought when it began: however many lack
+    /// something, each is tried once then.
     pub(super) fn retry_lacking(&mut self) {
-        if self.news.is_empty() || self.entries.open().archives > 0 {
+        let is_at_rest = self.entries.open().archives == 0 && !self.entries.is_pinning();
+        if self.news.is_empty() || !is_at_rest {
             return;
         }
         let news = std::mem::take(&mut self.news);
@@ -200,6 +239,7 @@ impl Plan {
     ) {
         let Failure {
             class,
+            is_retried,
             error,
             imported,
             keeps,
@@ -212,6 +252,7 @@ impl Plan {
         };
         let attempt = Attempt {
             class,
+            is_retried,
             keeps,
             not_before,
             ..self.attempt(path, identity, outcome, now)
@@ -239,6 +280,7 @@ impl Plan {
             settings: self.rules.fingerprint.clone(),
             outcome,
             class: FailureClass::default(),
+            is_retried: true,
             seen_in: self.above(path),
             finished: now.wall,
             seed: self.rules.seed,

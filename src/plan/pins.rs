@@ -33,7 +33,7 @@ impl Plan {
     fn is_accounted_for(&self) -> bool {
         let open = self.entries.open();
         let is_at_rest = open.archives == 0 && open.lists == 0 && !self.entries.is_pinning();
-        is_at_rest && !self.entries.is_unrecorded_out_of_sight()
+        is_at_rest && self.restless.is_empty() && !self.entries.is_unrecorded_out_of_sight()
     }
 
     /// Unpins what no entry brings, if that is what the images were asked for.

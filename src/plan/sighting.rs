@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::entry::{Entry, Identity, Kind, Verdict};
 use crate::happened::{FoundBecause, Happened};
-use crate::ledger::FailureClass;
 use crate::source_event::{self, Absence, DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
 use super::event::{Effect, Now};
@@ -33,14 +32,19 @@ impl Plan {
                 }
             }
             SourceEvent::Unreadable(unreadable) => self.unreadable(unreadable, now),
-            SourceEvent::Ignored(path) => self.ignore(path),
+            SourceEvent::Ignored(path) => {
+                // It may have been an entry: a pipe has its name now.
+                for path in self.entries.below(&path) {
+                    self.forget(&path, now);
+                }
+                self.ignore(path);
+            }
             SourceEvent::Degraded(cause) => self.tell(Happened::Degraded(cause)),
             SourceEvent::Restored => self.tell(Happened::Restored),
         }
     }
 
     fn listed(&mut self, listing: Listing, now: Now) {
-        let was_in_sight = self.entries.out_of_sight().is_empty();
         if self.load.begin() && listing.directories.is_empty() && listing.unreadable.is_empty() {
             self.tell(Happened::DirectoryMissing(self.rules.root.clone()));
         }
@@ -59,9 +63,9 @@ impl Plan {
             self.ledger.seen_in(&listed.entry.path, seen_in);
             self.check(listed);
         }
+        self.brought_back.clear();
         self.query.want_audit();
         self.pins.want(now.uptime + self.rules.settle);
-        self.tell_sight(was_in_sight);
     }
 
     /// Deals with the entries that are known and not listed.
@@ -74,15 +78,18 @@ impl Plan {
         let known = known.chain(self.entries.iter().map(|(path, _)| path));
         let absent = known.filter(|path| !there.contains(path));
         let absent = absent.map(Path::to_owned).collect::<BTreeSet<_>>();
+        let sight = listing.sight();
         for path in absent {
-            if listing.directories.contains_key(&path) {
+            let is_running = matches!(self.entries.get(&path), Some(Life::Running(_)));
+            if listing.directories.contains_key(&path) && !is_running {
                 // A directory that could not be listed had a record, and is no entry.
                 self.entries.remove(&path);
                 self.ledger.remove(&path);
+                self.restless.remove(&path);
                 continue;
             }
             let seen_in = self.last_seen_in(&path);
-            match listing.absence(&path, &self.rules.root, &seen_in) {
+            match sight.absence(&path, &self.rules.root, &seen_in) {
                 Absence::OutOfSight => self.lose_sight(&path, seen_in),
                 Absence::Removed => self.forget(&path, now),
             }
@@ -118,10 +125,15 @@ impl Plan {
                 self.entries.set(path.to_owned(), Life::Running(running));
             }
             life => {
+                let is_restless = self.restless.remove(path).is_some();
                 let is_recorded = life.is_none_or(|life| match &life {
                     Life::OutOfSight { is_recorded, .. } => *is_recorded,
                     // A job for it may have been given up when it had pinned something.
-                    life => life.open().is_none() || self.is_all_recorded(path, life.identity()),
+                    life => {
+                        let has_begun = life.is_pinning() || life.looked().is_some() || is_restless;
+                        let is_at_rest = life.open().is_none() && !has_begun;
+                        is_at_rest || self.is_all_recorded(path, life.identity())
+                    }
                 });
                 let away = Life::OutOfSight {
                     is_recorded,
@@ -132,15 +144,19 @@ impl Plan {
         }
     }
 
-    /// Tells what has changed about what is out of sight; said once, however many listings find it.
-    fn tell_sight(&mut self, was_in_sight: bool) {
+    /// Tells what has changed about what is out of sight; said once, however many events find it.
+    pub(super) fn tell_sight(&mut self) {
         let away = self.entries.out_of_sight();
-        match (was_in_sight, away.first()) {
-            (true, Some(first)) => {
+        match (self.is_sight_told, away.first()) {
+            (false, Some(first)) => {
                 let (first, entries) = (first.clone(), away.len());
+                self.is_sight_told = true;
                 self.tell(Happened::OutOfSight { first, entries });
             }
-            (false, None) => self.tell(Happened::InSightAgain),
+            (true, None) => {
+                self.is_sight_told = false;
+                self.tell(Happened::InSightAgain);
+            }
             _ => {}
         }
     }
@@ -157,6 +173,8 @@ impl Plan {
                 self.queue(Queued::first(listed.entry, false));
             }
             Some(Life::Unfinished(_)) => self.entries.set(path, Life::Unfinished(listed.entry)),
+            // It may be whole by now, and the listing replaces the event that said so.
+            Some(Life::Checking(_)) => self.entries.set(path, Life::Checking(listed)),
             Some(life) if is_known(&life) => self.entries.set(path, life),
             Some(Life::Settling(_) | Life::Rereading(_)) => {
                 self.entries.set(path, Life::Settling(listed.entry));
@@ -245,15 +263,21 @@ impl Plan {
     }
 
     fn still_written(&mut self, entry: Entry, now: Now) {
+        let life = self.entries.get(&entry.path);
         if matches!(
-            self.entries.get(&entry.path),
-            Some(Life::Settling(_) | Life::Checking(_))
+            life,
+            Some(Life::Settling(_) | Life::Checking(_) | Life::Rereading(_))
         ) {
-            let failure = Failure::new(FailureClass::Environment, STILL_WRITTEN);
-            self.record_failure(&entry.path, Some(entry.identity), failure, now);
-            self.entries
-                .set(entry.path.clone(), Life::Unfinished(entry));
+            self.still_changes(entry, now);
         }
+    }
+
+    /// The file of an entry does not come to rest: that is its outcome, until it does.
+    pub(super) fn still_changes(&mut self, entry: Entry, now: Now) {
+        let path = entry.path.clone();
+        let identity = Some(entry.identity);
+        self.fail_by_source(&path, identity, STILL_WRITTEN.to_owned(), now);
+        self.entries.set(path, Life::Unfinished(entry));
     }
 
     fn unreadable(&mut self, unreadable: Unreadable, now: Now) {
@@ -262,18 +286,24 @@ impl Plan {
             // Its job meets the same error, or has the file open and does not.
             return;
         }
+        // It says nothing about the version that was seen before.
+        let identity = self.ledger.get(&path).and_then(|record| record.identity);
+        self.fail_by_source(&path, identity, error, now);
+        self.entries.set(path, Life::Unreadable);
+    }
+
+    /// Writes a failure down that the source has told. The same complaint at every look would say
+    /// nothing new.
+    fn fail_by_source(&mut self, path: &Path, identity: Option<Identity>, error: String, now: Now) {
         let known = self
             .ledger
-            .get(&path)
+            .get(path)
             .and_then(|record| record.outcome.error());
         if known == Some(&error) {
-            // The same complaint at every look would say nothing new.
-            self.ledger.uphold(&path);
+            self.ledger.uphold(path);
         } else {
-            let failure = Failure::new(FailureClass::Environment, error);
-            self.record_failure(&path, None, failure, now);
+            self.record_failure(path, identity, Failure::of_source(error), now);
         }
-        self.entries.set(path, Life::Unreadable);
     }
 
     fn ignore(&mut self, path: PathBuf) {
@@ -288,6 +318,7 @@ impl Plan {
             .entries
             .get(path)
             .is_some_and(|life| life.open().is_some());
+        self.restless.remove(path);
         let mut is_forgotten = false;
         match self.entries.remove(path) {
             Some(Life::Running(mut running)) => {

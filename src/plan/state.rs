@@ -23,6 +23,13 @@ pub struct Plan {
     /// The directories of the newest listing: they tell where an entry was seen.
     pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
     pub(super) ignored: BTreeSet<PathBuf>,
+    /// Entries whose file has changed at each reading, since this uptime, and at how many. What was
+    /// pinned for them no record tells.
+    pub(super) restless: BTreeMap<PathBuf, (Duration, u32)>,
+    /// How often entries were brought back since the last listing.
+    pub(super) brought_back: BTreeMap<PathBuf, u32>,
+    /// That entries are out of sight was told.
+    pub(super) is_sight_told: bool,
     /// Entries that have brought something new since those that lack a blob were tried.
     pub(super) news: BTreeSet<PathBuf>,
     pub(super) query: StoreQuery,
@@ -45,6 +52,9 @@ impl Plan {
             ledger,
             directories: BTreeMap::new(),
             ignored: BTreeSet::new(),
+            restless: BTreeMap::new(),
+            brought_back: BTreeMap::new(),
+            is_sight_told: false,
             news: BTreeSet::new(),
             query: StoreQuery::default(),
             is_audit_due: false,

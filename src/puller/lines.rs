@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::admit::{Admission, LeasedStore, LineNames};
 use crate::concurrency::QUESTIONS_OF_LIST;
 use crate::credentials::Credentials;
+use crate::happened::Happened;
 use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
 use crate::ledger::{FailureClass, ImportedImage};
@@ -17,6 +18,7 @@ use crate::naming::Reference;
 use crate::one_line::shortened;
 use crate::plan::Looked;
 use crate::progress::Meter;
+use crate::reporter::report;
 use crate::retry;
 
 use super::login;
@@ -168,7 +170,7 @@ impl<S: ImageStore> ListWork<'_, S> {
     /// Gives an image that is in the store the names that a line brings, pinned.
     async fn keep(&self, line: &Line, target: &Descriptor) -> Result<ImportedImage, PullLineError> {
         let extra = &self.rules.extra_registries;
-        let desired = self.names.desired(&self.name, line, target, extra);
+        let desired = self.names.desired(line, target, extra);
         // A lease for each image: the work on a list may take longer than a lease lasts.
         let leased = LeasedStore::begin(self.store, &self.name).await?;
         let admission = Admission {
@@ -200,7 +202,10 @@ impl<S: ImageStore> ListWork<'_, S> {
                 (credentials, None)
             }
             Err(error) => {
-                warn!(entry = &*self.name, %error, "pulling without credentials: {error}");
+                report(&Happened::PullingWithoutCredentials {
+                    entry: self.name.clone(),
+                    error: error.to_string(),
+                });
                 (Credentials::default(), Some(error))
             }
         }
@@ -219,16 +224,17 @@ impl<S: ImageStore> ListWork<'_, S> {
         error: &dyn fmt::Display,
     ) {
         self.meter.add(1);
-        let entry = &*self.name;
         let image = reference.map_or(String::new(), |reference| format!("{reference}: "));
         let words = error.to_string();
         // From the whole text: a registry's Retry-After comes last in it.
         let asked = retry::asked_for(&words);
         let error = shortened(&words, ERROR_MAX);
-        warn!(
-            entry,
-            line, error, "not pulled {entry}:{line}: {image}{error}"
-        );
+        report(&Happened::NotPulled {
+            entry: self.name.clone(),
+            line,
+            image: reference.map(Reference::to_string),
+            error: error.clone(),
+        });
         looked.not_before = looked.not_before.max(asked.unwrap_or_default());
         // A pull that failed may succeed later; a line that names no image never does.
         let class = reference.map_or(FailureClass::Content, |_| FailureClass::Environment);

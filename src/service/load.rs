@@ -87,7 +87,8 @@ struct Load<'a, S> {
 
 /// The intake as a task.
 struct IntakeTask {
-    task: JoinHandle<Result<(), IntakeError>>,
+    /// `None` when it has been joined.
+    task: Option<JoinHandle<Result<(), IntakeError>>>,
     progress: watch::Receiver<Progress>,
     stop: CancellationToken,
 }
@@ -182,7 +183,7 @@ impl<S: StoreService> Load<'_, S> {
         let Some(intake) = &mut self.intake else {
             return Err(IntakeError::Ended.into());
         };
-        if intake.task.is_finished() {
+        if intake.task.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(intake.ended().await);
         }
         let progress = intake.progress.borrow();
@@ -201,7 +202,7 @@ impl IntakeTask {
         let heartbeat = notify::watchdog_period();
         let (intake, progress) = Intake::new(store, source, settings, heartbeat);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(intake.run(stop.clone()));
+        let task = Some(tokio::spawn(intake.run(stop.clone())));
         Self {
             task,
             progress,
@@ -236,7 +237,12 @@ impl IntakeTask {
 
     /// Returns when the intake has ended without being asked to.
     async fn ended(&mut self) -> FatalError {
-        match joined((&mut self.task).await) {
+        let Some(task) = &mut self.task else {
+            return IntakeError::Ended.into();
+        };
+        let ended = joined(task.await);
+        self.task = None;
+        match ended {
             Ok(()) => IntakeError::Ended.into(),
             Err(error) => error.into(),
         }
@@ -245,13 +251,13 @@ impl IntakeTask {
     /// Ends the intake. Where it has ended before, its error has been told.
     async fn end(&mut self, force: &CancellationToken) -> Result<(), FatalError> {
         self.stop.cancel();
-        if self.task.is_finished() {
+        let Some(mut task) = self.task.take() else {
             return Ok(());
-        }
+        };
         tokio::select! {
-            ended = &mut self.task => Ok(joined(ended)?),
+            ended = &mut task => Ok(joined(ended)?),
             () = force.cancelled() => {
-                self.task.abort();
+                task.abort();
                 Ok(())
             }
         }

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use stowd::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreE
 
 use crate::raw::{Raw, bytes, client, known, labels, put, serve, writer};
 use crate::support::{
-    Daemon, Generation, Options, Setup, eventually, fixture, on_each_generation,
-    on_each_generation_in_turn,
+    Daemon, Generation, Options, Setup, blobs_dir, eventually, file_names, fixture,
+    on_each_generation, on_each_generation_in_turn,
 };
 
 const MIB: usize = 1 << 20;
@@ -32,16 +31,6 @@ on_each_generation!(
     a_store_of_others_or_of_one_namespace_gets_its_blobs_sent,
 );
 on_each_generation_in_turn!(where_it_is_switched_off_everything_is_sent);
-
-fn blobs_dir(root: &Path) -> PathBuf {
-    root.join("io.containerd.content.v1.content/blobs/sha256")
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
-    entries.map(name).collect()
-}
 
 /// A daemon, a client that places, one that sends, and containerd's own API.
 async fn placing(generation: &Generation) -> (Daemon, Containerd, Containerd, Raw) {
@@ -63,7 +52,11 @@ async fn a_placed_blob_is_like_one_of_containerds_own(generation: Generation) {
     let reference = format!("stowd-{}", Digest::of(&placed));
     assert_eq!(raw.ingest(&reference).await, None, "it is being sent");
     let dir = blobs_dir(daemon.root());
-    assert_eq!(names(&dir), [Digest::of(&sent).hex()], "named too early");
+    assert_eq!(
+        file_names(&dir),
+        [Digest::of(&sent).hex()],
+        "named too early"
+    );
     open.write(&placed[MIB..]).await.unwrap();
     let kept = labels(&[("a", "b")]);
     open.commit(&Digest::of(&placed), kept.clone())
@@ -101,7 +94,7 @@ async fn a_placed_blob_is_like_one_of_containerds_own(generation: Generation) {
     // The lease is all that holds them.
     placing.release(lease).await.unwrap();
     raw.collect_garbage().await;
-    assert_eq!(names(&dir), Vec::<String>::new());
+    assert_eq!(file_names(&dir), Vec::<String>::new());
 }
 
 async fn wrong_bytes_never_get_a_name(generation: Generation) {
@@ -124,7 +117,7 @@ async fn wrong_bytes_never_get_a_name(generation: Generation) {
         };
         assert_eq!(expected, digest);
         assert!(cause.contains(&told), "{cause}");
-        assert_eq!(names(&dir), Vec::<String>::new());
+        assert_eq!(file_names(&dir), Vec::<String>::new());
         assert_eq!(raw.blob_labels(&digest).await, None);
     }
     let mut open = writer(&store, &lease, known(&blob)).await;
@@ -136,7 +129,7 @@ async fn wrong_bytes_never_get_a_name(generation: Generation) {
     let mut open = writer(&store, &lease, known(&blob)).await;
     open.write(&blob).await.unwrap();
     drop(open);
-    assert_eq!(names(&dir), Vec::<String>::new());
+    assert_eq!(file_names(&dir), Vec::<String>::new());
     put(&store, &lease, &blob, Labels::new()).await.unwrap();
     assert_eq!(store.read_blob(&digest, u64::MAX).await, Ok(Some(blob)));
 }
@@ -202,7 +195,7 @@ async fn what_was_half_sent_is_thrown_away(generation: Generation) {
     let ingests = daemon
         .root()
         .join("io.containerd.content.v1.content/ingest");
-    assert_eq!(names(&ingests), Vec::<String>::new());
+    assert_eq!(file_names(&ingests), Vec::<String>::new());
     let back = store.read_blob(&Digest::of(&blob), u64::MAX).await;
     assert_eq!(back, Ok(Some(blob)));
 }
@@ -248,7 +241,7 @@ async fn a_garbage_collection_at_any_moment_costs_no_blob(generation: Generation
             assert!(back.is_some_and(|back| back == blob), "{task} {number}");
         }
     }
-    assert_eq!(names(&blobs_dir(daemon.root())).len(), 100);
+    assert_eq!(file_names(&blobs_dir(daemon.root())).len(), 100);
 }
 
 /// containerd stands still from before the name until the file is gone, as its collection takes what
@@ -291,7 +284,7 @@ async fn a_store_that_is_not_seen_from_here_gets_its_blobs_sent(generation: Gene
     for seed in [20, 21] {
         let blob = bytes(seed, 2 * MIB);
         put(&store, &lease, &blob, Labels::new()).await.unwrap();
-        assert_eq!(names(&aside), Vec::<String>::new());
+        assert_eq!(file_names(&aside), Vec::<String>::new());
         let back = store.read_blob(&Digest::of(&blob), u64::MAX).await;
         assert_eq!(back, Ok(Some(blob)));
     }

@@ -282,7 +282,9 @@ fn out_of_file_descriptors_it_is_not_ready_with_nothing_imported() {
     for limit in 5..40 {
         let mut setup = Setup::new(generation);
         setup.arguments = vec!["run".to_owned(), "--once".to_owned()];
-        setup.wrapper = vec!["prlimit".to_owned(), format!("--nofile={limit}")];
+        // Where the store cannot be talked to, it is waited for.
+        let limited = format!("timeout --signal=KILL 20 prlimit --nofile={limit}");
+        setup.wrapper = limited.split(' ').map(str::to_owned).collect();
         setup.containerd = "supervise = false\nstart-timeout = \"2s\"\n".to_owned();
         let address = daemon.address().display().to_string();
         let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);

@@ -1,9 +1,9 @@
 //! The table of stable log messages in the README. What happens is a value: each is reported and
-//! held against its row. The other rows are held against the sources that write them.
+//! held against its row.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -97,7 +97,21 @@ fn one_of_each() -> Vec<Happened> {
             next_try: Some(SystemTime::UNIX_EPOCH),
         }),
         Happened::Failed { .. } => Some(Happened::Changed(path())),
-        Happened::Changed(_) => Some(Happened::GoneUnimported(path())),
+        Happened::Changed(_) => Some(Happened::NotPulled {
+            entry: "/images/a.txt".to_owned(),
+            line: 1,
+            image: Some("r.example/a:1".to_owned()),
+            error: error(),
+        }),
+        Happened::NotPulled { .. } => Some(Happened::PullingWithoutCredentials {
+            entry: "/images/a.txt".to_owned(),
+            error: error(),
+        }),
+        Happened::PullingWithoutCredentials { .. } => Some(Happened::NotNamed {
+            image: "r.example/a:1".to_owned(),
+            error: error(),
+        }),
+        Happened::NotNamed { .. } => Some(Happened::GoneUnimported(path())),
         Happened::GoneUnimported(_) => Some(Happened::Gone(path())),
         Happened::Gone(_) => Some(Happened::Ignored(path())),
         Happened::Ignored(_) => Some(Happened::DirectoryMissing(path())),
@@ -174,50 +188,12 @@ fn everything_that_happens_is_a_row_of_the_table_with_its_level_and_fields() {
     }
 }
 
-fn sources(directory: &Path, into: &mut String) {
-    for item in fs::read_dir(directory).unwrap() {
-        let path = item.unwrap().path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else {
-            into.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-}
-
 #[test]
-fn every_other_message_is_written_at_its_level_with_its_fields() {
-    let mut code = String::new();
-    sources(Path::new("src"), &mut code);
+fn every_row_of_the_table_is_something_that_happens() {
     let happened = one_of_each();
     let happened = happened.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let is_value = |row: &Row| happened.iter().any(|line| line.starts_with(&row.begins));
-    let others = rows()
-        .into_iter()
-        .filter(|row| !is_value(row))
-        .collect::<Vec<_>>();
-    for Row {
-        begins,
-        level,
-        fields,
-    } in others
-    {
-        let literal = format!("\"{begins}");
-        // The call that ends with the message: from its macro's name on.
-        let calls = code.match_indices(&literal).filter_map(|(at, _)| {
-            let call = code[..at].rfind(&format!("{level}!("))?;
-            let call = &code[call..at];
-            (call.matches(");").count() == 0).then_some(call)
-        });
-        let calls = calls.collect::<Vec<_>>();
-        assert!(!calls.is_empty(), "no {level}! writes {begins:?}");
-        for call in calls {
-            for field in &fields {
-                let has = call
-                    .split(|c: char| !c.is_alphanumeric() && c != '_')
-                    .any(|word| word == field);
-                assert!(has, "{begins:?} has no field {field}: {call}");
-            }
-        }
+    for row in rows() {
+        let is_there = happened.iter().any(|line| line.starts_with(&row.begins));
+        assert!(is_there, "{row:?}");
     }
 }

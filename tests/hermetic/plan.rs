@@ -296,6 +296,92 @@ fn a_file_that_is_written_for_too_long_holds_nothing_and_is_imported_when_it_is_
     assert_eq!(stage.source(whole), ["import a.tar"]);
 }
 
+/// `a.tar`, not whole, and nothing else.
+fn unfinished_listing() -> Listing {
+    let mut found = listing(&["a.tar"]);
+    found.entries[0].whole = false;
+    found
+}
+
+#[test]
+fn a_listing_that_finds_a_file_whole_counts_while_the_store_is_asked() {
+    let mut stage = Stage::new();
+    stage.source(SourceEvent::Listed(unfinished_listing()));
+    // It replaces the event that the file has settled.
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar", "list images"]);
+}
+
+#[test]
+fn a_file_that_is_still_written_after_it_changed_under_a_job_holds_nothing() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    let end = stage.ends("a.tar", JobEnd::Changed);
+    assert_eq!(end, ["look again at a.tar"]);
+    assert!(!stage.plan.is_loaded());
+    stage.source(SourceEvent::StillWritten(entry("a.tar", 2)));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn what_was_said_of_a_newer_version_during_a_job_is_asked_for_again() {
+    for (event, words) in [
+        (
+            SourceEvent::StillWritten(entry("a.tar", 2)),
+            "still written",
+        ),
+        (
+            SourceEvent::Unreadable(Unreadable {
+                path: path("a.tar"),
+                error: "cannot be read".to_owned(),
+            }),
+            "not readable",
+        ),
+    ] {
+        let mut stage = Stage::new();
+        stage.on(listed(&["a.tar"]));
+        stage.on(store(&[]));
+        let growing = SourceEvent::Settling(entry("a.tar", 2));
+        assert_eq!(stage.source(growing), ["abandon a.tar"], "{words}");
+        assert_eq!(stage.source(event.clone()), NOTHING, "{words}");
+        let end = stage.ends("a.tar", JobEnd::Changed);
+        assert_eq!(end, ["look again at a.tar"], "{words}");
+        assert!(!stage.plan.is_loaded(), "{words}");
+        stage.source(event);
+        assert!(stage.plan.is_loaded(), "{words}");
+    }
+}
+
+#[test]
+fn an_answer_says_nothing_of_an_entry_that_was_imported_after_the_question() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    // The question of this listing is answered last.
+    stage.source(SourceEvent::Listed(Listing::default()));
+    stage.ends("a.tar", brought(&["a"]));
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(store(&[])), ["list images"]);
+    assert_eq!(stage.on(store(&["a"])), NOTHING);
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn a_file_that_is_still_written_when_its_directory_comes_back_is_not_tried() {
+    let mut stage = Stage::new();
+    stage.source(SourceEvent::Listed(unfinished_listing()));
+    stage.on(store(&[]));
+    stage.source(SourceEvent::StillWritten(entry("a.tar", 1)));
+    stage.source(SourceEvent::Listed(Listing::default()));
+    stage.on(store(&[]));
+    stage.source(SourceEvent::Listed(unfinished_listing()));
+    stage.on(store(&[]));
+    assert_eq!(stage.pass(seconds(60)), NOTHING);
+    let whole = SourceEvent::Settled(entry("a.tar", 1));
+    assert_eq!(stage.source(whole), ["import a.tar"]);
+}
+
 #[test]
 fn an_unchanged_entry_is_skipped_and_what_is_missing_is_brought_back() {
     let stage = Stage::loaded(&["a.tar", "b.tar"]);
@@ -636,6 +722,166 @@ fn an_entry_that_cannot_be_looked_at_has_failed_and_says_so_once() {
     let kept = stage.plan.ledger().get(&path("a.tar")).unwrap();
     let kept = kept.images().cloned().collect::<Vec<_>>();
     assert_eq!(kept, [image("a")]);
+}
+
+#[test]
+fn a_file_that_changes_at_each_reading_holds_ready_for_two_minutes_and_no_longer() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    let mut version = 1;
+    while !stage.plan.is_loaded() {
+        assert!(stage.now.uptime < seconds(200), "it is not waited for");
+        version += 1;
+        stage.now.uptime += seconds(5);
+        // The change is heard of while the job runs, or only after it.
+        if version % 2 == 0 {
+            stage.source(SourceEvent::Settling(entry("a.tar", version)));
+        }
+        stage.ends("a.tar", JobEnd::Changed);
+        if !stage.plan.is_loaded() {
+            stage.source(SourceEvent::Settled(entry("a.tar", version)));
+        }
+    }
+    assert!(stage.now.uptime > seconds(100));
+    assert_eq!(stage.told("failed /i/a.tar: is still being written"), 1);
+    stage.source(SourceEvent::Settled(entry("a.tar", version + 1)));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought(&["a"]));
+    assert_eq!(stage.told("imported /i/a.tar"), 1);
+}
+
+#[test]
+fn ready_waits_for_what_a_broken_archive_has_lost() {
+    let mut stage = Stage::new();
+    let half = || match brought(&["a"]) {
+        JobEnd::Through(brought) => JobEnd::Through(Brought {
+            problems: vec!["no name".to_owned()],
+            ..brought
+        }),
+        other => other,
+    };
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", half());
+    while let Some(effects) = stage.pass_to_due() {
+        match effects.first().map(String::as_str) {
+            Some("import a.tar") => _ = stage.ends("a.tar", half()),
+            Some("list images") => _ = stage.on(store(&["a"])),
+            _ => {}
+        }
+    }
+    let json = stage.plan.ledger().snapshot().to_json(Path::new("/i"));
+    let (ledger, _) = Ledger::from_json(&json, Path::new("/i"));
+    let mut stage = Stage::with(ledger);
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar"]);
+    assert!(!stage.plan.is_loaded());
+    stage.ends("a.tar", half());
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn what_is_told_while_a_job_runs_is_asked_for_again_when_it_has_ended() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.source(SourceEvent::Settling(entry("a.tar", 2)));
+    stage.source(SourceEvent::StillWritten(entry("a.tar", 2)));
+    assert_eq!(
+        stage.ends("a.tar", JobEnd::Changed),
+        ["look again at a.tar"]
+    );
+    stage.source(SourceEvent::StillWritten(entry("a.tar", 2)));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn other_rules_have_a_list_looked_at_again_and_a_failure_tried_again() {
+    let other = || Rules {
+        fingerprint: Fingerprint::of(&Wanted::All, &["mirror.example".to_owned()], "n"),
+        ..rules()
+    };
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.txt"]));
+    stage.on(store(&[]));
+    stage.ends("b.txt", absent(&["x"]));
+    assert_eq!(stage.on(Event::Reloaded(other())), ["look at b.txt"]);
+    let again = stage.ends("a.tar", failed(FailureClass::MissingBlob));
+    assert_eq!(again, ["import a.tar"], "it was begun with other rules");
+}
+
+#[test]
+fn a_failure_of_the_surroundings_is_no_first_reading_of_a_broken_file() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    let mut ends = [FailureClass::Content, FailureClass::Content].into_iter();
+    stage.ends("a.tar", failed(FailureClass::Environment));
+    let mut tries = 1;
+    while let Some(effects) = stage.pass_to_due() {
+        match effects.first().map(String::as_str) {
+            Some("import a.tar") => {
+                tries += 1;
+                stage.ends("a.tar", failed(ends.next().expect("no more tries")));
+            }
+            Some("list images") => _ = stage.on(store(&[])),
+            _ => {}
+        }
+    }
+    assert_eq!(tries, 3);
+}
+
+#[test]
+fn a_name_that_cannot_be_had_is_not_brought_back_for_ever() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    let mut imports = 0;
+    for _ in 0..100 {
+        let Some(effects) = stage.pass_to_due() else {
+            break;
+        };
+        if effects == ["list images"] && stage.on(store(&[])) == ["import a.tar"] {
+            imports += 1;
+            stage.ends("a.tar", brought(&["a"]));
+        }
+    }
+    assert_eq!(imports, 5);
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar"]);
+}
+
+#[test]
+fn what_goes_out_of_sight_while_it_is_imported_is_told_when_that_has_ended() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.on(Event::Source(SourceEvent::Listed(Listing::default())));
+    stage.ends("a.tar", brought(&["a"]));
+    assert_eq!(stage.told("out of sight: 1 entry"), 1);
+    stage.source(SourceEvent::Settled(entry("a.tar", 2)));
+    assert_eq!(stage.told("in sight again"), 1);
+}
+
+#[test]
+fn a_look_that_fails_lets_nothing_go() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.source(SourceEvent::Settled(entry("a.tar", 2)));
+    let JobEnd::Through(half) = brought(&["c"]) else {
+        unreachable!()
+    };
+    let problems = vec!["a blob is missing".to_owned()];
+    stage.ends("a.tar", JobEnd::Through(Brought { problems, ..half }));
+    stage.source(SourceEvent::Unreadable(Unreadable {
+        path: path("a.tar"),
+        error: "cannot be read: Stale file handle".to_owned(),
+    }));
+    let record = stage.plan.ledger().get(&path("a.tar")).unwrap();
+    let held = record.images().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(held, [image("a"), image("c")].into());
+    assert_eq!(
+        record.next_try, None,
+        "the source tells when it can be read"
+    );
 }
 
 #[test]

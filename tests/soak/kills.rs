@@ -3,32 +3,23 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use stowd::digest::Digest;
 
 use crate::support::{
-    Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
+    Daemon, Generation, Setup, Store, Stowd, blobs_dir, file_names, fixture,
+    on_each_generation_in_turn,
 };
 use crate::{SOON, rounds};
 
 on_each_generation_in_turn!(killed_at_many_moments_it_leaves_nothing_wrong_behind);
 
-fn blobs_dir(root: &Path) -> PathBuf {
-    root.join("io.containerd.content.v1.content/blobs/sha256")
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
-    entries.map(name).collect()
-}
-
 /// Every file of the content store has the bytes that its name promises. Those that were right before,
 /// by name, inode and time, are not read again.
 fn assert_right(dir: &Path, right: &mut HashSet<(String, u64, i64)>) {
-    for name in names(dir) {
+    for name in file_names(dir) {
         // containerd may collect one meanwhile.
         let Ok(metadata) = fs::metadata(dir.join(&name)) else {
             continue;
@@ -119,13 +110,13 @@ fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation
         .iter()
         .map(|digest| digest.trim_start_matches("sha256:").to_owned());
     assert_eq!(
-        names(&dir).into_iter().collect::<BTreeSet<_>>(),
+        file_names(&dir).into_iter().collect::<BTreeSet<_>>(),
         closure.collect()
     );
     let content = dir.parent().unwrap().parent().unwrap();
-    let mut beside = names(content);
+    let mut beside = file_names(content);
     beside.retain(|name| name != "blobs" && name != "ingest");
     assert_eq!(beside, Vec::<String>::new());
-    assert_eq!(names(&content.join("ingest")), Vec::<String>::new());
+    assert_eq!(file_names(&content.join("ingest")), Vec::<String>::new());
     assert_eq!(stowd.stop(), Some(0));
 }

@@ -1,6 +1,8 @@
 //! What a stowd leaves that has come to rest.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::fixtures::fixture;
 use super::stowd::Stowd;
@@ -47,4 +49,16 @@ pub fn assert_clean(stowd: &Stowd) {
         1,
         "only the heading is left: {active}"
     );
+}
+
+/// Where a containerd with this root keeps its blobs.
+pub fn blobs_dir(root: &Path) -> PathBuf {
+    root.join("io.containerd.content.v1.content/blobs/sha256")
+}
+
+/// The names of what is in a directory; none where there is none.
+pub fn file_names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
+    entries.map(name).collect()
 }

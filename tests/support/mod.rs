@@ -24,7 +24,7 @@ mod stowd;
 mod sweep;
 mod unpacked;
 
-pub use clean::{assert_clean, names, pinned_tags};
+pub use clean::{assert_clean, blobs_dir, file_names, names, pinned_tags};
 pub use cri::{is_kept, pull, wait_for_cri};
 pub use daemon::{Daemon, Options};
 pub use eventually::{eventually, eventually_in_turn};

@@ -32,7 +32,7 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// A program that becomes stowd, with its arguments: the pid is stowd's.
+    /// A program that becomes stowd, or runs it, with its arguments.
     pub wrapper: Vec<String>,
 }
 

@@ -176,7 +176,7 @@ impl Images {
                     if !self.entries.contains_key(&path) {
                         let before = &self.before[&path];
                         let seen_in = above(before, &path, &self.dir);
-                        let absence = listing.absence(&path, &self.dir, &seen_in);
+                        let absence = listing.sight().absence(&path, &self.dir, &seen_in);
                         if absence == Absence::Removed {
                             self.removed.push(path.clone());
                         }
