@@ -1,0 +1,109 @@
+//! A simulated store, and a simulated registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stowd::digest::Digest;
+use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
+
+use crate::content::SimImage;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) digest: Digest,
+    /// Pinned by stowd.
+    pub(crate) own: bool,
+    /// CRI keeps it.
+    pub(crate) pinned: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) images: BTreeMap<String, Record>,
+    pub(crate) blobs: BTreeSet<Digest>,
+    pub(crate) is_down: bool,
+    pub(crate) is_full: bool,
+    pub(crate) registry_is_down: bool,
+    /// Counts what is lost.
+    pub(crate) losses: u64,
+    /// When a name was last lost, unpinned or pointed to another image, by that count.
+    lost: BTreeMap<String, u64>,
+}
+
+impl Store {
+    /// Points a name to an image and pins it, unless the pin is somebody else's.
+    pub(crate) fn put(&mut self, name: String, digest: Digest) {
+        let record = self.images.entry(name.clone()).or_insert(Record {
+            digest: digest.clone(),
+            own: false,
+            pinned: false,
+        });
+        let is_moved = record.digest != digest;
+        record.digest = digest;
+        if !record.pinned {
+            record.own = true;
+        }
+        record.pinned = true;
+        if is_moved {
+            self.lose(&name);
+        }
+    }
+
+    /// The name is not any more what it was.
+    pub(crate) fn lose(&mut self, name: &str) {
+        self.losses += 1;
+        self.lost.insert(name.to_owned(), self.losses);
+    }
+
+    /// Whether the name was lost after so many losses.
+    pub(crate) fn is_lost_since(&self, name: &str, losses: u64) -> bool {
+        self.lost.get(name).is_some_and(|lost| *lost > losses)
+    }
+
+    /// What a pull leaves: the name, and no pin.
+    pub(crate) fn pull(&mut self, image: SimImage) {
+        self.blobs.insert(image.digest());
+        let digest = image.digest();
+        let record = self.images.entry(image.tagged()).or_insert(Record {
+            digest: digest.clone(),
+            own: false,
+            pinned: false,
+        });
+        let is_moved = record.digest != digest;
+        record.digest = digest;
+        if is_moved {
+            self.lose(&image.tagged());
+        }
+    }
+
+    /// Takes stowd's pin off. Says whether there was one.
+    pub(crate) fn unpin(&mut self, name: &str) -> bool {
+        let Some(record) = self.images.get_mut(name).filter(|record| record.own) else {
+            return false;
+        };
+        record.own = false;
+        record.pinned = false;
+        self.lose(name);
+        true
+    }
+
+    pub(crate) fn list(&self) -> Vec<Image> {
+        let images = self.images.iter().map(|(name, record)| {
+            let mut labels = Labels::new();
+            for (is_set, (key, value)) in [(record.own, OWN_PIN), (record.pinned, RUNTIME_PIN)] {
+                if is_set {
+                    labels.insert(key.to_owned(), value.to_owned());
+                }
+            }
+            Image {
+                name: name.clone(),
+                target: Descriptor {
+                    media_type: String::new(),
+                    digest: record.digest.clone(),
+                    size: 1,
+                },
+                labels,
+            }
+        });
+        images.collect()
+    }
+}
