@@ -118,9 +118,11 @@ fn terminal() -> (OwnedFd, File) {
     (master, slave)
 }
 
-/// Starts stowd with the terminal as its controlling one.
-fn start_on(site: &mut Site, slave: &File, arguments: &[&str]) {
-    let arguments = [&["--ctty"], arguments, &[env!("CARGO_BIN_EXE_stowd")]].concat();
+/// Starts stowd with the terminal as its controlling one. These tests may themselves have been told to
+/// ignore SIGHUP, which is inherited.
+fn start_on(site: &mut Site, slave: &File) {
+    let stowd = env!("CARGO_BIN_EXE_stowd");
+    let arguments = ["--ctty", "env", "--default-signal=HUP", stowd];
     site.start("setsid", &arguments, |command| {
         command
             .stdin(slave.try_clone().unwrap())
@@ -132,7 +134,7 @@ fn start_on(site: &mut Site, slave: &File, arguments: &[&str]) {
 fn a_terminal_that_is_closed_ends_stowd_and_containerd_with_it() {
     let mut site = Site::new();
     let (master, slave) = terminal();
-    start_on(&mut site, &slave, &[]);
+    start_on(&mut site, &slave);
     let containerd = site.containerd();
     drop((master, slave));
     assert_eq!(site.end().code(), Some(0));
@@ -152,7 +154,7 @@ fn a_second_hangup_of_a_terminal_forces_nothing() {
     )
     .unwrap();
     let (master, slave) = terminal();
-    start_on(&mut site, &slave, &[]);
+    start_on(&mut site, &slave);
     site.signal(Signal::HUP);
     std::thread::sleep(Duration::from_millis(200));
     site.signal(Signal::HUP);
