@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::debug;
@@ -17,7 +17,7 @@ use tracing::debug;
 use super::event_queue::EventQueue;
 use super::inotify::{Inotify, WatchEvent};
 use super::interpret::{Changed, interpret};
-use super::look::{PathState, is_removed};
+use super::look::{LookCause, clock, is_entry};
 use super::mounts::{Mounts, Table};
 use super::orders::{Orders, SourceOptions, WalkCause};
 use super::settling::{Judged, SettleLimits, Settling, Stage};
@@ -25,7 +25,6 @@ use super::unreadables::Unreadables;
 use super::walk::{Walked, walk};
 use super::watch_limit::WatchLimit;
 use super::watch_tree::WatchTree;
-use crate::entry::{Entry, Verdict};
 use crate::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
 /// Events are taken in no more often than this: the kernel makes one of equal ones that follow each
@@ -50,12 +49,12 @@ pub(super) struct Follower {
     mounts: Mounts,
     tree: WatchTree,
     limits: BTreeSet<WatchLimit>,
-    settling: Settling,
-    unreadables: Unreadables,
+    pub(super) settling: Settling,
+    pub(super) unreadables: Unreadables,
     /// What was told to be ignored.
-    ignored: HashSet<PathBuf>,
+    pub(super) ignored: HashSet<PathBuf>,
     /// Those of the last walk.
-    directories: BTreeMap<PathBuf, DirectoryId>,
+    pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
     next_rescan: Option<Instant>,
     next_poll: Option<Instant>,
     /// A walk is due.
@@ -68,19 +67,6 @@ pub(super) struct Follower {
 struct Woken {
     events: bool,
     mounts: bool,
-}
-
-/// Why a path is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LookCause {
-    /// An event told that it was touched.
-    Touched,
-    /// An event told that it was taken out of its directory.
-    Unlinked,
-    /// It was asked for, and an event is to follow whatever is there.
-    Asked,
-    /// It may be whole now, or it could not be looked at before.
-    Due,
 }
 
 impl Follower {
@@ -209,11 +195,11 @@ impl Follower {
         self.mounts.differ(&table, |at| self.tree.concerns(at))
     }
 
-    fn want(&mut self, cause: WalkCause) {
+    pub(super) fn want(&mut self, cause: WalkCause) {
         self.wanted = self.wanted.max(Some(cause));
     }
 
-    fn tell(&mut self, event: SourceEvent) {
+    pub(super) fn tell(&mut self, event: SourceEvent) {
         if !self.queue.push(event) {
             self.want(WalkCause::Flood);
         }
@@ -334,98 +320,6 @@ impl Follower {
         let now = Instant::now();
         interpret(events, &mut self.tree, &mut self.settling, now)
     }
-
-    fn look_at_what_changed(&mut self, changed: Changed) {
-        if let Some(cause) = changed.walk {
-            self.want(cause);
-        }
-        let touched = changed.paths.difference(&changed.unlinked).cloned();
-        self.look_at(touched, LookCause::Touched);
-        self.look_at(changed.unlinked, LookCause::Unlinked);
-    }
-
-    fn look_at(&mut self, paths: impl IntoIterator<Item = PathBuf>, cause: LookCause) {
-        // One time for all: files that were touched together are whole together.
-        let now = Instant::now();
-        for path in paths {
-            if let Some(event) = self.look(path, cause, now) {
-                self.tell(event);
-            }
-        }
-    }
-
-    /// Looks at what is there now. No event: there is nothing new, or a walk is wanted to tell it.
-    fn look(&mut self, path: PathBuf, cause: LookCause, now: Instant) -> Option<SourceEvent> {
-        let verdict = Verdict::on(path.file_name().unwrap_or_default());
-        let looked = PathState::at(&path);
-        if let (PathState::File(identity), Verdict::Entry(kind)) = (&looked, verdict) {
-            self.unreadables.remove(&path);
-            self.ignored.remove(&path);
-            let entry = Entry {
-                path,
-                kind,
-                identity: *identity,
-            };
-            return self.judge(entry, cause, now);
-        }
-        if looked == PathState::Gone {
-            return self.gone(path, cause);
-        }
-        self.settling.gone(&path);
-        match looked {
-            PathState::Unknown(error) if is_entry(&path) => {
-                self.ignored.remove(&path);
-                let news = self.unreadables.failed(&path, &error, now);
-                let tell = news || cause == LookCause::Asked;
-                tell.then_some(SourceEvent::Unreadable(Unreadable { path, error }))
-            }
-            PathState::File(_) | PathState::Special | PathState::Unknown(_) => {
-                self.unreadables.remove(&path);
-                let news = self.ignored.insert(path.clone());
-                let tell = news || cause == LookCause::Asked;
-                tell.then_some(SourceEvent::Ignored(path))
-            }
-            PathState::Directory | PathState::Gone => {
-                self.want(WalkCause::Directories);
-                None
-            }
-        }
-    }
-
-    /// There is nothing at the path any more. Only what was in the directories as they are known was
-    /// removed from them: what is out of sight has nothing at its path either.
-    fn gone(&mut self, path: PathBuf, cause: LookCause) -> Option<SourceEvent> {
-        let was_there = self.settling.knows(&path)
-            || self.ignored.contains(&path)
-            || self.unreadables.has(&path);
-        if was_there && (cause == LookCause::Unlinked || is_removed(&path, &self.directories)) {
-            self.settling.gone(&path);
-            self.unreadables.remove(&path);
-            self.ignored.remove(&path);
-            return Some(SourceEvent::Removed(path));
-        }
-        if was_there || cause == LookCause::Asked {
-            self.settling.gone(&path);
-            self.want(WalkCause::Directories);
-        }
-        None
-    }
-
-    fn judge(&mut self, entry: Entry, cause: LookCause, now: Instant) -> Option<SourceEvent> {
-        let Judged { stage, news } = match cause {
-            LookCause::Touched | LookCause::Unlinked | LookCause::Asked => {
-                self.settling.touched(&entry, now)
-            }
-            LookCause::Due => self.settling.found(&entry, now, clock()),
-        };
-        let event = match stage {
-            Stage::Settling => SourceEvent::Settling(entry),
-            Stage::StillWritten => SourceEvent::StillWritten(entry),
-            Stage::Whole => SourceEvent::Settled(entry),
-        };
-        let tell = news || cause == LookCause::Asked;
-        tell.then_some(event)
-    }
 }
 
 /// Says that nothing comes any more, even after a panic.
@@ -435,19 +329,6 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
     }
-}
-
-fn is_entry(path: &Path) -> bool {
-    let verdict = Verdict::on(path.file_name().unwrap_or_default());
-    matches!(verdict, Verdict::Entry(_))
-}
-
-/// The time of day, as the times of files are.
-fn clock() -> i128 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// When an interval that begins now ends; zero has no end.

@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat, stat, statat,
 };
 use rustix::io::Errno;
 
-use crate::entry::Identity;
+use crate::entry::{Identity, Verdict};
 use crate::source_event::DirectoryId;
 
 /// What is at a path, links followed.
@@ -103,6 +104,33 @@ pub(super) fn is_removed(path: &Path, directories: &BTreeMap<PathBuf, DirectoryI
     };
     directory_id(&directory) == Ok(*was)
         && statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT)
+}
+
+/// Why a path is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookCause {
+    /// An event told that it was touched.
+    Touched,
+    /// An event told that it was taken out of its directory.
+    Unlinked,
+    /// It was asked for, and an event is to follow whatever is there.
+    Asked,
+    /// It may be whole now, or it could not be looked at before.
+    Due,
+}
+
+/// Whether a file of this name is an entry.
+pub(super) fn is_entry(path: &Path) -> bool {
+    let verdict = Verdict::on(path.file_name().unwrap_or_default());
+    matches!(verdict, Verdict::Entry(_))
+}
+
+/// The time of day, as the times of files are.
+pub(super) fn clock() -> i128 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod interpret;
 mod look;
 mod mounts;
 mod orders;
+mod path_looks;
 mod path_walk;
 pub mod settling;
 mod source;
