@@ -9,7 +9,7 @@ use stowd::source_event::SourceEvent;
 
 use crate::content::Content;
 use crate::directory::{Away, PATHS};
-use crate::invariants::{Violation, at_rest};
+use crate::invariants::{Violation, at_rest, without_a_listing};
 use crate::node::{Node, UnderWay, rules};
 use crate::random::Random;
 
@@ -207,10 +207,12 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         }
         Op::RootAway(a) => {
             node.directory.root_away = away(a);
+            node.directory.was_away = true;
             list(node);
         }
         Op::SubAway(a) => {
             node.directory.sub_away = away(a);
+            node.directory.was_away = true;
             list(node);
         }
         Op::List => list(node),
@@ -281,6 +283,7 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
             if !node.process.plan.is_loaded() {
                 return Err(Violation::new("4: the initial load waits for ever"));
             }
+            without_a_listing(node)?;
         }
     }
     Ok(())

@@ -3,8 +3,10 @@
 //! 0. Nothing panics.
 //! 1. READY only after every entry of the start has an outcome.
 //! 2. No image that a present, out-of-sight or failed-but-good-before entry brings is ever unpinned,
-//!    and none that no entry brings stays pinned by stowd.
-//! 3. What the plan believes done is what the store has.
+//!    and none that no entry brings stays pinned by stowd. Nothing is unpinned before READY, and no
+//!    job that pins names begins while pins are taken off.
+//! 3. What the plan believes done is what the store has. A record is about the version that was read,
+//!    and what follows from a change does not wait for the next listing.
 //! 4. Work ends: a content failure costs at most two reads, nothing is done again that the store has,
 //!    and a store that is away is left alone.
 //! 5. A pin that stowd has not set is not touched.
@@ -22,7 +24,7 @@ use stowd::ledger::{FailureClass, Ledger};
 use stowd::plan::{Job, JobEnd, Plan};
 use stowd::source_event::{Listed, SourceEvent};
 
-use crate::content::{Content, kind};
+use crate::content::{Content, SimImage, kind};
 use crate::directory::Directory;
 use crate::node::Node;
 use crate::store::Store;
@@ -102,6 +104,8 @@ pub(crate) struct Oracle {
     left_alone: Option<Duration>,
     /// What stowd had pinned when the store was asked last.
     own: BTreeSet<String>,
+    /// For which entry each name was put last, and whether its record tells so.
+    put_by: BTreeMap<String, (PathBuf, bool)>,
 }
 
 impl Oracle {
@@ -197,9 +201,15 @@ impl Oracle {
         entry: &Entry,
         job: &Job,
         plan: &Plan,
+        is_unpinning: bool,
         uptime: Duration,
     ) -> Result<(), Violation> {
         let path = entry.path.display();
+        if is_unpinning && !matches!(job, Job::Pull(_)) {
+            return Err(Violation::new(format!(
+                "2: a job for {path}, and pins are taken off"
+            )));
+        }
         if !self.whole.contains(&(entry.path.clone(), entry.identity)) {
             return Err(Violation::new(format!(
                 "6: a job for {path}, which is not whole"
@@ -258,7 +268,11 @@ impl Oracle {
     }
 
     /// The plan wants pins taken off.
-    pub(crate) fn unpins(&self, names: &[String]) -> Result<(), Violation> {
+    pub(crate) fn unpins(&self, names: &[String], plan: &Plan) -> Result<(), Violation> {
+        if !plan.is_loaded() {
+            let names = names.join(", ");
+            return Err(Violation::new(format!("2: {names} unpinned before READY")));
+        }
         match names.iter().find(|name| !self.own.contains(*name)) {
             Some(name) => Err(Violation::new(format!(
                 "5: {name} is to be unpinned, and stowd has not pinned it"
@@ -294,6 +308,8 @@ impl Oracle {
 
     /// A name was pinned for an entry.
     pub(crate) fn pinned(&mut self, entry: &Entry, name: String, directory: &Directory) {
+        self.put_by
+            .insert(name.clone(), (entry.path.clone(), false));
         let file = directory.files.get(&entry.path);
         match file {
             Some(file) if file.identity == entry.identity => {
@@ -313,6 +329,14 @@ impl Oracle {
                     .insert(name),
             ),
             None => {}
+        }
+    }
+
+    /// An entry has a record of all that was put for it.
+    pub(crate) fn recorded(&mut self, path: &Path) {
+        let puts = self.put_by.values_mut();
+        for (_, is_recorded) in puts.filter(|(other, _)| other == path) {
+            *is_recorded = true;
         }
     }
 
@@ -441,6 +465,97 @@ impl Oracle {
     }
 }
 
+/// Whether the entry at `path` lacks an image that another one has brought since it was tried. What was
+/// out of sight may have missed that.
+fn is_brought_since(node: &Node, path: &Path, image: &SimImage) -> bool {
+    let (ledger, digest) = (node.process.plan.ledger(), image.digest());
+    let Some(tried) = ledger.get(path).filter(|_| !node.directory.was_away) else {
+        return false;
+    };
+    let mut later = ledger.iter();
+    let is_brought = later.any(|(_, record)| {
+        let mut images = record.outcome.imported().images.iter();
+        record.serial > tried.serial && images.any(|image| image.digest == digest)
+    });
+    is_brought && tried.class == Some(FailureClass::MissingBlob)
+}
+
+/// What was removed has no record.
+fn removed_are_forgotten(node: &Node) -> Result<(), Violation> {
+    let records = node.process.plan.ledger().iter();
+    let mut absent = records.filter(|(path, _)| {
+        // What was removed while stowd did not run is out of sight where its directory is away, or
+        // another one.
+        !node.directory.files.contains_key(*path)
+            && node.directory.is_visible(path)
+            && !node.directory.is_in_another(path)
+    });
+    match absent.next() {
+        Some((path, _)) => {
+            let path = path.display();
+            Err(Violation::new(format!(
+                "2: {path} was removed, and is not forgotten"
+            )))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What must hold when the faults have ended and nothing is left to do, though nothing was listed again:
+/// the source has told all, and a later listing is not to mend anything.
+pub(crate) fn without_a_listing(node: &Node) -> Result<(), Violation> {
+    removed_are_forgotten(node)?;
+    let ledger = node.process.plan.ledger();
+    let is_whole = |path: &Path| {
+        let file = node.directory.seen(path);
+        file.filter(|file| !file.open && file.readable)
+    };
+    for path in node.directory.files.keys() {
+        let Some(file) = is_whole(path) else {
+            continue;
+        };
+        let record = ledger.get(path).and_then(|record| record.identity);
+        if record != Some(file.identity) {
+            let path = path.display();
+            return Err(Violation::new(format!(
+                "3: {path} was tried in another version only"
+            )));
+        }
+    }
+    // What each name is to be, by the last entry that brings it.
+    let mut owners = BTreeMap::new();
+    for (path, record) in ledger.iter() {
+        for image in record.images() {
+            let names = image.names.iter();
+            owners.extend(names.map(|name| (name, (path, &image.digest))));
+        }
+    }
+    let is_done = |path: &Path| {
+        let record = ledger.get(path);
+        is_whole(path).is_some() && record.is_some_and(|record| record.outcome.error().is_none())
+    };
+    for (name, (owner, digest)) in owners {
+        let Some((image, (taker, is_recorded))) = node
+            .store
+            .images
+            .get(name)
+            .zip(node.oracle.put_by.get(name))
+        else {
+            continue;
+        };
+        // One that was removed is no owner any more.
+        let is_over = is_done(taker) || !node.directory.files.contains_key(taker);
+        let is_taken = image.digest != *digest && *is_recorded && taker.as_path() != owner;
+        if is_taken && is_over && is_done(owner) {
+            let (owner, taker) = (owner.display(), taker.display());
+            return Err(Violation::new(format!(
+                "3: {owner}: {name} is that of {taker}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// What must hold when nothing is left to do, with a store and a registry that work.
 pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
     let images = &node.store.images;
@@ -476,11 +591,12 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
                 lacking,
                 cut: false,
             } => {
-                let there = lacking.iter().filter(|image| {
-                    // Tried again only when another entry has brought something after it.
-                    lacking.len() + images.len() == 1 && node.store.blobs.contains(&image.digest())
-                });
-                for image in images.iter().chain(there) {
+                let mut there = lacking.iter();
+                if let Some(image) = there.find(|image| is_brought_since(node, path, image)) {
+                    let image = image.tagged();
+                    return Err(problem(format!("{image} has come, and it lacks it")));
+                }
+                for image in images {
                     for name in image.names() {
                         let Some(record) = is_pinned(&name) else {
                             return Err(problem(format!("{name} is not there, or not pinned")));
@@ -509,18 +625,10 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
     let held = held.filter(|(path, _)| node.directory.files.contains_key(*path));
     let held = held.flat_map(|(_, holds)| holds.all().chain(&holds.may));
     let mut held = held.collect::<BTreeSet<_>>();
+    removed_are_forgotten(node)?;
     let records = node.process.plan.ledger().iter();
     let absent = records.filter(|(path, _)| !node.directory.files.contains_key(*path));
-    for (path, record) in absent {
-        // What was removed while stowd did not run is out of sight where its directory is away, or
-        // another one.
-        let is_in_another = node.directory.is_in_another(path);
-        if node.directory.is_visible(path) && !is_in_another {
-            let path = path.display();
-            return Err(Violation::new(format!(
-                "2: {path} was removed, and is not forgotten"
-            )));
-        }
+    for (_, record) in absent {
         held.extend(record.images().flat_map(|image| &image.names));
     }
     // What was pinned for an entry that has no record, and cannot be seen, is not known.

@@ -207,3 +207,32 @@ fn a_list_whose_image_is_not_found_again_keeps_its_name_by_digest() {
         Write(62, 144),
     ]);
 }
+
+/// The job had pinned something, and the pins were due to be checked when it met a store that was away.
+#[test]
+fn pins_are_not_checked_before_a_retry_that_the_store_interrupted_has_ended() {
+    holds(&[
+        StoreFull(true),
+        Write(0, 2),
+        Restart,
+        DeliverAll,
+        Steps(0),
+        StoreFull(false),
+        Pass(30),
+        Steps(0),
+        Pass(40),
+        Step(0),
+        Step(0),
+        List,
+        DeliverAll,
+        Step(1),
+        Step(1),
+        Pass(25),
+        StoreDown(true),
+        Step(0),
+        StoreDown(false),
+        Step(0),
+        Step(0),
+        Step(0),
+    ]);
+}

@@ -192,7 +192,10 @@ impl Node {
             Effect::Begin(entry, job) => {
                 self.jobs += 1;
                 let plan = &self.process.plan;
-                self.oracle.begins(&entry, &job, plan, uptime)?;
+                let mut under_way = self.process.under_way.iter();
+                let is_unpinning = under_way.any(|other| matches!(other, UnderWay::Unpin(_)));
+                self.oracle
+                    .begins(&entry, &job, plan, is_unpinning, uptime)?;
                 let is_busy = self.process.under_way.iter().any(|under_way| {
                     matches!(under_way, UnderWay::Job(job) if job.entry.path == entry.path)
                 });
@@ -239,7 +242,7 @@ impl Node {
                 self.process.under_way.push(UnderWay::ListImages(None));
             }
             Effect::Unpin(names) => {
-                self.oracle.unpins(&names)?;
+                self.oracle.unpins(&names, &self.process.plan)?;
                 self.process.under_way.push(UnderWay::Unpin(names));
             }
             Effect::Tell(_) => {}
@@ -293,13 +296,32 @@ impl Node {
                         self.oracle
                             .stopped(&path, &end, is_pull, job.losses, uptime);
                         self.oracle.ended(&job.entry, &end, &self.directory);
-                        return self.tell(Event::Ended(path, end));
+                        return self.tell_end(&job.entry, end);
                     }
                 }
             }
         };
         self.process.under_way.swap_remove(place);
         self.tell(event)
+    }
+
+    /// The record of a job is about the version that it has read.
+    fn tell_end(&mut self, entry: &Entry, end: JobEnd) -> Result<(), Violation> {
+        let is_outcome = matches!(end, JobEnd::Through(_) | JobEnd::Failed(..));
+        let before = self.process.plan.ledger().serial();
+        self.tell(Event::Ended(entry.path.clone(), end))?;
+        let record = self.process.plan.ledger().get(&entry.path);
+        let record = record.filter(|record| is_outcome && record.serial > before);
+        if record.is_some_and(|record| record.outcome.error().is_none()) {
+            self.oracle.recorded(&entry.path);
+        }
+        if record.is_some_and(|record| record.identity != Some(entry.identity)) {
+            let path = entry.path.display();
+            return Err(Violation::new(format!(
+                "3: the record of {path} is about a version that was not read"
+            )));
+        }
+        Ok(())
     }
 
     fn unpin(&mut self, name: &str) -> Result<(), Violation> {
