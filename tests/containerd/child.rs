@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Setup, Stowd, fixture, generations};
+use crate::support::{Setup, Stowd, fixture, generations, is_running};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -27,21 +27,9 @@ fn wrap(setup: &mut Setup, before: &str) -> PathBuf {
     wrapper
 }
 
-fn alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .chars()
-        .next();
-    !matches!(state, None | Some('Z' | 'X'))
-}
-
 fn ends(pid: u32) {
     let began = Instant::now();
-    while alive(pid) {
+    while is_running(pid) {
         assert!(began.elapsed() < SOON, "process {pid} lives on");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -146,7 +134,7 @@ fn it_dies_with_stowd_even_when_stowd_is_killed() {
         let mut stowd = Setup::new(&generation).start();
         stowd.wait_ready(SOON);
         let child = stowd.containerd_pid().unwrap();
-        assert!(alive(child));
+        assert!(is_running(child));
         stowd.kill();
         ends(child);
     }
@@ -168,7 +156,7 @@ fn it_outlives_the_threads_that_come_and_go_in_stowd() {
     // The threads that read the archives end when they have been idle for ten seconds.
     let busy = threads(&stowd);
     stowd.wait_until(SOON, "threads end", |stowd| threads(stowd) < busy);
-    assert!(alive(child));
+    assert!(is_running(child));
     assert_eq!(stowd.containerd_pid(), Some(child));
     assert_eq!(stowd.stop(), Some(0));
     ends(child);
@@ -189,7 +177,7 @@ fn both_signals_end_both_in_time() {
                 "{:?}",
                 began.elapsed()
             );
-            assert!(!alive(child));
+            assert!(!is_running(child));
             let told = stowd.notify.messages();
             assert!(told.contains(&"STOPPING=1".to_owned()), "{told:?}");
         }
@@ -214,7 +202,7 @@ fn a_child_that_ignores_sigterm_is_killed_and_a_second_signal_does_not_wait() {
             stowd.wait_until(SOON, "STOPPING", |stowd| {
                 stowd.notify.messages().contains(&"STOPPING=1".to_owned())
             });
-            assert!(alive(child));
+            assert!(is_running(child));
             stowd.signal(Signal::TERM);
         }
         assert_eq!(stowd.wait(SOON).code(), Some(0));
@@ -332,5 +320,5 @@ fn a_second_stowd_on_the_same_state_is_refused() {
     let complaint = String::from_utf8_lossy(&output.stderr);
     let names_it = format!("another stowd, pid {}, uses state-dir", first.pid());
     assert!(complaint.contains(&names_it), "{complaint}");
-    assert!(alive(first.containerd_pid().unwrap()));
+    assert!(is_running(first.containerd_pid().unwrap()));
 }

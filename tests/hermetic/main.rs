@@ -33,6 +33,10 @@ mod packaging;
 mod plan;
 mod platform;
 mod private_mounts;
+// A part of what it tells is for other tiers.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/process.rs"]
+mod process;
 mod puller;
 mod resolve;
 mod scan;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use crate::process::is_running;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A stowd with a script in containerd's place that serves nothing: stowd waits for it.
@@ -99,11 +101,6 @@ fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn is_alive(pid: Pid) -> bool {
-    let cmdline = format!("/proc/{}/cmdline", pid.as_raw_pid());
-    fs::read(cmdline).is_ok_and(|line| !line.is_empty())
-}
-
 /// Both ends of a new terminal.
 fn terminal() -> (OwnedFd, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -138,7 +135,7 @@ fn a_terminal_that_is_closed_ends_stowd_and_containerd_with_it() {
     let containerd = site.containerd();
     drop((master, slave));
     assert_eq!(site.end().code(), Some(0));
-    assert!(!is_alive(containerd), "containerd is left");
+    assert!(!is_running(containerd.as_raw_pid()), "containerd is left");
 }
 
 #[test]
@@ -202,7 +199,7 @@ fn assert_reloads(site: &mut Site) {
         let said = fs::read_to_string(&log).unwrap();
         said.contains("reloaded; changed: nothing").then_some(())
     });
-    assert!(is_alive(containerd));
+    assert!(is_running(containerd.as_raw_pid()));
     site.signal(Signal::TERM);
     assert_eq!(site.end().code(), Some(0));
 }

@@ -1,9 +1,21 @@
-//! What `/proc` tells of a process (proc(5)): its memory, and how often it wakes up.
+//! What `/proc` tells of a process (proc(5)): whether it runs, its memory, and how often it wakes up.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Whether it is there and not a zombie. Its command line would not tell: that is empty for a moment
+/// of each execve(2) as well.
+pub fn is_running(pid: impl Display) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which ends with the last parenthesis.
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
 
 /// A field of its status that is told in kB, such as `VmHWM:`, in KiB.
 pub fn kibibytes(pid: u32, field: &str) -> u64 {

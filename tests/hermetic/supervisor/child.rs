@@ -9,9 +9,8 @@ use stowd::supervisor::{Means, Supervisor};
 use tokio::time::timeout;
 
 use super::stowd::{Guard, command};
-use super::{
-    DEADLINE, await_death, content_of, eventually, is_alive, kill, pid_in, runtime, scripted,
-};
+use super::{DEADLINE, await_death, content_of, eventually, kill, pid_in, runtime, scripted};
+use crate::process::is_running;
 
 /// Says that it is up, and leaves when asked to.
 const OBEYS: &str = r#"exec perl -e '$SIG{TERM} = sub { print "bye\n"; exit 0 };
@@ -26,7 +25,7 @@ fn it_dies_when_stowd_is_killed() {
     let mut stowd = Guard::spawn(&mut command(directory.path(), IGNORES));
     content_of(&directory.path().join("state/up"));
     let pid = pid_in(&directory.path().join("pid"));
-    assert!(is_alive(pid));
+    assert!(is_running(pid));
     stowd.0.kill().unwrap();
     stowd.0.wait().unwrap();
     await_death(pid);
@@ -43,7 +42,7 @@ fn it_outlives_the_thread_that_asked_for_it() {
         starter.join().unwrap()
     });
     content_of(&config.state.join("up"));
-    assert!(is_alive(supervisor.pid().cast_signed()));
+    assert!(is_running(supervisor.pid().cast_signed()));
     // It was not on its way out either: it still obeys.
     let stopped = runtime.block_on(supervisor.stop(pending()));
     assert_eq!(
@@ -150,7 +149,7 @@ async fn a_grandchild_that_holds_the_pipe_holds_nobody_up() {
     let mut supervisor = Supervisor::start(&config).await.unwrap();
     let exit = tokio::time::timeout(DEADLINE, supervisor.exited()).await;
     let grandchild = pid_in(&config.root.join("grandchild"));
-    assert!(is_alive(grandchild), "shims are left alone");
+    assert!(is_running(grandchild), "shims are left alone");
     kill(grandchild, Signal::KILL);
     assert_eq!(exit.unwrap().last_lines, ["last"]);
 }

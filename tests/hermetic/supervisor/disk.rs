@@ -155,7 +155,7 @@ fn a_full_disk_loses_whole_lines_and_says_how_many() {
         }
     });
     let pid = pid_in(&directory.path().join("pid"));
-    assert!(super::is_alive(pid), "the child goes on");
+    assert!(crate::process::is_running(pid), "the child goes on");
     fs::remove_file(disk.join("filler")).unwrap();
     fs::write(directory.path().join("state/go"), "").unwrap();
     stowd.0.wait().unwrap();

@@ -16,7 +16,8 @@ use stowd::supervisor::leftover::clear;
 use tokio::time::timeout;
 
 use super::stowd::Guard;
-use super::{await_death, content_of, fixture, is_alive, kill, pid_in, scripted};
+use super::{await_death, content_of, fixture, kill, pid_in, scripted};
+use crate::process::is_running;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -51,7 +52,7 @@ async fn an_earlier_stowds_is_asked_to_stop() {
     clear(&config.address, &command_line, PATIENCE)
         .await
         .unwrap();
-    assert!(!is_alive(pid));
+    assert!(!is_running(pid));
     assert!(began.elapsed() < PATIENCE, "SIGTERM was enough");
 }
 
@@ -63,7 +64,7 @@ async fn an_earlier_stowds_that_does_not_stop_is_killed() {
     let limit = Duration::from_millis(200);
     let began = Instant::now();
     clear(&config.address, &command_line, limit).await.unwrap();
-    assert!(!is_alive(pid));
+    assert!(!is_running(pid));
     assert!(began.elapsed() >= limit);
 }
 
@@ -76,10 +77,10 @@ async fn stopping_it_can_be_broken_off_and_begun_again() {
     let moment = Duration::from_millis(100);
     let broken_off = timeout(moment, Supervisor::start(&config)).await;
     assert!(broken_off.is_err(), "it ended: {broken_off:?}");
-    assert!(is_alive(pid));
+    assert!(is_running(pid));
     config.stop_timeout = moment;
     let mut supervisor = Supervisor::start(&config).await.unwrap();
-    assert!(!is_alive(pid));
+    assert!(!is_running(pid));
     supervisor.stop(ready(())).await;
 }
 
@@ -91,7 +92,7 @@ async fn one_with_other_arguments_is_refused() {
     let mut ours = command_line.clone();
     ours.push("--more".into());
     let error = clear(&config.address, &ours, PATIENCE).await.unwrap_err();
-    let alive = is_alive(pid);
+    let alive = is_running(pid);
     kill(pid, Signal::KILL);
     assert!(alive);
     let text = error.to_string();

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use ::stowd::config;
 
+use crate::process::is_running;
+
 /// Long, as the machine may be busy: nothing waits for it in vain.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -45,14 +47,11 @@ fn pid_in(file: &Path) -> i32 {
     })
 }
 
-/// Not gone, and not a zombie.
-fn is_alive(pid: i32) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
-}
-
 fn await_death(pid: i32) {
     eventually("the process to end", || {
-        (!is_alive(pid)).then_some(()).ok_or(format!("{pid} lives"))
+        (!is_running(pid))
+            .then_some(())
+            .ok_or(format!("{pid} lives"))
     });
 }
 
