@@ -103,7 +103,7 @@ mod tests {
             settings: Fingerprint::default(),
             outcome: Outcome::Imported(Imported::default()),
             class: FailureClass::Content,
-            is_retried: true,
+            is_of_source: false,
             seen_in: Vec::new(),
             finished: SystemTime::UNIX_EPOCH,
             seed: 0,

@@ -70,7 +70,7 @@ pub enum FailureClass {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Which version of the file it was about: the same before and after it was read. `None` where
-    /// the file could not even be looked at.
+    /// no version was read.
     pub identity: Option<Identity>,
     /// The settings that it was made with.
     pub settings: Fingerprint,
@@ -78,9 +78,9 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Of a failure: what is wrong.
     pub class: FailureClass,
-    /// Of a failure: whether it is tried again after some time. What the source has to tell of first is
-    /// not.
-    pub is_retried: bool,
+    /// Of a failure: whether the source told of it, and the file was not read. It is not tried before
+    /// the source tells more, and its record stays about the version that was read last.
+    pub is_of_source: bool,
     /// The directories above the file, the images directory first.
     pub seen_in: Vec<DirectoryId>,
     /// When.
@@ -117,7 +117,7 @@ impl Keeps {
 /// What the ledger knows of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Which version of the file it is about; `None` where it could not be looked at.
+    /// Which version of the file it is about; `None` where none was read.
     pub identity: Option<Identity>,
     /// The settings that the attempt was made with.
     pub settings: Fingerprint,
@@ -180,17 +180,23 @@ impl Record {
         serial: u64,
     ) -> Self {
         let Attempt {
-            identity,
-            settings,
+            mut identity,
+            mut settings,
             mut outcome,
             class,
-            is_retried,
+            is_of_source,
             seen_in,
             finished,
             seed,
             keeps,
             not_before,
         } = attempt;
+        if let Some(earlier) = earlier
+            && is_of_source
+        {
+            identity = earlier.identity;
+            settings = earlier.settings.clone();
+        }
         let again = earlier
             .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
             .filter(|earlier| earlier.outcome.error().is_some());
@@ -208,7 +214,7 @@ impl Record {
                 asked => asked + retry::delay(1, path, seed),
             };
             let wait = match class {
-                _ if !is_retried => None,
+                _ if is_of_source => None,
                 // The second time in a row.
                 FailureClass::Content if was_content => None,
                 FailureClass::MissingBlob => None,

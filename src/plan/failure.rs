@@ -7,8 +7,8 @@ use crate::ledger::{FailureClass, Imported, Keeps};
 /// Why an entry failed, and what there is of it all the same.
 pub(super) struct Failure {
     pub(super) class: FailureClass,
-    /// Whether it is tried again after some time; else the source has to tell of the file first.
-    pub(super) is_retried: bool,
+    /// Whether the source told of it, and tells when there is anything to try.
+    pub(super) is_of_source: bool,
     pub(super) error: String,
     pub(super) imported: Imported,
     pub(super) keeps: Keeps,
@@ -20,7 +20,7 @@ impl Failure {
     pub(super) fn new(class: FailureClass, error: impl Into<String>) -> Self {
         Self {
             class,
-            is_retried: true,
+            is_of_source: false,
             error: error.into(),
             imported: Imported::default(),
             keeps: Keeps::All,
@@ -28,10 +28,10 @@ impl Failure {
         }
     }
 
-    /// The source tells when there is anything to try.
+    /// The source told of it.
     pub(super) fn of_source(error: impl Into<String>) -> Self {
         Self {
-            is_retried: false,
+            is_of_source: true,
             ..Self::new(FailureClass::Environment, error)
         }
     }

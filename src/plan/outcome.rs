@@ -65,7 +65,7 @@ impl Plan {
                 let has_news = !images.iter().all(|image| known.contains(image));
                 let failure = Failure {
                     class,
-                    is_retried: true,
+                    is_of_source: false,
                     error: problems.join("; "),
                     imported: imported(&running, images, now),
                     keeps,
@@ -239,7 +239,7 @@ impl Plan {
     ) {
         let Failure {
             class,
-            is_retried,
+            is_of_source,
             error,
             imported,
             keeps,
@@ -252,7 +252,7 @@ impl Plan {
         };
         let attempt = Attempt {
             class,
-            is_retried,
+            is_of_source,
             keeps,
             not_before,
             ..self.attempt(path, identity, outcome, now)
@@ -280,7 +280,7 @@ impl Plan {
             settings: self.rules.fingerprint.clone(),
             outcome,
             class: FailureClass::default(),
-            is_retried: true,
+            is_of_source: false,
             seen_in: self.above(path),
             finished: now.wall,
             seed: self.rules.seed,

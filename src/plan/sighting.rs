@@ -275,8 +275,7 @@ impl Plan {
     /// The file of an entry does not come to rest: that is its outcome, until it does.
     pub(super) fn still_changes(&mut self, entry: Entry, now: Now) {
         let path = entry.path.clone();
-        let identity = Some(entry.identity);
-        self.fail_by_source(&path, identity, STILL_WRITTEN.to_owned(), now);
+        self.fail_by_source(&path, STILL_WRITTEN.to_owned(), now);
         self.entries.set(path, Life::Unfinished(entry));
     }
 
@@ -286,15 +285,13 @@ impl Plan {
             // Its job meets the same error, or has the file open and does not.
             return;
         }
-        // It says nothing about the version that was seen before.
-        let identity = self.ledger.get(&path).and_then(|record| record.identity);
-        self.fail_by_source(&path, identity, error, now);
+        self.fail_by_source(&path, error, now);
         self.entries.set(path, Life::Unreadable);
     }
 
     /// Writes a failure down that the source has told. The same complaint at every look would say
     /// nothing new.
-    fn fail_by_source(&mut self, path: &Path, identity: Option<Identity>, error: String, now: Now) {
+    fn fail_by_source(&mut self, path: &Path, error: String, now: Now) {
         let known = self
             .ledger
             .get(path)
@@ -302,7 +299,7 @@ impl Plan {
         if known == Some(&error) {
             self.ledger.uphold(path);
         } else {
-            self.record_failure(path, identity, Failure::of_source(error), now);
+            self.record_failure(path, None, Failure::of_source(error), now);
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn good(inode: u64, images: &[&str]) -> Attempt {
         settings: settings("n"),
         outcome: Outcome::Imported(imported(images)),
         class: FailureClass::Environment,
-        is_retried: true,
+        is_of_source: false,
         seen_in: Vec::new(),
         finished: at(0),
         seed: 1,

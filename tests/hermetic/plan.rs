@@ -296,6 +296,24 @@ fn a_file_that_is_written_for_too_long_holds_nothing_and_is_imported_when_it_is_
     assert_eq!(stage.source(whole), ["import a.tar"]);
 }
 
+/// A version that is still written has been read by no job: it takes nothing from the versions before.
+#[test]
+fn a_file_that_is_still_written_goes_on_holding_what_each_version_brought() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.source(SourceEvent::Settled(entry("a.tar", 2)));
+    let JobEnd::Through(mut brought) = brought(&["b"]) else {
+        unreachable!()
+    };
+    brought.problems.push("a blob is missing".to_owned());
+    stage.ends("a.tar", JobEnd::Through(brought));
+    stage.source(SourceEvent::Settling(entry("a.tar", 3)));
+    stage.source(SourceEvent::StillWritten(entry("a.tar", 3)));
+    let record = stage.plan.ledger().get(&path("a.tar")).unwrap();
+    let held = record.images().cloned().collect::<Vec<_>>();
+    assert_eq!(held, [image("b"), image("a")]);
+    assert_eq!(record.identity, Some(entry("a.tar", 2).identity));
+}
+
 /// `a.tar`, not whole, and nothing else.
 fn unfinished_listing() -> Listing {
     let mut found = listing(&["a.tar"]);

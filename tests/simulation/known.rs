@@ -236,3 +236,23 @@ fn pins_are_not_checked_before_a_retry_that_the_store_interrupted_has_ended() {
         Step(0),
     ]);
 }
+
+/// It failed twice: a job has read the second version, and none the third.
+#[test]
+fn a_file_that_is_still_written_goes_on_holding_what_each_version_brought() {
+    holds(&[
+        Write(64, 26),
+        Write(47, 168),
+        Restart,
+        Deliver,
+        Steps(68),
+        Write(47, 175),
+        Steps(92),
+        Delete(253),
+        Pass(39),
+        DeliverAll,
+        Steps(98),
+        Grow(47, 216),
+        Wait,
+    ]);
+}
