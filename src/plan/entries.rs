@@ -88,10 +88,14 @@ impl Entries {
         self.lives.insert(path, life);
     }
 
-    /// Changes the life of an entry, if it has one.
-    pub(super) fn change(&mut self, path: &Path, change: impl FnOnce(Life) -> Life) {
+    /// Queues an entry that waits for its next try.
+    pub(super) fn try_again(&mut self, path: &Path) {
         if let Some(life) = self.remove(path) {
-            self.set(path.to_owned(), change(life));
+            let life = match life {
+                Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, true)),
+                other => other,
+            };
+            self.set(path.to_owned(), life);
         }
     }
 

@@ -122,22 +122,27 @@ pub(super) enum Then {
 }
 
 impl Life {
-    /// The version of the file that the newest news are about.
-    pub(super) fn identity(&self) -> Option<&Identity> {
+    /// The entry in the version that the newest news are about.
+    pub(super) fn entry(&self) -> Option<&Entry> {
         match self {
-            Self::Checking(listed) => Some(&listed.entry.identity),
+            Self::Checking(listed) => Some(&listed.entry),
             Self::Settling(entry)
             | Self::Unfinished(entry)
             | Self::Rereading(entry)
             | Self::Waiting(entry, _)
-            | Self::Done(entry) => Some(&entry.identity),
-            Self::Queued(queued) => Some(&queued.entry.identity),
+            | Self::Done(entry) => Some(entry),
+            Self::Queued(queued) => Some(&queued.entry),
             Self::Running(running) => match &running.then {
-                Then::Next(listed) => Some(&listed.entry.identity),
-                _ => Some(&running.entry.identity),
+                Then::Next(listed) => Some(&listed.entry),
+                _ => Some(&running.entry),
             },
             Self::Unreadable | Self::OutOfSight { .. } => None,
         }
+    }
+
+    /// The version of its file that the newest news are about.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.entry().map(|entry| &entry.identity)
     }
 
     /// Whether the entry has no outcome yet, and of which kind it is then.

@@ -196,8 +196,7 @@ impl Plan {
                 self.entries.set(path, Life::Settling(entry));
             }
             Then::OutOfSight(seen_in) => {
-                let identity = Some(&running.entry.identity);
-                let is_recorded = is_recorded || self.is_all_recorded(&path, identity);
+                let is_recorded = is_recorded || self.is_all_recorded(&running.entry);
                 self.ledger.seen_in(&path, seen_in.clone());
                 let away = Life::OutOfSight {
                     is_recorded,
@@ -221,10 +220,7 @@ impl Plan {
         let news = std::mem::take(&mut self.news);
         for path in self.entries.lacking() {
             if news.len() > 1 || !news.contains(&path) {
-                self.entries.change(&path, |life| match life {
-                    Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, true)),
-                    other => other,
-                });
+                self.entries.try_again(&path);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::entry::{Entry, Identity, Kind, Verdict};
+use crate::entry::{Entry, Kind};
 use crate::happened::{FoundBecause, Happened};
 use crate::source_event::{self, Absence, DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
@@ -132,7 +132,10 @@ impl Plan {
                     life => {
                         let has_begun = life.is_pinning() || life.looked().is_some() || is_restless;
                         let is_at_rest = life.open().is_none() && !has_begun;
-                        is_at_rest || self.is_all_recorded(path, life.identity())
+                        is_at_rest
+                            || life
+                                .entry()
+                                .is_some_and(|entry| self.is_all_recorded(entry))
                     }
                 });
                 let away = Life::OutOfSight {
@@ -238,11 +241,11 @@ impl Plan {
     }
 
     /// Whether the record of an archive tells all that any job for this version can have pinned.
-    pub(super) fn is_all_recorded(&self, path: &Path, identity: Option<&Identity>) -> bool {
-        let record = self.ledger.get(path);
+    pub(super) fn is_all_recorded(&self, entry: &Entry) -> bool {
+        let record = self.ledger.get(&entry.path);
         record.is_some_and(|record| {
-            let is_whole = record.outcome.error().is_none() && record.identity.as_ref() == identity;
-            is_whole && kind_of(path) == Some(Kind::Archive)
+            let is_of_it = record.identity.as_ref() == Some(&entry.identity);
+            is_of_it && record.outcome.error().is_none() && entry.kind == Kind::Archive
         })
     }
 
@@ -338,12 +341,5 @@ impl Plan {
             // Another entry is to have the names: the audit brings them back.
             self.is_audit_due = true;
         }
-    }
-}
-
-fn kind_of(path: &Path) -> Option<Kind> {
-    match Verdict::on(path.file_name()?) {
-        Verdict::Entry(kind) => Some(kind),
-        _ => None,
     }
 }
