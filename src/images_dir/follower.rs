@@ -251,7 +251,9 @@ impl Follower {
             }
         }
         let relocated = self.tree.relocated(&tree);
-        self.settling.relocate(|dir| relocated.get(dir).cloned());
+        self.settling
+            .writers
+            .relocate(|dir| relocated.get(dir).cloned());
         self.tree = tree;
     }
 

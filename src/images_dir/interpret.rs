@@ -58,7 +58,7 @@ impl Interpreter<'_> {
     fn event(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Overflow => {
-                self.settling.forget_writers();
+                self.settling.writers.forget();
                 self.walk(WalkCause::Overflow);
             }
             WatchEvent::Itself(wd, fate) => self.itself(wd, fate),
@@ -99,12 +99,12 @@ impl Interpreter<'_> {
                 .for_each(|path| self.written(path, self.now)),
             Act::Closed | Act::Deleted => {
                 for path in &paths {
-                    self.settling.closed(path);
+                    self.settling.writers.closed(path);
                 }
             }
             Act::MovedOut(cookie) => {
                 for path in &paths {
-                    if let Some(last) = self.settling.closed(path) {
+                    if let Some(last) = self.settling.writers.closed(path) {
                         self.moved.insert(cookie, last);
                     }
                 }
@@ -112,7 +112,7 @@ impl Interpreter<'_> {
             Act::MovedIn(cookie) => {
                 let last = self.moved.remove(&cookie);
                 for path in paths {
-                    self.settling.closed(&path);
+                    self.settling.writers.closed(&path);
                     if let Some(last) = last {
                         self.written(path, last);
                     }
@@ -139,7 +139,7 @@ impl Interpreter<'_> {
             };
             if act.is_of_names() && !dependency.content {
                 // Another file may be behind the link now.
-                self.settling.closed(link);
+                self.settling.writers.closed(link);
             }
             if act.is_of_names() || (dependency.content && act != Act::Written) {
                 self.changed.paths.insert(link.clone());

@@ -28,6 +28,7 @@ mod unreadables;
 mod walk;
 mod watch_limit;
 mod watch_tree;
+mod writers;
 
 pub use orders::SourceOptions;
 pub use source::{Source, Unwatchable};

@@ -17,11 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::writers::{Writers, later};
 use crate::entry::{Entry, Identity};
-
-/// As many writers as are kept: more files than that are hardly open at once, and a file whose
-/// writer is not kept still has to be quiet.
-const WRITERS: usize = 1 << 14;
 
 /// How long a file may take to become whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +66,8 @@ pub struct Settling {
     limits: SettleLimits,
     whole: HashMap<PathBuf, Identity>,
     unsettled: BTreeMap<PathBuf, Unsettled>,
-    /// The files that were written to and not closed since, with the time of the last write. Names
-    /// that are no entries are among them: they may be renamed to one.
-    writers: HashMap<PathBuf, Instant>,
+    /// The files that are open for writing.
+    pub writers: Writers,
 }
 
 /// A file that is not whole.
@@ -91,7 +87,7 @@ impl Settling {
             limits,
             whole: HashMap::new(),
             unsettled: BTreeMap::new(),
-            writers: HashMap::new(),
+            writers: Writers::new(limits.silence),
         }
     }
 
@@ -105,39 +101,7 @@ impl Settling {
         if let Some(file) = self.unsettled.get_mut(path) {
             file.touched = now;
         }
-        if self.writers.len() >= WRITERS && !self.writers.contains_key(path) {
-            let silence = self.limits.silence;
-            self.writers
-                .retain(|_, last| now.saturating_duration_since(*last) < silence);
-            if self.writers.len() >= WRITERS {
-                return true;
-            }
-        }
-        self.writers.insert(path.to_owned(), now).is_none()
-    }
-
-    /// The writer closed the file, or the name is another file's now. Answers when the file was
-    /// last written to, if it was open for writing.
-    pub fn closed(&mut self, path: &Path) -> Option<Instant> {
-        self.writers.remove(path)
-    }
-
-    /// Events were lost, and the ends of writing may be among them.
-    pub fn forget_writers(&mut self) {
-        self.writers.clear();
-    }
-
-    /// Directories have other paths than before: `now` gives the one of each, or none if it is not
-    /// followed any more. A writer of a file has the file open by whatever path.
-    pub fn relocate(&mut self, now: impl Fn(&Path) -> Option<PathBuf>) {
-        let writers = std::mem::take(&mut self.writers);
-        self.writers = writers
-            .into_iter()
-            .filter_map(|(path, last)| {
-                let dir = now(path.parent()?)?;
-                Some((dir.join(path.file_name()?), last))
-            })
-            .collect();
+        self.writers.written(path, now)
     }
 
     /// This file was found just now, and an event told that it was touched.
@@ -152,7 +116,7 @@ impl Settling {
     /// This file was found just now, and no event told of it. `clock` is the time of day in
     /// nanoseconds since the epoch, as the times of the file are.
     pub fn found(&mut self, entry: &Entry, now: Instant, clock: i128) -> Judged {
-        let is_written = self.writer(&entry.path, now).is_some();
+        let is_written = self.writers.given_up_at(&entry.path, now).is_some();
         if !is_written && self.whole.get(&entry.path) == Some(&entry.identity) {
             return Judged {
                 stage: Stage::Whole,
@@ -191,7 +155,7 @@ impl Settling {
         };
         if stage == Stage::Whole {
             self.unsettled.remove(path);
-            self.writers.remove(path);
+            self.writers.closed(path);
             self.whole.insert(path.clone(), entry.identity);
         } else {
             let file = Unsettled {
@@ -210,14 +174,8 @@ impl Settling {
 
     fn whole_at(&self, path: &Path, touched: Instant, now: Instant) -> Instant {
         let quiet = later(touched, self.settle);
-        self.writer(path, now).map_or(quiet, |end| end.max(quiet))
-    }
-
-    /// When the writer of this file is not taken for one any more, if there is one.
-    fn writer(&self, path: &Path, now: Instant) -> Option<Instant> {
-        let last = self.writers.get(path)?;
-        let end = later(*last, self.limits.silence);
-        (end > now).then_some(end)
+        let given_up = self.writers.given_up_at(path, now);
+        given_up.map_or(quiet, |end| end.max(quiet))
     }
 
     /// Whether there was a file at this path when it was judged last.
@@ -265,12 +223,6 @@ impl Settling {
 fn quiet(identity: &Identity, clock: i128) -> Duration {
     let touched = identity.mtime.max(identity.ctime);
     u64::try_from(clock - touched).map_or(Duration::ZERO, Duration::from_nanos)
-}
-
-/// A time that cannot be counted is far away.
-fn later(from: Instant, by: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    from + by.min(FAR)
 }
 
 #[cfg(test)]
@@ -448,7 +400,7 @@ mod tests {
         assert_eq!(test.touched(&a, 0), news(Stage::Whole));
         assert!(test.settling.written(&a.path, test.at(1)));
         assert_eq!(test.touched(&a, 1), news(Stage::Settling));
-        test.settling.closed(&a.path);
+        test.settling.writers.closed(&a.path);
         assert_eq!(test.touched(&a, 2), news(Stage::Whole));
     }
 
@@ -464,7 +416,7 @@ mod tests {
         assert_eq!(test.found(&a, 120_010), news(Stage::StillWritten));
         assert_eq!(test.found(&a, 120_011), known(Stage::StillWritten));
         assert_eq!(test.touched(&a, 120_012), known(Stage::StillWritten));
-        assert!(test.settling.closed(&a.path).is_some());
+        assert!(test.settling.writers.closed(&a.path).is_some());
         assert_eq!(test.touched(&a, 130_000), known(Stage::StillWritten));
         assert_eq!(test.due(130_000), Some(132_000));
         assert_eq!(test.found(&a, 132_000), news(Stage::Whole));
@@ -506,45 +458,8 @@ mod tests {
         let a = entry("a", NOON);
         test.touched(&a, 0);
         test.settling.written(&a.path, test.at(1500));
-        test.settling.closed(&a.path);
+        test.settling.writers.closed(&a.path);
         assert_eq!(test.due(1600), Some(3500));
-    }
-
-    #[test]
-    fn a_writer_is_known_by_the_new_path_of_its_directory() {
-        let mut test = Test::new();
-        for path in ["old/a", "old/.b.part", "gone/c"] {
-            test.settling.written(Path::new(path), test.at(0));
-        }
-        let new = |dir: &Path| (dir == Path::new("old")).then(|| PathBuf::from("new"));
-        test.settling.relocate(new);
-        let open = |settling: &mut Settling, path: &str| settling.closed(Path::new(path)).is_some();
-        for (path, expected) in [
-            ("new/a", true),
-            ("new/.b.part", true),
-            ("old/a", false),
-            ("gone/c", false),
-        ] {
-            assert_eq!(open(&mut test.settling, path), expected, "{path}");
-        }
-        test.settling.written(Path::new("a"), test.at(0));
-        test.settling.forget_writers();
-        assert!(!open(&mut test.settling, "a"));
-    }
-
-    #[test]
-    fn no_more_writers_are_kept_than_can_be_open() {
-        let mut test = Test::new();
-        let now = test.at(0);
-        for number in 0..WRITERS + 10 {
-            assert!(test.settling.written(Path::new(&number.to_string()), now));
-        }
-        assert_eq!(test.settling.writers.len(), WRITERS);
-        // One that is kept is still renewed, and those that are given up make room.
-        assert!(!test.settling.written(Path::new("0"), test.at(1000)));
-        let later = test.at(600_500);
-        assert!(test.settling.written(Path::new("one more"), later));
-        assert_eq!(test.settling.writers.len(), 2);
     }
 
     #[test]
