@@ -312,7 +312,7 @@ impl fmt::Display for Happened {
 }
 
 /// The first name of each image, as many as fit a line.
-pub fn first_names(images: &[ImportedImage]) -> String {
+pub(crate) fn first_names(images: &[ImportedImage]) -> String {
     let first = images.iter().filter_map(|image| image.names.first());
     let mut names = first.cloned().collect::<Vec<_>>();
     first_few(&mut names);

@@ -22,7 +22,7 @@ const CAP: Duration = Duration::from_secs(10 * 60);
 /// The spread to either side, in thousandths of the base.
 const SPREAD: u32 = 200;
 /// No wait is longer, whatever a registry asks for.
-pub const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// How long to wait after the `failures`-th failure in a row (the first is 1; 0 counts as 1) of
 /// the entry at `path`. `seed` tells this process from others; with equal arguments the answer is
@@ -39,15 +39,15 @@ pub fn delay(failures: u32, path: &Path, seed: u64) -> Duration {
 }
 
 /// How much of the wait until `due` is left. A clock that was set back makes no wait longer than
-/// [`LONGEST`].
+/// an hour.
 pub fn left(due: SystemTime, now: SystemTime) -> Duration {
     due.duration_since(now).unwrap_or_default().min(LONGEST)
 }
 
 /// How long a registry asks to be left alone, if its words, which reach stowd through containerd, say
 /// so after a 429: `Retry-After: 30`, and `retry-after: 1.5s`, `retry after 2m30s` as in its body.
-/// Never longer than [`LONGEST`].
-pub fn asked_for(words: &str) -> Option<Duration> {
+/// Never longer than an hour.
+pub(crate) fn asked_for(words: &str) -> Option<Duration> {
     let words = words.to_ascii_lowercase();
     // Names of images stand before it, and may have any words in them.
     let asks = ["429 too many requests", "toomanyrequests"];

@@ -4,7 +4,7 @@ use super::Config;
 use super::key::KEYS;
 
 /// The keys that take effect without a restart.
-pub const LIVE: [&str; 8] = [
+const LIVE: [&str; 8] = [
     "images.platforms",
     "images.extra-registries",
     "images.settle",
@@ -25,7 +25,7 @@ pub struct Changes {
 }
 
 impl Config {
-    /// Takes the values of the [`LIVE`] keys from `newer`.
+    /// Takes the values of the keys that take effect without a restart from `newer`.
     pub fn take(&mut self, newer: Config) -> Changes {
         let mut changes = Changes::default();
         for key in KEYS {

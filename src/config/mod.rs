@@ -23,7 +23,7 @@ mod value;
 
 pub use check::{CheckReport, Finding, check};
 pub use key::{KEYS, Key};
-pub use live::{Changes, LIVE};
+pub use live::Changes;
 pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, LoadedConfig, load};
 pub use origin::Origin;
 pub use problem::Problem;

@@ -22,7 +22,7 @@ mod mounts;
 mod orders;
 mod path_looks;
 mod path_walk;
-pub mod settling;
+mod settling;
 mod source;
 mod unreadables;
 mod walk;
@@ -31,4 +31,5 @@ mod watch_tree;
 mod writers;
 
 pub use orders::SourceOptions;
+pub use settling::SettleLimits;
 pub use source::{Source, Unwatchable};

@@ -41,7 +41,7 @@ impl Default for SettleLimits {
 
 /// How far a file has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// It was touched less than `images.settle` ago, or it is open for writing.
     Settling,
     /// It has been settling for so long that nothing is to wait for it.
@@ -52,7 +52,7 @@ pub enum Stage {
 
 /// The stage of a file, and whether it is another one than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
+pub(super) struct Judged {
     /// How far it has come.
     pub stage: Stage,
     /// It was in another stage, or not known, when it was judged before.
@@ -61,7 +61,7 @@ pub struct Judged {
 
 /// The files that are entries, how far each has come, and which files are open for writing.
 #[derive(Debug)]
-pub struct Settling {
+pub(super) struct Settling {
     settle: Duration,
     limits: SettleLimits,
     whole: HashMap<PathBuf, Identity>,
@@ -81,7 +81,7 @@ struct Unsettled {
 
 impl Settling {
     /// Nothing is known yet.
-    pub fn new(settle: Duration, limits: SettleLimits) -> Self {
+    pub(super) fn new(settle: Duration, limits: SettleLimits) -> Self {
         Self {
             settle,
             limits,
@@ -92,12 +92,12 @@ impl Settling {
     }
 
     /// Another quiet time counts from now on, for the files that are not whole yet.
-    pub fn set_settle(&mut self, settle: Duration) {
+    pub(super) fn set_settle(&mut self, settle: Duration) {
         self.settle = settle;
     }
 
     /// A file was written to, or made empty to be written. Says whether it is a new writer.
-    pub fn written(&mut self, path: &Path, now: Instant) -> bool {
+    pub(super) fn written(&mut self, path: &Path, now: Instant) -> bool {
         if let Some(file) = self.unsettled.get_mut(path) {
             file.touched = now;
         }
@@ -105,7 +105,7 @@ impl Settling {
     }
 
     /// This file was found just now, and an event told that it was touched.
-    pub fn touched(&mut self, entry: &Entry, now: Instant) -> Judged {
+    pub(super) fn touched(&mut self, entry: &Entry, now: Instant) -> Judged {
         self.whole.remove(&entry.path);
         let known = self.unsettled.get(&entry.path);
         let since = known.map_or(now, |file| file.since);
@@ -115,7 +115,7 @@ impl Settling {
 
     /// This file was found just now, and no event told of it. `clock` is the time of day in
     /// nanoseconds since the epoch, as the times of the file are.
-    pub fn found(&mut self, entry: &Entry, now: Instant, clock: i128) -> Judged {
+    pub(super) fn found(&mut self, entry: &Entry, now: Instant, clock: i128) -> Judged {
         let is_written = self.writers.given_up_at(&entry.path, now).is_some();
         if !is_written && self.whole.get(&entry.path) == Some(&entry.identity) {
             return Judged {
@@ -179,30 +179,30 @@ impl Settling {
     }
 
     /// Whether there was a file at this path when it was judged last.
-    pub fn knows(&self, path: &Path) -> bool {
+    pub(super) fn knows(&self, path: &Path) -> bool {
         self.whole.contains_key(path) || self.unsettled.contains_key(path)
     }
 
     /// There is no file at this path any more, or none that can be looked at.
-    pub fn gone(&mut self, path: &Path) {
+    pub(super) fn gone(&mut self, path: &Path) {
         self.whole.remove(path);
         self.unsettled.remove(path);
     }
 
     /// Forgets the files that are not among the entries any more.
-    pub fn keep(&mut self, is_entry: impl Fn(&Path) -> bool) {
+    pub(super) fn keep(&mut self, is_entry: impl Fn(&Path) -> bool) {
         self.whole.retain(|path, _| is_entry(path));
         self.unsettled.retain(|path, _| is_entry(path));
     }
 
     /// When the next file is to be looked at.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let files = self.unsettled.iter();
         files.map(|(path, file)| self.due_of(path, file, now)).min()
     }
 
     /// The files that are to be looked at now.
-    pub fn due_files(&self, now: Instant) -> Vec<PathBuf> {
+    pub(super) fn due_files(&self, now: Instant) -> Vec<PathBuf> {
         let files = self.unsettled.iter();
         files
             .filter(|(path, file)| self.due_of(path, file, now) <= now)

@@ -11,7 +11,7 @@ const WRITERS: usize = 1 << 14;
 /// The files that were written to and not closed since. Names that are no entries are among them:
 /// they may be renamed to one.
 #[derive(Debug)]
-pub struct Writers {
+pub(super) struct Writers {
     /// When each was written to last.
     last: HashMap<PathBuf, Instant>,
     /// A writer that has been silent for so long is given up: truncate(2) writes, and never closes.
@@ -41,18 +41,18 @@ impl Writers {
 
     /// The writer closed the file, or the name is another file's now. Answers when the file was
     /// last written to, if it was open for writing.
-    pub fn closed(&mut self, path: &Path) -> Option<Instant> {
+    pub(super) fn closed(&mut self, path: &Path) -> Option<Instant> {
         self.last.remove(path)
     }
 
     /// Events were lost, and the ends of writing may be among them.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.last.clear();
     }
 
     /// Directories have other paths than before: `now` gives the one of each, or none if it is not
     /// followed any more. A writer of a file has the file open by whatever path.
-    pub fn relocate(&mut self, now: impl Fn(&Path) -> Option<PathBuf>) {
+    pub(super) fn relocate(&mut self, now: impl Fn(&Path) -> Option<PathBuf>) {
         let writers = std::mem::take(&mut self.last).into_iter();
         let relocated = writers.filter_map(|(path, last)| {
             let dir = now(path.parent()?)?;

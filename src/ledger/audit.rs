@@ -105,7 +105,7 @@ impl<'a> Audit<'a> {
     }
 
     /// The names of the images of an entry, whole or not, that the store has not as they are to be.
-    pub fn missing_of(&self, path: &Path) -> Vec<String> {
+    pub(crate) fn missing_of(&self, path: &Path) -> Vec<String> {
         let record = self.ledger.get(path);
         record.map_or_else(Vec::new, |record| self.missing(path, record))
     }

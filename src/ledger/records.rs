@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// The first record of a failure that stands, in name order.
-    pub fn first_failed(&self) -> Option<(&Path, &Record)> {
+    pub(crate) fn first_failed(&self) -> Option<(&Path, &Record)> {
         let first = self.failed.first()?;
         self.get(first).map(|record| (first.as_path(), record))
     }

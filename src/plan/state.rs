@@ -82,7 +82,7 @@ impl Plan {
     }
 
     /// The first entry, in name order, that has no outcome and is not worked on.
-    pub fn first_held(&self) -> Option<&Path> {
+    pub(crate) fn first_held(&self) -> Option<&Path> {
         self.entries.first_held()
     }
 
@@ -92,7 +92,7 @@ impl Plan {
     }
 
     /// The first failure, in name order.
-    pub fn first_failed(&self) -> Option<(&Path, &Record)> {
+    pub(crate) fn first_failed(&self) -> Option<(&Path, &Record)> {
         self.ledger.first_failed()
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use stowd::source_event::EntrySource as _;
 
 use stowd::entry::{Entry, Identity};
-use stowd::images_dir::settling::SettleLimits;
+use stowd::images_dir::SettleLimits;
 use stowd::images_dir::{Source, SourceOptions};
 use stowd::source_event::{Absence, DirectoryId, Listed, Listing, SourceEvent, above};
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use stowd::source_event::EntrySource as _;
 
 use super::harness::{Images, NEVER};
-use stowd::images_dir::settling::SettleLimits;
+use stowd::images_dir::SettleLimits;
 use stowd::source_event::SourceEvent;
 
 fn append(path: &Path) -> File {
