@@ -110,14 +110,21 @@ impl<S: ImageStore> Jobs<S> {
     pub(super) fn unpin(&mut self, names: Vec<String>) {
         let store = self.store.clone();
         self.tasks.spawn(async move {
-            let mut unpinned = Vec::new();
+            let (mut unpinned, mut result) = (Vec::new(), Ok(()));
             for name in names {
-                if let Err(error) = store.unpin(&name).await {
-                    return Event::Unpinned(unpinned, Err(error.to_string()));
+                match store.unpin(&name).await {
+                    Ok(()) => unpinned.push(name),
+                    Err(error) => {
+                        // What is wrong with one name must not keep the others pinned.
+                        let is_of_name = matches!(error, StoreError::Refused { .. });
+                        result = result.and(Err(error.to_string()));
+                        if !is_of_name {
+                            break;
+                        }
+                    }
                 }
-                unpinned.push(name);
             }
-            Event::Unpinned(unpinned, Ok(()))
+            Event::Unpinned(unpinned, result)
         });
     }
 

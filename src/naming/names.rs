@@ -41,9 +41,9 @@ pub struct AssignedNames {
 }
 
 impl Names {
-    /// The names of an image that is called `names` and has this digest, if it is known. A name that lies in an extra
-    /// registry already, path included, gets no other one there. Returned beside the names: why some
-    /// extra ones cannot be, such as those with too long a path.
+    /// The names of an image that is called `names` and has this digest, if it is known. A name that
+    /// lies in an extra registry already, path included, gets no other one there. Returned beside the
+    /// names: why some extra ones cannot be, such as those with too long a path.
     pub fn of(
         names: &[Reference],
         digest: Option<&Digest>,
@@ -56,9 +56,11 @@ impl Names {
             .collect::<Vec<_>>();
         let (mut extra, mut refused) = (Vec::new(), Vec::new());
         for registry in extra_registries {
-            let registry = normalised(registry);
-            for name in names.iter().filter(|name| !lies_in(name, &registry)) {
-                match moved(name, &registry) {
+            for name in names {
+                let Some(moved) = moved(name, registry) else {
+                    continue;
+                };
+                match moved {
                     Ok(moved) => {
                         extra.extend(moved.tagged());
                         extra.extend(by_digest(&moved));
@@ -75,6 +77,15 @@ impl Names {
         (Self { own, extra }, refused)
     }
 
+    /// The repositories that the names of an image are in which is called `name`, without the tags and
+    /// digests.
+    pub fn repositories(name: &Reference, extra_registries: &[String]) -> Vec<String> {
+        let extra = extra_registries.iter();
+        let extra = extra.filter_map(|registry| moved(name, registry)?.ok());
+        let names = std::iter::once(name.clone()).chain(extra);
+        names.map(|name| name.repository()).collect()
+    }
+
     /// All of them, the own ones first.
     pub fn iter(&self) -> impl Iterator<Item = &Reference> {
         self.own.iter().chain(&self.extra)
@@ -83,9 +94,9 @@ impl Names {
 
 impl AssignedNames {
     /// Gives the images of an archive, or of a list, their names. `claimed` are the names that the
-    /// source itself gives to its images, those that cannot be imported included: none of them is made an extra name
-    /// of another image. An extra name that several images would have goes to one that the host runs,
-    /// if there is one, and of those to the last, as with a source's own names.
+    /// source itself gives to its images, those that cannot be imported included: none of them is made
+    /// an extra name of another image. An extra name that several images would have goes to one that the
+    /// host runs, if there is one, and of those to the last, as with a source's own names.
     pub fn among(
         images: &[NameClaim<'_>],
         claimed: &BTreeSet<Reference>,
@@ -156,9 +167,14 @@ fn lies_in(name: &Reference, registry: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The name as if it came from another registry. Docker Hub adds `library/` there as well.
-fn moved(name: &Reference, registry: &str) -> Result<Reference, ReferenceError> {
-    let moved = Reference::parse(&format!("{registry}/{}", name.path))?;
-    let tag = name.tag.clone();
-    Ok(Reference { tag, ..moved })
+/// The name as if it came from another registry; `None`: it comes from there. Docker Hub adds `library/`
+/// there as well.
+fn moved(name: &Reference, registry: &str) -> Option<Result<Reference, ReferenceError>> {
+    let registry = normalised(registry);
+    let with_tag = |moved| Reference {
+        tag: name.tag.clone(),
+        ..moved
+    };
+    let moved = || Reference::parse(&format!("{registry}/{}", name.path)).map(with_tag);
+    (!lies_in(name, &registry)).then(moved)
 }

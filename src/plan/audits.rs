@@ -148,6 +148,8 @@ impl Plan {
             self.queue(Queued::first(entry, false));
         } else {
             self.ledger.reopen(&entry.path);
+            // The source may have said before that it is still written, and says it once.
+            self.effects.push(Effect::LookAgain(entry.path.clone()));
             self.entries.set(entry.path.clone(), Life::Settling(entry));
         }
     }

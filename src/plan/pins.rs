@@ -4,13 +4,15 @@
 //! not know runs between the question for the store's images and the last unpinning. A pull may: the
 //! look before it has told which names the list is to pin.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::happened::Happened;
 use crate::image_store::Image;
 use crate::ledger::Audit;
+use crate::naming::{Names, Reference};
 
-use super::event::{Effect, Looked, Now};
+use super::event::{Effect, Now};
 use super::state::Plan;
 
 /// How long pins are left alone after the store failed to unpin one.
@@ -46,7 +48,8 @@ impl Plan {
             return self.pins.put_off(now.uptime + self.rules.settle);
         }
         let stale = Audit::new(&self.ledger, images).stale_pins();
-        let stale = stale.into_iter().filter(|name| !self.is_promised(name));
+        let promises = self.promises();
+        let stale = stale.into_iter().filter(|name| !promises.include(name));
         let stale = stale.map(str::to_owned).collect::<Vec<_>>();
         if stale.is_empty() {
             self.pins.end();
@@ -67,25 +70,36 @@ impl Plan {
         }
     }
 
-    /// Whether a list that is pulled has pinned this name or may pin it.
-    fn is_promised(&self, name: &str) -> bool {
-        let mut looked = self.entries.looked();
-        looked.any(|looked| may_pin(looked, &self.rules.extra_registries, name))
+    /// What lists that are pulled have pinned or may pin.
+    fn promises(&self) -> Promises<'_> {
+        let mut promises = Promises::default();
+        for looked in self.entries.looked() {
+            let names = looked.images.values().flat_map(|image| &image.names);
+            promises.names.extend(names.map(String::as_str));
+            for line in &looked.absent {
+                let extra = &self.rules.extra_registries;
+                let repositories = Names::repositories(&line.reference, extra);
+                promises.repositories.extend(repositories);
+            }
+        }
+        promises
     }
 }
 
-fn may_pin(looked: &Looked, extra_registries: &[String], name: &str) -> bool {
-    let is_in = |registry: &str, path: &str| {
-        let rest = name
-            .strip_prefix(registry)
-            .and_then(|rest| rest.strip_prefix('/'));
-        let rest = rest.and_then(|rest| rest.strip_prefix(path));
-        rest.is_some_and(|rest| rest.starts_with([':', '@']))
-    };
-    let mut images = looked.images.values();
-    images.any(|image| image.names.iter().any(|pinned| pinned == name))
-        || looked.absent.iter().any(|line| {
-            let (domain, path) = (line.reference.domain(), line.reference.path());
-            is_in(domain, path) || extra_registries.iter().any(|extra| is_in(extra, path))
-        })
+/// Names that no record tells of yet.
+#[derive(Debug, Default)]
+struct Promises<'a> {
+    names: HashSet<&'a str>,
+    /// Under which tags and digests a pull names an image is known when it has ended.
+    repositories: HashSet<String>,
+}
+
+impl Promises<'_> {
+    fn include(&self, name: &str) -> bool {
+        let is_pulled = || {
+            let name = Reference::parse(name);
+            name.is_ok_and(|name| self.repositories.contains(&name.repository()))
+        };
+        self.names.contains(name) || is_pulled()
+    }
 }

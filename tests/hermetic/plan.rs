@@ -11,7 +11,7 @@ use stowd::happened::Happened;
 use stowd::image_list::Line;
 use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
-use stowd::naming::Reference;
+use stowd::naming::{Names, Reference};
 use stowd::plan::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
 use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
@@ -272,7 +272,10 @@ fn an_entry_that_settles_holds_ready_and_passes_others_first() {
     let mut found = listing(&["a.tar", "b.tar"]);
     found.entries[0].whole = false;
     stage.source(SourceEvent::Listed(found));
-    assert_eq!(stage.on(store(&[])), ["import b.tar"]);
+    assert_eq!(
+        stage.on(store(&[])),
+        ["look again at a.tar", "import b.tar"]
+    );
     stage.ends("b.tar", brought(&["b"]));
     assert!(!stage.plan.is_loaded());
     let whole = SourceEvent::Settled(entry("a.tar", 1));
@@ -632,6 +635,46 @@ fn a_list_that_is_pulled_keeps_what_it_has_pinned_and_may_pin() {
         }
     }
     assert!(questions > 0 && stage.plan.is_loaded());
+}
+
+/// Docker Hub has two hosts, and a directory for what has none.
+#[test]
+fn a_list_that_is_pulled_keeps_the_names_in_extra_registries_however_these_are_written() {
+    for registry in ["mirror.example", "docker.io/", "index.docker.io/m"] {
+        let mut stage = Stage::new();
+        let extra_registries = vec![registry.to_owned()];
+        let rules = Rules {
+            extra_registries: extra_registries.clone(),
+            ..rules()
+        };
+        stage.on(Event::Reloaded(rules));
+        stage.on(listed(&["b.txt"]));
+        stage.on(store(&[]));
+        stage.ends("b.txt", absent(&["x"]));
+        let called = Reference::parse("r.example/x:1").unwrap();
+        let digest = image("x").digest;
+        let (names, _) = Names::of(&[called], Some(&digest), &extra_registries);
+        assert_eq!(names.extra.len(), 2, "{registry}");
+        let Event::Images(Ok(pinned)) = store(&["x"]) else {
+            unreachable!()
+        };
+        let pinned = names.iter().map(|name| Image {
+            name: name.to_string(),
+            ..pinned[0].clone()
+        });
+        let pinned = pinned.collect::<Vec<_>>();
+        let mut asked = 0;
+        for _ in 0..20 {
+            let Some(effects) = stage.pass_to_due() else {
+                break;
+            };
+            if effects == ["list images"] {
+                asked += 1;
+                assert_eq!(stage.on(Event::Images(Ok(pinned.clone()))), NOTHING);
+            }
+        }
+        assert!(asked > 0, "the pins were checked");
+    }
 }
 
 #[test]

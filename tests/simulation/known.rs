@@ -256,3 +256,18 @@ fn a_file_that_is_still_written_goes_on_holding_what_each_version_brought() {
         Wait,
     ]);
 }
+
+/// The source told so when the file could not be read, and tells it once.
+#[test]
+fn a_file_that_is_still_written_when_it_can_be_read_again_holds_nothing() {
+    holds(&[
+        Write(106, 147),
+        Grow(232, 98),
+        Unreadable(8),
+        Reload,
+        Pass(2240),
+        Unreadable(197),
+        RemoveOwn,
+        Wait,
+    ]);
+}

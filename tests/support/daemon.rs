@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::generations::Generation;
 use super::pause::PAUSE_IMAGE;
+use super::process::is_stopped;
 use super::sweep::sweep;
 
 /// How a [`Daemon`] differs from the usual one.
@@ -105,9 +106,15 @@ impl Daemon {
         self.child = spawn(&self.generation, self.dir.path(), &self.root);
     }
 
-    /// Stops it in its tracks (SIGSTOP); `thaw` lets it go on.
+    /// Stops it in its tracks (SIGSTOP), and returns when it has stopped; `thaw` lets it go on.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let began = Instant::now();
+        while !is_stopped(self.child.id()) {
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(60), "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets a frozen one go on.

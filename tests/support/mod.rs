@@ -36,7 +36,7 @@ pub use hosts::{plain_http, write_hosts};
 pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod};
-pub use process::{is_running, kibibytes, wake_ups};
+pub use process::{is_running, is_stopped, kibibytes, wake_ups};
 pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};
 pub use store::{Blob, Child, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr};

@@ -9,12 +9,21 @@ use std::time::Duration;
 /// Whether it is there and not a zombie. Its command line would not tell: that is empty for a moment
 /// of each execve(2) as well.
 pub fn is_running(pid: impl Display) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state follows the name, which ends with the last parenthesis.
-    let state = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.chars().next());
+    let state = state(Path::new(&format!("/proc/{pid}")));
     !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Whether all of its threads are stopped: SIGSTOP is sent before it has stopped any.
+pub fn is_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let mut tasks = tasks.map(|task| task.expect("a thread").path());
+    tasks.all(|task| state(&task) == Some('T'))
+}
+
+fn state(process: &Path) -> Option<char> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // The state follows the name, which ends with the last parenthesis.
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// A field of its status that is told in kB, such as `VmHWM:`, in KiB.
