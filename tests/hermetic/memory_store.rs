@@ -80,6 +80,7 @@ pub(crate) struct State {
 pub(crate) enum Doing {
     Put,
     See,
+    Unpin,
 }
 
 impl State {
@@ -297,7 +298,9 @@ impl ImageStore for MemoryStore {
     }
 
     async fn unpin(&self, name: &str) -> Result<(), StoreError> {
-        if let Some(image) = self.state().images.get_mut(name)
+        let mut state = self.state();
+        state.check(name, Doing::Unpin)?;
+        if let Some(image) = state.images.get_mut(name)
             && image.labels.remove(OWN_PIN.0).is_some()
         {
             image.labels.remove(RUNTIME_PIN.0);

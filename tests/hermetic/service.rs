@@ -8,21 +8,22 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stowd::containerd::NotServing;
-use stowd::image_store::StoreError;
-use stowd::intake::Settings;
+use stowd::digest::Digest;
+use stowd::image_store::{Descriptor, Image, OWN_PIN, RUNTIME_PIN, StoreError};
+use stowd::intake::{Intake, Settings};
 use stowd::notify::Notifier;
 use stowd::platform::Wanted;
 use stowd::puller::PullRules;
 use stowd::service::{Ending, FatalError, LoadOptions, Mode, StoreService, load};
-use stowd::source_event::{EntrySource, Listing, SourceEvent};
+use stowd::source_event::{DirectoryId, EntrySource, Listing, SourceEvent};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory_store::MemoryStore;
+use crate::memory_store::{Doing, MemoryStore};
 
 /// What happens, in the process that runs the load.
 const SCENARIO: &str = "STOWD_TEST_SCENARIO";
@@ -291,4 +292,52 @@ fn nothing_that_ends_is_taken_for_success() {
         );
         assert!(log.contains(cause), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
+    let store = MemoryStore::default();
+    let pinned = |name: &str| Image {
+        name: name.to_owned(),
+        target: Descriptor {
+            media_type: String::new(),
+            digest: Digest::of(name.as_bytes()),
+            size: 1,
+        },
+        labels: [RUNTIME_PIN, OWN_PIN]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    };
+    let names = ["r.example/a:1", "r.example/b:1"];
+    let refused = StoreError::Refused {
+        call: "Images.Update",
+        cause: "no".to_owned(),
+    };
+    store.state().images = names.map(|name| (name.to_owned(), pinned(name))).into();
+    store.state().fail_name = Some((names[0].to_owned(), Doing::Unpin, refused));
+
+    let state_dir = TempDir::new().unwrap();
+    let id = DirectoryId {
+        file_system: 1,
+        inode: 1,
+    };
+    let listing = Listing {
+        directories: [(state_dir.path().join("images"), id)].into(),
+        ..Listing::default()
+    };
+    let acts = [Act::Tell(SourceEvent::Listed(listing))];
+    let source = Acts(Mutex::new(acts.into()));
+    let (_settings, changed) = watch::channel(settings(state_dir.path().to_owned()));
+    let (intake, _progress) = Intake::new(store.clone(), source, changed, None);
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(intake.run(stop.clone()));
+    let began = Instant::now();
+    let is_pinned = |name: &str| store.state().images[name].labels.contains_key(OWN_PIN.0);
+    while is_pinned(names[1]) {
+        assert!(began.elapsed() < Duration::from_secs(60), "it stays pinned");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_pinned(names[0]));
+    stop.cancel();
+    working.await.unwrap().unwrap();
 }
