@@ -8,17 +8,12 @@ use std::future::Future;
 
 use crate::credentials::Login;
 use crate::digest::Digest;
+use crate::pin::PinOwner;
 
 pub use crate::oci::Descriptor;
 
 /// Labels as containerd keeps them on blobs and images.
 pub type Labels = BTreeMap<String, String>;
-
-/// The label by which CRI knows that the kubelet must not collect an image.
-pub const RUNTIME_PIN: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
-
-/// The label by which stowd knows that the pin is its own.
-pub const OWN_PIN: (&str, &str) = ("io.stowd.pinned", "pinned");
 
 /// An image record: a name that points to a manifest or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +91,9 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// A blob on its way in.
     type Writer: BlobWriter;
 
+    /// Whose pins it sets and takes off.
+    fn owner(&self) -> &PinOwner;
+
     /// Begins a lease; `purpose` is for people who list leases. It expires by itself some time after
     /// its owner died.
     fn begin_lease(
@@ -158,16 +156,20 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Creates the image, or points the existing name to its new target. Labels are set one by one:
-    /// those that others set stay.
+    /// those that others set stay, and so does the pin of another owner.
     fn put_image(
         &self,
         lease: &Self::Lease,
         image: &Image,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Takes the pins off an image that stowd pinned, and only then: a pin without stowd's own label
-    /// belongs to another client. That there is no such image is success.
+    /// Takes the pins off an image whose pin is the owner's, and only then. That there is no such image
+    /// is success.
     fn unpin(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Puts the owner's name on a pin from before there were instances, where the owner takes it over
+    /// ([`PinOwner::takes_over`]). That there is no such pin is success.
+    fn take_over(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The image of this name, as it is written in the store.
     fn image(&self, name: &str) -> impl Future<Output = Result<Option<Image>, StoreError>> + Send;

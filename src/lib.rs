@@ -29,7 +29,7 @@
 //!   L0  reporter                 writes what happened to the log, for every layer
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
-//!   L0  journal_stream, layout, ledger, naming, oci, one_line, plan, platform, progress, retry,
+//!   L0  journal_stream, layout, ledger, naming, oci, one_line, pin, plan, platform, progress, retry,
 //!   L0  source_event             pure: values, and decisions about them
 //! ```
 
@@ -51,6 +51,7 @@ pub mod ledger;
 pub mod naming;
 pub mod oci;
 pub(crate) mod one_line;
+pub mod pin;
 pub mod plan;
 pub mod platform;
 pub mod progress;

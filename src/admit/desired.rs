@@ -1,8 +1,9 @@
 //! What an image is to be in the store.
 
-use crate::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
+use crate::image_store::{Descriptor, Image, Labels};
 use crate::ledger::ImportedImage;
 use crate::naming::{Names, Reference, sources};
+use crate::pin::PinOwner;
 
 /// An image as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,16 +17,18 @@ pub(crate) struct DesiredImage {
 
 impl DesiredImage {
     /// The image records, pinned: one a name, the own names first.
-    pub(super) fn records(&self) -> impl Iterator<Item = Image> {
-        self.names.iter().map(|name| self.record(name))
+    pub(super) fn records(&self, owner: &PinOwner) -> impl Iterator<Item = Image> {
+        self.names.iter().map(|name| self.record(name, owner))
     }
 
-    pub(super) fn record(&self, name: &Reference) -> Image {
-        let pins = [RUNTIME_PIN, OWN_PIN].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pub(super) fn record(&self, name: &Reference, owner: &PinOwner) -> Image {
+        let pins = owner.pins();
         Image {
             name: name.to_string(),
             target: self.target.clone(),
-            labels: Labels::from(pins),
+            labels: pins
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
         }
     }
 

@@ -86,12 +86,16 @@ impl<S: ImageStore> Admission<'_, S> {
     ) -> Result<ImportedImage, StoreError> {
         let LeasedStore { store, lease, .. } = self.leased;
         for name in &image.names.own {
-            store.put_image(lease, &image.record(name)).await?;
+            store
+                .put_image(lease, &image.record(name, store.owner()))
+                .await?;
             self.meter.step();
         }
         let mut extra = Vec::new();
         for name in &image.names.extra {
-            let put = store.put_image(lease, &image.record(name)).await;
+            let put = store
+                .put_image(lease, &image.record(name, store.owner()))
+                .await;
             if is_done(name, put)? {
                 extra.push(name);
                 self.meter.step();
@@ -99,11 +103,15 @@ impl<S: ImageStore> Admission<'_, S> {
         }
         if image.runs_on_host {
             for name in &image.names.own {
-                store.seen_by_runtime(&image.record(name)).await?;
+                store
+                    .seen_by_runtime(&image.record(name, store.owner()))
+                    .await?;
                 self.meter.step();
             }
             for name in extra {
-                let seen = store.seen_by_runtime(&image.record(name)).await;
+                let seen = store
+                    .seen_by_runtime(&image.record(name, store.owner()))
+                    .await;
                 if is_done(name, seen)? {
                     self.meter.step();
                 }
@@ -115,9 +123,10 @@ impl<S: ImageStore> Admission<'_, S> {
     /// Waits until the runtime sees an image that has its names. None of them is written: where a
     /// name was removed since it was looked at, its blobs may be gone as well.
     pub(crate) async fn see(&self, image: &DesiredImage) -> Result<ImportedImage, StoreError> {
+        let store = &self.leased.store;
         if image.runs_on_host {
-            for record in image.records() {
-                self.leased.store.seen_by_runtime(&record).await?;
+            for record in image.records(store.owner()) {
+                store.seen_by_runtime(&record).await?;
                 self.meter.step();
             }
         }

@@ -32,7 +32,8 @@ pub(crate) async fn is_up_to_date<S: ImageStore>(
         let store = store.clone();
         async move { store.has_image(&record).await }
     };
-    let records = desired.iter().flat_map(DesiredImage::records);
+    let records = desired.iter();
+    let records = records.flat_map(|image| image.records(store.owner()));
     if !all(records.collect::<Vec<_>>(), has_image).await? {
         return Ok(false);
     }

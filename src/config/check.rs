@@ -11,13 +11,17 @@ use super::Config;
 use super::key::{Field, KEYS, Key};
 use super::registry;
 use crate::concurrency::PARALLEL_MAX;
+use crate::pin::BEFORE_INSTANCES;
 use crate::platform::{Platform, Wanted};
 
 /// Longest path of a Unix socket: `sun_path` in unix(7) has 108 bytes, one of them the closing NUL.
 const SOCKET_PATH: usize = 107;
 
-/// Longest namespace, in bytes (containerd, `pkg/identifiers`).
-const NAMESPACE: usize = 76;
+/// Longest identifier, in bytes (containerd, `pkg/identifiers`).
+const IDENTIFIER: usize = 76;
+
+/// Pins from before there were instances, and pins of single imports.
+const TAKEN_INSTANCES: [&str; 2] = [BEFORE_INSTANCES, "import"];
 
 /// Nothing that stowd waits for takes ten years; beyond lies the overflow of clocks.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
@@ -53,6 +57,7 @@ pub struct CheckReport {
 pub fn check(config: &Config) -> CheckReport {
     let mut found = CheckReport::default();
     every_key(config, &mut found);
+    instance(&config.instance, &mut found);
     containerd(config, &mut found);
     images_and_lists(config, &mut found);
     if let Err(what) = log_level(&config.log_level) {
@@ -132,6 +137,23 @@ fn path(key: &Key, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+fn instance(instance: &str, found: &mut CheckReport) {
+    if !is_identifier(instance) {
+        found.error(
+            "instance",
+            format!(
+                "{instance:?} is no name of an instance: letters and digits, single '.', '_' or '-' \
+                 between them, at most {IDENTIFIER} in all"
+            ),
+        );
+    } else if TAKEN_INSTANCES.contains(&instance) {
+        found.error(
+            "instance",
+            format!("{instance:?} owns pins of another kind; choose another name"),
+        );
+    }
+}
+
 fn containerd(config: &Config, found: &mut CheckReport) {
     let containerd = &config.containerd;
     let length = containerd.address.as_os_str().as_bytes().len();
@@ -153,12 +175,12 @@ fn containerd(config: &Config, found: &mut CheckReport) {
             found.error("containerd.extra-args", what);
         }
     }
-    if !is_namespace(&containerd.namespace) {
+    if !is_identifier(&containerd.namespace) {
         found.error(
             "containerd.namespace",
             format!(
                 "{:?} is no namespace of containerd: letters and digits, single '.', '_' or '-' \
-                 between them, at most {NAMESPACE} in all",
+                 between them, at most {IDENTIFIER} in all",
                 containerd.namespace
             ),
         );
@@ -234,8 +256,8 @@ fn extra_argument(argument: &str) -> Result<(), String> {
 }
 
 /// containerd's grammar of identifiers (`pkg/identifiers`).
-fn is_namespace(text: &str) -> bool {
-    text.len() <= NAMESPACE
+fn is_identifier(text: &str) -> bool {
+    text.len() <= IDENTIFIER
         && text
             .split(['.', '_', '-'])
             .all(|run| !run.is_empty() && run.bytes().all(|b| b.is_ascii_alphanumeric()))

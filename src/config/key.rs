@@ -32,6 +32,7 @@ pub(super) enum Field {
 
 /// Every key, in the order of a file: top level first, then table by table.
 pub const KEYS: &[Key] = &[
+    key("instance", Field::Text(|c| &mut c.instance)),
     key("state-dir", Field::Path(|c| &mut c.state_dir)),
     key("log-level", Field::Text(|c| &mut c.log_level)),
     key(

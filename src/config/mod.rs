@@ -33,9 +33,13 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::pin::DEFAULT_INSTANCE;
+
 /// The whole configuration, as `config/config.toml` lists it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The owner of the pins: different instances may share a containerd.
+    pub instance: String,
     /// How containerd is run and reached.
     pub containerd: ContainerdConfig,
     /// Which images, and how they are imported.
@@ -129,6 +133,7 @@ pub struct Lists {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            instance: DEFAULT_INSTANCE.to_owned(),
             containerd: ContainerdConfig::default(),
             images: Images::default(),
             lists: Lists::default(),

@@ -28,6 +28,7 @@ use super::lease::Lease;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
 use crate::image_store::StoreError;
 use crate::keyed_lock::KeyedLock;
+use crate::pin::PinOwner;
 
 /// containerd sends messages of up to 16 MiB; tonic would take 4.
 const MESSAGE_LIMIT: usize = 16 << 20;
@@ -79,6 +80,7 @@ pub struct Containerd {
     sending: Arc<Semaphore>,
     namespace: String,
     namespace_header: MetadataValue<Ascii>,
+    owner: PinOwner,
     deadlines: Deadlines,
     /// One writer of this process at a time for each ingest, and for the labels of each blob.
     /// containerd has a lock for each ingest, but an abort does not take it: without this one, a
@@ -105,6 +107,7 @@ impl Containerd {
             channel: channel(address),
             namespace: namespace.to_owned(),
             namespace_header,
+            owner: PinOwner::default(),
             deadlines: Deadlines::default(),
             locks: KeyedLock::default(),
             direct_writes: DirectWrites::default(),
@@ -115,6 +118,16 @@ impl Containerd {
     pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
         self.deadlines = deadlines;
         self
+    }
+
+    /// The same connection for the pins of another owner than the default instance.
+    pub fn with_owner(mut self, owner: PinOwner) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    pub(super) fn pin_owner(&self) -> &PinOwner {
+        &self.owner
     }
 
     /// The namespace that everything is read from and written to.

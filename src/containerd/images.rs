@@ -13,15 +13,15 @@ use super::client::{Containerd, answered};
 use super::failure::FailureKind;
 use super::lease::Lease;
 use crate::digest::Digest;
-use crate::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN, StoreError};
+use crate::image_store::{Descriptor, Image, Labels, StoreError};
+use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 
 /// How often a name may come or go between a look and a write before that is an error.
 const RACES: usize = 20;
 
 impl Containerd {
-    /// Creates the image, or changes the existing record in place: never is the name missing. A pin
-    /// that is there without stowd's label was not set by stowd and stays as it is: stowd's label is
-    /// not added to it.
+    /// Creates the image, or changes the existing record in place: never is the name missing. The pin of
+    /// another owner stays as it is.
     pub(super) async fn create_or_update_image(
         &self,
         lease: &Lease,
@@ -45,7 +45,7 @@ impl Containerd {
                     }
                 }
                 Some(existing) => {
-                    let Some(change) = change(&existing, image) else {
+                    let Some(change) = change(&existing, image, self.pin_owner()) else {
                         return Ok(());
                     };
                     let updated = answered("Images.Update", patience, records.update(change));
@@ -67,15 +67,28 @@ impl Containerd {
     /// Whether the record is there, and nothing in it is to be changed.
     pub(super) async fn is_recorded(&self, image: &Image) -> Result<bool, StoreError> {
         let existing = self.get_image(&image.name).await?;
-        Ok(existing.is_some_and(|existing| change(&existing, image).is_none()))
+        Ok(existing.is_some_and(|existing| change(&existing, image, self.pin_owner()).is_none()))
     }
 
-    /// Takes both pins off at once, if stowd's own is there.
+    /// Takes both labels of a pin off at once, if it is the owner's.
     pub(super) async fn unpin_image(&self, name: &str) -> Result<(), StoreError> {
-        let Some(existing) = self.get_image(name).await? else {
-            return Ok(());
-        };
-        let Some(change) = unpinned(existing) else {
+        self.relabel(name, |existing| unpinned(existing, self.pin_owner()))
+            .await
+    }
+
+    /// Puts the owner's name on a pin that it takes over.
+    pub(super) async fn take_over_pin(&self, name: &str) -> Result<(), StoreError> {
+        self.relabel(name, |existing| taken_over(existing, self.pin_owner()))
+            .await
+    }
+
+    /// Makes the change of a record that is there, if one is to be made.
+    async fn relabel(
+        &self,
+        name: &str,
+        change: impl FnOnce(api::Image) -> Option<UpdateImageRequest>,
+    ) -> Result<(), StoreError> {
+        let Some(change) = self.get_image(name).await?.and_then(change) else {
             return Ok(());
         };
         let mut records = self.image_records(None);
@@ -122,8 +135,8 @@ impl Containerd {
 }
 
 /// What must change in a record for it to be `wanted`; `None`: nothing.
-fn change(existing: &api::Image, wanted: &Image) -> Option<UpdateImageRequest> {
-    let labels = labels_to_set(&existing.labels, &wanted.labels);
+fn change(existing: &api::Image, wanted: &Image, owner: &PinOwner) -> Option<UpdateImageRequest> {
+    let labels = labels_to_set(&existing.labels, &wanted.labels, owner);
     let mut paths: Vec<String> = labels.keys().map(|key| format!("labels.{key}")).collect();
     let target = existing.target.as_ref();
     if target.is_none_or(|target| to_descriptor(target).as_ref() != Some(&wanted.target)) {
@@ -136,34 +149,49 @@ fn change(existing: &api::Image, wanted: &Image) -> Option<UpdateImageRequest> {
     })
 }
 
-/// The update that takes stowd's pins off; `None`: there are none. A label that is named by the mask
+/// The update that takes the owner's pin off; `None`: there is none. A label that is named by the mask
 /// and missing from the record is deleted (containerd, `metadata/images.go`).
-fn unpinned(existing: api::Image) -> Option<UpdateImageRequest> {
-    existing.labels.get(OWN_PIN.0)?;
-    let paths = [RUNTIME_PIN, OWN_PIN].map(|(key, _)| format!("labels.{key}"));
-    let record = api::Image {
-        labels: HashMap::new(),
-        ..existing
-    };
-    Some(UpdateImageRequest {
-        image: Some(record),
-        update_mask: Some(FieldMask {
-            paths: paths.to_vec(),
-        }),
-        ..Default::default()
-    })
+fn unpinned(existing: api::Image, owner: &PinOwner) -> Option<UpdateImageRequest> {
+    let is_own = owner.owns(existing.labels.get(OWNER_LABEL));
+    let keys = owner.pins().map(|(key, _)| key);
+    is_own.then(|| with_labels(existing, &keys, HashMap::new()))
 }
 
-/// The wanted labels that the record lacks, without the pins where the record has a pin of another's.
-fn labels_to_set(existing: &HashMap<String, String>, wanted: &Labels) -> Labels {
+/// The update that puts the owner's name on a pin that it takes over; `None`: it is not to be.
+fn taken_over(existing: api::Image, owner: &PinOwner) -> Option<UpdateImageRequest> {
+    let is_taken_over = owner.takes_over(existing.labels.get(OWNER_LABEL));
+    let pins = owner
+        .pins()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    is_taken_over.then(|| with_labels(existing, &[OWNER_LABEL], pins.into()))
+}
+
+/// The update that gives these labels the values that they have in `labels`, or none.
+fn with_labels(
+    existing: api::Image,
+    keys: &[&str],
+    labels: HashMap<String, String>,
+) -> UpdateImageRequest {
+    let paths = keys.iter().map(|key| format!("labels.{key}"));
+    UpdateImageRequest {
+        update_mask: Some(FieldMask {
+            paths: paths.collect(),
+        }),
+        image: Some(api::Image { labels, ..existing }),
+        ..Default::default()
+    }
+}
+
+/// The wanted labels that the record lacks, without that of the owner where the pin is another's.
+fn labels_to_set(existing: &HashMap<String, String>, wanted: &Labels, owner: &PinOwner) -> Labels {
     let (pinned, value) = RUNTIME_PIN;
-    let (pinned_by_stowd, _) = OWN_PIN;
-    let foreign_pin = existing.get(pinned).is_some_and(|had| had == value)
-        && !existing.contains_key(pinned_by_stowd);
+    let is_pinned = existing.get(pinned).is_some_and(|had| had == value);
+    let of_owner = existing.get(OWNER_LABEL);
+    let is_foreign = (is_pinned || of_owner.is_some()) && !owner.owns(of_owner);
     wanted
         .iter()
         .filter(|&(key, value)| existing.get(key) != Some(value))
-        .filter(|(key, _)| !(foreign_pin && [pinned, pinned_by_stowd].contains(&key.as_str())))
+        .filter(|(key, _)| !(is_foreign && *key == OWNER_LABEL))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
@@ -203,6 +231,7 @@ fn to_descriptor(target: &types::Descriptor) -> Option<Descriptor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pin::{BEFORE_INSTANCES, DEFAULT_PIN};
 
     fn labels<M: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> M {
         pairs
@@ -219,29 +248,29 @@ mod tests {
                 digest: Digest::of(b"a"),
                 size: 1,
             },
-            labels: labels(&[RUNTIME_PIN, OWN_PIN, ("x", "new")]),
+            labels: labels(&[RUNTIME_PIN, DEFAULT_PIN, ("x", "new")]),
         }
     }
 
     fn paths(existing: &[(&str, &str)]) -> Vec<String> {
         let image = wanted();
         let record = to_record(&image, &labels(existing));
-        let change = change(&record, &image);
+        let change = change(&record, &image, &PinOwner::default());
         change.map_or(Vec::new(), |change| change.update_mask.unwrap().paths)
     }
 
     #[test]
     fn only_what_differs_is_written() {
         let pin = format!("labels.{}", RUNTIME_PIN.0);
-        let own = format!("labels.{}", OWN_PIN.0);
+        let own = format!("labels.{}", DEFAULT_PIN.0);
         assert_eq!(paths(&[("y", "theirs")]), [pin.as_str(), &own, "labels.x"]);
-        let same = [RUNTIME_PIN, OWN_PIN, ("x", "new")];
+        let same = [RUNTIME_PIN, DEFAULT_PIN, ("x", "new")];
         assert_eq!(paths(&same), Vec::<String>::new());
 
         let image = wanted();
         let mut record = to_record(&image, &image.labels);
         record.target.as_mut().unwrap().digest = Digest::of(b"b").to_string();
-        let change = change(&record, &image).unwrap();
+        let change = change(&record, &image, &PinOwner::default()).unwrap();
         assert_eq!(change.update_mask.unwrap().paths, ["target"]);
     }
 
@@ -250,6 +279,36 @@ mod tests {
         assert_eq!(paths(&[RUNTIME_PIN]), ["labels.x"]);
         // The pin was removed and stowd's label was not: it is pinned again.
         let pin = format!("labels.{}", RUNTIME_PIN.0);
-        assert_eq!(paths(&[OWN_PIN, ("x", "new")]), [pin.as_str()]);
+        assert_eq!(paths(&[DEFAULT_PIN, ("x", "new")]), [pin.as_str()]);
+    }
+
+    #[test]
+    fn the_pin_of_another_instance_stays() {
+        let theirs = (OWNER_LABEL, "edge");
+        assert_eq!(paths(&[RUNTIME_PIN, theirs]), ["labels.x"]);
+        // Their pin is off, and the image is to be kept all the same.
+        let pin = format!("labels.{}", RUNTIME_PIN.0);
+        assert_eq!(paths(&[theirs, ("x", "new")]), [pin.as_str()]);
+        let of = |pins: &[(&str, &str)]| to_record(&wanted(), &labels(pins));
+        let owner = PinOwner::default();
+        assert_eq!(unpinned(of(&[RUNTIME_PIN, theirs]), &owner), None);
+        assert_eq!(taken_over(of(&[RUNTIME_PIN, theirs]), &owner), None);
+    }
+
+    #[test]
+    fn the_default_instance_takes_over_the_pins_from_before_there_were_instances() {
+        let old = (OWNER_LABEL, BEFORE_INSTANCES);
+        let record = to_record(&wanted(), &labels(&[RUNTIME_PIN, old]));
+        let change = taken_over(record.clone(), &PinOwner::default()).unwrap();
+        let owner = format!("labels.{OWNER_LABEL}");
+        assert_eq!(change.update_mask.unwrap().paths, [owner.as_str()]);
+        let written = change.image.unwrap().labels;
+        assert_eq!(written[OWNER_LABEL], DEFAULT_PIN.1);
+        assert_eq!(paths(&[RUNTIME_PIN, old, ("x", "new")]), [owner.as_str()]);
+        assert!(unpinned(record.clone(), &PinOwner::default()).is_some());
+
+        let edge = PinOwner::of_instance("edge");
+        assert_eq!(taken_over(record.clone(), &edge), None);
+        assert_eq!(unpinned(record, &edge), None);
     }
 }

@@ -36,10 +36,15 @@ pub use writer::ContentWriter;
 use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::image_store::{Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError};
+use crate::pin::PinOwner;
 
 impl ImageStore for Containerd {
     type Lease = Lease;
     type Writer = ContentWriter;
+
+    fn owner(&self) -> &PinOwner {
+        self.pin_owner()
+    }
 
     async fn begin_lease(&self, purpose: &str) -> Result<Lease, StoreError> {
         self.create_lease(purpose).await
@@ -92,6 +97,10 @@ impl ImageStore for Containerd {
 
     async fn unpin(&self, name: &str) -> Result<(), StoreError> {
         self.unpin_image(name).await
+    }
+
+    async fn take_over(&self, name: &str) -> Result<(), StoreError> {
+        self.take_over_pin(name).await
     }
 
     async fn image(&self, name: &str) -> Result<Option<Image>, StoreError> {

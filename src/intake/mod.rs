@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Kind, file_name, shown};
 use crate::image_store::ImageStore;
-use crate::plan::{Effect, Event, Now, Plan};
+use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
 use crate::source_event::EntrySource;
@@ -89,7 +89,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
         let (mut writer, ledger) =
             LedgerWriter::load(&self.settings.state_dir, &self.settings.dir).await?;
-        let mut plan = Plan::new(self.settings.rules(self.seed), ledger);
+        let mut plan = Plan::new(self.rules(), ledger);
         let worked = self.work(&mut plan, &mut writer, stop).await;
         self.jobs.abandon_all().await;
         writer.end(plan.ledger()).await;
@@ -135,7 +135,11 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         self.jobs.set_rules(&self.settings);
         self.source.set_settle(self.settings.settle);
         self.source.rescan();
-        Event::Reloaded(self.settings.rules(self.seed))
+        Event::Reloaded(self.rules())
+    }
+
+    fn rules(&self) -> Rules {
+        self.settings.rules(self.jobs.owner(), self.seed)
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -145,6 +149,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::LookAgain(path) => self.source.look(&path),
             Effect::ListImages => self.jobs.list_images(),
             Effect::Unpin(names) => self.jobs.unpin(names),
+            Effect::TakeOver(names) => self.jobs.take_over(names),
             Effect::Tell(happened) => reporter::report(&happened),
         }
     }

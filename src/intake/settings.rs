@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::concurrency;
 use crate::ledger::Fingerprint;
+use crate::pin::PinOwner;
 use crate::plan;
 use crate::platform::Wanted;
 use crate::puller::PullRules;
@@ -36,10 +37,11 @@ pub struct Settings {
 
 impl Settings {
     /// What the plan needs of them. `seed` spreads the retries of this process from those of others.
-    pub(super) fn rules(&self, seed: u64) -> plan::Rules {
+    pub(super) fn rules(&self, owner: &PinOwner, seed: u64) -> plan::Rules {
         let registries = &self.pulls.extra_registries;
         plan::Rules {
             root: self.dir.clone(),
+            owner: owner.clone(),
             fingerprint: Fingerprint::of(&self.wanted, registries, &self.namespace),
             parallel: concurrency::imports(self.parallel),
             settle: self.settle,

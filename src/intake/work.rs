@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::{ImageStore, StoreError};
 use crate::importer::{self, ImportError, ImportReport, ImportRules};
 use crate::ledger::{FailureClass, Keeps};
+use crate::pin::PinOwner;
 use crate::plan::{Brought, Event, Job, JobEnd, Looked};
 use crate::progress::{Meter, Work};
 use crate::puller::{PullListError, Puller};
@@ -126,6 +128,23 @@ impl<S: ImageStore> Jobs<S> {
             }
             Event::Unpinned(unpinned, result)
         });
+    }
+
+    pub(super) fn take_over(&mut self, names: Vec<String>) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            for name in names {
+                if let Err(error) = store.take_over(&name).await {
+                    debug!(%error, "pin of {name} not taken over: {error}");
+                }
+            }
+            Event::Tick
+        });
+    }
+
+    /// Whose pins the store sets.
+    pub(super) fn owner(&self) -> &PinOwner {
+        self.store.owner()
     }
 
     /// The next end of a task; `None` where none is under way. Nothing is lost when the future is

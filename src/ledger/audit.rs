@@ -9,7 +9,8 @@ use super::record::{ImportedImage, Record};
 use super::records::Ledger;
 use crate::digest::Digest;
 use crate::entry::Identity;
-use crate::image_store::{Image, OWN_PIN, RUNTIME_PIN};
+use crate::image_store::Image;
+use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 
 /// The ledger against all images of the store, each indexed once: a question about an entry costs
 /// a lookup a name.
@@ -129,19 +130,19 @@ impl<'a> Audit<'a> {
             .is_some_and(|image| is_pinned(image) && (image.target.digest == *digest || !is_owner))
     }
 
-    /// The names of images that carry stowd's own pin although no entry brings them any more, in
-    /// the store's order. They are to be unpinned.
+    /// The names of images that carry the owner's pin although no entry brings them any more, in the
+    /// store's order. They are to be unpinned.
     ///
     /// Images are pinned before their entry has a record. So between [`ImageStore::images`] and
     /// the last unpinning no import may be in work, or what it has just pinned is unpinned. And
     /// before the drain has ended, an entry that is still to be imported may have no record.
     ///
     /// [`ImageStore::images`]: crate::image_store::ImageStore::images
-    pub fn stale_pins(&self) -> Vec<&'a str> {
+    pub fn stale_pins(&self, owner: &PinOwner) -> Vec<&'a str> {
         let brought = |name: &str| self.owners.contains_key(name) || self.kept.contains(name);
         self.images
             .iter()
-            .filter(|image| image.labels.contains_key(OWN_PIN.0))
+            .filter(|image| owner.owns(image.labels.get(OWNER_LABEL)))
             .map(|image| image.name.as_str())
             .filter(|name| !brought(name))
             .collect()
@@ -191,7 +192,9 @@ mod tests {
             });
             let images = images.collect::<Vec<_>>();
             for (name, digest) in names(&images) {
-                let labels = [RUNTIME_PIN, OWN_PIN].map(|(k, v)| (k.to_owned(), v.to_owned()));
+                let labels = PinOwner::default()
+                    .pins()
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()));
                 store.push(Image {
                     name: name.to_owned(),
                     target: Descriptor {
@@ -228,6 +231,6 @@ mod tests {
         }
         assert_eq!(audit.lookups.get(), 1000 * NAMES);
         assert_eq!(audit.by_name.len(), 1000 * NAMES);
-        assert!(audit.stale_pins().is_empty());
+        assert!(audit.stale_pins(&PinOwner::default()).is_empty());
     }
 }

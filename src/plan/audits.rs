@@ -38,6 +38,7 @@ impl Plan {
         };
         match images {
             Ok(images) => {
+                self.take_over_pins(&images);
                 self.audit(&images, asked_at, now);
                 self.check_stale(&images, now);
             }

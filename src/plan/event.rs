@@ -11,6 +11,7 @@ use crate::image_list::Line;
 use crate::image_store::Image;
 use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
 use crate::one_line::first_few;
+use crate::pin::PinOwner;
 use crate::source_event::SourceEvent;
 
 /// The time at which an event is told.
@@ -52,6 +53,9 @@ pub enum Effect {
     ListImages,
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
     Unpin(Vec<String>),
+    /// Put the owner's name on the pins of these images. What fails is found at the next listing of the
+    /// store.
+    TakeOver(Vec<String>),
     /// Tell what happened.
     Tell(Happened),
 }
@@ -165,11 +169,14 @@ impl From<Looked> for Brought {
     }
 }
 
-/// What the plan needs to know of the configuration. All but `root` may change while it runs.
+/// What the plan needs to know of the configuration. All but `root` and `owner` may change
+/// while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// The images directory.
     pub root: PathBuf,
+    /// Whose pins are set and taken off.
+    pub owner: PinOwner,
     /// What shapes what an entry brings.
     pub fingerprint: Fingerprint,
     /// Archives imported at once, and lists looked at.

@@ -11,6 +11,7 @@ use crate::happened::Happened;
 use crate::image_store::Image;
 use crate::ledger::Audit;
 use crate::naming::{Names, Reference};
+use crate::pin::OWNER_LABEL;
 
 use super::event::{Effect, Now};
 use super::state::Plan;
@@ -47,7 +48,7 @@ impl Plan {
             // An entry has come meanwhile: what it brings is not in the ledger yet.
             return self.pins.put_off(now.uptime + self.rules.settle);
         }
-        let stale = Audit::new(&self.ledger, images).stale_pins();
+        let stale = Audit::new(&self.ledger, images).stale_pins(&self.rules.owner);
         let promises = self.promises();
         let stale = stale.into_iter().filter(|name| !promises.include(name));
         let stale = stale.map(str::to_owned).collect::<Vec<_>>();
@@ -56,6 +57,17 @@ impl Plan {
         } else {
             self.pins.unpin();
             self.effects.push(Effect::Unpin(stale));
+        }
+    }
+
+    /// Pins from before there were instances get their owner's name.
+    pub(super) fn take_over_pins(&mut self, images: &[Image]) {
+        let owner = &self.rules.owner;
+        let images = images.iter();
+        let old = images.filter(|image| owner.takes_over(image.labels.get(OWNER_LABEL)));
+        let names = old.map(|image| image.name.clone()).collect::<Vec<_>>();
+        if !names.is_empty() {
+            self.effects.push(Effect::TakeOver(names));
         }
     }
 

@@ -21,6 +21,7 @@ use crate::happened::Happened;
 use crate::images_dir::{Source, SourceOptions};
 use crate::ledger::Summary;
 use crate::notify::Notifier;
+use crate::pin::PinOwner;
 use crate::reporter::report;
 use crate::shutdown::{ReloadSignal, Shutdown};
 use crate::state_dir;
@@ -64,7 +65,8 @@ async fn start_and_load(
         () = shutdown.stop.cancelled() => return interrupted(mode, Summary::default()),
         child = supervise(&config) => child?,
     };
-    let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?;
+    let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?
+        .with_owner(PinOwner::of_instance(&config.instance));
     let options = LoadOptions {
         mode,
         direct: config.images.direct,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use stowd::pin::PinOwner;
+
 use crate::support::{
     COMPRESSIONS, Fixture, Generation, Is, Setup, Store, Stowd, Unpacked, architecture,
     children_of, compressed, compression_of, fixture, fixtures, foreign_architecture, generation,
@@ -58,10 +60,10 @@ fn assert_names(store: &Store, names: &BTreeSet<&str>) {
     }
     assert_eq!(images.keys().cloned().collect::<BTreeSet<_>>(), expected);
     for (name, image) in images {
-        for pin in ["io.cri-containerd.pinned", "io.stowd.pinned"] {
+        for (pin, value) in PinOwner::default().pins() {
             assert_eq!(
                 image.labels.get(pin).map(String::as_str),
-                Some("pinned"),
+                Some(value),
                 "{name}"
             );
         }

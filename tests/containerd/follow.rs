@@ -39,7 +39,7 @@ fn count(stowd: &Stowd, beginning: &str, file: &str) -> usize {
 fn is_pinned(stowd: &Stowd, name: &str) -> bool {
     let list = stowd.ctr(&["images", "list", &format!("name=={name}")]);
     let line = list.lines().nth(1).unwrap_or_default();
-    let own = line.contains("io.stowd.pinned=pinned");
+    let own = line.contains("io.stowd.pinned=default");
     assert_eq!(
         own,
         line.contains("io.cri-containerd.pinned=pinned"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use stowd::containerd::{Containerd, Deadlines};
 use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, ImageStore, Labels, StoreError};
-use stowd::image_store::{OWN_PIN, RUNTIME_PIN};
+use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 
 use crate::raw::{Raw, client, labels, put, serve};
 use crate::support::{
@@ -38,7 +38,7 @@ fn image(target: &[u8], labels: Labels) -> Image {
 }
 
 fn pins() -> Labels {
-    labels(&[RUNTIME_PIN, OWN_PIN])
+    labels(&[RUNTIME_PIN, DEFAULT_PIN])
 }
 
 async fn a_name_is_created_then_moved(generation: Generation) {

@@ -21,6 +21,7 @@ mod leases;
 mod lists;
 mod made;
 mod names;
+mod owners;
 mod placement;
 mod platforms;
 mod pods;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use stowd::pin::{OWNER_LABEL, PinOwner};
 use tokio::runtime::Runtime;
 
 use crate::made::recipe;
@@ -15,7 +16,6 @@ use crate::support::{
 };
 
 const SOON: Duration = Duration::from_secs(120);
-const PINS: [&str; 2] = ["io.cri-containerd.pinned", "io.stowd.pinned"];
 const SOURCE: &str = "containerd.io/distribution.source.";
 
 /// One with a port, one with a path, and one that most of the archives' images lie in already.
@@ -75,9 +75,9 @@ fn assert_names(store: &Store, tags: &BTreeSet<String>) {
     }
     assert_eq!(images.keys().cloned().collect::<BTreeSet<_>>(), expected);
     for (name, image) in images {
-        for pin in PINS {
+        for (pin, value) in PinOwner::default().pins() {
             let pin = image.labels.get(pin).map(String::as_str);
-            assert_eq!(pin, Some("pinned"), "{name}");
+            assert_eq!(pin, Some(value), "{name}");
         }
     }
 }
@@ -395,7 +395,7 @@ fn a_reload_gives_the_names_of_new_registries_and_unpins_those_of_old_ones() {
         let images = stowd.store().images();
         images
             .get(name)
-            .map(|image| image.labels.contains_key(PINS[1]))
+            .map(|image| image.labels.contains_key(OWNER_LABEL))
     };
     stowd.wait_until(SOON, "the new names are there", |stowd| {
         let new = pinned(stowd, "new.stowd.test/mirror/umoci:1.35");

@@ -101,7 +101,7 @@ fn what_the_store_has_lost_is_brought_back_and_nothing_else() {
         assert!(back.len() == 1 && back[0].contains(UMOCI), "{back:?}");
         assert_eq!(since_start(&stowd, " imported /").len(), 1);
         assert_eq!(since_start(&stowd, " skipped /").len(), 1);
-        assert!(labels(&stowd, UMOCI).contains("io.stowd.pinned=pinned"));
+        assert!(labels(&stowd, UMOCI).contains("io.stowd.pinned=default"));
 
         // A pin that was taken off is set again.
         stowd.ctr(&[
@@ -290,7 +290,7 @@ fn a_pin_of_its_own_that_no_ledger_knows_is_taken_off() {
         "label",
         UMOCI,
         "io.cri-containerd.pinned=pinned",
-        "io.stowd.pinned=pinned",
+        "io.stowd.pinned=default",
     ]);
     assert_eq!(stowd.stop(), Some(0));
     let known = fs::read(&ledger).unwrap();

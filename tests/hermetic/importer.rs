@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
-use stowd::image_store::{OWN_PIN, RUNTIME_PIN, StoreError};
+use stowd::image_store::StoreError;
 use stowd::importer::{ImportError, ImportReport, ImportRules, import};
 use stowd::ledger::FailureClass;
+use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use tempfile::TempDir;
@@ -216,7 +217,7 @@ fn an_image_is_whole_labelled_named_and_pinned() {
             assert!(state.seen.iter().any(|seen| seen == name));
             let record = &state.images[name];
             assert_eq!(record.target.digest, image.manifest);
-            for (key, value) in [RUNTIME_PIN, OWN_PIN] {
+            for (key, value) in [RUNTIME_PIN, DEFAULT_PIN] {
                 assert_eq!(record.labels[key], value);
             }
         }
@@ -266,7 +267,7 @@ fn what_is_there_just_as_it_is_to_be_is_neither_read_nor_written() {
         assert_eq!(state.blobs[&image.manifest].1.len(), 3, "{what}");
         assert!(state.blobs.contains_key(&image.layer), "{what}");
         assert_eq!(state.images.len(), 2, "{what}");
-        let pinned = |image: &stowd::image_store::Image| image.labels.contains_key(OWN_PIN.0);
+        let pinned = |image: &stowd::image_store::Image| image.labels.contains_key(DEFAULT_PIN.0);
         assert!(state.images.values().all(pinned), "{what}");
         assert_eq!(state.leases, 0, "{what}");
     };

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use stowd::digest::Digest;
-use stowd::image_store::{Labels, OWN_PIN, RUNTIME_PIN, StoreError};
+use stowd::image_store::{Labels, StoreError};
 use stowd::importer::{ImportError, ImportReport};
 use stowd::naming::sources::PREFIX;
+use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::progress::Meter;
 use tempfile::TempDir;
 
@@ -59,7 +60,7 @@ fn an_image_is_there_under_the_extra_registries_and_its_blobs_tell_all() {
             for name in names.concat() {
                 let record = &state.images[&name];
                 assert_eq!(record.target.digest, image.manifest);
-                for (key, value) in [RUNTIME_PIN, OWN_PIN] {
+                for (key, value) in [RUNTIME_PIN, DEFAULT_PIN] {
                     assert_eq!(record.labels[key], value);
                 }
                 assert!(state.seen.contains(&name));

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use stowd::digest::Digest;
-use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
+use stowd::image_store::{Descriptor, Image, Labels};
 use stowd::ledger::{Attempt, Audit, Change, Decision, Ledger};
+use stowd::pin::{DEFAULT_PIN, PinOwner, RUNTIME_PIN};
 
 use crate::ledger::{bad, good, image, settings, version};
 
@@ -23,9 +24,9 @@ enum Pin {
 
 fn labels(pin: Pin) -> Labels {
     let pins = match pin {
-        Pin::Own => vec![RUNTIME_PIN, OWN_PIN],
+        Pin::Own => vec![RUNTIME_PIN, DEFAULT_PIN],
         Pin::Foreign => vec![RUNTIME_PIN],
-        Pin::Lost => vec![OWN_PIN],
+        Pin::Lost => vec![DEFAULT_PIN],
         Pin::None => vec![],
     };
     pins.into_iter()
@@ -65,7 +66,7 @@ fn at_digest(repo: &str, content: &str) -> String {
 
 /// What is to be unpinned.
 fn stale(ledger: &Ledger, store: &[Image]) -> Vec<String> {
-    let stale = Audit::new(ledger, store).stale_pins();
+    let stale = Audit::new(ledger, store).stale_pins(&PinOwner::default());
     stale.into_iter().map(str::to_owned).collect()
 }
 
@@ -278,7 +279,11 @@ fn a_record_that_does_not_stand_yet_holds_its_images() {
     let json = ledger.snapshot().to_json(Path::new("/images"));
     let (ledger, _) = Ledger::from_json(&json, Path::new("/images"));
     let store = store(&[("a:1=x", Pin::Own)]);
-    assert!(Audit::new(&ledger, &store).stale_pins().is_empty());
+    assert!(
+        Audit::new(&ledger, &store)
+            .stale_pins(&PinOwner::default())
+            .is_empty()
+    );
     assert_eq!(
         decide(&ledger, &store, "/images/a.tar", 1),
         Decision::Unchanged

@@ -1,17 +1,17 @@
 //! A store in memory, for the faults that a real containerd does not produce on demand.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::thread::{ThreadId, current};
 use std::time::Duration;
 
 use stowd::credentials::Login;
 use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
-    BlobWriter, Image, ImageStore, Labels, NewBlob, OWN_PIN, Opened, PullError, RUNTIME_PIN,
-    StoreError,
+    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError,
 };
 use stowd::naming::sources;
+use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
 use tokio::sync::Barrier;
 
 /// Clones are one store.
@@ -189,6 +189,11 @@ impl ImageStore for MemoryStore {
     type Lease = ();
     type Writer = Writer;
 
+    fn owner(&self) -> &PinOwner {
+        static OWNER: LazyLock<PinOwner> = LazyLock::new(PinOwner::default);
+        &OWNER
+    }
+
     async fn begin_lease(&self, _purpose: &str) -> Result<(), StoreError> {
         self.state().leases += 1;
         Ok(())
@@ -301,9 +306,21 @@ impl ImageStore for MemoryStore {
         let mut state = self.state();
         state.check(name, Doing::Unpin)?;
         if let Some(image) = state.images.get_mut(name)
-            && image.labels.remove(OWN_PIN.0).is_some()
+            && self.owner().owns(image.labels.get(OWNER_LABEL))
         {
-            image.labels.remove(RUNTIME_PIN.0);
+            for (key, _) in self.owner().pins() {
+                image.labels.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_over(&self, name: &str) -> Result<(), StoreError> {
+        if let Some(image) = self.state().images.get_mut(name)
+            && self.owner().takes_over(image.labels.get(OWNER_LABEL))
+        {
+            let (key, value) = DEFAULT_PIN;
+            image.labels.insert(key.to_owned(), value.to_owned());
         }
         Ok(())
     }

@@ -9,9 +9,10 @@ use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
 use stowd::image_list::Line;
-use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
+use stowd::image_store::{Descriptor, Image, Labels};
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::{Names, Reference};
+use stowd::pin::{BEFORE_INSTANCES, DEFAULT_PIN, OWNER_LABEL, PinOwner, RUNTIME_PIN};
 use stowd::plan::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
 use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
@@ -33,6 +34,7 @@ fn seconds(seconds: u64) -> Duration {
 fn rules() -> Rules {
     Rules {
         root: "/i".into(),
+        owner: PinOwner::default(),
         fingerprint: Fingerprint::of(&Wanted::All, &[], "n"),
         parallel: 2,
         settle: SETTLE,
@@ -127,7 +129,7 @@ fn store(names: &[&str]) -> Event {
                 digest: digest.clone(),
                 size: 1,
             },
-            labels: [OWN_PIN, RUNTIME_PIN]
+            labels: [DEFAULT_PIN, RUNTIME_PIN]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into_iter()
                 .collect::<Labels>(),
@@ -195,6 +197,7 @@ impl Stage {
                 Effect::LookAgain(path) => words.push(format!("look again at {}", name(&path))),
                 Effect::ListImages => words.push("list images".to_owned()),
                 Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
+                Effect::TakeOver(names) => words.push(format!("take over {}", names.join(", "))),
                 Effect::Tell(happened) => self.told.push(happened.to_string()),
             }
         }
@@ -613,6 +616,43 @@ fn what_was_removed_is_unpinned_when_nothing_is_in_work() {
     let names = image("a").names;
     assert_eq!(stage.on(Event::Unpinned(names, Ok(()))), ["import d.tar"]);
     assert_eq!(stage.told("unpinned r.example/a:1"), 1);
+}
+
+/// The label of the owner says so for these images, in place of stowd's.
+fn owned_by(owner: &str, names: &[&str]) -> Event {
+    let Event::Images(Ok(mut images)) = store(names) else {
+        unreachable!()
+    };
+    for image in &mut images {
+        let labels = &mut image.labels;
+        labels.insert(OWNER_LABEL.to_owned(), owner.to_owned());
+    }
+    Event::Images(Ok(images))
+}
+
+#[test]
+fn pins_of_another_instance_are_left_alone_and_those_from_before_are_taken_over() {
+    for (owner, taken) in [("edge", false), (BEFORE_INSTANCES, true)] {
+        let mut stage = Stage::loaded(&[]);
+        assert_eq!(stage.pass(SETTLE), ["list images"]);
+        let effects = stage.on(owned_by(owner, &["b"]));
+        let names = image("b").names;
+        let expected = match taken {
+            true => vec![
+                format!("take over {}", names.join(", ")),
+                format!("unpin {}", names[0]),
+            ],
+            false => vec![],
+        };
+        assert_eq!(effects, expected, "{owner}");
+    }
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.pass(SETTLE);
+    let names = image("a").names.join(", ");
+    let effects = stage.on(owned_by(BEFORE_INSTANCES, &["a"]));
+    assert_eq!(effects, [format!("take over {names}")]);
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(owned_by("edge", &["a"])), NOTHING, "it is pinned");
 }
 
 #[test]

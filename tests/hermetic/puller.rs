@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
-use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, PullError, RUNTIME_PIN, StoreError};
+use stowd::image_store::{Descriptor, Image, Labels, PullError, StoreError};
 use stowd::ledger::{FailureClass, Keeps};
+use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::plan::Brought;
 use stowd::progress::Meter;
 use stowd::puller::{PullListError, PullRules, Puller};
@@ -118,7 +119,7 @@ impl Stage {
 }
 
 fn is_pinned(image: &Image) -> bool {
-    [RUNTIME_PIN, OWN_PIN]
+    [RUNTIME_PIN, DEFAULT_PIN]
         .iter()
         .all(|(key, value)| image.labels.get(*key).is_some_and(|had| had == value))
 }

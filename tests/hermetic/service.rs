@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use stowd::containerd::NotServing;
 use stowd::digest::Digest;
-use stowd::image_store::{Descriptor, Image, OWN_PIN, RUNTIME_PIN, StoreError};
+use stowd::image_store::{Descriptor, Image, StoreError};
 use stowd::intake::{Intake, Settings};
 use stowd::notify::Notifier;
+use stowd::pin::{OWNER_LABEL, PinOwner};
 use stowd::platform::Wanted;
 use stowd::puller::PullRules;
 use stowd::service::{Ending, FatalError, LoadOptions, Mode, StoreService, load};
@@ -304,7 +305,8 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
             digest: Digest::of(name.as_bytes()),
             size: 1,
         },
-        labels: [RUNTIME_PIN, OWN_PIN]
+        labels: PinOwner::default()
+            .pins()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
     };
@@ -332,7 +334,7 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
     let stop = CancellationToken::new();
     let working = tokio::spawn(intake.run(stop.clone()));
     let began = Instant::now();
-    let is_pinned = |name: &str| store.state().images[name].labels.contains_key(OWN_PIN.0);
+    let is_pinned = |name: &str| store.state().images[name].labels.contains_key(OWNER_LABEL);
     while is_pinned(names[1]) {
         assert!(began.elapsed() < Duration::from_secs(60), "it stays pinned");
         tokio::time::sleep(Duration::from_millis(10)).await;

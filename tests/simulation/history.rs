@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stowd::pin::BEFORE_INSTANCES;
 use stowd::plan::Event;
 use stowd::source_event::SourceEvent;
 
@@ -229,7 +230,7 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         Op::LosePin(a) => {
             if let Some(name) = image(node, a)
                 && let Some(record) = node.store.images.get_mut(&name)
-                && record.own
+                && record.is_own()
             {
                 record.pinned = false;
                 node.store.lose(&name);
@@ -238,10 +239,15 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         Op::ForeignPin(a) => {
             if let Some(name) = image(node, a)
                 && let Some(record) = node.store.images.get_mut(&name)
-                && !record.own
             {
-                record.pinned = true;
-                node.oracle.foreign.insert(name);
+                if record.is_own() {
+                    // What a stowd from before there were instances has left.
+                    record.owner = Some(BEFORE_INSTANCES);
+                } else {
+                    record.pinned = true;
+                    record.owner = (a % 2 == 1).then_some("another");
+                    node.oracle.foreign.insert(name);
+                }
             }
         }
         Op::Step(a) => node.step(usize::from(a))?,

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
-use stowd::image_store::{Image, OWN_PIN};
+use stowd::image_store::Image;
 use stowd::ledger::{FailureClass, Ledger};
+use stowd::pin::{BEFORE_INSTANCES, OWNER_LABEL, PinOwner};
 use stowd::plan::{Job, JobEnd, Plan};
 use stowd::source_event::{Listed, SourceEvent};
 
@@ -263,7 +264,7 @@ impl Oracle {
     /// The store tells which images it has.
     pub(crate) fn answered(&mut self, images: &[Image]) {
         let own = images.iter();
-        let own = own.filter(|image| image.labels.contains_key(OWN_PIN.0));
+        let own = own.filter(|image| PinOwner::default().owns(image.labels.get(OWNER_LABEL)));
         self.own = own.map(|image| image.name.clone()).collect();
     }
 
@@ -561,11 +562,17 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
     let images = &node.store.images;
     for name in &node.oracle.foreign {
         let record = images.get(name);
-        if record.is_some_and(|record| !record.pinned || record.own) {
+        if record.is_some_and(|record| !record.pinned || record.is_own()) {
             return Err(Violation::new(format!(
                 "5: the pin of {name} is somebody else's"
             )));
         }
+    }
+    let mut old = images.iter();
+    if let Some((name, _)) = old.find(|(_, record)| record.owner == Some(BEFORE_INSTANCES)) {
+        return Err(Violation::new(format!(
+            "5: the pin of {name} was not taken over"
+        )));
     }
     for (path, file) in &node.directory.files {
         let is_whole = !file.open && file.readable && node.directory.is_visible(path);
@@ -643,7 +650,7 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
         !(node.directory.is_visible(path) || is_archive && is_recorded)
     });
     for (name, record) in images {
-        if record.own && !held.contains(name) && !is_unknown {
+        if record.is_own() && !held.contains(name) && !is_unknown {
             return Err(Violation::new(format!(
                 "2: {name} is pinned, and no entry brings it"
             )));

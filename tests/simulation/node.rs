@@ -10,6 +10,7 @@ use stowd::image_list::Line;
 use stowd::image_store::Image;
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::Reference;
+use stowd::pin::PinOwner;
 use stowd::plan::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
 
@@ -25,6 +26,7 @@ pub(crate) enum UnderWay {
     /// What was there when the store looked; it may be old when the answer arrives.
     ListImages(Option<Vec<Image>>),
     Unpin(Vec<String>),
+    TakeOver(Vec<String>),
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ pub(crate) struct Node {
 pub(crate) fn rules() -> Rules {
     Rules {
         root: PathBuf::from(ROOT),
+        owner: PinOwner::default(),
         fingerprint: Fingerprint::of(&Wanted::All, &[], "n"),
         parallel: 2,
         settle: SETTLE,
@@ -245,6 +248,7 @@ impl Node {
                 self.oracle.unpins(&names, &self.process.plan)?;
                 self.process.under_way.push(UnderWay::Unpin(names));
             }
+            Effect::TakeOver(names) => self.process.under_way.push(UnderWay::TakeOver(names)),
             Effect::Tell(_) => {}
         }
         Ok(())
@@ -278,6 +282,12 @@ impl Node {
                     self.unpin(name)?;
                 }
                 Event::Unpinned(names, Ok(()))
+            }
+            UnderWay::TakeOver(names) => {
+                if !self.store.is_down {
+                    self.store.take_over(names);
+                }
+                Event::Tick
             }
             UnderWay::Job(_) => {
                 // Taken out, since it works on everything else.

@@ -3,17 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowd::digest::Digest;
-use stowd::image_store::{Descriptor, Image, Labels, OWN_PIN, RUNTIME_PIN};
+use stowd::image_store::{Descriptor, Image, Labels};
+use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL, RUNTIME_PIN};
 
 use crate::content::SimImage;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     pub(crate) digest: Digest,
-    /// Pinned by stowd.
-    pub(crate) own: bool,
+    /// What the label of the pin's owner says.
+    pub(crate) owner: Option<&'static str>,
     /// CRI keeps it.
     pub(crate) pinned: bool,
+}
+
+impl Record {
+    /// Whether the pin is stowd's own, if there is one.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.owner, Some(DEFAULT_INSTANCE | BEFORE_INSTANCES))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -34,13 +42,13 @@ impl Store {
     pub(crate) fn put(&mut self, name: String, digest: Digest) {
         let record = self.images.entry(name.clone()).or_insert(Record {
             digest: digest.clone(),
-            own: false,
+            owner: None,
             pinned: false,
         });
         let is_moved = record.digest != digest;
         record.digest = digest;
-        if !record.pinned {
-            record.own = true;
+        if !record.pinned && record.owner.is_none() {
+            record.owner = Some(DEFAULT_INSTANCE);
         }
         record.pinned = true;
         if is_moved {
@@ -65,7 +73,7 @@ impl Store {
         let digest = image.digest();
         let record = self.images.entry(image.tagged()).or_insert(Record {
             digest: digest.clone(),
-            own: false,
+            owner: None,
             pinned: false,
         });
         let is_moved = record.digest != digest;
@@ -77,22 +85,33 @@ impl Store {
 
     /// Takes stowd's pin off. Says whether there was one.
     pub(crate) fn unpin(&mut self, name: &str) -> bool {
-        let Some(record) = self.images.get_mut(name).filter(|record| record.own) else {
+        let Some(record) = self.images.get_mut(name).filter(|record| record.is_own()) else {
             return false;
         };
-        record.own = false;
+        record.owner = None;
         record.pinned = false;
         self.lose(name);
         true
     }
 
+    /// Puts the default instance's name on the pins from before there were instances.
+    pub(crate) fn take_over(&mut self, names: &[String]) {
+        for name in names {
+            if let Some(record) = self.images.get_mut(name)
+                && record.owner == Some(BEFORE_INSTANCES)
+            {
+                record.owner = Some(DEFAULT_INSTANCE);
+            }
+        }
+    }
+
     pub(crate) fn list(&self) -> Vec<Image> {
         let images = self.images.iter().map(|(name, record)| {
             let mut labels = Labels::new();
-            for (is_set, (key, value)) in [(record.own, OWN_PIN), (record.pinned, RUNTIME_PIN)] {
-                if is_set {
-                    labels.insert(key.to_owned(), value.to_owned());
-                }
+            let owner = record.owner.map(|owner| (OWNER_LABEL, owner));
+            let pin = record.pinned.then_some(RUNTIME_PIN);
+            for (key, value) in owner.into_iter().chain(pin) {
+                labels.insert(key.to_owned(), value.to_owned());
             }
             Image {
                 name: name.clone(),

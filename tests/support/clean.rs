@@ -12,7 +12,7 @@ fn pinned(stowd: &Stowd) -> BTreeSet<String> {
     let list = stowd.ctr(&["images", "list"]);
     let pinned = list
         .lines()
-        .filter(|line| line.contains("io.stowd.pinned=pinned"));
+        .filter(|line| line.contains("io.stowd.pinned=default"));
     pinned
         .filter_map(|line| line.split_whitespace().next())
         .map(str::to_owned)

@@ -186,7 +186,7 @@ fn a_containerd_that_goes_away_in_the_middle_is_waited_for() {
     let images = daemon.ctr(&["--namespace", "k8s.io", "images", "list"]);
     let line = images.lines().find(|line| line.starts_with(UMOCI));
     assert!(
-        line.is_some_and(|line| line.contains("io.stowd.pinned=pinned")),
+        line.is_some_and(|line| line.contains("io.stowd.pinned=default")),
         "{images}"
     );
 }

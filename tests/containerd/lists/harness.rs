@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use stowd::pin::PinOwner;
+
 use crate::support::{Generation, Record, Registry, Setup, Stowd};
 
 pub(super) const SOON: Duration = Duration::from_secs(90);
@@ -64,14 +66,14 @@ pub(super) fn eventually(stowd: &mut Stowd, what: &str, holds: impl Fn(&Stowd) -
 /// The names that stowd keeps pinned. Both pins are there, or none.
 pub(super) fn pinned(stowd: &Stowd) -> BTreeSet<String> {
     let images = stowd.store().images().into_iter();
-    let is_pinned = |name: &str, key: &str, image: &Record| {
+    let is_pinned = |name: &str, image: &Record, (key, value): (&str, &str)| {
         let pin = image.labels.get(key);
-        assert!(pin.is_none_or(|pin| pin == "pinned"), "{name}: {image:?}");
+        assert!(pin.is_none_or(|pin| pin == value), "{name}: {image:?}");
         pin.is_some()
     };
+    let owner = PinOwner::default();
     let pinned = images.filter(|(name, image)| {
-        let own = is_pinned(name, "io.stowd.pinned", image);
-        let runtime = is_pinned(name, "io.cri-containerd.pinned", image);
+        let [runtime, own] = owner.pins().map(|pin| is_pinned(name, image, pin));
         assert!(
             runtime || !own,
             "{name} has only stowd's own pin: {image:?}"

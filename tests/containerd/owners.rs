@@ -1,0 +1,99 @@
+//! Pins have owners: an instance sets its own, and takes no other's off.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::{Generation, Setup, Stowd, fixture, on_each_generation_in_turn};
+
+const SOON: Duration = Duration::from_secs(120);
+const UMOCI: &str = "registry.stowd.test/umoci:1.35";
+const SKOPEO: &str = "registry.stowd.test/skopeo:1.35";
+
+on_each_generation_in_turn!(
+    instances_that_share_a_containerd_unpin_only_their_own,
+    pins_from_before_there_were_instances_are_taken_over,
+);
+
+/// The owner of the pin of an image, if it is pinned.
+fn owner(stowd: &Stowd, name: &str) -> Option<String> {
+    let image = &stowd.store().images()[name];
+    let owner = image.labels.get("io.stowd.pinned").cloned();
+    let is_pinned = image.labels.contains_key("io.cri-containerd.pinned");
+    assert_eq!(is_pinned, owner.is_some(), "both labels or none");
+    owner
+}
+
+fn remove(stowd: &Stowd, file: &str) {
+    fs::remove_file(stowd.setup().images().join(file)).unwrap();
+}
+
+fn instances_that_share_a_containerd_unpin_only_their_own(generation: &Generation) {
+    let setup = Setup::new(generation);
+    setup.stow(&fixture("umoci.tar").path);
+    let mut first = setup.start();
+    first.wait_ready(SOON);
+
+    let mut setup = Setup::new(generation);
+    setup.containerd = "supervise = false\n".to_owned();
+    setup.environment = vec![
+        ("STOWD_INSTANCE".to_owned(), "edge".to_owned()),
+        (
+            "STOWD_CONTAINERD__ADDRESS".to_owned(),
+            first.address().display().to_string(),
+        ),
+    ];
+    for file in ["umoci.tar", "skopeo-oci.tar"] {
+        setup.stow(&fixture(file).path);
+    }
+    let mut second = setup.start();
+    second.wait_ready(SOON);
+    assert_eq!(owner(&first, UMOCI).as_deref(), Some("default"));
+    assert_eq!(owner(&first, SKOPEO).as_deref(), Some("edge"));
+
+    remove(&second, "umoci.tar");
+    remove(&second, "skopeo-oci.tar");
+    second.wait_until(SOON, "its own is unpinned", |_| {
+        owner(&first, SKOPEO).is_none()
+    });
+    assert_eq!(owner(&first, UMOCI).as_deref(), Some("default"));
+
+    second.setup().stow(&fixture("skopeo-oci.tar").path);
+    second.wait_until(SOON, "it is pinned again", |_| {
+        owner(&first, SKOPEO).as_deref() == Some("edge")
+    });
+    first.setup().stow(&fixture("skopeo-oci.tar").path);
+    first.wait_until(SOON, "the first has it as well", |first| {
+        first.outcomes("skopeo-oci.tar").len() == 1
+    });
+    remove(&first, "skopeo-oci.tar");
+    remove(&first, "umoci.tar");
+    first.wait_until(SOON, "its own is unpinned", |first| {
+        owner(first, UMOCI).is_none()
+    });
+    assert_eq!(owner(&first, SKOPEO).as_deref(), Some("edge"));
+    assert_eq!(second.stop(), Some(0));
+}
+
+fn pins_from_before_there_were_instances_are_taken_over(generation: &Generation) {
+    let setup = Setup::new(generation);
+    for file in ["umoci.tar", "skopeo-oci.tar"] {
+        setup.stow(&fixture(file).path);
+    }
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    for name in [UMOCI, SKOPEO] {
+        stowd.ctr(&["images", "label", name, "io.stowd.pinned=pinned"]);
+    }
+    assert_eq!(stowd.stop(), Some(0));
+    remove(&stowd, "skopeo-oci.tar");
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    stowd.wait_until(SOON, "it is taken over", |stowd| {
+        owner(stowd, UMOCI).as_deref() == Some("default")
+    });
+    stowd.wait_until(SOON, "what was removed is unpinned", |stowd| {
+        owner(stowd, SKOPEO).is_none()
+    });
+    let skipped = format!(" skipped {}/umoci.tar", stowd.setup().images().display());
+    assert_eq!(stowd.lines(&skipped).len(), 1, "{}", stowd.log());
+}
