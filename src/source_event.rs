@@ -140,9 +140,12 @@ impl Sight<'_> {
     pub fn absence(&self, path: &Path, root: &Path, seen_in: &[DirectoryId]) -> Absence {
         // A link to a directory that is not mounted leads nowhere, and is ignored.
         let is_hidden = |dir: &Path| self.unreadable.contains(dir) || self.ignored.contains(dir);
+        // A look at it when a directory above it was not listed has seen it in less.
+        let is_partly_known = !seen_in.is_empty() && seen_in.len() < chain(path, root).count();
         if !self.directories.contains_key(root)
             || chain(path, root).any(is_hidden)
             || self.unreadable.contains(path)
+            || is_partly_known
         {
             return Absence::OutOfSight;
         }

@@ -1,6 +1,6 @@
 //! The ledger against the store: which entries need nothing, and which pins no entry needs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
@@ -20,7 +20,6 @@ pub struct Audit<'a> {
     by_name: HashMap<&'a str, &'a Image>,
     /// Which entry is to have each name: of several that bring it, the last in name order.
     owners: HashMap<&'a str, &'a Path>,
-    kept: HashSet<&'a str>,
     #[cfg(test)]
     lookups: std::cell::Cell<usize>,
 }
@@ -67,22 +66,24 @@ impl<'a> Audit<'a> {
     /// removed from the ledger, or what they brought counts.
     pub fn new(ledger: &'a Ledger, images: &'a [Image]) -> Self {
         let mut owners = HashMap::new();
-        let mut kept = HashSet::new();
         for (path, record) in ledger.iter() {
-            // In name order: the last stays.
-            let names_of_it = names(&record.outcome.imported().images);
-            owners.extend(names_of_it.map(|(name, _)| (name, path)));
-            kept.extend(names(&record.kept).map(|(name, _)| name));
+            // In name order: the last stays. An entry that fails goes on having what it is to keep.
+            let names_of_it = record.images().flat_map(|image| &image.names);
+            owners.extend(names_of_it.map(|name| (name.as_str(), path)));
         }
         Self {
             ledger,
             images,
             by_name: images.iter().map(|i| (i.name.as_str(), i)).collect(),
             owners,
-            kept,
             #[cfg(test)]
             lookups: std::cell::Cell::default(),
         }
+    }
+
+    /// Whether the store has an image of this name, whichever it is.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// Decides about the entry at `path`, of which `identity` was seen now, under the `settings` of
@@ -139,12 +140,11 @@ impl<'a> Audit<'a> {
     ///
     /// [`ImageStore::images`]: crate::image_store::ImageStore::images
     pub fn stale_pins(&self, owner: &PinOwner) -> Vec<&'a str> {
-        let brought = |name: &str| self.owners.contains_key(name) || self.kept.contains(name);
         self.images
             .iter()
             .filter(|image| owner.owns(image.labels.get(OWNER_LABEL)))
             .map(|image| image.name.as_str())
-            .filter(|name| !brought(name))
+            .filter(|name| !self.owners.contains_key(name))
             .collect()
     }
 }

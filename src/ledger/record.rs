@@ -162,6 +162,11 @@ impl Outcome {
         }
     }
 
+    /// Whether this is the error that is kept of `error`.
+    pub fn says(&self, error: &str) -> bool {
+        self.error() == Some(&cut(error, ERROR_MAX))
+    }
+
     /// Why something is not, if so.
     pub fn error(&self) -> Option<&str> {
         match self {

@@ -1,5 +1,6 @@
 //! The ledger against the store: which entries need work, decided when the store has told its images.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::happened::{FoundBecause, Happened};
@@ -54,7 +55,8 @@ impl Plan {
     /// have lost what it brought. Records that are newer than the question are right by themselves.
     fn audit(&mut self, images: &[Image], asked_at: u64, now: Now) {
         let audit = Audit::new(&self.ledger, images);
-        let (mut decided, mut lost) = (Vec::new(), Vec::new());
+        let (mut decided, mut broken) = (Vec::new(), Vec::new());
+        let mut lost = BTreeSet::new();
         for (path, life) in self.entries.iter() {
             if self
                 .ledger
@@ -68,7 +70,7 @@ impl Plan {
                 Life::Waiting(entry, Until::Change | Until::OtherEntry) => {
                     let names = audit.missing_of(path);
                     if !names.is_empty() {
-                        lost.push((entry.clone(), names));
+                        broken.push((entry.clone(), names));
                     }
                     continue;
                 }
@@ -88,17 +90,23 @@ impl Plan {
                 },
                 decision => decision,
             };
+            if let Decision::Missing(names) = &decision
+                && names.iter().any(|name| !audit.has(name))
+            {
+                lost.insert(path.to_owned());
+            }
             if decision != Decision::Unchanged || !matches!(life, Life::Done(_)) {
                 decided.push((listed, decision));
             }
         }
+        self.lost.append(&mut lost);
         for (listed, decision) in decided {
             if !matches!(decision, Decision::Missing(_)) || self.may_bring_back(&listed.entry.path)
             {
                 self.act(listed, decision, now);
             }
         }
-        for (entry, names) in lost {
+        for (entry, names) in broken {
             if self.may_bring_back(&entry.path) {
                 let path = entry.path.clone();
                 self.tell(Happened::Missing { path, names });

@@ -88,11 +88,11 @@ impl Entries {
         self.lives.insert(path, life);
     }
 
-    /// Queues an entry that waits for its next try.
-    pub(super) fn try_again(&mut self, path: &Path) {
+    /// Queues an entry that waits for its next try. `again`: its outcome stands until then.
+    pub(super) fn try_again(&mut self, path: &Path, again: bool) {
         if let Some(life) = self.remove(path) {
             let life = match life {
-                Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, true)),
+                Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, again)),
                 other => other,
             };
             self.set(path.to_owned(), life);

@@ -38,6 +38,10 @@ impl Plan {
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),
             JobEnd::Absent(looked) => match running.then {
+                // It has given names by the rules of then.
+                Then::Record if running.fingerprint != self.rules.fingerprint => {
+                    self.queue(Queued::first(running.entry, running.again));
+                }
                 Then::Record => self.queue(Queued {
                     entry: running.entry,
                     job: Job::Pull(looked),
@@ -158,7 +162,7 @@ impl Plan {
             // to be read again, with the rules that have come meanwhile.
             self.is_audit_due = true;
         }
-        if is_new {
+        if self.lost.remove(&path) || is_new {
             self.news.insert(path.clone());
         }
         match &running.then {
@@ -172,6 +176,8 @@ impl Plan {
         let identity = running.entry.identity;
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         self.record_failure(&path, Some(identity), failure, now);
+        // What of it is whole has taken names, of which another entry may be the owner.
+        self.is_audit_due |= self.ledger.shares_names(&path);
         match &running.then {
             // It was made with other rules: it says nothing about these.
             Then::Record if is_outdated => self.queue(Queued::first(running.entry, true)),
@@ -220,7 +226,12 @@ impl Plan {
         let news = std::mem::take(&mut self.news);
         for path in self.entries.lacking() {
             if news.len() > 1 || !news.contains(&path) {
-                self.entries.try_again(&path);
+                // Before READY it may still become whole: its outcome is open again.
+                let is_over = self.load.is_over();
+                self.entries.try_again(&path, is_over);
+                if !is_over {
+                    self.ledger.reopen(&path);
+                }
             }
         }
     }

@@ -284,8 +284,16 @@ impl Plan {
 
     fn unreadable(&mut self, unreadable: Unreadable, now: Now) {
         let Unreadable { path, error } = unreadable;
-        if matches!(self.entries.get(&path), Some(Life::Running(_))) {
-            // Its job meets the same error, or has the file open and does not.
+        if let Some(Life::Running(mut running)) = self.entries.get(&path).cloned() {
+            // Its job meets the same error, or has the file open and does not. But the outcome of one
+            // for a file that was removed is not told: this one is looked at again.
+            if matches!(running.then, Then::Forget) {
+                running.then = Then::Next(Listed {
+                    entry: running.entry.clone(),
+                    whole: false,
+                });
+                self.entries.set(path, Life::Running(running));
+            }
             return;
         }
         self.fail_by_source(&path, error, now);
@@ -295,11 +303,8 @@ impl Plan {
     /// Writes a failure down that the source has told. The same complaint at every look would say
     /// nothing new.
     fn fail_by_source(&mut self, path: &Path, error: String, now: Now) {
-        let known = self
-            .ledger
-            .get(path)
-            .and_then(|record| record.outcome.error());
-        if known == Some(&error) {
+        let record = self.ledger.get(path);
+        if record.is_some_and(|record| record.outcome.says(&error)) {
             self.ledger.uphold(path);
         } else {
             self.record_failure(path, None, Failure::of_source(error), now);
@@ -319,6 +324,7 @@ impl Plan {
             .get(path)
             .is_some_and(|life| life.open().is_some());
         self.restless.remove(path);
+        self.lost.remove(path);
         let mut is_forgotten = false;
         match self.entries.remove(path) {
             Some(Life::Running(mut running)) => {

@@ -28,6 +28,8 @@ pub struct Plan {
     pub(super) restless: BTreeMap<PathBuf, (Duration, u32)>,
     /// How often entries were brought back since the last listing.
     pub(super) brought_back: BTreeMap<PathBuf, u32>,
+    /// Entries whose images the store has lost: when they are back that is news.
+    pub(super) lost: BTreeSet<PathBuf>,
     /// That entries are out of sight was told.
     pub(super) is_sight_told: bool,
     /// Entries that have brought something new since those that lack a blob were tried.
@@ -54,6 +56,7 @@ impl Plan {
             ignored: BTreeSet::new(),
             restless: BTreeMap::new(),
             brought_back: BTreeMap::new(),
+            lost: BTreeSet::new(),
             is_sight_told: false,
             news: BTreeSet::new(),
             query: StoreQuery::default(),

@@ -985,6 +985,157 @@ fn a_look_that_fails_lets_nothing_go() {
     );
 }
 
+impl Stage {
+    /// What a run after this one begins with.
+    fn restarted(&self) -> Self {
+        let json = self.plan.ledger().snapshot().to_json(Path::new("/i"));
+        Self::with(Ledger::from_json(&json, Path::new("/i")).0)
+    }
+
+    /// These effects, with each question for the images answered.
+    fn answered(&mut self, mut words: Vec<String>, has: &[&str]) -> Vec<String> {
+        while words.contains(&"list images".to_owned()) {
+            words.retain(|word| word != "list images");
+            words.extend(self.on(store(has)));
+        }
+        words
+    }
+}
+
+/// The image `x`, or another one that has its names.
+fn brought_x(is_other: bool, problem: Option<FailureClass>) -> JobEnd {
+    let mut x = image("x");
+    if is_other {
+        x.digest = Digest::of(b"another image");
+    }
+    JobEnd::Through(Brought {
+        images: vec![x],
+        problems: problem.iter().map(|_| "a problem".to_owned()).collect(),
+        class: problem.unwrap_or_default(),
+        keeps: Keeps::All,
+        not_before: Duration::ZERO,
+    })
+}
+
+fn unreadable(name: &str) -> Unreadable {
+    Unreadable {
+        path: path(name),
+        error: "cannot be read: EIO".to_owned(),
+    }
+}
+
+#[test]
+fn what_a_new_store_lacks_is_news_when_it_is_brought_back() {
+    let mut stage = Stage::loaded(&["a.tar", "b.tar"]).restarted();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar", "import b.tar"]);
+    stage.ends("a.tar", failed(FailureClass::MissingBlob));
+    assert_eq!(stage.ends("b.tar", brought(&["b"])), ["import a.tar"]);
+}
+
+#[test]
+fn ready_waits_for_what_another_entry_has_made_possible() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", failed(FailureClass::MissingBlob));
+    stage.ends("b.tar", brought(&["b"]));
+    assert!(!stage.plan.is_loaded());
+    stage.ends("a.tar", failed(FailureClass::MissingBlob));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn an_entry_that_fails_gives_back_the_names_of_others_before_ready() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("b.tar", brought_x(false, None));
+    let taken = brought_x(true, Some(FailureClass::Environment));
+    assert_eq!(stage.ends("a.tar", taken), ["list images"]);
+    assert!(!stage.plan.is_loaded(), "x:1 is the image of a.tar");
+}
+
+#[test]
+fn a_name_stays_with_an_entry_that_cannot_be_read() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought_x(true, None));
+    stage.ends("b.tar", brought_x(false, None));
+    assert_eq!(stage.on(store(&["x"])), NOTHING);
+    stage.source(SourceEvent::Unreadable(unreadable("b.tar")));
+    let mut found = listing(&["a.tar"]);
+    found.unreadable.push(unreadable("b.tar"));
+    stage.source(SourceEvent::Listed(found));
+    assert_eq!(stage.on(store(&["x"])), NOTHING);
+}
+
+/// Its directory cannot be listed, then the file cannot be read, then its file system is gone.
+#[test]
+fn what_is_out_of_sight_and_cannot_be_read_is_not_removed() {
+    let mut stage = Stage::new();
+    let on = |file_system, inode| {
+        let id = DirectoryId { file_system, inode };
+        (path("usb"), id)
+    };
+    let mut found = listing(&["usb/a.tar"]);
+    found.directories.extend([on(2, 1)]);
+    stage.source(SourceEvent::Listed(found));
+    stage.on(store(&[]));
+    stage.ends("usb/a.tar", brought(&["a"]));
+    let mut broken = listing(&[]);
+    broken.unreadable.push(unreadable("usb"));
+    stage.source(SourceEvent::Listed(broken));
+    stage.on(store(&["a"]));
+    stage.source(SourceEvent::Unreadable(unreadable("usb/a.tar")));
+    let mut bare = listing(&[]);
+    bare.directories.extend([on(1, 50)]);
+    let words = stage.source(SourceEvent::Listed(bare));
+    assert_eq!(stage.answered(words, &["a"]), NOTHING);
+    let words = stage.pass(SETTLE);
+    assert_eq!(stage.answered(words, &["a"]), NOTHING);
+}
+
+#[test]
+fn what_comes_back_unreadable_during_the_job_of_the_old_file_is_looked_at() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.source(SourceEvent::Removed(path("a.tar")));
+    stage.source(SourceEvent::Unreadable(unreadable("a.tar")));
+    let words = stage.ends("a.tar", JobEnd::Changed);
+    assert_eq!(words, ["look again at a.tar"]);
+    stage.source(SourceEvent::Unreadable(unreadable("a.tar")));
+    assert_eq!(stage.told("failed /i/a.tar: cannot be read"), 1);
+}
+
+#[test]
+fn a_long_complaint_is_told_once() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    for _ in 0..10 {
+        stage.source(SourceEvent::Unreadable(Unreadable {
+            error: "x".repeat(2100),
+            ..unreadable("a.tar")
+        }));
+    }
+    assert_eq!(stage.told("failed /i/a.tar"), 1);
+}
+
+#[test]
+fn a_look_with_rules_that_are_not_those_any_more_is_done_again() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["l.txt"]));
+    assert_eq!(stage.on(store(&[])), ["look at l.txt"]);
+    let extra_registries = vec!["mirror".to_owned()];
+    stage.on(Event::Reloaded(Rules {
+        fingerprint: Fingerprint::of(&Wanted::All, &extra_registries, "n"),
+        extra_registries,
+        ..rules()
+    }));
+    assert_eq!(stage.ends("l.txt", absent(&["x"])), ["look at l.txt"]);
+}
+
 #[test]
 fn each_thing_that_happened_has_one_line() {
     let hostile = PathBuf::from("/i/a\nb.tar");

@@ -374,8 +374,10 @@ impl Oracle {
                 && let Some(holds) = self.holds.get_mut(&entry.path)
             {
                 let names = brought.images.iter().flat_map(|image| &image.names);
+                // It is the last whole version, and what the next one goes on holding is of it.
                 *holds = Holds {
                     may: names.cloned().collect(),
+                    is_obscure: true,
                     ..Holds::default()
                 };
             }

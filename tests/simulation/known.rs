@@ -271,3 +271,21 @@ fn a_file_that_is_still_written_when_it_can_be_read_again_holds_nothing() {
         Wait,
     ]);
 }
+
+/// The last whole version was replaced while its job ran.
+#[test]
+fn of_versions_that_failed_one_after_the_other_the_last_whole_one_is_held() {
+    holds(&[
+        Write(34, 85),
+        Write(37, 115),
+        Write(217, 76),
+        Restart,
+        DeliverAll,
+        Steps(148),
+        Write(154, 87),
+        Pass(118),
+        DeliverAll,
+        Steps(6),
+        Write(147, 38),
+    ]);
+}
