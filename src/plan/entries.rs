@@ -23,6 +23,10 @@ pub(super) struct Entries {
     /// Without an outcome, and not running.
     held: BTreeSet<PathBuf>,
     open: OpenCounts,
+    /// What was there at the start, until the initial load is over.
+    start: BTreeSet<PathBuf>,
+    /// Those of it that have no outcome.
+    loading: OpenCounts,
     /// Jobs that pin names of which the plan does not know yet.
     pinning: usize,
 }
@@ -70,7 +74,7 @@ impl Entries {
     /// Gives an entry a life in place of the one that it had.
     pub(super) fn set(&mut self, path: PathBuf, life: Life) {
         self.remove(&path);
-        if let Some(count) = self.open.of(&life) {
+        for count in self.counts(&path, &life) {
             *count += 1;
         }
         self.pinning += usize::from(life.is_pinning());
@@ -101,7 +105,7 @@ impl Entries {
 
     pub(super) fn remove(&mut self, path: &Path) -> Option<Life> {
         let life = self.lives.remove(path)?;
-        if let Some(count) = self.open.of(&life) {
+        for count in self.counts(path, &life) {
             *count -= 1;
         }
         self.pinning -= usize::from(life.is_pinning());
@@ -117,6 +121,39 @@ impl Entries {
         }
         self.held.remove(path);
         Some(life)
+    }
+
+    /// The counts that this life of an entry is one of.
+    fn counts(&mut self, path: &Path, life: &Life) -> impl Iterator<Item = &mut usize> {
+        let is_of_start = self.start.contains(path);
+        let loading = is_of_start.then_some(&mut self.loading);
+        let counts = std::iter::once(&mut self.open).chain(loading);
+        counts.filter_map(|counts| counts.of(life))
+    }
+
+    /// The initial load begins with these.
+    pub(super) fn begin_load(&mut self, start: BTreeSet<PathBuf>) {
+        self.start = start;
+        let lives = std::mem::take(&mut self.lives);
+        self.open = OpenCounts::default();
+        self.loading = OpenCounts::default();
+        for (path, life) in &lives {
+            for count in self.counts(path, life) {
+                *count += 1;
+            }
+        }
+        self.lives = lives;
+    }
+
+    /// The initial load is over.
+    pub(super) fn end_load(&mut self) {
+        self.start.clear();
+        self.loading = OpenCounts::default();
+    }
+
+    /// Entries of the start that have no outcome.
+    pub(super) fn loading(&self) -> OpenCounts {
+        self.loading
     }
 
     /// Entries without an outcome.

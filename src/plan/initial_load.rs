@@ -1,7 +1,7 @@
 //! How far the initial load has come.
 //!
-//! It ends when nothing is without an outcome. Lists may hold it for `lists.ready-timeout`, counted
-//! from when nothing but lists is left.
+//! It ends when nothing of what the first listing had is without an outcome: files that come later do
+//! not hold it. Lists may hold it for `lists.ready-timeout`, counted from when nothing but lists is left.
 
 use std::time::Duration;
 

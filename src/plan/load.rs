@@ -10,23 +10,28 @@ use super::state::Plan;
 
 impl Plan {
     pub(super) fn judge_load(&mut self, now: Now) {
-        let open = self.entries.open();
+        let open = self.entries.loading();
         if !self.load.is_under_way() || self.query.is_pending() || open.archives > 0 {
             return;
         }
         let timeout = self.rules.ready_timeout;
         if open.all() == 0 {
-            self.load.end();
+            self.end_load();
         } else if self.load.wait_for_lists(now.uptime, timeout) {
-            self.load.end();
+            self.end_load();
             self.tell_overtime();
         }
+    }
+
+    fn end_load(&mut self) {
+        self.load.end();
+        self.entries.end_load();
     }
 
     /// When something is to be decided or told about the wait for lists.
     pub(super) fn load_due(&self) -> Option<Duration> {
         let due = self.load.due(self.rules.ready_timeout);
-        due.filter(|_| self.entries.open().archives == 0)
+        due.filter(|_| self.entries.loading().archives == 0)
     }
 
     fn tell_overtime(&mut self) {

@@ -45,8 +45,13 @@ impl Plan {
     }
 
     fn listed(&mut self, listing: Listing, now: Now) {
-        if self.load.begin() && listing.directories.is_empty() && listing.unreadable.is_empty() {
-            self.tell(Happened::DirectoryMissing(self.rules.root.clone()));
+        if self.load.begin() {
+            if listing.directories.is_empty() && listing.unreadable.is_empty() {
+                self.tell(Happened::DirectoryMissing(self.rules.root.clone()));
+            }
+            let start = listing.entries.iter();
+            let start = start.map(|listed| listed.entry.path.clone());
+            self.entries.begin_load(start.collect());
         }
         self.leave_absent(&listing, now);
         let ignored = listing.ignored.iter().collect::<BTreeSet<_>>();

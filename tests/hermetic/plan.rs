@@ -1025,6 +1025,19 @@ fn unreadable(name: &str) -> Unreadable {
 }
 
 #[test]
+fn files_that_come_later_do_not_hold_ready() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.source(SourceEvent::Settled(entry("later.tar", 1)));
+    stage.source(SourceEvent::Settling(entry("later.txt", 1)));
+    assert!(!stage.plan.is_loaded());
+    stage.ends("a.tar", brought(&["a"]));
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.plan.open(), 2);
+}
+
+#[test]
 fn what_a_new_store_lacks_is_news_when_it_is_brought_back() {
     let mut stage = Stage::loaded(&["a.tar", "b.tar"]).restarted();
     stage.on(listed(&["a.tar", "b.tar"]));
