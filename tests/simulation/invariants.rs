@@ -21,7 +21,7 @@ use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
 use stowd::image_store::Image;
 use stowd::ledger::{FailureClass, Ledger};
-use stowd::pin::{BEFORE_INSTANCES, OWNER_LABEL, PinOwner};
+use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL};
 use stowd::plan::{Job, JobEnd, Plan};
 use stowd::source_event::{Listed, SourceEvent};
 
@@ -264,7 +264,10 @@ impl Oracle {
     /// The store tells which images it has.
     pub(crate) fn answered(&mut self, images: &[Image]) {
         let own = images.iter();
-        let own = own.filter(|image| PinOwner::default().owns(image.labels.get(OWNER_LABEL)));
+        // Not as stowd asks: that is what is tested.
+        let is_own =
+            |owner: &String| [DEFAULT_INSTANCE, BEFORE_INSTANCES].contains(&owner.as_str());
+        let own = own.filter(|image| image.labels.get(OWNER_LABEL).is_some_and(is_own));
         self.own = own.map(|image| image.name.clone()).collect();
     }
 
@@ -546,8 +549,8 @@ pub(crate) fn without_a_listing(node: &Node) -> Result<(), Violation> {
         else {
             continue;
         };
-        // One that was removed is no owner any more.
-        let is_over = is_done(taker) || !node.directory.files.contains_key(taker);
+        // One that was removed is no owner any more, and one that failed may have been whole in part.
+        let is_over = is_whole(taker).is_some() || !node.directory.files.contains_key(taker);
         let is_taken = image.digest != *digest && *is_recorded && taker.as_path() != owner;
         if is_taken && is_over && is_done(owner) {
             let (owner, taker) = (owner.display(), taker.display());
