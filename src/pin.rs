@@ -37,6 +37,13 @@ impl PinOwner {
         [RUNTIME_PIN, (OWNER_LABEL, &self.0)]
     }
 
+    /// Both, as a record has them.
+    pub fn labels<M: FromIterator<(String, String)>>(&self) -> M {
+        let pins = self.pins().into_iter();
+        pins.map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
     /// Whether a pin with this value of [`OWNER_LABEL`] is its own.
     pub fn owns(&self, label: Option<&String>) -> bool {
         label.is_some_and(|label| *label == self.0) || self.takes_over(label)

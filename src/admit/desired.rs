@@ -22,13 +22,10 @@ impl DesiredImage {
     }
 
     pub(super) fn record(&self, name: &Reference, owner: &PinOwner) -> Image {
-        let pins = owner.pins();
         Image {
             name: name.to_string(),
             target: self.target.clone(),
-            labels: pins
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
+            labels: owner.labels(),
         }
     }
 

@@ -85,17 +85,14 @@ impl<S: ImageStore> Admission<'_, S> {
         image: &DesiredImage,
     ) -> Result<ImportedImage, StoreError> {
         let LeasedStore { store, lease, .. } = self.leased;
+        let record = |name| image.record(name, store.owner());
         for name in &image.names.own {
-            store
-                .put_image(lease, &image.record(name, store.owner()))
-                .await?;
+            store.put_image(lease, &record(name)).await?;
             self.meter.step();
         }
         let mut extra = Vec::new();
         for name in &image.names.extra {
-            let put = store
-                .put_image(lease, &image.record(name, store.owner()))
-                .await;
+            let put = store.put_image(lease, &record(name)).await;
             if is_done(name, put)? {
                 extra.push(name);
                 self.meter.step();
@@ -103,15 +100,11 @@ impl<S: ImageStore> Admission<'_, S> {
         }
         if image.runs_on_host {
             for name in &image.names.own {
-                store
-                    .seen_by_runtime(&image.record(name, store.owner()))
-                    .await?;
+                store.seen_by_runtime(&record(name)).await?;
                 self.meter.step();
             }
             for name in extra {
-                let seen = store
-                    .seen_by_runtime(&image.record(name, store.owner()))
-                    .await;
+                let seen = store.seen_by_runtime(&record(name)).await;
                 if is_done(name, seen)? {
                     self.meter.step();
                 }

@@ -139,13 +139,7 @@ fn path(key: &Key, path: &Path) -> Result<(), String> {
 
 fn instance(instance: &str, found: &mut CheckReport) {
     if !is_identifier(instance) {
-        found.error(
-            "instance",
-            format!(
-                "{instance:?} is no name of an instance: letters and digits, single '.', '_' or '-' \
-                 between them, at most {IDENTIFIER} in all"
-            ),
-        );
+        found.error("instance", no_identifier(instance, "name of an instance"));
     } else if TAKEN_INSTANCES.contains(&instance) {
         found.error(
             "instance",
@@ -176,14 +170,8 @@ fn containerd(config: &Config, found: &mut CheckReport) {
         }
     }
     if !is_identifier(&containerd.namespace) {
-        found.error(
-            "containerd.namespace",
-            format!(
-                "{:?} is no namespace of containerd: letters and digits, single '.', '_' or '-' \
-                 between them, at most {IDENTIFIER} in all",
-                containerd.namespace
-            ),
-        );
+        let what = no_identifier(&containerd.namespace, "namespace of containerd");
+        found.error("containerd.namespace", what);
     }
     for (key, time) in [
         ("containerd.start-timeout", containerd.start_timeout),
@@ -261,6 +249,13 @@ fn is_identifier(text: &str) -> bool {
         && text
             .split(['.', '_', '-'])
             .all(|run| !run.is_empty() && run.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+fn no_identifier(text: &str, wanted: &str) -> String {
+    format!(
+        "{text:?} is no {wanted}: letters and digits, single '.', '_' or '-' between them, at most \
+         {IDENTIFIER} in all"
+    )
 }
 
 fn images_and_lists(config: &Config, found: &mut CheckReport) {

@@ -160,10 +160,7 @@ fn unpinned(existing: api::Image, owner: &PinOwner) -> Option<UpdateImageRequest
 /// The update that puts the owner's name on a pin that it takes over; `None`: it is not to be.
 fn taken_over(existing: api::Image, owner: &PinOwner) -> Option<UpdateImageRequest> {
     let is_taken_over = owner.takes_over(existing.labels.get(OWNER_LABEL));
-    let pins = owner
-        .pins()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()));
-    is_taken_over.then(|| with_labels(existing, &[OWNER_LABEL], pins.into()))
+    is_taken_over.then(|| with_labels(existing, &[OWNER_LABEL], owner.labels()))
 }
 
 /// The update that gives these labels the values that they have in `labels`, or none.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::follower::Follower;
 use super::interpret::Changed;
-use super::look::{LookCause, PathState, clock, is_entry, is_removed};
+use super::look::{LookCause, PathState, clock, is_removed};
 use super::orders::WalkCause;
 use super::settling::{Judged, Stage};
 use crate::entry::{Entry, Verdict};
@@ -50,7 +50,7 @@ impl Follower {
         }
         self.settling.gone(&path);
         match looked {
-            PathState::Unknown(error) if is_entry(&path) => {
+            PathState::Unknown(error) if matches!(verdict, Verdict::Entry(_)) => {
                 self.ignored.remove(&path);
                 let news = self.unreadables.failed(&path, &error, now);
                 let tell = news || cause == LookCause::Asked;

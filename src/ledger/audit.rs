@@ -165,7 +165,7 @@ fn is_pinned(image: &Image) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_store::{Descriptor, Labels};
+    use crate::image_store::Descriptor;
     use crate::ledger::{Attempt, FailureClass, Imported, Keeps, Outcome};
     use std::time::{Duration, SystemTime};
 
@@ -192,9 +192,6 @@ mod tests {
             });
             let images = images.collect::<Vec<_>>();
             for (name, digest) in names(&images) {
-                let labels = PinOwner::default()
-                    .pins()
-                    .map(|(k, v)| (k.to_owned(), v.to_owned()));
                 store.push(Image {
                     name: name.to_owned(),
                     target: Descriptor {
@@ -202,7 +199,7 @@ mod tests {
                         digest: digest.clone(),
                         size: 1,
                     },
-                    labels: Labels::from(labels),
+                    labels: PinOwner::default().labels(),
                 });
             }
             let imported = Imported {

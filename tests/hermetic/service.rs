@@ -305,10 +305,7 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
             digest: Digest::of(name.as_bytes()),
             size: 1,
         },
-        labels: PinOwner::default()
-            .pins()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
+        labels: PinOwner::default().labels(),
     };
     let names = ["r.example/a:1", "r.example/b:1"];
     let refused = StoreError::Refused {

@@ -40,20 +40,26 @@ pub(crate) struct Store {
 impl Store {
     /// Points a name to an image and pins it, unless the pin is somebody else's.
     pub(crate) fn put(&mut self, name: String, digest: Digest) {
-        let record = self.images.entry(name.clone()).or_insert(Record {
-            digest: digest.clone(),
-            owner: None,
-            pinned: false,
-        });
-        let is_moved = record.digest != digest;
-        record.digest = digest;
+        let record = self.point(&name, digest);
         if !record.pinned && record.owner.is_none() {
             record.owner = Some(DEFAULT_INSTANCE);
         }
         record.pinned = true;
-        if is_moved {
-            self.lose(&name);
+    }
+
+    /// Points a name to an image; a new one has no pin.
+    fn point(&mut self, name: &str, digest: Digest) -> &mut Record {
+        let had = self.images.get(name);
+        if had.is_some_and(|record| record.digest != digest) {
+            self.lose(name);
         }
+        let record = self.images.entry(name.to_owned()).or_insert(Record {
+            digest: digest.clone(),
+            owner: None,
+            pinned: false,
+        });
+        record.digest = digest;
+        record
     }
 
     /// The name is not any more what it was.
@@ -70,17 +76,7 @@ impl Store {
     /// What a pull leaves: the name, and no pin.
     pub(crate) fn pull(&mut self, image: SimImage) {
         self.blobs.insert(image.digest());
-        let digest = image.digest();
-        let record = self.images.entry(image.tagged()).or_insert(Record {
-            digest: digest.clone(),
-            owner: None,
-            pinned: false,
-        });
-        let is_moved = record.digest != digest;
-        record.digest = digest;
-        if is_moved {
-            self.lose(&image.tagged());
-        }
+        self.point(&image.tagged(), image.digest());
     }
 
     /// Takes stowd's pin off. Says whether there was one.
