@@ -12,7 +12,6 @@ use crate::source_event::Listed;
 use super::event::{Effect, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
-use super::store_query::STORE_REST;
 
 /// How often an entry is brought back between two listings.
 const BROUGHT_BACK_MAX: u32 = 5;
@@ -45,7 +44,7 @@ impl Plan {
             }
             Err(error) => {
                 self.tell(Happened::StoreNotListed(error));
-                self.query.want_audit_at(now.uptime + STORE_REST);
+                self.query.failed(now.uptime);
                 self.pins.put_off(now.uptime + self.rules.settle);
             }
         }

@@ -45,7 +45,8 @@ impl Plan {
     }
 
     fn listed(&mut self, listing: Listing, now: Now) {
-        if self.load.begin() {
+        let is_first = self.load.begin();
+        if is_first {
             if listing.directories.is_empty() && listing.unreadable.is_empty() {
                 self.tell(Happened::DirectoryMissing(self.rules.root.clone()));
             }
@@ -69,7 +70,10 @@ impl Plan {
             self.check(listed);
         }
         self.brought_back.clear();
-        self.query.want_audit();
+        match is_first {
+            true => self.query.want_audit(),
+            false => self.query.want_audit_of_listing(),
+        }
         self.pins.want(now.uptime + self.rules.settle);
     }
 

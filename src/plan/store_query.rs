@@ -5,35 +5,68 @@ use std::time::Duration;
 /// How long a store that failed to answer is left alone.
 pub(super) const STORE_REST: Duration = Duration::from_secs(2);
 
+/// Between two questions that nothing but listings want: directories that come and go all the time have
+/// the images directory listed as often.
+const LISTING_REST: Duration = Duration::from_secs(1);
+
 /// The question which images the store has.
 #[derive(Debug, Default)]
 pub(super) struct StoreQuery {
+    asked: Option<Asked>,
+    wanted: Option<Want>,
+    /// A store that has failed to answer is left alone until then.
+    rests_until: Duration,
+    /// When it was asked last.
+    last: Option<Duration>,
+}
+
+/// Why an audit is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Want {
+    /// A listing has come. Entries that it has brought wait for the answer themselves.
+    Listing,
+    /// Something may be missing of an entry that is done: nothing goes on before the answer.
+    Doubt,
+}
+
+/// A question that is under way.
+#[derive(Debug)]
+struct Asked {
     /// The ledger's last serial number when it was asked.
-    asked: Option<u64>,
-    /// An audit is wanted.
-    wanted: bool,
-    not_before: Duration,
+    serial: u64,
+    want: Option<Want>,
 }
 
 impl StoreQuery {
     /// Wants the entries audited against what the store has from now on.
     pub(super) fn want_audit(&mut self) {
-        self.wanted = true;
+        self.wanted = Some(Want::Doubt);
     }
 
-    /// Wants it, but not before this uptime.
-    pub(super) fn want_audit_at(&mut self, not_before: Duration) {
-        self.wanted = true;
-        self.not_before = not_before;
+    /// Wants it because of a listing.
+    pub(super) fn want_audit_of_listing(&mut self) {
+        self.wanted = self.wanted.max(Some(Want::Listing));
     }
 
-    /// Whether an audit is wanted and has not been asked for, or the answer is awaited.
+    /// The store has not answered: it is asked again after a while.
+    pub(super) fn failed(&mut self, uptime: Duration) {
+        self.want_audit();
+        self.rests_until = uptime + STORE_REST;
+    }
+
+    /// Whether an audit is wanted and has not been asked for, or the answer is awaited, and what is
+    /// done may lack something until then.
     pub(super) fn is_pending(&self) -> bool {
-        self.wanted || self.asked.is_some()
+        let asked = self.asked.as_ref().and_then(|asked| asked.want);
+        self.wanted.max(asked) == Some(Want::Doubt)
     }
 
     pub(super) fn due(&self) -> Option<Duration> {
-        (self.wanted && self.asked.is_none()).then_some(self.not_before)
+        let rested = match (self.wanted?, self.last) {
+            (Want::Listing, Some(last)) => last + LISTING_REST,
+            _ => Duration::ZERO,
+        };
+        self.asked.is_none().then(|| rested.max(self.rests_until))
     }
 
     /// Whether the question is to be asked now: an audit is due, or `is_urgent`. Then it is taken for
@@ -42,14 +75,15 @@ impl StoreQuery {
         let is_due = self.due().is_some_and(|due| due <= uptime);
         let asks = self.asked.is_none() && (is_due || is_urgent);
         if asks {
-            self.wanted = false;
-            self.asked = Some(serial);
+            let want = self.wanted.take();
+            self.asked = Some(Asked { serial, want });
+            self.last = Some(uptime);
         }
         asks
     }
 
     /// It was answered. The serial number is that of the question, if one was asked.
     pub(super) fn answered(&mut self) -> Option<u64> {
-        self.asked.take()
+        self.asked.take().map(|asked| asked.serial)
     }
 }

@@ -333,7 +333,8 @@ fn a_listing_that_finds_a_file_whole_counts_while_the_store_is_asked() {
     stage.source(SourceEvent::Listed(unfinished_listing()));
     // It replaces the event that the file has settled.
     stage.on(listed(&["a.tar"]));
-    assert_eq!(stage.on(store(&[])), ["import a.tar", "list images"]);
+    assert_eq!(stage.on(store(&[])), ["import a.tar"]);
+    assert_eq!(stage.pass(seconds(1)), ["list images"]);
 }
 
 #[test]
@@ -386,7 +387,8 @@ fn an_answer_says_nothing_of_an_entry_that_was_imported_after_the_question() {
     stage.source(SourceEvent::Listed(Listing::default()));
     stage.ends("a.tar", brought(&["a"]));
     stage.on(listed(&["a.tar"]));
-    assert_eq!(stage.on(store(&[])), ["list images"]);
+    assert_eq!(stage.on(store(&[])), NOTHING);
+    assert_eq!(stage.pass(seconds(1)), ["list images"]);
     assert_eq!(stage.on(store(&["a"])), NOTHING);
     assert!(stage.plan.is_loaded());
 }
@@ -398,8 +400,8 @@ fn a_file_that_is_still_written_when_its_directory_comes_back_is_not_tried() {
     stage.on(store(&[]));
     stage.source(SourceEvent::StillWritten(entry("a.tar", 1)));
     stage.source(SourceEvent::Listed(Listing::default()));
-    stage.on(store(&[]));
     stage.source(SourceEvent::Listed(unfinished_listing()));
+    assert_eq!(stage.pass(seconds(1)), ["list images"]);
     stage.on(store(&[]));
     assert_eq!(stage.pass(seconds(60)), NOTHING);
     let whole = SourceEvent::Settled(entry("a.tar", 1));
@@ -777,6 +779,7 @@ fn a_mount_that_comes_late_after_a_start_unpins_nothing() {
         }
     }
     stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.pass(seconds(1)), ["list images"]);
     assert_eq!(stage.on(store(&["a"])), NOTHING);
     assert_eq!(stage.told("skipped /i/a.tar"), 1);
 }
@@ -948,6 +951,7 @@ fn a_name_that_cannot_be_had_is_not_brought_back_for_ever() {
     }
     assert_eq!(imports, 5);
     stage.on(listed(&["a.tar"]));
+    stage.pass(seconds(1));
     assert_eq!(stage.on(store(&[])), ["import a.tar"]);
 }
 
@@ -1169,4 +1173,42 @@ fn each_thing_that_happened_has_one_line() {
     let lines = all.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     assert_eq!(lines.len(), all.len());
     assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+}
+
+/// A directory that is made and removed in a loop has the images directory listed as often.
+#[test]
+fn listings_that_do_not_end_hold_nothing_and_ask_the_store_once_a_second() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.txt"]));
+    stage.on(store(&[]));
+    let (mut questions, mut words) = (0, Vec::new());
+    for turn in 0..100 {
+        words.extend(stage.on(listed(&["a.tar", "b.txt"])));
+        words.extend(stage.pass(Duration::from_millis(20)));
+        if turn == 10 {
+            words.extend(stage.ends("a.tar", brought(&["a"])));
+            words.extend(stage.ends("b.txt", absent(&["b"])));
+        }
+        if turn == 20 {
+            words.extend(stage.ends("b.txt", brought(&["b"])));
+            assert!(stage.plan.is_loaded());
+        }
+        if words.contains(&"list images".to_owned()) {
+            questions += 1;
+            words.extend(stage.on(store(&["a", "b", "c"])));
+            words.retain(|word| word != "list images");
+        }
+    }
+    assert!((1..=3).contains(&questions), "{questions}");
+    assert!(words.contains(&"pull b.txt".to_owned()), "{words:?}");
+    // Pins are checked all the same.
+    for _ in 0..200 {
+        words.extend(stage.on(listed(&["a.tar", "b.txt"])));
+        words.extend(stage.pass(Duration::from_millis(20)));
+        if words.last().is_some_and(|word| word == "list images") {
+            words.extend(stage.on(store(&["a", "b", "c"])));
+        }
+    }
+    let unpinned = words.iter().filter(|word| word.starts_with("unpin "));
+    assert!(unpinned.count() > 0, "{words:?}");
 }
