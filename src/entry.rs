@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -72,8 +73,10 @@ pub fn file_name(path: &Path) -> String {
     shown(Path::new(path.file_name().unwrap_or_default()))
 }
 
-/// One version of a file: any difference, older or newer, makes it another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// One version of a file. Another length or other times, older or newer, make another version. Another
+/// device or inode alone does not: device numbers change with a reboot, and FAT, exFAT and FUSE make
+/// inodes up.
+#[derive(Debug, Clone, Copy, Eq)]
 pub struct Identity {
     /// The device that holds it.
     pub device: u64,
@@ -99,6 +102,24 @@ impl Identity {
             mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+impl Identity {
+    fn version(&self) -> (u64, i128, i128) {
+        (self.size, self.mtime, self.ctime)
+    }
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.version() == other.version()
+    }
+}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.version().hash(state);
     }
 }
 

@@ -93,7 +93,7 @@ pub enum Happened {
         images: Vec<ImportedImage>,
         /// What went wrong.
         error: String,
-        /// How often this version of it was tried.
+        /// How often this version of it was tried; 0 where its file cannot be.
         attempts: u32,
         /// When it is tried again by itself.
         next_try: Option<SystemTime>,
@@ -150,6 +150,8 @@ pub enum Happened {
     Unpinned(String),
     /// Pins could not be looked after.
     PinsNotChecked(String),
+    /// Nothing is unpinned: what this entry brings is not known.
+    PinsHeld(PathBuf),
     /// The store did not list its images.
     StoreNotListed(String),
     /// The store is away; the first entry that waits for it.
@@ -246,7 +248,13 @@ impl fmt::Display for Happened {
                 error,
                 attempts,
                 ..
-            } => write!(f, "failed {}: {error} (attempt {attempts})", shown(path)),
+            } => {
+                write!(f, "failed {}: {error}", shown(path))?;
+                match attempts {
+                    0 => Ok(()),
+                    _ => write!(f, " (attempt {attempts})"),
+                }
+            }
             Self::NotPulled {
                 entry,
                 line,
@@ -290,6 +298,11 @@ impl fmt::Display for Happened {
             Self::Restored => f.write_str("following the images directory again"),
             Self::Unpinned(name) => write!(f, "unpinned {name}: no entry brings it any more"),
             Self::PinsNotChecked(error) => write!(f, "pins not looked after: {error}"),
+            Self::PinsHeld(path) => write!(
+                f,
+                "unpinning nothing until it is known what this brings: {}",
+                shown(path)
+            ),
             Self::StoreNotListed(error) => write!(
                 f,
                 "containerd does not list its images; trying again: {error}"

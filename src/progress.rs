@@ -85,7 +85,7 @@ pub struct Progress {
 pub struct Trouble {
     /// Its file name.
     pub name: String,
-    /// How often it was tried.
+    /// How often it was tried; 0 where its file cannot be.
     pub attempts: u32,
     /// When it is tried again by itself.
     pub next_try: Option<SystemTime>,
@@ -195,12 +195,15 @@ impl fmt::Display for Trouble {
             attempts,
             next_try,
         } = self;
-        let attempts = counted(*attempts as usize, "attempt", "attempts");
-        write!(f, "{name}: {attempts}")?;
+        write!(f, "{name}: ")?;
+        if *attempts > 0 {
+            let attempts = counted(*attempts as usize, "attempt", "attempts");
+            write!(f, "{attempts}, ")?;
+        }
         match next_try {
-            Some(next) => write!(f, ", next at {}", humantime::format_rfc3339_seconds(*next)),
+            Some(next) => write!(f, "next at {}", humantime::format_rfc3339_seconds(*next)),
             // Of its file, or of what another entry brings.
-            None => f.write_str(", waits for a change"),
+            None => f.write_str("waits for a change"),
         }
     }
 }

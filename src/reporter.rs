@@ -31,7 +31,8 @@ pub fn report(happened: &Happened) {
             bytes,
             reason,
         } => info!(entry = shown(path), bytes, %reason, "{happened}"),
-        Happened::Skipped(path)
+        Happened::PinsHeld(path)
+        | Happened::Skipped(path)
         | Happened::Changed(path)
         | Happened::GoneUnimported(path)
         | Happened::Gone(path) => {

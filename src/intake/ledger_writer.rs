@@ -103,7 +103,6 @@ mod tests {
             settings: Fingerprint::default(),
             outcome: Outcome::Imported(Imported::default()),
             class: FailureClass::Content,
-            is_of_source: false,
             seen_in: Vec::new(),
             finished: SystemTime::UNIX_EPOCH,
             seed: 0,

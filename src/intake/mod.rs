@@ -174,8 +174,8 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             out_of_sight: plan.out_of_sight(),
             trouble: failed.map(|(path, record)| Trouble {
                 name: file_name(path),
-                attempts: record.attempts,
-                next_try: record.next_try,
+                attempts: record.map_or(0, |record| record.attempts),
+                next_try: record.and_then(|record| record.next_try),
             }),
             ended: self.jobs.moved() + plan.signs_of_life(),
             turns: self.turns,

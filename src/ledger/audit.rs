@@ -211,7 +211,6 @@ mod tests {
                 settings: Fingerprint::default(),
                 outcome: Outcome::Imported(imported),
                 class: FailureClass::default(),
-                is_of_source: false,
                 seen_in: Vec::new(),
                 finished: SystemTime::UNIX_EPOCH,
                 seed: 0,

@@ -13,8 +13,8 @@
 //! - `path` is relative to the images directory where it lies in it; see [`super::path_text`].
 //! - `mtime` and `ctime` are nanoseconds since the epoch, as text: they outgrow 64 bits, and tools
 //!   that read JSON numbers as floating point would round them.
-//! - `finished` and `next_try` are RFC 3339. A failed entry also has `error`, `class`, `kept`, and
-//!   `next_try` where it is tried again by itself.
+//! - `finished` and `next_try` are RFC 3339. A failed entry also has `error`, `class`, `kept`,
+//!   `next_try` where it is tried again by itself, and `unknown` where no version was gone through.
 //! - `seen_in` are the directories above the file, the images directory first: the file system's
 //!   identifier in hexadecimal and the inode of each.
 //! - `checksum` is the SHA-256 of the record's values: of the line as stowd writes it, without the
@@ -186,6 +186,8 @@ struct RecordLine {
     images: Vec<LineImage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     kept: Vec<LineImage>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unknown: bool,
     bytes: u64,
     duration_ns: u64,
     finished: String,
@@ -265,6 +267,7 @@ impl RecordLine {
             seen_in: record.seen_in.iter().map(write_directory).collect(),
             images: images.iter().map(LineImage::of).collect(),
             kept: record.kept.iter().map(LineImage::of).collect(),
+            unknown: record.is_unknown,
             bytes: *bytes,
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
             finished: write_time(record.finished),
@@ -325,6 +328,7 @@ impl RecordLine {
             }),
             seen_in: seen_in.ok_or_else(|| wrong("seen_in"))?,
             kept: self.kept.into_iter().map(LineImage::read).collect(),
+            is_unknown: self.unknown,
             finished: read_time(&self.finished).ok_or_else(|| wrong("finished"))?,
             attempts: self.attempts,
             next_try,

@@ -13,7 +13,7 @@ use crate::retry;
 use crate::source_event::DirectoryId;
 
 /// An error text is cut after this many characters: an archive can have a problem a member.
-const ERROR_MAX: usize = 2000;
+pub(super) const ERROR_MAX: usize = 2000;
 
 /// What became of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,9 +78,6 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Of a failure: what is wrong.
     pub class: FailureClass,
-    /// Of a failure: whether the source told of it, and the file was not read. It is not tried before
-    /// the source tells more, and its record stays about the version that was read last.
-    pub is_of_source: bool,
     /// The directories above the file, the images directory first.
     pub seen_in: Vec<DirectoryId>,
     /// When.
@@ -131,6 +128,9 @@ pub struct Record {
     /// Of a failed entry: what it brought when it was last whole, and goes on holding until an
     /// attempt succeeds. A new version that is cut short must not unpin what the node runs.
     pub kept: Vec<ImportedImage>,
+    /// Of a failed entry: whether what it brings is not known. No version of it was ever gone through,
+    /// and the file itself is not what is wrong.
+    pub is_unknown: bool,
     /// When the last attempt ended, by the wall clock.
     pub finished: SystemTime,
     /// Attempts at this version with these settings, up to and including the last; at least 1.
@@ -138,7 +138,7 @@ pub struct Record {
     /// Of a failed entry: when it is due again, by the wall clock; `None` where only a change can
     /// help.
     pub next_try: Option<SystemTime>,
-    /// Grows from record to record: of two entries that bring one name, the later has it. A clock
+    /// Grows from record to record, and tells which are newer than a question to the store. A clock
     /// may be set back; this is not.
     pub serial: u64,
 }
@@ -162,11 +162,6 @@ impl Outcome {
         }
     }
 
-    /// Whether this is the error that is kept of `error`.
-    pub fn says(&self, error: &str) -> bool {
-        self.error() == Some(&cut(error, ERROR_MAX))
-    }
-
     /// Why something is not, if so.
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -185,23 +180,16 @@ impl Record {
         serial: u64,
     ) -> Self {
         let Attempt {
-            mut identity,
-            mut settings,
+            identity,
+            settings,
             mut outcome,
             class,
-            is_of_source,
             seen_in,
             finished,
             seed,
             keeps,
             not_before,
         } = attempt;
-        if let Some(earlier) = earlier
-            && is_of_source
-        {
-            identity = earlier.identity;
-            settings = earlier.settings.clone();
-        }
         let again = earlier
             .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
             .filter(|earlier| earlier.outcome.error().is_some());
@@ -219,7 +207,6 @@ impl Record {
                 asked => asked + retry::delay(1, path, seed),
             };
             let wait = match class {
-                _ if is_of_source => None,
                 // The second time in a row.
                 FailureClass::Content if was_content => None,
                 FailureClass::MissingBlob => None,
@@ -236,12 +223,15 @@ impl Record {
                 (None, None) => {}
             }
         }
+        let has_failed = outcome.error().is_some();
+        let is_of_surroundings = has_failed && class == FailureClass::Environment;
         Self {
             identity,
             settings,
-            class: outcome.error().map(|_| class),
+            class: has_failed.then_some(class),
             outcome,
             seen_in,
+            is_unknown: is_of_surroundings && keeps == Keeps::All && kept.is_empty(),
             kept,
             finished,
             attempts,

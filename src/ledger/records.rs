@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::one_line::cut;
 use crate::source_event::DirectoryId;
 
-use super::record::{Attempt, Outcome, Record};
+use super::record::{Attempt, ERROR_MAX, ImportedImage, Outcome, Record};
 use super::snapshot::Snapshot;
 use super::tally::{Summary, Tally};
 
@@ -15,13 +16,20 @@ use super::tally::{Summary, Tally};
 /// A record *stands* when it is an outcome of this run: made in it, or found to hold in it. One
 /// that was read from disk does not stand until it was looked into; it does not count in
 /// [`summary`](Self::summary), but what it brought stays pinned.
+///
+/// An entry in *trouble* is a failure by what the source says of its file now. Its record, if it has
+/// one, goes on saying what became of the file when it was read last. A trouble is not written to
+/// disk: after a restart the source says it again.
 #[derive(Debug, Default)]
 pub struct Ledger {
     // Shared with the snapshots that are being written.
     records: BTreeMap<PathBuf, Arc<Record>>,
     standing: BTreeSet<PathBuf>,
-    /// Those that stand and are failures.
+    troubles: BTreeMap<PathBuf, String>,
+    /// Those that are in trouble, or stand and are failures.
     failed: BTreeSet<PathBuf>,
+    /// Those of which it is not known what they bring.
+    unknown: BTreeSet<PathBuf>,
     tally: Tally,
     /// How many entries bring each tagged name.
     names: HashMap<String, usize>,
@@ -40,16 +48,18 @@ impl Ledger {
         self.serial = self.serial.saturating_add(1);
         let earlier = self.records.get(&path).map(AsRef::as_ref);
         let record = Record::after(earlier, &path, attempt, self.serial);
-        self.stand(&path, &record.outcome);
         self.revision += 1;
         if let Some(earlier) = self.records.remove(&path) {
             self.uncount_names(&earlier);
         }
         self.count_names(&record);
-        self.records
-            .entry(path)
-            .insert_entry(Arc::new(record))
-            .into_mut()
+        match record.is_unknown {
+            true => self.unknown.insert(path.clone()),
+            false => self.unknown.remove(&path),
+        };
+        self.records.insert(path.clone(), Arc::new(record));
+        self.uphold(&path);
+        &self.records[&path]
     }
 
     /// The record of an entry, whether it stands or not.
@@ -67,29 +77,67 @@ impl Ledger {
     /// The entry was looked into and its record holds: it stands. Nothing is to be written to disk
     /// for that. Does nothing where there is no record.
     pub fn uphold(&mut self, path: &Path) {
-        if let Some(record) = self.records.get(path).cloned()
-            && !self.standing.contains(path)
-        {
-            self.stand(path, &record.outcome);
+        if self.records.contains_key(path) {
+            self.uncount(path);
+            self.standing.insert(path.to_owned());
+            self.count(path);
         }
     }
 
-    fn stand(&mut self, path: &Path, outcome: &Outcome) {
-        self.tally.add(outcome);
-        self.standing.insert(path.to_owned());
-        if outcome.error().is_some() {
+    /// The entry is to be done again: until then its record does not stand. It is in no trouble.
+    pub fn reopen(&mut self, path: &Path) {
+        self.uncount(path);
+        self.standing.remove(path);
+        self.troubles.remove(path);
+    }
+
+    /// The entry is in this trouble, in place of an earlier one; says whether it was in another one or
+    /// in none.
+    pub fn trouble(&mut self, path: &Path, trouble: &str) -> bool {
+        self.uncount(path);
+        let trouble = cut(trouble, ERROR_MAX).into_owned();
+        let before = self.troubles.insert(path.to_owned(), trouble);
+        self.count(path);
+        before.as_ref() != self.troubles.get(path)
+    }
+
+    /// The entry is in no trouble any more. Whether its record stands is as it was before.
+    pub fn end_trouble(&mut self, path: &Path) {
+        self.uncount(path);
+        self.troubles.remove(path);
+        self.count(path);
+    }
+
+    /// Adds what an entry counts for to the tally.
+    fn count(&mut self, path: &Path) {
+        let standing = self.standing_record(path);
+        let is_failed = self.is_failed(path, standing.as_deref());
+        if standing.is_some() || is_failed {
+            self.tally.add(images(standing.as_deref()), is_failed);
+        }
+        if is_failed {
             self.failed.insert(path.to_owned());
         }
     }
 
-    /// The entry is to be done again: until then its record does not stand.
-    pub fn reopen(&mut self, path: &Path) {
-        self.failed.remove(path);
-        if self.standing.remove(path)
-            && let Some(record) = self.records.get(path)
-        {
-            self.tally.remove(&record.outcome);
+    /// Takes it back.
+    fn uncount(&mut self, path: &Path) {
+        let standing = self.standing_record(path);
+        let is_failed = self.is_failed(path, standing.as_deref());
+        if standing.is_some() || is_failed {
+            self.tally.remove(images(standing.as_deref()), is_failed);
         }
+        self.failed.remove(path);
+    }
+
+    fn standing_record(&self, path: &Path) -> Option<Arc<Record>> {
+        let record = self.records.get(path);
+        record.filter(|_| self.standing.contains(path)).cloned()
+    }
+
+    fn is_failed(&self, path: &Path, standing: Option<&Record>) -> bool {
+        let has_failed = |record: &Record| record.outcome.error().is_some();
+        self.troubles.contains_key(path) || standing.is_some_and(has_failed)
     }
 
     /// Whether the record of an entry stands.
@@ -97,10 +145,18 @@ impl Ledger {
         self.standing.contains(path)
     }
 
-    /// The first record of a failure that stands, in name order.
-    pub(crate) fn first_failed(&self) -> Option<(&Path, &Record)> {
+    /// Whether an entry has an outcome now: its record stands, or it is in trouble.
+    pub fn has_outcome(&self, path: &Path) -> bool {
+        self.stands(path) || self.troubles.contains_key(path)
+    }
+
+    /// The first entry that has failed, in name order, with its record. One that is in trouble has a
+    /// record of what was read before, or none: `None`.
+    pub(crate) fn first_failed(&self) -> Option<(&Path, Option<&Record>)> {
         let first = self.failed.first()?;
-        self.get(first).map(|record| (first.as_path(), record))
+        let record = self.get(first);
+        let record = record.filter(|_| !self.troubles.contains_key(first));
+        Some((first, record))
     }
 
     /// Whether another entry brings a tagged name that this one brings.
@@ -120,18 +176,25 @@ impl Ledger {
         }
     }
 
+    /// The first entry, in name order, of which it is not known what it brings.
+    pub fn first_unknown(&self) -> Option<&Path> {
+        self.unknown.first().map(PathBuf::as_path)
+    }
+
     /// The serial number of the newest record.
     pub fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// Removes the record of an entry that is gone; says whether there was one.
+    /// Removes what is known of an entry that is gone; says whether it had an outcome or was in trouble.
     pub fn remove(&mut self, path: &Path) -> bool {
+        let was_in_trouble = self.troubles.contains_key(path);
         self.reopen(path);
         let Some(record) = self.records.remove(path) else {
-            return false;
+            return was_in_trouble;
         };
         self.uncount_names(&record);
+        self.unknown.remove(path);
         self.revision += 1;
         true
     }
@@ -158,8 +221,11 @@ impl Ledger {
             serial: serial.unwrap_or(0),
             ..Self::default()
         };
-        for record in records.values() {
+        for (path, record) in &records {
             ledger.count_names(record);
+            if record.is_unknown {
+                ledger.unknown.insert(path.clone());
+            }
         }
         ledger.records = records;
         ledger
@@ -181,6 +247,10 @@ impl Ledger {
             }
         }
     }
+}
+
+fn images(record: Option<&Record>) -> &[ImportedImage] {
+    record.map_or(&[], |record| &record.outcome.imported().images)
 }
 
 /// The tagged names of an outcome's images, each once: a name by digest is never two images.

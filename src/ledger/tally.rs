@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::record::{ImportedImage, Outcome};
+use super::record::ImportedImage;
 use crate::digest::Digest;
 
 /// The ledger in three numbers.
@@ -26,19 +26,20 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, outcome: &Outcome) {
+    /// Adds an entry with an outcome.
+    pub(super) fn add(&mut self, images: &[ImportedImage], is_failed: bool) {
         self.entries += 1;
-        self.failed += usize::from(outcome.error().is_some());
-        for image in &outcome.imported().images {
+        self.failed += usize::from(is_failed);
+        for image in images {
             *self.images.entry(key(image)).or_default() += 1;
         }
     }
 
-    /// Takes back one outcome that was added.
-    pub(super) fn remove(&mut self, outcome: &Outcome) {
+    /// Takes back one that was added.
+    pub(super) fn remove(&mut self, images: &[ImportedImage], is_failed: bool) {
         self.entries -= 1;
-        self.failed -= usize::from(outcome.error().is_some());
-        for image in &outcome.imported().images {
+        self.failed -= usize::from(is_failed);
+        for image in images {
             let key = key(image);
             if let Some(count) = self.images.get_mut(&key) {
                 *count -= 1;

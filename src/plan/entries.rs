@@ -20,6 +20,8 @@ pub(super) struct Entries {
     lacking: BTreeSet<PathBuf>,
     running: BTreeSet<PathBuf>,
     out_of_sight: BTreeSet<PathBuf>,
+    /// They cannot be seen or read, and something may be pinned for them that no record tells.
+    unrecorded: BTreeSet<PathBuf>,
     /// Without an outcome, and not running.
     held: BTreeSet<PathBuf>,
     open: OpenCounts,
@@ -86,6 +88,11 @@ impl Entries {
             Life::Waiting(_, Until::OtherEntry) => _ = self.lacking.insert(path.clone()),
             _ => {}
         }
+        if let Life::OutOfSight { is_recorded, .. } | Life::Unreadable { is_recorded } = &life
+            && !is_recorded
+        {
+            self.unrecorded.insert(path.clone());
+        }
         if life.open().is_some() && !matches!(life, Life::Running(_)) {
             self.held.insert(path.clone());
         }
@@ -119,6 +126,7 @@ impl Entries {
             Life::Waiting(_, Until::OtherEntry) => _ = self.lacking.remove(path),
             _ => {}
         }
+        self.unrecorded.remove(path);
         self.held.remove(path);
         Some(life)
     }
@@ -217,19 +225,9 @@ impl Entries {
         later.find(|until| *until > uptime)
     }
 
-    /// Whether an entry is out of sight for which something may be pinned that no record tells.
-    pub(super) fn is_unrecorded_out_of_sight(&self) -> bool {
-        let mut away = self.out_of_sight.iter();
-        away.any(|path| {
-            let life = self.get(path);
-            matches!(
-                life,
-                Some(Life::OutOfSight {
-                    is_recorded: false,
-                    ..
-                })
-            )
-        })
+    /// An entry that cannot be seen or read, for which something may be pinned that no record tells.
+    pub(super) fn first_unrecorded(&self) -> Option<&Path> {
+        self.unrecorded.first().map(PathBuf::as_path)
     }
 
     pub(super) fn out_of_sight(&self) -> &BTreeSet<PathBuf> {

@@ -7,8 +7,6 @@ use crate::ledger::{FailureClass, Imported, Keeps};
 /// Why an entry failed, and what there is of it all the same.
 pub(super) struct Failure {
     pub(super) class: FailureClass,
-    /// Whether the source told of it, and tells when there is anything to try.
-    pub(super) is_of_source: bool,
     pub(super) error: String,
     pub(super) imported: Imported,
     pub(super) keeps: Keeps,
@@ -20,19 +18,10 @@ impl Failure {
     pub(super) fn new(class: FailureClass, error: impl Into<String>) -> Self {
         Self {
             class,
-            is_of_source: false,
             error: error.into(),
             imported: Imported::default(),
             keeps: Keeps::All,
             not_before: Duration::ZERO,
-        }
-    }
-
-    /// The source told of it.
-    pub(super) fn of_source(error: impl Into<String>) -> Self {
-        Self {
-            is_of_source: true,
-            ..Self::new(FailureClass::Environment, error)
         }
     }
 }

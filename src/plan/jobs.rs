@@ -1,7 +1,7 @@
 //! Which entry is worked on next.
 
 use super::event::{Effect, JobKind, Now};
-use super::life::{Life, Queued, Running, Then};
+use super::life::{Life, Queued, Running};
 use super::state::Plan;
 use crate::concurrency::PULLED_LISTS;
 
@@ -58,7 +58,7 @@ impl Plan {
             again,
             begun: begun.unwrap_or(now.uptime),
             fingerprint: self.rules.fingerprint.clone(),
-            then: Then::Record,
+            overtaken: None,
             entry,
         };
         self.entries

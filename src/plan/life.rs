@@ -1,21 +1,36 @@
 //! The life of one entry.
 //!
 //! ```text
-//!                       listing                    settled
-//!              +--------------------> Checking ----------------+
-//!              |                         | the store has it     |
-//!   (nothing) -+   touched               v                      |
-//!              +---------> Settling    Done <------+            |
-//!              |             | | settled           | imported   |
-//!              |             | +---------> Queued <-------------+  changed, missing
-//!              |  too long   v               | a slot is free
-//!              |         Unfinished          v
-//!              |                          Running -- file changed --> Rereading -- seen --> Settling
-//!              |                             | failed                                       Queued
-//!              |                             v
-//!              +----> Unreadable          Waiting -- due ----------> Running
+//!   (nothing) -- listed --> Checking -- the store lacks something --+
+//!       |                      +------- the store has it --> Done   |
+//!       |                                                           v
+//!       +------ touched --> Settling -- whole --> Queued <-- due -- Waiting
+//!                                                   |  ^               ^
+//!                                                   v  |               |
+//!                                         Done <-- Running -- failed --+
 //!
-//!   any of them: out of sight --> OutOfSight -- seen again --> Checking;   removed --> (nothing)
+//!   from        when                                              to
+//!   Checking    the store lacks something, and the file is whole  Queued
+//!                                          and it is not whole    Settling
+//!               it has failed in this run                         Waiting
+//!   Settling    not whole for too long                            Unfinished
+//!   Unfinished  whole                                             Queued
+//!               whole, and it has changed at each reading         Waiting
+//!   Running     the store is away; a list is to be pulled;
+//!               other rules have come                             Queued
+//!               the file changed while it was read                Rereading
+//!               it has changed at each reading for too long       Unfinished
+//!   Rereading   seen                                              Settling, Queued
+//!   Waiting     due; another entry has brought something; reload  Queued
+//!   Done        the store has lost something                      Queued
+//!   any         another version is seen                           Settling, Queued
+//!               it cannot be looked at                            Unreadable
+//!               its directory cannot be seen                      OutOfSight
+//!               it is removed                                     (nothing)
+//!   Unreadable  seen, as its record says                          Checking
+//!   OutOfSight  seen, in another version                          Settling, Queued
+//!
+//!   Running     what is seen, or removed, counts when the job has ended
 //! ```
 //!
 //! Checking, Settling, Queued, Rereading and the first Running have no outcome yet: the initial load
@@ -47,7 +62,10 @@ pub(super) enum Life {
     /// It failed.
     Waiting(Entry, Until),
     /// It could not be looked at. The source looks again.
-    Unreadable,
+    Unreadable {
+        /// Whether its record tells all that was pinned for it.
+        is_recorded: bool,
+    },
     /// All of it is in the store.
     Done(Entry),
     /// Its directory cannot be seen.
@@ -104,14 +122,13 @@ pub(super) struct Running {
     pub(super) begun: Duration,
     /// What it was begun with: other rules may have come since.
     pub(super) fingerprint: Fingerprint,
-    pub(super) then: Then,
+    /// What the source has said meanwhile, if its outcome is not simply the entry's.
+    pub(super) overtaken: Option<Overtaken>,
 }
 
-/// What follows the end of a job.
+/// What follows the end of a job that the source has overtaken.
 #[derive(Debug, Clone)]
-pub(super) enum Then {
-    /// Its outcome is the entry's.
-    Record,
+pub(super) enum Overtaken {
     /// The file is another one meanwhile; the listed one is next.
     Next(Listed),
     /// The file was removed.
@@ -132,11 +149,11 @@ impl Life {
             | Self::Waiting(entry, _)
             | Self::Done(entry) => Some(entry),
             Self::Queued(queued) => Some(&queued.entry),
-            Self::Running(running) => match &running.then {
-                Then::Next(listed) => Some(&listed.entry),
+            Self::Running(running) => match &running.overtaken {
+                Some(Overtaken::Next(listed)) => Some(&listed.entry),
                 _ => Some(&running.entry),
             },
-            Self::Unreadable | Self::OutOfSight { .. } => None,
+            Self::Unreadable { .. } | Self::OutOfSight { .. } => None,
         }
     }
 
@@ -151,9 +168,9 @@ impl Life {
             Self::Checking(listed) => Some(listed.entry.kind),
             Self::Settling(entry) | Self::Rereading(entry) => Some(entry.kind),
             Self::Queued(queued) if !queued.again => Some(queued.entry.kind),
-            Self::Running(running) => match &running.then {
-                Then::Next(listed) => Some(listed.entry.kind),
-                Then::Record if !running.again => Some(running.entry.kind),
+            Self::Running(running) => match &running.overtaken {
+                Some(Overtaken::Next(listed)) => Some(listed.entry.kind),
+                None if !running.again => Some(running.entry.kind),
                 _ => None,
             },
             _ => None,

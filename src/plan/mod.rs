@@ -16,6 +16,7 @@
 //! ```
 
 mod audits;
+mod changed;
 mod entries;
 mod event;
 mod failure;
@@ -26,6 +27,7 @@ mod load;
 mod outcome;
 mod pin_check;
 mod pins;
+mod restless;
 mod sighting;
 mod state;
 mod store_query;

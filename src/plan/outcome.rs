@@ -6,20 +6,14 @@ use std::time::Duration;
 
 use crate::entry::Identity;
 use crate::happened::Happened;
-use crate::ledger::{Attempt, FailureClass, Imported, ImportedImage, Keeps, Outcome};
+use crate::ledger::{Attempt, FailureClass, Fingerprint, Imported, ImportedImage, Keeps, Outcome};
 use crate::source_event::Listed;
 
 use super::event::{Brought, Effect, Job, JobEnd, Now};
 use super::failure::Failure;
-use super::life::{Life, Queued, Running, Then};
+use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
 use super::store_query::STORE_REST;
-
-/// A file that has changed at each reading for so long is like one that is still being written.
-const RESTLESS: Duration = Duration::from_secs(2 * 60);
-
-/// But a file that has changed at so many readings at most may have come to rest in between.
-const RESTLESS_READS: u32 = 2;
 
 impl Plan {
     pub(super) fn ended(&mut self, path: PathBuf, end: JobEnd, now: Now) {
@@ -29,7 +23,7 @@ impl Plan {
             None => return,
         };
         self.pins.want(now.uptime + self.rules.settle);
-        if !matches!(end, JobEnd::StoreAway(_)) {
+        if matches!(end, JobEnd::Through(_) | JobEnd::Absent(_)) {
             self.away_until = None;
         }
         if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {
@@ -37,21 +31,20 @@ impl Plan {
         }
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),
-            JobEnd::Absent(looked) => match running.then {
-                // It has given names by the rules of then.
-                Then::Record if running.fingerprint != self.rules.fingerprint => {
-                    self.queue(Queued::first(running.entry, running.again));
-                }
-                Then::Record => self.queue(Queued {
-                    entry: running.entry,
-                    job: Job::Pull(looked),
-                    again: running.again,
-                    begun: Some(running.begun),
-                }),
-                _ => self.follow(running, false),
-            },
+            JobEnd::Absent(_) if running.overtaken.is_some() => self.follow_source(running, false),
+            // It has given names by the rules of then.
+            JobEnd::Absent(_) if running.fingerprint != self.rules.fingerprint => {
+                self.queue(Queued::first(running.entry, running.again));
+            }
+            JobEnd::Absent(looked) => self.queue(Queued {
+                entry: running.entry,
+                job: Job::Pull(looked),
+                again: running.again,
+                begun: Some(running.begun),
+            }),
             JobEnd::Changed => self.changed(running, now),
-            JobEnd::Through(_) | JobEnd::Failed(..) if matches!(running.then, Then::Forget) => {}
+            JobEnd::Through(_) | JobEnd::Failed(..)
+                if matches!(running.overtaken, Some(Overtaken::Forget)) => {}
             JobEnd::Through(brought) if brought.problems.is_empty() => {
                 self.imported(running, brought.images, now);
             }
@@ -69,7 +62,6 @@ impl Plan {
                 let has_news = !images.iter().all(|image| known.contains(image));
                 let failure = Failure {
                     class,
-                    is_of_source: false,
                     error: problems.join("; "),
                     imported: imported(&running, images, now),
                     keeps,
@@ -86,36 +78,6 @@ impl Plan {
         }
     }
 
-    /// The file is not what it was when the job began. What changes at each reading for too long holds
-    /// nothing any more.
-    fn changed(&mut self, running: Running, now: Now) {
-        let path = running.entry.path.clone();
-        let restless = self.restless.entry(path.clone());
-        let (since, times) = restless.or_insert((now.uptime, 0));
-        *times += 1;
-        let is_restless = now.uptime.saturating_sub(*since) >= RESTLESS && *times > RESTLESS_READS;
-        let next = match &running.then {
-            Then::Record => running.entry.clone(),
-            Then::Next(listed) => listed.entry.clone(),
-            Then::Forget | Then::OutOfSight(_) => {
-                self.restless.remove(&path);
-                return self.follow(running, false);
-            }
-        };
-        if is_restless {
-            self.effects.push(Effect::LookAgain(path));
-            return self.still_changes(next, now);
-        }
-        if let Then::Next(_) = running.then {
-            return self.follow(running, false);
-        }
-        self.tell(Happened::Changed(path.clone()));
-        self.load.sign();
-        self.ledger.reopen(&path);
-        self.effects.push(Effect::LookAgain(path.clone()));
-        self.entries.set(path, Life::Rereading(running.entry));
-    }
-
     fn store_away(&mut self, running: Running, error: String, now: Now) {
         let until = now.uptime + STORE_REST;
         // One line an outage: all entries would say the same.
@@ -123,12 +85,12 @@ impl Plan {
             let path = running.entry.path.clone();
             self.tell(Happened::StoreAway { path, error });
         }
-        match running.then {
-            Then::Record => self.queue(Queued {
+        match running.overtaken {
+            None => self.queue(Queued {
                 begun: Some(running.begun),
                 ..Queued::first(running.entry, running.again)
             }),
-            _ => self.follow(running, false),
+            Some(_) => self.follow_source(running, false),
         }
     }
 
@@ -146,17 +108,12 @@ impl Plan {
             bytes: imported.bytes,
             duration: imported.duration,
         });
-        let attempt = Attempt {
-            settings: running.fingerprint.clone(),
-            ..self.attempt(
-                &path,
-                Some(running.entry.identity),
-                Outcome::Imported(imported),
-                now,
-            )
-        };
-        self.ledger.record(path.clone(), attempt);
         let is_outdated = running.fingerprint != self.rules.fingerprint;
+        let identity = Some(running.entry.identity);
+        let settings = running.fingerprint.clone();
+        let outcome = Outcome::Imported(imported);
+        let attempt = self.attempt(&path, identity, settings, outcome, now);
+        self.ledger.record(path.clone(), attempt);
         if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
             // Another entry is to have a name that this one has taken, or has let go; or this one is
             // to be read again, with the rules that have come meanwhile.
@@ -165,9 +122,9 @@ impl Plan {
         if self.lost.remove(&path) || is_new {
             self.news.insert(path.clone());
         }
-        match &running.then {
-            Then::Record => self.entries.set(path, Life::Done(running.entry)),
-            _ => self.follow(running, true),
+        match running.overtaken {
+            None => self.entries.set(path, Life::Done(running.entry)),
+            Some(_) => self.follow_source(running, true),
         }
     }
 
@@ -175,33 +132,36 @@ impl Plan {
         let path = running.entry.path.clone();
         let identity = running.entry.identity;
         let is_outdated = running.fingerprint != self.rules.fingerprint;
-        self.record_failure(&path, Some(identity), failure, now);
+        let settings = running.fingerprint.clone();
+        self.record_failure(&path, Some(identity), settings, failure, now);
         // What of it is whole has taken names, of which another entry may be the owner.
         self.is_audit_due |= self.ledger.shares_names(&path);
-        match &running.then {
+        match running.overtaken {
+            Some(_) => self.follow_source(running, true),
             // It was made with other rules: it says nothing about these.
-            Then::Record if is_outdated => self.queue(Queued::first(running.entry, true)),
-            Then::Record => {
+            None if is_outdated => self.queue(Queued::first(running.entry, true)),
+            None => {
                 let until = self.next_try(&path, now);
                 self.entries.set(path, Life::Waiting(running.entry, until));
             }
-            _ => self.follow(running, true),
         }
     }
 
-    /// What follows a job whose file is not what it was when the job began. `is_recorded`: whether the
-    /// record tells all that the job has pinned.
-    fn follow(&mut self, running: Running, is_recorded: bool) {
+    /// What follows a job that the source has overtaken. `is_recorded`: whether the record tells all
+    /// that the job has pinned.
+    pub(super) fn follow_source(&mut self, running: Running, is_recorded: bool) {
         let path = running.entry.path.clone();
-        match running.then {
-            Then::Next(Listed { entry, whole: true }) => self.queue(Queued::first(entry, false)),
-            Then::Next(Listed { entry, .. }) => {
+        match running.overtaken {
+            Some(Overtaken::Next(Listed { entry, whole: true })) => {
+                self.queue(Queued::first(entry, false));
+            }
+            Some(Overtaken::Next(Listed { entry, .. })) => {
                 self.ledger.reopen(&path);
                 // The source may have said meanwhile that it is still written, or cannot be read.
                 self.effects.push(Effect::LookAgain(path.clone()));
                 self.entries.set(path, Life::Settling(entry));
             }
-            Then::OutOfSight(seen_in) => {
+            Some(Overtaken::OutOfSight(seen_in)) => {
                 let is_recorded = is_recorded || self.is_all_recorded(&running.entry);
                 self.ledger.seen_in(&path, seen_in.clone());
                 let away = Life::OutOfSight {
@@ -210,8 +170,7 @@ impl Plan {
                 };
                 self.entries.set(path, away);
             }
-            Then::Forget => {}
-            Then::Record => self.entries.set(path, Life::Done(running.entry)),
+            Some(Overtaken::Forget) | None => {}
         }
     }
 
@@ -241,12 +200,12 @@ impl Plan {
         &mut self,
         path: &Path,
         identity: Option<Identity>,
+        settings: Fingerprint,
         failure: Failure,
         now: Now,
     ) {
         let Failure {
             class,
-            is_of_source,
             error,
             imported,
             keeps,
@@ -259,10 +218,9 @@ impl Plan {
         };
         let attempt = Attempt {
             class,
-            is_of_source,
             keeps,
             not_before,
-            ..self.attempt(path, identity, outcome, now)
+            ..self.attempt(path, identity, settings, outcome, now)
         };
         let record = self.ledger.record(path.to_owned(), attempt);
         let (attempts, next_try) = (record.attempts, record.next_try);
@@ -279,15 +237,15 @@ impl Plan {
         &self,
         path: &Path,
         identity: Option<Identity>,
+        settings: Fingerprint,
         outcome: Outcome,
         now: Now,
     ) -> Attempt {
         Attempt {
             identity,
-            settings: self.rules.fingerprint.clone(),
+            settings,
             outcome,
             class: FailureClass::default(),
-            is_of_source: false,
             seen_in: self.above(path),
             finished: now.wall,
             seed: self.rules.seed,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) struct PinCheck {
     due: Option<Duration>,
     step: Step,
+    /// That it is due and cannot be done was told.
+    is_held_told: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +47,15 @@ impl PinCheck {
         self.due.filter(|_| self.step == Step::Idle)
     }
 
+    /// It is due and cannot be done; says whether this is the first time since the last check.
+    pub(super) fn is_held_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_held_told, true)
+    }
+
     /// The store is to be asked for its images.
     pub(super) fn begin(&mut self) {
         self.due = None;
+        self.is_held_told = false;
         self.step = Step::Asking;
     }
 

@@ -5,6 +5,7 @@
 //! look before it has told which names the list is to pin.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::happened::Happened;
@@ -25,18 +26,37 @@ impl Plan {
         let is_due = self.pins.due().is_some_and(|due| due <= now.uptime);
         // Before the initial load is over, what an entry brings may have no record yet.
         let may = self.load.is_over() && self.rules.unpin_removed && !self.query.is_pending();
-        if is_due && may && self.is_accounted_for() {
-            self.pins.begin();
+        if !is_due || !may || !self.is_at_rest() {
+            return;
+        }
+        match self.first_unaccounted_for().map(Path::to_owned) {
+            None => self.pins.begin(),
+            Some(first) => {
+                if self.pins.is_held_first() {
+                    self.tell(Happened::PinsHeld(first));
+                }
+            }
         }
     }
 
     /// Whether the plan knows of each pin that an entry needs. Entries that wait for another try go
-    /// on holding what they held. Lists whose absent images are pulled are not waited for: a
-    /// registry that is away would keep all pins.
+    /// on holding what they held.
     fn is_accounted_for(&self) -> bool {
+        self.is_at_rest() && self.first_unaccounted_for().is_none()
+    }
+
+    /// Whether no archive and no look at a list is left to do. Lists whose absent images are pulled are
+    /// not waited for: a registry that is away would keep all pins.
+    fn is_at_rest(&self) -> bool {
         let open = self.entries.open();
-        let is_at_rest = open.archives == 0 && open.lists == 0 && !self.entries.is_pinning();
-        is_at_rest && self.restless.is_empty() && !self.entries.is_unrecorded_out_of_sight()
+        open.archives == 0 && open.lists == 0 && !self.entries.is_pinning()
+    }
+
+    /// An entry that may bring images of which no record tells.
+    fn first_unaccounted_for(&self) -> Option<&Path> {
+        let restless = self.restless.keys().next().map(PathBuf::as_path);
+        let unrecorded = self.entries.first_unrecorded();
+        restless.or(unrecorded).or(self.ledger.first_unknown())
     }
 
     /// Unpins what no entry brings, if that is what the images were asked for.

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, Verdict};
 use crate::happened::{FoundBecause, Happened};
 use crate::source_event::{self, Absence, DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
 use super::event::{Effect, Now};
-use super::failure::Failure;
-use super::life::{Life, Queued, Running, Then};
+use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
 
 /// What is told of a file that is not closed for too long.
@@ -24,14 +23,14 @@ impl Plan {
                 whole: false,
             }),
             SourceEvent::Settled(entry) => self.touched(Listed { entry, whole: true }),
-            SourceEvent::StillWritten(entry) => self.still_written(entry, now),
+            SourceEvent::StillWritten(entry) => self.still_written(entry),
             SourceEvent::Removed(path) => {
                 self.ignored.remove(&path);
                 for path in self.entries.below(&path) {
                     self.forget(&path, now);
                 }
             }
-            SourceEvent::Unreadable(unreadable) => self.unreadable(unreadable, now),
+            SourceEvent::Unreadable(unreadable) => self.unreadable(unreadable),
             SourceEvent::Ignored(path) => {
                 // It may have been an entry: a pipe has its name now.
                 for path in self.entries.below(&path) {
@@ -62,7 +61,7 @@ impl Plan {
         }
         self.directories = listing.directories;
         for unreadable in listing.unreadable {
-            self.unreadable(unreadable, now);
+            self.unreadable(unreadable);
         }
         for listed in listing.entries {
             let seen_in = self.above(&listed.entry.path);
@@ -109,8 +108,8 @@ impl Plan {
     fn last_seen_in(&self, path: &Path) -> Vec<DirectoryId> {
         match (self.entries.get(path), self.ledger.get(path)) {
             (Some(Life::OutOfSight { seen_in, .. }), _) => seen_in.clone(),
-            (Some(Life::Running(running)), _) => match &running.then {
-                Then::OutOfSight(seen_in) => seen_in.clone(),
+            (Some(Life::Running(running)), _) => match &running.overtaken {
+                Some(Overtaken::OutOfSight(seen_in)) => seen_in.clone(),
                 _ => self.above(path),
             },
             // It was seen by a run before.
@@ -128,25 +127,15 @@ impl Plan {
         match self.entries.remove(path) {
             Some(Life::Running(mut running)) => {
                 // What was removed is not out of sight.
-                if !matches!(running.then, Then::Forget) {
-                    running.then = Then::OutOfSight(seen_in);
+                if !matches!(running.overtaken, Some(Overtaken::Forget)) {
+                    running.overtaken = Some(Overtaken::OutOfSight(seen_in));
                 }
                 self.entries.set(path.to_owned(), Life::Running(running));
             }
             life => {
-                let is_restless = self.restless.remove(path).is_some();
-                let is_recorded = life.is_none_or(|life| match &life {
-                    Life::OutOfSight { is_recorded, .. } => *is_recorded,
-                    // A job for it may have been given up when it had pinned something.
-                    life => {
-                        let has_begun = life.is_pinning() || life.looked().is_some() || is_restless;
-                        let is_at_rest = life.open().is_none() && !has_begun;
-                        is_at_rest
-                            || life
-                                .entry()
-                                .is_some_and(|entry| self.is_all_recorded(entry))
-                    }
-                });
+                let is_recorded = self.is_life_recorded(path, life);
+                self.restless.remove(path);
+                self.ledger.end_trouble(path);
                 let away = Life::OutOfSight {
                     is_recorded,
                     seen_in,
@@ -154,6 +143,22 @@ impl Plan {
                 self.entries.set(path.to_owned(), away);
             }
         }
+    }
+
+    /// Whether the record of an entry that had this life tells all that was pinned for it.
+    fn is_life_recorded(&self, path: &Path, life: Option<Life>) -> bool {
+        let Some(life) = life else {
+            return true;
+        };
+        if let Life::OutOfSight { is_recorded, .. } | Life::Unreadable { is_recorded } = life {
+            return is_recorded;
+        }
+        // A job for it may have been given up when it had pinned something.
+        let is_restless = self.restless.contains_key(path);
+        let has_begun = life.is_pinning() || life.looked().is_some() || is_restless;
+        let is_at_rest = life.open().is_none() && !has_begun;
+        let entry = life.entry();
+        is_at_rest || entry.is_some_and(|entry| self.is_all_recorded(entry))
     }
 
     /// Tells what has changed about what is out of sight; said once, however many events find it.
@@ -179,8 +184,13 @@ impl Plan {
         let path = listed.entry.path.clone();
         let identity = listed.entry.identity;
         let is_known = |life: &Life| life.identity() == Some(&identity);
-        match self.entries.remove(&path) {
+        let life = self.entries.remove(&path);
+        if let Some(Life::Unreadable { .. }) = life {
+            self.ledger.end_trouble(&path);
+        }
+        match life {
             Some(Life::Running(running)) => self.overtake(running, listed),
+            Some(_) if let Some(life) = self.rest(&listed) => self.entries.set(path, life),
             Some(Life::Settling(_) | Life::Unfinished(_) | Life::Rereading(_)) if listed.whole => {
                 self.queue(Queued::first(listed.entry, false));
             }
@@ -198,11 +208,11 @@ impl Plan {
     /// An entry that is worked on was seen, in this version or in another.
     fn overtake(&mut self, mut running: Running, listed: Listed) {
         let path = running.entry.path.clone();
-        running.then = if running.entry.identity == listed.entry.identity {
-            Then::Record
+        running.overtaken = if running.entry.identity == listed.entry.identity {
+            None
         } else {
             self.effects.push(Effect::Abandon(path.clone()));
-            Then::Next(listed)
+            Some(Overtaken::Next(listed))
         };
         self.entries.set(path, Life::Running(running));
     }
@@ -216,8 +226,13 @@ impl Plan {
             true => Life::Queued(Queued::first(listed.entry, false)),
             false => Life::Settling(listed.entry),
         };
-        let life = match self.entries.remove(&path) {
+        let life = self.entries.remove(&path);
+        if let Some(Life::Unreadable { .. }) = life {
+            self.ledger.end_trouble(&path);
+        }
+        let life = match life {
             Some(Life::Running(running)) => return self.overtake(running, listed),
+            Some(_) if let Some(life) = self.rest(&listed) => life,
             Some(
                 known @ (Life::Done(_) | Life::Waiting(..) | Life::Queued(_) | Life::Checking(_)),
             ) if known.identity() == Some(&identity) => match known {
@@ -225,7 +240,9 @@ impl Plan {
                 known => known,
             },
             Some(Life::Unfinished(entry)) if !listed.whole => Life::Unfinished(entry),
-            Some(Life::OutOfSight { .. }) if self.is_recorded(&listed.entry) => {
+            Some(Life::OutOfSight { .. } | Life::Unreadable { .. })
+                if self.is_recorded(&listed.entry) =>
+            {
                 self.query.want_audit();
                 Life::Checking(listed)
             }
@@ -242,11 +259,11 @@ impl Plan {
                 next(listed)
             }
         };
-        let is_open = life.open().is_some();
-        self.entries.set(path.clone(), life);
-        if is_open {
+        // Whether the record of one that is checked stands, the audit decides.
+        if life.open().is_some() && !matches!(life, Life::Checking(_)) {
             self.ledger.reopen(&path);
         }
+        self.entries.set(path, life);
     }
 
     /// Whether the record of an archive tells all that any job for this version can have pinned.
@@ -274,49 +291,51 @@ impl Plan {
         self.entries.set(path, Life::Queued(queued));
     }
 
-    fn still_written(&mut self, entry: Entry, now: Now) {
+    fn still_written(&mut self, entry: Entry) {
         let life = self.entries.get(&entry.path);
         if matches!(
             life,
             Some(Life::Settling(_) | Life::Checking(_) | Life::Rereading(_))
         ) {
-            self.still_changes(entry, now);
+            self.trouble(&entry.path, STILL_WRITTEN.to_owned());
+            self.entries
+                .set(entry.path.clone(), Life::Unfinished(entry));
         }
     }
 
-    /// The file of an entry does not come to rest: that is its outcome, until it does.
-    pub(super) fn still_changes(&mut self, entry: Entry, now: Now) {
-        let path = entry.path.clone();
-        self.fail_by_source(&path, STILL_WRITTEN.to_owned(), now);
-        self.entries.set(path, Life::Unfinished(entry));
-    }
-
-    fn unreadable(&mut self, unreadable: Unreadable, now: Now) {
+    fn unreadable(&mut self, unreadable: Unreadable) {
         let Unreadable { path, error } = unreadable;
         if let Some(Life::Running(mut running)) = self.entries.get(&path).cloned() {
             // Its job meets the same error, or has the file open and does not. But the outcome of one
             // for a file that was removed is not told: this one is looked at again.
-            if matches!(running.then, Then::Forget) {
-                running.then = Then::Next(Listed {
+            if matches!(running.overtaken, Some(Overtaken::Forget)) {
+                running.overtaken = Some(Overtaken::Next(Listed {
                     entry: running.entry.clone(),
                     whole: false,
-                });
+                }));
                 self.entries.set(path, Life::Running(running));
             }
             return;
         }
-        self.fail_by_source(&path, error, now);
-        self.entries.set(path, Life::Unreadable);
+        self.trouble(&path, error);
+        let life = self.entries.remove(&path);
+        // Of a file that was never seen it is not known what it brings.
+        let is_file = path.file_name().map(Verdict::on) != Some(Verdict::Other);
+        let is_new = life.is_none() && self.ledger.get(&path).is_none();
+        let is_recorded = !(is_new && is_file) && self.is_life_recorded(&path, life);
+        self.entries.set(path, Life::Unreadable { is_recorded });
     }
 
-    /// Writes a failure down that the source has told. The same complaint at every look would say
-    /// nothing new.
-    fn fail_by_source(&mut self, path: &Path, error: String, now: Now) {
-        let record = self.ledger.get(path);
-        if record.is_some_and(|record| record.outcome.says(&error)) {
-            self.ledger.uphold(path);
-        } else {
-            self.record_failure(path, None, Failure::of_source(error), now);
+    /// The source tells what is the matter with a file. The same at every look would be no news.
+    fn trouble(&mut self, path: &Path, error: String) {
+        if self.ledger.trouble(path, &error) {
+            self.tell(Happened::Failed {
+                path: path.to_owned(),
+                images: Vec::new(),
+                error,
+                attempts: 0,
+                next_try: None,
+            });
         }
     }
 
@@ -337,8 +356,8 @@ impl Plan {
         let mut is_forgotten = false;
         match self.entries.remove(path) {
             Some(Life::Running(mut running)) => {
-                is_forgotten = matches!(running.then, Then::Forget);
-                running.then = Then::Forget;
+                is_forgotten = matches!(running.overtaken, Some(Overtaken::Forget));
+                running.overtaken = Some(Overtaken::Forget);
                 self.entries.set(path.to_owned(), Life::Running(running));
                 self.effects.push(Effect::Abandon(path.to_owned()));
             }

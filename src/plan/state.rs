@@ -12,6 +12,7 @@ use super::entries::Entries;
 use super::event::{Effect, Rules};
 use super::initial_load::InitialLoad;
 use super::pin_check::PinCheck;
+use super::restless::Restless;
 use super::store_query::StoreQuery;
 
 /// What is known, and what follows from it.
@@ -23,9 +24,7 @@ pub struct Plan {
     /// The directories of the newest listing: they tell where an entry was seen.
     pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
     pub(super) ignored: BTreeSet<PathBuf>,
-    /// Entries whose file has changed at each reading, since this uptime, and at how many. What was
-    /// pinned for them no record tells.
-    pub(super) restless: BTreeMap<PathBuf, (Duration, u32)>,
+    pub(super) restless: BTreeMap<PathBuf, Restless>,
     /// How often entries were brought back since the last listing.
     pub(super) brought_back: BTreeMap<PathBuf, u32>,
     /// Entries whose images the store has lost: when they are back that is news.
@@ -94,8 +93,8 @@ impl Plan {
         self.entries.out_of_sight().len()
     }
 
-    /// The first failure, in name order.
-    pub(crate) fn first_failed(&self) -> Option<(&Path, &Record)> {
+    /// The first failure, in name order, with the record of its attempt if there was one.
+    pub(crate) fn first_failed(&self) -> Option<(&Path, Option<&Record>)> {
         self.ledger.first_failed()
     }
 

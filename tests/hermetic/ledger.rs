@@ -12,14 +12,14 @@ use stowd::ledger::{
 use stowd::platform::Wanted;
 use stowd::retry;
 
-/// A version of a file, told from others by its inode.
-pub(crate) fn version(inode: u64) -> Identity {
+/// A version of a file, told from others by its ctime.
+pub(crate) fn version(number: u64) -> Identity {
     Identity {
         device: 2049,
-        inode,
+        inode: 1,
         size: 7,
         mtime: 1_763_712_000_123_456_789,
-        ctime: 1_763_712_000_123_456_790,
+        ctime: 1_763_712_000_123_456_790 + i128::from(number),
     }
 }
 
@@ -50,13 +50,12 @@ pub(crate) fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(1_763_712_000 + seconds, 123_456_789)
 }
 
-pub(crate) fn good(inode: u64, images: &[&str]) -> Attempt {
+pub(crate) fn good(number: u64, images: &[&str]) -> Attempt {
     Attempt {
-        identity: Some(version(inode)),
+        identity: Some(version(number)),
         settings: settings("n"),
         outcome: Outcome::Imported(imported(images)),
         class: FailureClass::Environment,
-        is_of_source: false,
         seen_in: Vec::new(),
         finished: at(0),
         seed: 1,
@@ -65,14 +64,14 @@ pub(crate) fn good(inode: u64, images: &[&str]) -> Attempt {
     }
 }
 
-pub(crate) fn bad(inode: u64, images: &[&str]) -> Attempt {
+pub(crate) fn bad(number: u64, images: &[&str]) -> Attempt {
     let outcome = Outcome::Failed {
         error: "broken".to_owned(),
         imported: imported(images),
     };
     Attempt {
         outcome,
-        ..good(inode, &[])
+        ..good(number, &[])
     }
 }
 

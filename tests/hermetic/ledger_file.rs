@@ -9,7 +9,7 @@ use stowd::entry::Verdict;
 use stowd::ledger::Ledger;
 use stowd::ledger_file::{LedgerFile, Loaded, News};
 
-use crate::ledger::good;
+use crate::ledger::{good, version};
 use crate::private_mounts::{in_private_mounts, mount};
 
 /// A state directory and an images directory.
@@ -53,9 +53,9 @@ impl Dirs {
         (file, loaded)
     }
 
-    /// Records one entry more, and returns the inode that tells it from others.
-    fn record(&self, ledger: &mut Ledger, name: &str, inode: u64) {
-        ledger.record(self.images().join(name), good(inode, &["a:1=x"]));
+    /// Records this version of an entry.
+    fn record(&self, ledger: &mut Ledger, name: &str, number: u64) {
+        ledger.record(self.images().join(name), good(number, &["a:1=x"]));
     }
 }
 
@@ -204,18 +204,18 @@ fn something_else_of_that_name_is_passed_over() {
 fn the_operators_file_may_come_and_go_while_stowd_runs() {
     let dirs = Dirs::new();
     let (mut file, Loaded { mut ledger, .. }) = dirs.start();
-    for (inode, cached) in [(1, true), (2, false)] {
+    for (number, cached) in [(1, true), (2, false)] {
         if cached {
             fs::write(dirs.cache(), "").unwrap();
         } else {
             fs::remove_file(dirs.cache()).unwrap();
         }
-        dirs.record(&mut ledger, "a.tar", inode);
+        dirs.record(&mut ledger, "a.tar", number);
         assert!(save(&mut file, &ledger).is_none());
         assert_eq!(dirs.own().exists(), !cached);
         let (_, loaded) = dirs.start();
         let record = loaded.ledger.get(&dirs.images().join("a.tar")).unwrap();
-        assert_eq!(record.identity.unwrap().inode, inode);
+        assert_eq!(record.identity, Some(version(number)));
     }
 }
 

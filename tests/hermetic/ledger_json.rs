@@ -76,8 +76,8 @@ fn the_form_is_the_documented_one() {
         ("{\"version\":1,\"entries\":[", "]}", 3)
     );
     let begin = concat!(
-        r#"{"path":"a.tar","outcome":"imported","identity":{"device":2049,"inode":12,"size":7,"#,
-        r#""mtime":"1763712000123456789","ctime":"1763712000123456790"},"settings":"sha256:"#,
+        r#"{"path":"a.tar","outcome":"imported","identity":{"device":2049,"inode":1,"size":7,"#,
+        r#""mtime":"1763712000123456789","ctime":"1763712000123456802"},"settings":"sha256:"#,
     );
     assert!(lines[1].starts_with(begin), "{}", lines[1]);
     let finished =

@@ -124,7 +124,8 @@ fn one_of_each() -> Vec<Happened> {
         Happened::Degraded(_) => Some(Happened::Restored),
         Happened::Restored => Some(Happened::Unpinned("r.example/a:1".to_owned())),
         Happened::Unpinned(_) => Some(Happened::PinsNotChecked(error())),
-        Happened::PinsNotChecked(_) => Some(Happened::StoreNotListed(error())),
+        Happened::PinsNotChecked(_) => Some(Happened::PinsHeld(path())),
+        Happened::PinsHeld(_) => Some(Happened::StoreNotListed(error())),
         Happened::StoreNotListed(_) => Some(Happened::StoreAway {
             path: path(),
             error: error(),

@@ -59,10 +59,10 @@ fn entry(name: &str, version: u64) -> Entry {
         },
         identity: Identity {
             device: 1,
-            inode: version,
+            inode: 1,
             size: 7,
             mtime: 0,
-            ctime: 0,
+            ctime: version.into(),
         },
     }
 }
@@ -848,9 +848,29 @@ fn a_file_that_changes_at_each_reading_holds_ready_for_two_minutes_and_no_longer
         }
     }
     assert!(stage.now.uptime > seconds(100));
-    assert_eq!(stage.told("failed /i/a.tar: is still being written"), 1);
-    stage.source(SourceEvent::Settled(entry("a.tar", version + 1)));
-    stage.on(store(&[]));
+    assert_eq!(stage.told("failed /i/a.tar: has changed each time"), 1);
+    // From now on it is read when it is due, and not whenever it settles.
+    let mut readings = 0;
+    let begun = stage.now.uptime;
+    while stage.now.uptime < begun + seconds(3600) {
+        version += 1;
+        let words = stage.source(SourceEvent::Settling(entry("a.tar", version)));
+        assert_eq!(words, NOTHING);
+        stage.now.uptime += SETTLE;
+        stage.now.wall += SETTLE;
+        let words = stage.source(SourceEvent::Settled(entry("a.tar", version)));
+        if words == ["import a.tar"] {
+            readings += 1;
+            stage.ends("a.tar", JobEnd::Changed);
+        }
+    }
+    assert!((8..=16).contains(&readings), "{readings} in an hour");
+    // Nothing is unpinned meanwhile, and that is told once.
+    assert_eq!(stage.told("unpinning nothing"), 1);
+    let mut words = Vec::new();
+    while words != ["import a.tar"] {
+        words = stage.pass_to_due().unwrap();
+    }
     stage.ends("a.tar", brought(&["a"]));
     assert_eq!(stage.told("imported /i/a.tar"), 1);
 }
@@ -927,7 +947,9 @@ fn a_failure_of_the_surroundings_is_no_first_reading_of_a_broken_file() {
         match effects.first().map(String::as_str) {
             Some("import a.tar") => {
                 tries += 1;
-                stage.ends("a.tar", failed(ends.next().expect("no more tries")));
+                let end = failed(ends.next().expect("no more tries"));
+                let words = stage.ends("a.tar", end);
+                assert_eq!(stage.answered(words, &[]), NOTHING);
             }
             Some("list images") => _ = stage.on(store(&[])),
             _ => {}
@@ -983,10 +1005,10 @@ fn a_look_that_fails_lets_nothing_go() {
     let record = stage.plan.ledger().get(&path("a.tar")).unwrap();
     let held = record.images().cloned().collect::<BTreeSet<_>>();
     assert_eq!(held, [image("a"), image("c")].into());
-    assert_eq!(
-        record.next_try, None,
-        "the source tells when it can be read"
-    );
+    // The source tells when it can be read.
+    while let Some(words) = stage.pass_to_due() {
+        assert_eq!(stage.answered(words, &["a", "c"]), NOTHING);
+    }
 }
 
 impl Stage {
@@ -1211,4 +1233,88 @@ fn listings_that_do_not_end_hold_nothing_and_ask_the_store_once_a_second() {
     }
     let unpinned = words.iter().filter(|word| word.starts_with("unpin "));
     assert!(unpinned.count() > 0, "{words:?}");
+}
+
+/// The file is what it was: a moment of EIO when it is looked at says nothing about what was read.
+#[test]
+fn a_file_that_can_be_read_again_and_has_not_changed_is_not_read_again() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    for back in [
+        SourceEvent::Settled(entry("a.tar", 1)),
+        SourceEvent::Settling(entry("a.tar", 1)),
+        SourceEvent::Listed(listing(&["a.tar"])),
+    ] {
+        stage.source(SourceEvent::Unreadable(unreadable("a.tar")));
+        assert_eq!(stage.plan.ledger().summary().failed, 1);
+        let words = stage.source(back);
+        assert_eq!(stage.answered(words, &["a"]), NOTHING);
+        while let Some(words) = stage.pass_to_due() {
+            assert_eq!(stage.answered(words, &["a"]), NOTHING);
+        }
+        let summary = stage.plan.ledger().summary();
+        assert_eq!((summary.entries, summary.failed, summary.images), (1, 0, 1));
+        assert_eq!(stage.plan.open(), 0);
+    }
+    let record = stage.plan.ledger().get(&path("a.tar")).unwrap();
+    assert_eq!(record.outcome.error(), None);
+    // Nor after a restart that finds it unreadable.
+    let mut stage = stage.restarted();
+    let mut found = listing(&[]);
+    found.unreadable.push(unreadable("a.tar"));
+    stage.source(SourceEvent::Listed(found));
+    stage.on(store(&["a"]));
+    assert!(stage.plan.is_loaded());
+    stage.source(SourceEvent::Settled(entry("a.tar", 1)));
+    assert_eq!(stage.on(store(&["a"])), NOTHING);
+    assert_eq!(stage.told("skipped /i/a.tar"), 1);
+}
+
+#[test]
+fn a_broken_file_that_can_be_read_again_is_not_read_a_third_time() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", failed(FailureClass::Content));
+    let mut words = Vec::new();
+    while words != ["import a.tar"] {
+        words = stage.pass_to_due().unwrap();
+        words = stage.answered(words, &[]);
+    }
+    stage.ends("a.tar", failed(FailureClass::Content));
+    stage.source(SourceEvent::Unreadable(unreadable("a.tar")));
+    let words = stage.source(SourceEvent::Settled(entry("a.tar", 1)));
+    assert_eq!(stage.answered(words, &[]), NOTHING);
+    while let Some(words) = stage.pass_to_due() {
+        assert_eq!(stage.answered(words, &[]), NOTHING);
+    }
+    let record = stage.plan.ledger().get(&path("a.tar")).unwrap();
+    assert_eq!(record.attempts, 2);
+}
+
+/// It may be what another archive was renamed to, whose images the node runs.
+#[test]
+fn nothing_is_unpinned_while_it_is_not_known_what_an_entry_brings() {
+    let mut found = listing(&[]);
+    found.unreadable.push(unreadable("b.tar"));
+    let cases = [("failed", listing(&["b.tar"])), ("unreadable", found)];
+    for (name, found) in cases {
+        let mut stage = Stage::loaded(&["a.tar"]).restarted();
+        stage.source(SourceEvent::Listed(found));
+        let mut words = stage.on(store(&["a"]));
+        for _ in 0..5 {
+            if words == ["import b.tar"] {
+                words = stage.ends("b.tar", failed(FailureClass::Environment));
+            }
+            words = stage.answered(words, &["a"]);
+            assert!(!words.iter().any(|word| word.starts_with("unpin")));
+            words.extend(stage.pass(seconds(60)));
+        }
+        assert!(stage.plan.is_loaded(), "{name}");
+        assert_eq!(stage.told("gone: /i/a.tar"), 1, "{name}");
+        assert_eq!(stage.told("unpinning nothing"), 1, "{name}");
+        let mut words = stage.source(SourceEvent::Removed(path("b.tar")));
+        words.extend(stage.ends("b.tar", failed(FailureClass::Environment)));
+        words.extend(stage.pass(seconds(60)));
+        assert_eq!(stage.answered(words, &["a"]), ["unpin r.example/a:1"]);
+    }
 }

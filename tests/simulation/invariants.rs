@@ -221,7 +221,8 @@ impl Oracle {
                 "4: a job for {path}, and the store is away"
             )));
         }
-        let is_open = |path: &&PathBuf| kind(path) == Kind::Archive && !plan.ledger().stands(path);
+        let is_open =
+            |path: &&PathBuf| kind(path) == Kind::Archive && !plan.ledger().has_outcome(path);
         if matches!(job, Job::Pull(_))
             && let Some(archive) = self.seen.iter().find(is_open)
         {
@@ -300,7 +301,7 @@ impl Oracle {
         for path in start {
             let is_list = kind(path) == Kind::List;
             let is_there = directory.seen(path).is_some();
-            if is_there && !plan.ledger().stands(path) && !(is_list && self.lists_overtime) {
+            if is_there && !plan.ledger().has_outcome(path) && !(is_list && self.lists_overtime) {
                 let path = path.display();
                 return Err(Violation::new(format!(
                     "1: READY, and {path} has no outcome"
@@ -593,7 +594,7 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
         let recorded = recorded.flat_map(|image| image.names.iter().cloned());
         let taken = taken.chain(recorded).collect::<BTreeSet<_>>();
         let problem = |what: String| Violation::new(format!("3: {}: {what}", path.display()));
-        if !node.process.plan.ledger().stands(path) {
+        if !node.process.plan.ledger().has_outcome(path) {
             return Err(problem("it has no outcome".to_owned()));
         }
         let is_pinned = |name: &String| images.get(name).filter(|record| record.pinned);
