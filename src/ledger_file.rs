@@ -56,7 +56,7 @@ pub struct Loaded {
 
 /// Why a ledger's file, or part of it, is not used. Its entries are imported again.
 #[derive(Debug, thiserror::Error)]
-#[error("ledger {}: {cause}", path.display())]
+#[error("{}: {cause}", path.display())]
 pub struct LoadWarning {
     /// The file.
     pub path: PathBuf,
@@ -83,7 +83,7 @@ pub enum Unused {
 
 /// Why a ledger was not written. What stowd knows is in memory alone until a write succeeds.
 #[derive(Debug, thiserror::Error)]
-#[error("ledger {} cannot be written: {step}: {cause}{}", path.display(), hint(path, cause))]
+#[error("{}: {step}: {cause}{}", path.display(), hint(path, cause))]
 pub struct WriteError {
     /// The file.
     pub path: PathBuf,

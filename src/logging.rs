@@ -17,8 +17,10 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use crate::happened::DaemonEvent;
 use crate::journal_stream;
 use crate::one_line::one_line;
+use crate::reporter::report;
 
 /// Under which name the journal keeps stowd's lines.
 const IDENTIFIER: &str = "stowd";
@@ -94,7 +96,7 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
         }
     };
     if let Some(cause) = ignored {
-        tracing::warn!(%cause, "RUST_LOG is no filter, log-level is used: {cause}");
+        report(DaemonEvent::FilterIgnored(cause.to_string()));
     }
     Ok(destination)
 }

@@ -1,31 +1,28 @@
 //! The one place that writes what happened to the log: a line each, with its fields.
+//!
+//! Lines at debug and trace are for developers, and are written where they arise.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
 use crate::entry::shown;
-use crate::happened::{Happened, first_names, seconds};
+use crate::happened::{
+    DaemonEvent, Happened, OutputEvent, ProcessEvent, StoreEvent, first_names, seconds,
+};
+use crate::layout::Note;
 use crate::ledger::Summary;
+use crate::naming::Shadowed;
 
 /// Writes the line, with its fields.
-pub fn report(happened: &Happened) {
-    match happened {
-        Happened::ContainerdStarted { pid, binary } => info!(pid, binary, "{happened}"),
-        Happened::ContainerdAttached(address) => info!(address, "{happened}"),
-        Happened::ContainerdAwaited { seconds, missing } => info!(seconds, missing, "{happened}"),
-        Happened::ContainerdStopped { pid, status } => info!(pid, status, "{happened}"),
-        Happened::Loaded(Summary {
-            images,
-            entries,
-            failed,
-        }) => info!(images, entries, failed, "{happened}"),
-        Happened::Reloaded(taken) => info!(taken = taken.join(" "), "{happened}"),
-        Happened::NotTakenBeforeRestart(left) => warn!(left = left.join(" "), "{happened}"),
-        Happened::NotReloaded(error) | Happened::Stopped(error) => error!(error, "{happened}"),
-        Happened::Stopping(signal) => info!(signal, "{happened}"),
-        Happened::StoppingAtOnce(signal) => warn!(signal, "{happened}"),
+pub fn report(happened: impl Into<Happened>) {
+    let happened = happened.into();
+    match &happened {
+        Happened::Daemon(event) => of_daemon(event),
+        Happened::Process(event) => of_process(event),
+        Happened::Output(event) => of_output(event),
+        Happened::Store(event) => of_store(event),
         Happened::Found {
             path,
             bytes,
@@ -72,6 +69,17 @@ pub fn report(happened: &Happened) {
         Happened::PullingWithoutCredentials { entry, error } => {
             warn!(entry, error, "{happened}");
         }
+        Happened::LoginMissing { entry, cause } => info!(entry, cause, "{happened}"),
+        Happened::NotLabelled {
+            entry,
+            image,
+            error,
+        } => warn!(entry, image, error, "{happened}"),
+        Happened::Noted {
+            entry,
+            note: Note::Shadowed(Shadowed { name, image }),
+        } => info!(entry, %name, image, "{happened}"),
+        Happened::Noted { entry, note } => info!(entry, %note, "{happened}"),
         Happened::NotNamed { image, error } => warn!(image, error, "{happened}"),
         Happened::Ignored(path) => info!(path = shown(path), "{happened}"),
         Happened::DirectoryMissing(path) => warn!(path = shown(path), "{happened}"),
@@ -81,7 +89,7 @@ pub fn report(happened: &Happened) {
         Happened::InSightAgain | Happened::Restored => info!("{happened}"),
         Happened::Degraded(cause) => warn!(cause, "{happened}"),
         Happened::Unpinned(image) => info!(image, "{happened}"),
-        Happened::PinsNotChecked(error) | Happened::StoreNotListed(error) => {
+        Happened::NotUnpinned(error) | Happened::StoreNotListed(error) => {
             warn!(error, "{happened}");
         }
         Happened::StoreAway { path, error } => {
@@ -91,8 +99,77 @@ pub fn report(happened: &Happened) {
     }
 }
 
+fn of_daemon(event: &DaemonEvent) {
+    match event {
+        DaemonEvent::FilterIgnored(cause) => warn!(cause, "{event}"),
+        DaemonEvent::ConfigDoubtful(_) | DaemonEvent::LedgerNotSaved => warn!("{event}"),
+        DaemonEvent::StateDirNotWritten { path, error }
+        | DaemonEvent::StateDirNotLocked { path, error } => {
+            warn!(path = shown(path), error, "{event}");
+        }
+        DaemonEvent::LedgerNotUsed(error)
+        | DaemonEvent::LedgerNotWritten(error)
+        | DaemonEvent::ManagerNotTold(error) => warn!(error, "{event}"),
+        DaemonEvent::LedgerWrittenAgain(path) => info!(path = shown(path), "{event}"),
+        DaemonEvent::Loaded(Summary {
+            images,
+            entries,
+            failed,
+        }) => info!(images, entries, failed, "{event}"),
+        DaemonEvent::Reloaded(taken) => info!(taken = taken.join(" "), "{event}"),
+        DaemonEvent::NotTakenBeforeRestart(left) => warn!(left = left.join(" "), "{event}"),
+        DaemonEvent::NotReloaded(error) | DaemonEvent::Stopped(error) => error!(error, "{event}"),
+        DaemonEvent::Stopping(signal) => info!(signal, "{event}"),
+        DaemonEvent::StoppingAtOnce(signal) => warn!(signal, "{event}"),
+    }
+}
+
+fn of_process(event: &ProcessEvent) {
+    match event {
+        ProcessEvent::LeftoverFound(pid)
+        | ProcessEvent::Killing(pid)
+        | ProcessEvent::Abandoned(pid) => warn!(pid, "{event}"),
+        ProcessEvent::LeftoverStopped(pid) | ProcessEvent::Stopping(pid) => info!(pid, "{event}"),
+        ProcessEvent::Started { pid, binary } => info!(pid, binary, "{event}"),
+        ProcessEvent::Attached(address) => info!(address, "{event}"),
+        ProcessEvent::Awaited { seconds, missing } => info!(seconds, missing, "{event}"),
+        ProcessEvent::Overdue { pid, limit } => warn!(pid, timeout = ?limit, "{event}"),
+        ProcessEvent::NotWaitedFor(error) => warn!(error, "{event}"),
+        ProcessEvent::Stopped { pid, status } => info!(pid, status, "{event}"),
+    }
+}
+
+fn of_output(event: &OutputEvent) {
+    match event {
+        OutputEvent::FileNotRotated { file, error }
+        | OutputEvent::FileNotWritten { file, error } => {
+            error!(file = shown(file), error, "{event}");
+        }
+        OutputEvent::FileWrittenAgain { file, lines } => {
+            warn!(file = shown(file), lines, "{event}");
+        }
+        OutputEvent::NotTidied { directory, error } => {
+            warn!(directory = shown(directory), error, "{event}");
+        }
+        OutputEvent::Dropped(lines) => warn!(lines, "{event}"),
+        OutputEvent::NotAwaited => warn!("{event}"),
+        OutputEvent::ReaderPanicked => error!("{event}"),
+    }
+}
+
+fn of_store(event: &StoreEvent) {
+    match event {
+        StoreEvent::WritingDirectly(path) => info!(path = shown(path), "{event}"),
+        StoreEvent::SendingBlobs(cause) => info!(cause, "{event}"),
+        StoreEvent::DirectWritesEnded(cause) => warn!(cause, "{event}"),
+        StoreEvent::LeasesNotFound(error)
+        | StoreEvent::LeasesNotCleared { error, .. }
+        | StoreEvent::LeaseNotReleased(error) => warn!(error, "{event}"),
+    }
+}
+
 fn paths(paths: &[PathBuf]) -> String {
-    let paths = paths.iter().map(|path| shown(Path::new(path)));
+    let paths = paths.iter().map(|path| shown(path));
     paths.collect::<Vec<_>>().join(" ")
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::happened::Happened;
+use crate::happened::DaemonEvent;
 use crate::reporter::report;
 
 /// The wish that stowd end. Clones share it.
@@ -45,10 +45,10 @@ impl Shutdown {
                     () = received(&mut closed) => "SIGHUP",
                 };
                 if !heard.stop.is_cancelled() {
-                    report(&Happened::Stopping(name));
+                    report(DaemonEvent::Stopping(name));
                     heard.stop.cancel();
                 } else if name != "SIGHUP" {
-                    report(&Happened::StoppingAtOnce(name));
+                    report(DaemonEvent::StoppingAtOnce(name));
                     heard.force.cancel();
                 }
             }

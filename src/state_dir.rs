@@ -5,7 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use tracing::warn;
+use crate::happened::DaemonEvent;
+use crate::reporter::report;
 
 /// The longest text that is looked for a pid: longer than any.
 const PID_LENGTH: u64 = 20;
@@ -50,8 +51,8 @@ pub fn lock(dir: &Path) -> Result<Lock, AlreadyRunning> {
     let mut file = match opened {
         Ok(file) => file,
         Err(error) => {
-            let path = dir.display();
-            warn!(%path, %error, "state directory cannot be written: {path}: {error}");
+            let (path, error) = (dir.to_owned(), error.to_string());
+            report(DaemonEvent::StateDirNotWritten { path, error });
             return Ok(Lock { _file: None });
         }
     };
@@ -66,8 +67,8 @@ pub fn lock(dir: &Path) -> Result<Lock, AlreadyRunning> {
             pid: read_pid(file),
         }),
         Err(TryLockError::Error(error)) => {
-            let path = dir.display();
-            warn!(%path, %error, "state directory cannot be locked: {path}: {error}");
+            let (path, error) = (dir.to_owned(), error.to_string());
+            report(DaemonEvent::StateDirNotLocked { path, error });
             Ok(Lock { _file: None })
         }
     }

@@ -1,11 +1,11 @@
 //! Which names the images of one archive get.
 
-use tracing::info;
-
 use super::desired::DesiredImage;
 use super::warn_of_refused;
-use crate::layout::Resolution;
+use crate::happened::Happened;
+use crate::layout::{Note, Resolution};
 use crate::naming::{AssignedNames, NameClaim};
+use crate::reporter::report;
 
 /// How many names that images of one archive do not get are told, each in a line.
 const UNNAMED_MAX: usize = 20;
@@ -26,13 +26,16 @@ pub(crate) fn archive_names(
     let AssignedNames {
         images,
         refused,
-        notes,
+        shadowed,
     } = AssignedNames::among(&claims, &resolution.claimed, extra_registries);
     for error in refused.iter().take(UNNAMED_MAX) {
         warn_of_refused(error);
     }
-    for note in notes.iter().take(UNNAMED_MAX) {
-        info!(entry, "{entry}: {note}");
+    for shadowed in shadowed.into_iter().take(UNNAMED_MAX) {
+        report(Happened::Noted {
+            entry: entry.to_owned(),
+            note: Note::Shadowed(shadowed),
+        });
     }
     let named = resolution.images.iter().zip(images);
     let desired = named.map(|(image, names)| DesiredImage {

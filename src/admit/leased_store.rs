@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::warn;
-
 use crate::digest::Digest;
+use crate::happened::StoreEvent;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+use crate::reporter::report;
 
 /// Clones share the lease, and whether anything was written.
 #[derive(Clone)]
@@ -110,6 +110,6 @@ impl<S: ImageStore> LeasedStore<S> {
 /// A lease that is not released costs room until it expires, and nothing else.
 fn told(released: Result<(), StoreError>) {
     if let Err(error) = released {
-        warn!(%error, "lease not released, it expires by itself: {error}");
+        report(StoreEvent::LeaseNotReleased(error.to_string()));
     }
 }

@@ -133,7 +133,7 @@ fn is_done(name: &Reference, done: Result<(), StoreError>) -> Result<bool, Store
         Ok(()) => Ok(true),
         Err(error @ (StoreError::Unreachable { .. } | StoreError::NoSpace { .. })) => Err(error),
         Err(error) => {
-            report(&Happened::NotNamed {
+            report(Happened::NotNamed {
                 image: name.to_string(),
                 error: format!("{error}; tried again with the next rescan"),
             });
@@ -144,7 +144,7 @@ fn is_done(name: &Reference, done: Result<(), StoreError>) -> Result<bool, Store
 
 /// Tells of a name that no image may have.
 fn warn_of_refused(error: &ReferenceError) {
-    report(&Happened::NotNamed {
+    report(Happened::NotNamed {
         image: error.text().to_owned(),
         error: error.rule().to_string(),
     });

@@ -4,10 +4,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tracing::warn;
-
 use crate::config::{Config, Inputs, LoadedConfig};
-use crate::happened::Happened;
+use crate::happened::DaemonEvent;
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
 use crate::reporter::report;
@@ -33,7 +31,7 @@ pub enum RunError {
 pub fn run(loaded: LoadedConfig, inputs: Inputs, mode: Mode) -> Result<ExitCode, RunError> {
     logging::init(&loaded.config.log_level)?;
     for warning in &loaded.warnings {
-        warn!("{warning}");
+        report(DaemonEvent::ConfigDoubtful(warning.clone()));
     }
     let runtime = tokio::runtime::Runtime::new()?;
     let status = runtime.block_on(serve(loaded.config, inputs, mode));
@@ -50,7 +48,7 @@ async fn serve(config: Config, inputs: Inputs, mode: Mode) -> ExitCode {
         Ok(summary) if mode == Mode::Once && summary.failed > 0 => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&Happened::Stopped(error.to_string()));
+            report(DaemonEvent::Stopped(error.to_string()));
             ExitCode::FAILURE
         }
     }

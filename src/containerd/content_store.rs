@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use containerd_client::services::v1::{Plugin, PluginsRequest};
-use tracing::info;
 
 use super::blobs_dir::{BlobsDir, Unusable};
 use super::blocking::blocking;
 use super::client::{Containerd, answered};
 use super::failure::CallFailure;
+use crate::happened::StoreEvent;
 use crate::image_store::StoreError;
+use crate::reporter::report;
 
 /// Why blobs are sent.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +35,12 @@ impl Containerd {
     pub async fn enable_direct_writes(&self) {
         match self.find_content_store().await {
             Ok(dir) => {
-                let path = dir.path().display();
-                info!("blobs are written directly into {path}");
+                report(StoreEvent::WritingDirectly(dir.path().to_owned()));
                 self.direct_writes.set(Some(Arc::new(dir)));
             }
             Err(why) => {
                 self.direct_writes.set(None);
-                info!("blobs are sent over gRPC: {why}");
+                report(StoreEvent::SendingBlobs(why.to_string()));
             }
         }
     }

@@ -20,9 +20,9 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tracing::warn;
-
 use super::blobs_dir::BlobsDir;
+use crate::happened::StoreEvent;
+use crate::reporter::report;
 
 /// A blob that is shorter costs containerd no more when it is sent.
 pub(super) const DIRECT_FROM: u64 = 128 << 10;
@@ -47,7 +47,7 @@ impl DirectWrites {
     /// From now on everything is sent.
     pub(super) fn give_up(&self, why: &dyn fmt::Display) {
         if self.set(None).is_some() {
-            warn!("blobs are not written directly any more, but sent over gRPC: {why}");
+            report(StoreEvent::DirectWritesEnded(why.to_string()));
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tracing::info;
-
 use crate::admit::{Admission, ArchiveLabels, LeasedStore, archive_names, is_up_to_date};
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::Identity;
+use crate::happened::Happened;
 use crate::image_store::{ImageStore, StoreError};
 use crate::layout::{
     ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Resolution, ResolveError, resolve,
@@ -16,6 +15,7 @@ use crate::ledger::FailureClass;
 use crate::one_line::first_few;
 use crate::platform::Platform;
 use crate::progress::Meter;
+use crate::reporter::report;
 use crate::tar::{ArchiveError, OpenArchive, PlainArchive};
 
 use super::blocking_bridge::{WaitError, Waiter};
@@ -57,8 +57,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         } = self.list().await?;
         let (catalogue, resolution) = self.resolve(catalogue).await?;
         for note in &resolution.notes {
-            let name = self.name;
-            info!(entry = name, "{name}: {note}");
+            report(Happened::Noted {
+                entry: self.name.to_owned(),
+                note: note.clone(),
+            });
         }
         let desired = archive_names(self.name, &resolution, self.rules.extra_registries);
         let Resolution {

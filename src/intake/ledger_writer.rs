@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, JoinHandle};
-use tracing::{info, warn};
 
+use crate::happened::DaemonEvent;
 use crate::ledger::Ledger;
 use crate::ledger_file::{LedgerFile, News, Written};
+use crate::reporter::report;
 
 /// How long the last writes may take, when stowd ends.
 const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ impl LedgerWriter {
         };
         let (file, loaded) = tokio::task::spawn_blocking(load).await?;
         for warning in loaded.warnings {
-            warn!(error = %warning, "{warning}; what it knew is imported again");
+            report(DaemonEvent::LedgerNotUsed(warning.to_string()));
         }
         Ok((Self { file, write: None }, loaded.ledger))
     }
@@ -73,17 +74,14 @@ impl LedgerWriter {
             }
         };
         if tokio::time::timeout(LAST_SAVE, save).await.is_err() {
-            warn!("ledger not saved in time");
+            report(DaemonEvent::LedgerNotSaved);
         }
     }
 
     fn written(&mut self, written: Written) {
         match self.file.ended(written, Instant::now()) {
-            Some(News::Failing(error)) => warn!(%error, "{error}"),
-            Some(News::Recovered(path)) => {
-                let path = path.display();
-                info!(%path, "ledger written again: {path}");
-            }
+            Some(News::Failing(error)) => report(DaemonEvent::LedgerNotWritten(error.to_string())),
+            Some(News::Recovered(path)) => report(DaemonEvent::LedgerWrittenAgain(path)),
             None => {}
         }
     }

@@ -150,7 +150,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::ListImages => self.jobs.list_images(),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
-            Effect::Tell(happened) => reporter::report(&happened),
+            Effect::Tell(happened) => reporter::report(happened),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::image::{ArchiveImage, Resolution};
+use super::note::Note;
 use super::parsed_image::{NamePriority, ParsedImage, ParsedImages, Selection};
 use super::problem::{Fault, ImageProblem, LayoutError};
 use crate::digest::Digest;
-use crate::naming::{Reference, owners_of_names};
+use crate::naming::{Reference, Shadowed, owners_of_names};
 use crate::platform::{Platform, Wanted};
 
 /// More notes than these help no operator.
@@ -50,8 +51,9 @@ pub(super) fn assign_names(
             .into_iter()
             .partition(|name| owners.get(name).is_none_or(|owner| *owner == number));
         if !matches!(selection, Selection::OtherPlatforms(_)) {
-            notes.extend(lost.iter().map(|name| {
-                format!("{name} names several images of the archive; {label} does not get it")
+            notes.extend(lost.into_iter().map(|name| {
+                let image = label.clone();
+                Note::Shadowed(Shadowed { name, image })
             }));
         }
         if !nameless && own.is_empty() {
@@ -59,8 +61,10 @@ pub(super) fn assign_names(
         }
         let (list, fault) = match selection {
             Selection::Complete(complete) if !nameless => {
-                let refused = names.refused.iter();
-                notes.extend(refused.map(|reason| format!("{label}: {reason}")));
+                notes.extend(names.refused.into_iter().map(|reason| {
+                    let image = label.clone();
+                    Note::NameRefused { image, reason }
+                }));
                 images.push(ArchiveImage {
                     names: own,
                     target: complete.target,
@@ -91,12 +95,12 @@ pub(super) fn assign_names(
     if images.is_empty() && problems.is_empty() {
         problems = minor;
     } else {
-        notes.extend(minor.iter().map(ImageProblem::to_string));
+        notes.extend(minor.into_iter().map(Note::LeftOut));
     }
     let more = notes.len().saturating_sub(NOTES_MAX);
     notes.truncate(NOTES_MAX);
     if more > 0 {
-        notes.push(format!("and {more} more notes of the kind"));
+        notes.push(Note::More(more));
     }
     Ok(Resolution {
         images,

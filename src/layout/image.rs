@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::note::Note;
 use super::problem::ImageProblem;
 use crate::image_store::Labels;
 use crate::naming::Reference;
@@ -17,8 +18,8 @@ pub struct Resolution {
     pub problems: Vec<ImageProblem>,
     /// The names that the archive gives to the images of both kinds.
     pub claimed: BTreeSet<Reference>,
-    /// What an operator may want to know although nothing failed; a line each.
-    pub notes: Vec<String>,
+    /// What an operator may want to know although nothing failed.
+    pub notes: Vec<Note>,
 }
 
 /// An image.

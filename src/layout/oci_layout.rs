@@ -6,6 +6,7 @@ use super::blob_path::blob_path;
 use super::detect::{INDEX, OCI_LAYOUT, SAVED};
 use super::document_source::DocumentSource;
 use super::layout_files::LayoutFiles;
+use super::note::Note;
 use super::parsed_image::{FoundNames, ParsedImage, ParsedImages, Selection};
 use super::problem::{LayoutError, ResolveError, quoted};
 use super::select::{SelectedTarget, Selector};
@@ -33,7 +34,8 @@ pub(super) fn images<D: DocumentSource>(
     };
     let mut notes = Vec::new();
     let tags = saved_tags(files).unwrap_or_else(|error| {
-        notes.push(format!("its names are not looked up in {SAVED}: {error}"));
+        let reason = format!("its names are not looked up in {SAVED}: {error}");
+        notes.push(Note::NamesNotRead(reason));
         HashMap::new()
     });
     let mut selector = Selector::new(files, source, wanted, host);

@@ -1,6 +1,7 @@
 //! What was read of each image that a layout lists, before its names are assigned.
 
 use super::image::WantedBlob;
+use super::note::Note;
 use super::problem::{Fault, quoted};
 use crate::digest::Digest;
 use crate::naming::Reference;
@@ -11,7 +12,7 @@ use crate::platform::Platform;
 pub(super) struct ParsedImages {
     pub(super) list: Vec<ParsedImage>,
     /// What an operator may want to know.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
     /// The path of the document that lists them.
     pub(super) listed_in: String,
 }

@@ -7,5 +7,5 @@ mod reference;
 pub mod sources;
 
 pub(crate) use names::owners_of_names;
-pub use names::{AssignedNames, NameClaim, Names};
+pub use names::{AssignedNames, NameClaim, Names, Shadowed};
 pub use reference::{Reference, ReferenceError, Rule, is_full_name};

@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 use super::reference::{DEFAULT_DOMAIN, LEGACY_DEFAULT_DOMAIN, Reference, ReferenceError};
 use crate::digest::Digest;
@@ -36,8 +37,27 @@ pub struct AssignedNames {
     pub images: Vec<Names>,
     /// Extra names that cannot be.
     pub refused: Vec<ReferenceError>,
-    /// Which image does not get an extra name because another has it; a line each.
-    pub notes: Vec<String>,
+    /// Which image does not get an extra name because another has it.
+    pub shadowed: Vec<Shadowed>,
+}
+
+/// A name that an image does not get: another image of the archive or list has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shadowed {
+    /// The name.
+    pub name: Reference,
+    /// What the image is called.
+    pub image: String,
+}
+
+impl fmt::Display for Shadowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, image } = self;
+        write!(
+            f,
+            "{name} names several images of the archive; {image} does not get it"
+        )
+    }
 }
 
 impl Names {
@@ -118,9 +138,10 @@ impl AssignedNames {
             extra.retain(|name| {
                 let is_owner = owners.get(name) == Some(&number);
                 if let (false, Some(called)) = (is_owner, own.first()) {
-                    assigned.notes.push(format!(
-                        "{name} names several images of the archive; {called} does not get it"
-                    ));
+                    assigned.shadowed.push(Shadowed {
+                        name: name.clone(),
+                        image: called.to_string(),
+                    });
                 }
                 is_owner
             });

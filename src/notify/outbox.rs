@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tracing::warn;
+
+use crate::happened::DaemonEvent;
+use crate::reporter::report;
 
 /// How long the last messages may take once the outbox is closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ impl Message {
             }
         };
         if let Err(error) = sent {
-            warn!(%error, "service manager not told: {error}");
+            report(DaemonEvent::ManagerNotTold(error.to_string()));
         }
     }
 }

@@ -97,7 +97,7 @@ impl Plan {
         }
         self.pins.end();
         if let Err(error) = result {
-            self.tell(Happened::PinsNotChecked(error));
+            self.tell(Happened::NotUnpinned(error));
             self.pins.want(now.uptime + AFTER_FAILURE);
         }
     }

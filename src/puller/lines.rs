@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
-use tracing::{info, warn};
 
 use crate::admit::{Admission, LeasedStore, LineNames};
 use crate::concurrency::QUESTIONS_OF_LIST;
@@ -180,8 +179,11 @@ impl<S: ImageStore> ListWork<'_, S> {
         if !extra.is_empty()
             && let Err(error) = admission.label_pulled(&desired).await
         {
-            let image = &line.reference;
-            warn!(entry = &*self.name, %image, %error, "not labelled {image}: {error}");
+            report(Happened::NotLabelled {
+                entry: self.name.clone(),
+                image: line.reference.to_string(),
+                error: error.to_string(),
+            });
         }
         let named = admission.put_names(&desired).await;
         leased.release().await;
@@ -197,12 +199,15 @@ impl<S: ImageStore> ListWork<'_, S> {
         match login::credentials(file).await {
             Ok(credentials) => {
                 for gap in credentials.gaps() {
-                    info!(entry = &*self.name, "lists.auth-file: {gap}");
+                    report(Happened::LoginMissing {
+                        entry: self.name.clone(),
+                        cause: gap.to_string(),
+                    });
                 }
                 (credentials, None)
             }
             Err(error) => {
-                report(&Happened::PullingWithoutCredentials {
+                report(Happened::PullingWithoutCredentials {
                     entry: self.name.clone(),
                     error: error.to_string(),
                 });
@@ -229,7 +234,7 @@ impl<S: ImageStore> ListWork<'_, S> {
         // From the whole text: a registry's Retry-After comes last in it.
         let asked = retry::asked_for(&words);
         let error = shortened(&words, ERROR_MAX);
-        report(&Happened::NotPulled {
+        report(Happened::NotPulled {
             entry: self.name.clone(),
             line,
             image: reference.map(Reference::to_string),

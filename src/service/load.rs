@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use crate::happened::Happened;
+use crate::happened::{DaemonEvent, ProcessEvent, Run, StoreEvent};
 use crate::image_store::{ImageStore, StoreError};
 use crate::intake::{Intake, IntakeError, Settings};
 use crate::ledger::Summary;
@@ -108,7 +107,7 @@ impl<S: StoreService> Load<'_, S> {
         let source = start()?;
         let begun = IntakeTask::begin(self.store.clone(), source, settings);
         self.intake.insert(begun).loaded(self.notifier).await?;
-        in_time("of an earlier run", self.store.clear_leases(&stale)).await;
+        in_time(Run::Earlier, self.store.clear_leases(&stale)).await;
         // The store may have died after the last import.
         self.serving().await?;
         self.ready().await?;
@@ -143,7 +142,7 @@ impl<S: StoreService> Load<'_, S> {
                 self.store.clear_leases(&own).await
             };
             tokio::select! {
-                () = in_time("of this run", release) => {}
+                () = in_time(Run::This, release) => {}
                 () = force.cancelled() => {}
             }
         }
@@ -152,7 +151,7 @@ impl<S: StoreService> Load<'_, S> {
 
     async fn serving(&mut self) -> Result<(), FatalError> {
         let on_wait = |waited: Duration, missing: &str| {
-            report(&Happened::ContainerdAwaited {
+            report(ProcessEvent::Awaited {
                 seconds: waited.as_secs(),
                 missing: missing.to_owned(),
             });
@@ -174,7 +173,7 @@ impl<S: StoreService> Load<'_, S> {
     async fn stale_leases(&self) -> Vec<S::Lease> {
         let stale = self.store.stale_leases().await;
         stale.unwrap_or_else(|error| {
-            warn!(%error, "leases of an earlier run not found: {error}");
+            report(StoreEvent::LeasesNotFound(error.to_string()));
             Vec::new()
         })
     }
@@ -187,7 +186,7 @@ impl<S: StoreService> Load<'_, S> {
             return Err(intake.ended().await);
         }
         let progress = intake.progress.borrow();
-        report(&Happened::Loaded(progress.summary));
+        report(DaemonEvent::Loaded(progress.summary));
         self.notifier.ready(&*progress);
         Ok(())
     }
@@ -269,12 +268,11 @@ fn joined(ended: Result<Result<(), IntakeError>, JoinError>) -> Result<(), Intak
 }
 
 /// Leases expire by themselves: that they cannot be cleared now is worth a line, and no more.
-async fn in_time(whose: &str, clear: impl Future<Output = Result<(), StoreError>>) {
-    match tokio::time::timeout(RELEASE, clear).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            warn!(%error, "leases {whose} not cleared, they expire by themselves: {error}");
-        }
-        Err(_) => warn!("leases {whose} not cleared in time, they expire by themselves"),
-    }
+async fn in_time(run: Run, clear: impl Future<Output = Result<(), StoreError>>) {
+    let error = match tokio::time::timeout(RELEASE, clear).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("not within {RELEASE:?}"),
+    };
+    report(StoreEvent::LeasesNotCleared { run, error });
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Inputs};
 use crate::containerd::Containerd;
-use crate::happened::Happened;
+use crate::happened::ProcessEvent;
 use crate::images_dir::{Source, SourceOptions};
 use crate::ledger::Summary;
 use crate::notify::Notifier;
@@ -112,7 +112,7 @@ fn interrupted(mode: Mode, summary: Summary) -> Result<Summary, FatalError> {
 async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorError> {
     if !config.containerd.supervise {
         let address = config.containerd.address.display().to_string();
-        report(&Happened::ContainerdAttached(address));
+        report(ProcessEvent::Attached(address));
         return Ok(None);
     }
     Supervisor::start(&config.containerd).await.map(Some)

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::config::{self, Changes, Config, Inputs, LoadError, LoadedConfig};
-use crate::happened::Happened;
+use crate::happened::DaemonEvent;
 use crate::intake::Settings;
 use crate::notify::Notifier;
 use crate::platform::{Platform, PlatformError, Wanted};
@@ -50,20 +50,20 @@ impl Reload<'_> {
         match loaded {
             Ok(loaded) => {
                 let Changes { taken, left } = self.config.take(loaded.config);
-                report(&Happened::Reloaded(taken));
+                report(DaemonEvent::Reloaded(taken));
                 if !left.is_empty() {
-                    report(&Happened::NotTakenBeforeRestart(left));
+                    report(DaemonEvent::NotTakenBeforeRestart(left));
                 }
             }
             Err(error) => {
                 let problems = error.to_string().replace('\n', "; ");
-                report(&Happened::NotReloaded(problems));
+                report(DaemonEvent::NotReloaded(problems));
             }
         }
         match settings(&self.config) {
             // The newest counts, should another not have been looked at yet.
             Ok(settings) => drop(self.changes.send_replace(settings)),
-            Err(error) => report(&Happened::NotReloaded(error.to_string())),
+            Err(error) => report(DaemonEvent::NotReloaded(error.to_string())),
         }
         self.notifier.reloaded(is_wrong);
     }

@@ -12,9 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
 
+use crate::happened::ProcessEvent;
 use crate::one_line::one_line;
+use crate::reporter::report;
 
 /// Time between two looks at a process that is to end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -198,20 +199,14 @@ fn parent_and_session(stat: &[u8]) -> Option<(i32, i32)> {
 }
 
 async fn stop(pid: Pid, handle: &OwnedFd, timeout: Duration) -> io::Result<()> {
-    let pid = pid.as_raw_pid();
-    warn!(
-        pid,
-        "containerd of an earlier stowd found; stopping it, pid {pid}"
-    );
+    let pid = pid.as_raw_pid().cast_unsigned();
+    report(ProcessEvent::LeftoverFound(pid));
     signal(handle, Signal::TERM)?;
     let deadline = Instant::now() + timeout;
     while !has_exited(handle) {
         if Instant::now() >= deadline {
-            warn!(
-                pid,
-                ?timeout,
-                "containerd did not stop within {timeout:?}; killing it"
-            );
+            let limit = timeout;
+            report(ProcessEvent::Overdue { pid, limit });
             signal(handle, Signal::KILL)?;
             while !has_exited(handle) {
                 sleep(LOOK).await;
@@ -219,7 +214,7 @@ async fn stop(pid: Pid, handle: &OwnedFd, timeout: Duration) -> io::Result<()> {
         }
         sleep(LOOK).await;
     }
-    info!(pid, "containerd of an earlier stowd stopped, pid {pid}");
+    report(ProcessEvent::LeftoverStopped(pid));
     Ok(())
 }
 

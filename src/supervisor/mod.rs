@@ -26,12 +26,11 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::time::timeout;
-use tracing::{info, warn};
 
 use self::environment::Environment;
 use self::output::{LogStream, Output};
 use crate::config;
-use crate::happened::Happened;
+use crate::happened::{OutputEvent, ProcessEvent};
 use crate::one_line::one_line;
 use crate::reporter::report;
 
@@ -191,7 +190,7 @@ impl Supervisor {
             .ok_or_else(|| failed(io::Error::other("the child has no pid")))?;
         let (number, binary) = (pid.as_raw_pid(), program.display());
         let binary = binary.to_string();
-        report(&Happened::ContainerdStarted {
+        report(ProcessEvent::Started {
             pid: number.cast_unsigned(),
             binary,
         });
@@ -214,7 +213,7 @@ impl Supervisor {
         let status = self.wait().await;
         // A grandchild may hold the pipe open, so that its end may never come.
         if timeout(LAST_OUTPUT, self.output.flush()).await.is_err() {
-            warn!("the last of containerd's output is not written yet; it is not waited for");
+            report(OutputEvent::NotAwaited);
         }
         Exit {
             status,
@@ -229,7 +228,7 @@ impl Supervisor {
         let pid = self.pid();
         let mut means = Means::Nothing;
         if self.signal(Signal::TERM) {
-            info!(pid, "stopping containerd");
+            report(ProcessEvent::Stopping(pid));
             let limit = self.stop_timeout;
             means = tokio::select! {
                 biased;
@@ -238,10 +237,8 @@ impl Supervisor {
                 () = tokio::time::sleep(limit) => Means::TimedOut,
             };
             match means {
-                Means::TimedOut => {
-                    warn!(pid, timeout = ?limit, "containerd did not stop within {limit:?}; killing it");
-                }
-                Means::Forced => warn!(pid, "killing containerd: no time to stop it in order"),
+                Means::TimedOut => report(ProcessEvent::Overdue { pid, limit }),
+                Means::Forced => report(ProcessEvent::Killing(pid)),
                 Means::Nothing | Means::Asked => {}
             }
             self.signal(Signal::KILL);
@@ -249,7 +246,7 @@ impl Supervisor {
         let exit = self.exited().await;
         let status = exit.status;
         let status = status.to_string();
-        report(&Happened::ContainerdStopped { pid, status });
+        report(ProcessEvent::Stopped { pid, status });
         StopOutcome { means, exit }
     }
 
@@ -264,7 +261,7 @@ impl Supervisor {
                 Ok(status) => return status,
                 Err(error) => {
                     // waitpid(2) does not fail for a child that no other code reaps.
-                    warn!(%error, "cannot wait for containerd; trying again: {error}");
+                    report(ProcessEvent::NotWaitedFor(error.to_string()));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -280,10 +277,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            warn!(
-                pid = self.pid(),
-                "containerd is killed: it was not stopped in order"
-            );
+            report(ProcessEvent::Abandoned(self.pid()));
         }
     }
 }

@@ -162,7 +162,7 @@ fn k3s_own_content_is_replaced() {
     let k3s = r#"{"/images/a.tar":{"size":4096,"modTime":"2026-07-22T22:58:25Z"}}"#;
     fs::write(dirs.cache(), k3s).unwrap();
     let (mut file, loaded) = dirs.start();
-    let expected = format!("ledger {}: the cache of k3s", dirs.cache().display());
+    let expected = format!("{}: the cache of k3s", dirs.cache().display());
     assert!(
         warning(&loaded).starts_with(&expected),
         "{}",
@@ -224,7 +224,7 @@ fn what_cannot_be_used_is_said_once_and_replaced() {
     let dirs = Dirs::new();
     fs::write(dirs.own(), "{\"version\":1,\"entr").unwrap();
     let (mut file, loaded) = dirs.start();
-    let expected = format!("ledger {}: damaged (", dirs.own().display());
+    let expected = format!("{}: damaged (", dirs.own().display());
     assert!(
         warning(&loaded).starts_with(&expected),
         "{}",
@@ -306,7 +306,7 @@ fn failures_are_told_once_a_kind_and_so_is_their_end() {
     fs::create_dir(dirs.own()).unwrap();
     let told = failing(save(&mut file, &ledger));
     let expected = format!(
-        "ledger {} cannot be written: it cannot take the place of the old one: Is a directory",
+        "{}: it cannot take the place of the old one: Is a directory",
         dirs.own().display()
     );
     assert!(told.starts_with(&expected), "{told}");

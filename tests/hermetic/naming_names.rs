@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stowd::digest::Digest;
 use stowd::image_store::Labels;
-use stowd::naming::{AssignedNames, NameClaim, Names, Reference, Rule, sources};
+use stowd::naming::{AssignedNames, NameClaim, Names, Reference, Rule, Shadowed, sources};
 
 fn parsed(names: &[&str]) -> Vec<Reference> {
     let parse = |name: &&str| Reference::parse(name).unwrap().canonical();
@@ -241,17 +241,18 @@ fn what_an_archive_calls_an_image_is_never_an_extra_name_of_another() {
             text(of(2)),
             [digest("reg.example/x/app", 2), digest("reg.example/y", 2)]
         );
-        let mut notes = shared.notes.clone();
-        notes.sort();
-        let note = |name: &str, loser: &str| {
-            format!("{name} names several images of the archive; {loser} does not get it")
+        let mut shadowed = shared.shadowed.clone();
+        shadowed.sort();
+        let of = |name: &str, loser: &str| Shadowed {
+            name: Reference::parse(name).unwrap(),
+            image: loser.to_owned(),
         };
         assert_eq!(
-            notes,
+            shadowed,
             [
-                note("reg.example/x/app:1", "q.example/x/app:1"),
-                note("reg.example/x/app:2", "q.example/x/app:2"),
-                note("reg.example/y:1", "q.example/x/app:2"),
+                of("reg.example/x/app:1", "q.example/x/app:1"),
+                of("reg.example/x/app:2", "q.example/x/app:2"),
+                of("reg.example/y:1", "q.example/x/app:2"),
             ]
         );
     }
@@ -283,7 +284,7 @@ fn an_extra_name_of_several_images_goes_to_one_that_the_host_runs_or_to_the_last
                 1
             );
         }
-        assert_eq!(shared.notes.len(), 2);
+        assert_eq!(shared.shadowed.len(), 2);
     }
 }
 

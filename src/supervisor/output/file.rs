@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
-use tracing::{error, warn};
 
 use super::backups::{GZIP, Naming, Policy};
 use super::tidy::Tidier;
 use crate::config::ContainerdLog;
+use crate::happened::OutputEvent;
+use crate::reporter::report;
 
 /// Time between two warnings about the same file; without it each line would bring one.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -99,7 +100,10 @@ impl LogFile {
             let fits = fitting(block, size, max_size);
             if fits == 0 {
                 if let Err(error) = self.rotate() {
-                    self.complain("containerd's log file cannot be rotated", &error);
+                    self.complain(&error, |file, error| OutputEvent::FileNotRotated {
+                        file,
+                        error,
+                    });
                     // A file that is too large is better than lost lines.
                     max_size = 0;
                 }
@@ -119,18 +123,17 @@ impl LogFile {
 
     fn lose(&mut self, lines: &[u8], error: &io::Error) {
         self.lost += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.complain(
-            "containerd's log file cannot be written; lines are lost",
+        self.complain(error, |file, error| OutputEvent::FileNotWritten {
+            file,
             error,
-        );
+        });
     }
 
-    fn complain(&mut self, what: &'static str, error: &io::Error) {
+    fn complain(&mut self, error: &io::Error, event: impl FnOnce(PathBuf, String) -> OutputEvent) {
         let now = Instant::now();
         if now >= self.next_complaint {
             self.next_complaint = now + COMPLAIN_EVERY;
-            let file = self.path.display();
-            error!(%file, %error, "{what}: {file}: {error}");
+            report(event(self.path.clone(), error.to_string()));
         }
     }
 
@@ -139,8 +142,8 @@ impl LogFile {
         let now = Instant::now();
         if self.lost > 0 && now >= self.next_telling {
             self.next_telling = now + COMPLAIN_EVERY;
-            let (file, lines) = (self.path.display(), self.lost);
-            warn!(%file, lines, "containerd's log file can be written again; {lines} lines were lost: {file}");
+            let (file, lines) = (self.path.clone(), self.lost);
+            report(OutputEvent::FileWrittenAgain { file, lines });
             self.lost = 0;
         }
     }

@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
-use tracing::error;
 
 pub use self::backups::{Cleanup, Naming, Policy};
 pub use self::file::FileError;
@@ -32,6 +31,8 @@ pub use self::lines::{LastLines, Lines, MAX_LINE};
 pub use self::stream::{LogStream, MAX_WAITING};
 use self::stream::{Stream, timespec};
 use crate::config::ContainerdLog;
+use crate::happened::OutputEvent;
+use crate::reporter::report;
 
 /// The capacity of the pipe: the most that a process may ask for by default (pipe(7),
 /// `pipe-max-size`).
@@ -162,7 +163,7 @@ fn lock(last: &Mutex<LastLines>) -> MutexGuard<'_, LastLines> {
 fn survive(mut work: impl FnMut(bool)) {
     let mut panicked = false;
     while catch_unwind(AssertUnwindSafe(|| work(panicked))).is_err() {
-        error!("bug: what takes containerd's output panicked; its log ends here");
+        report(OutputEvent::ReaderPanicked);
         panicked = true;
     }
 }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tracing::warn;
 
 use super::journal;
+use crate::happened::OutputEvent;
+use crate::reporter::report;
 
 /// Bytes of lines that may wait.
 pub const MAX_WAITING: usize = 4 << 20;
@@ -112,11 +113,7 @@ impl Stream {
             }
         }
         if self.dropped > 0 {
-            let lines = self.dropped;
-            warn!(
-                lines,
-                "{lines} lines of containerd's output dropped: they were not taken in time"
-            );
+            report(OutputEvent::Dropped(self.dropped));
             self.dropped = 0;
         }
     }

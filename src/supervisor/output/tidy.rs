@@ -12,9 +12,10 @@ use std::time::SystemTime;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tracing::warn;
 
 use super::backups::{GZIP, Naming, PART, Policy};
+use crate::happened::OutputEvent;
+use crate::reporter::report;
 
 /// The channel to the thread, which ends when this is dropped.
 #[derive(Debug)]
@@ -33,8 +34,10 @@ impl Tidier {
             .spawn(move || {
                 for () in rounds {
                     if let Err(error) = tidy(&directory, &naming, policy, sync_directory) {
-                        let directory = directory.display();
-                        warn!(%directory, %error, "containerd's rotated logs not tidied: {directory}: {error}");
+                        report(OutputEvent::NotTidied {
+                            directory: directory.clone(),
+                            error: error.to_string(),
+                        });
                     }
                 }
             })?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stowd::compression::Encoding;
 use stowd::digest::Digest;
-use stowd::layout::{Fault, FileMember};
+use stowd::layout::{Fault, FileMember, Note};
 
 use super::builder::{
     Archive, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, blob_path, descriptor, digest_of, named, on,
@@ -211,7 +211,7 @@ fn notes_are_bounded() {
     let resolution = archive.resolve("host").unwrap();
     assert_eq!(resolution.images.len(), 1);
     assert_eq!(resolution.notes.len(), 21);
-    assert_eq!(resolution.notes[20], "and 29 more notes of the kind");
+    assert_eq!(resolution.notes[20], Note::More(29));
 }
 
 #[test]

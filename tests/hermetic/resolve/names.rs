@@ -1,7 +1,8 @@
 //! Which names images get.
 
 use serde_json::json;
-use stowd::layout::Fault;
+use stowd::layout::{Fault, Note};
+use stowd::naming::{Reference, Shadowed};
 
 use super::builder::{Archive, OCI_CONFIG, annotated, digest_of, named, names, on};
 
@@ -43,7 +44,7 @@ fn several_descriptors_of_one_target_are_one_image() {
     ];
     assert_eq!(names(&archive.only_image("host")), expected);
     // A tag, or CRI's identifier, beside names is what tools write.
-    assert_eq!(archive.resolve("host").unwrap().notes, [] as [&str; 0]);
+    assert_eq!(archive.resolve("host").unwrap().notes, []);
 }
 
 #[test]
@@ -72,7 +73,11 @@ fn a_manifest_json_beside_the_index_can_name_an_image() {
 
     archive.file("manifest.json", b"[");
     let resolution = archive.resolve("host").unwrap();
-    assert!(resolution.notes[0].starts_with("its names are not looked up in manifest.json: "));
+    assert!(
+        resolution.notes[0]
+            .to_string()
+            .starts_with("its names are not looked up in manifest.json: ")
+    );
     assert!(matches!(resolution.problems[0].fault, Fault::NoName { .. }));
 }
 
@@ -130,7 +135,9 @@ fn a_bad_name_beside_a_good_one_is_a_note() {
     );
     assert_eq!(resolution.problems, []);
     assert!(
-        resolution.notes[0].contains("\"a:/\" is not an image name"),
+        resolution.notes[0]
+            .to_string()
+            .contains("\"a:/\" is not an image name"),
         "{:?}",
         resolution.notes
     );
@@ -153,10 +160,10 @@ fn a_name_of_two_platforms_goes_to_the_wanted_one() {
     assert_eq!(resolution.images[0].target.digest, digest_of(&amd64));
     assert_eq!(
         resolution.notes,
-        [format!(
-            "docker.io/library/app:1 names several images of the archive; {} does not get it",
-            digest_of(&arm64)
-        )]
+        [Note::Shadowed(Shadowed {
+            name: Reference::parse("docker.io/library/app:1").unwrap(),
+            image: digest_of(&arm64).to_string(),
+        })]
     );
 }
 
@@ -202,6 +209,8 @@ fn a_nameless_manifest_that_lies_in_a_named_index_is_no_image_of_its_own() {
     assert_eq!(resolution.problems, []);
     // The other platform's is only worth a note.
     assert!(
-        resolution.notes[0].starts_with(&format!("{}: it is for linux/arm64", digest_of(&arm64)))
+        resolution.notes[0]
+            .to_string()
+            .starts_with(&format!("{}: it is for linux/arm64", digest_of(&arm64)))
     );
 }

@@ -1,0 +1,95 @@
+//! What happens to stowd itself: its start and end, its configuration and its own files.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::entry::shown;
+use crate::ledger::Summary;
+
+/// Something that happened to stowd itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DaemonEvent {
+    /// `RUST_LOG` is not a filter, and is left; the text says why.
+    FilterIgnored(String),
+    /// The configuration is in force, and something about it should be mended.
+    ConfigDoubtful(String),
+    /// The state directory, or the lock in it, cannot be written. It is used as it is.
+    StateDirNotWritten {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+    /// Whether another stowd uses the state directory cannot be told.
+    StateDirNotLocked {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+    /// A ledger's file, or part of it, is not used.
+    LedgerNotUsed(String),
+    /// What stowd knows is in memory alone until a write succeeds.
+    LedgerNotWritten(String),
+    /// Writes succeed again; the file.
+    LedgerWrittenAgain(PathBuf),
+    /// stowd ends, and the disk has not taken the ledger in time.
+    LedgerNotSaved,
+    /// The service manager did not take a message.
+    ManagerNotTold(String),
+    /// The initial load is over: READY=1 is sent.
+    Loaded(Summary),
+    /// The configuration was read again; the keys whose values were taken.
+    Reloaded(Vec<&'static str>),
+    /// Keys that differ, and are not taken before a restart.
+    NotTakenBeforeRestart(Vec<&'static str>),
+    /// The configuration on disk is wrong: nothing of it was taken.
+    NotReloaded(String),
+    /// A signal asks stowd to end.
+    Stopping(&'static str),
+    /// A second signal asks it to end at once.
+    StoppingAtOnce(&'static str),
+    /// stowd ends of an error.
+    Stopped(String),
+}
+
+impl fmt::Display for DaemonEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FilterIgnored(cause) => {
+                write!(f, "RUST_LOG is no filter, log-level is used: {cause}")
+            }
+            Self::ConfigDoubtful(warning) => write!(f, "configuration: {warning}"),
+            Self::StateDirNotWritten { path, error } => write!(
+                f,
+                "state directory cannot be written: {}: {error}",
+                shown(path)
+            ),
+            Self::StateDirNotLocked { path, error } => write!(
+                f,
+                "state directory cannot be locked: {}: {error}",
+                shown(path)
+            ),
+            Self::LedgerNotUsed(error) => write!(
+                f,
+                "ledger not used in full: {error}; what it knew is imported again"
+            ),
+            Self::LedgerNotWritten(error) => write!(f, "ledger not written: {error}"),
+            Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),
+            Self::LedgerNotSaved => f.write_str("ledger not saved in time"),
+            Self::ManagerNotTold(error) => write!(f, "service manager not told: {error}"),
+            Self::Loaded(summary) => write!(f, "ready: {summary}"),
+            Self::Reloaded(taken) if taken.is_empty() => f.write_str("reloaded; changed: nothing"),
+            Self::Reloaded(taken) => write!(f, "reloaded; changed: {}", taken.join(" ")),
+            Self::NotTakenBeforeRestart(left) => write!(
+                f,
+                "changed, and not taken before a restart: {}",
+                left.join(" ")
+            ),
+            Self::NotReloaded(error) => write!(f, "not reloaded: {error}"),
+            Self::Stopping(signal) => write!(f, "stopping: {signal}"),
+            Self::StoppingAtOnce(signal) => write!(f, "stopping at once: {signal} again"),
+            Self::Stopped(error) => write!(f, "stopped: {error}"),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The messages of what happens to entries and images.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{FoundBecause, Happened};
+use crate::entry::{Kind, shown};
+use crate::layout::Note;
+use crate::ledger::ImportedImage;
+use crate::one_line::first_few;
+use crate::progress::counted;
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon(event) => event.fmt(f),
+            Self::Process(event) => event.fmt(f),
+            Self::Output(event) => event.fmt(f),
+            Self::Store(event) => event.fmt(f),
+            Self::Found {
+                path,
+                bytes,
+                reason: FoundBecause::Noticed,
+            } => write!(f, "found {}, {}", shown(path), iec(*bytes)),
+            Self::Found {
+                path,
+                bytes,
+                reason,
+            } => write!(f, "found {}, {}, {reason}", shown(path), iec(*bytes)),
+            Self::Skipped(path) => write!(f, "skipped {}: unchanged", shown(path)),
+            Self::Missing { path, names } => write!(
+                f,
+                "bringing back what is missing of {}: {}",
+                shown(path),
+                names.join(" ")
+            ),
+            Self::Imported {
+                path,
+                kind,
+                images,
+                bytes,
+                duration,
+            } => {
+                let size = match kind {
+                    Kind::Archive => iec(*bytes).to_string(),
+                    Kind::List => counted(images.len(), "image", "images"),
+                };
+                let (path, names) = (shown(path), first_names(images));
+                let seconds = seconds(*duration);
+                write!(f, "imported {path}: {names} ({size}, {seconds} s)")
+            }
+            Self::Failed {
+                path,
+                error,
+                attempts,
+                ..
+            } => {
+                write!(f, "failed {}: {error}", shown(path))?;
+                match attempts {
+                    0 => Ok(()),
+                    _ => write!(f, " (attempt {attempts})"),
+                }
+            }
+            Self::NotPulled {
+                entry,
+                line,
+                image,
+                error,
+            } => {
+                write!(f, "not pulled {entry}:{line}: ")?;
+                if let Some(image) = image {
+                    write!(f, "{image}: ")?;
+                }
+                f.write_str(error)
+            }
+            Self::PullingWithoutCredentials { error, .. } => {
+                write!(f, "pulling without credentials: {error}")
+            }
+            Self::LoginMissing { cause, .. } => write!(f, "lists.auth-file: {cause}"),
+            Self::NotLabelled { image, error, .. } => write!(f, "not labelled {image}: {error}"),
+            Self::Noted {
+                entry,
+                note: note @ Note::Shadowed(_),
+            } => {
+                write!(f, "shadowed in {entry}: {note}")
+            }
+            Self::Noted { entry, note } => write!(f, "note on {entry}: {note}"),
+            Self::NotNamed { image, error } => write!(f, "not named {image}: {error}"),
+            Self::Changed(path) => write!(
+                f,
+                "changed while it was read; reading it again: {}",
+                shown(path)
+            ),
+            Self::GoneUnimported(path) => {
+                write!(f, "gone before it was imported: {}", shown(path))
+            }
+            Self::Gone(path) => write!(f, "gone: {}", shown(path)),
+            Self::Ignored(path) => {
+                write!(f, "ignored: not an archive and not a list: {}", shown(path))
+            }
+            Self::DirectoryMissing(path) => {
+                write!(f, "images directory missing: {}", shown(path))
+            }
+            Self::OutOfSight { first, entries } => write!(
+                f,
+                "out of sight: {}; what they brought stays pinned until their directory is back, \
+                 the first: {}",
+                counted(*entries, "entry", "entries"),
+                shown(first)
+            ),
+            Self::InSightAgain => f.write_str("in sight again: all entries"),
+            Self::Degraded(cause) => write!(f, "polling the images directory: {cause}"),
+            Self::Restored => f.write_str("following the images directory again"),
+            Self::Unpinned(name) => write!(f, "unpinned {name}: no entry brings it any more"),
+            Self::PinsHeld(path) => write!(
+                f,
+                "unpinning nothing until it is known what this brings: {}",
+                shown(path)
+            ),
+            Self::NotUnpinned(error) => {
+                write!(f, "images not unpinned; trying again: {error}")
+            }
+            Self::StoreNotListed(error) => write!(
+                f,
+                "containerd does not list its images; trying again: {error}"
+            ),
+            Self::StoreAway { path, error } => write!(
+                f,
+                "containerd is away; trying again: {}: {error}",
+                shown(path)
+            ),
+            Self::ListsOvertime { lists, limit } => {
+                let lists = lists.iter().map(|path| shown(path)).collect::<Vec<_>>();
+                let (lists, limit) = (lists.join(" "), humantime::format_duration(*limit));
+                write!(
+                    f,
+                    "not waiting any longer for lists: {lists} (lists.ready-timeout, {limit})"
+                )
+            }
+        }
+    }
+}
+
+/// The first name of each image, as many as fit a line.
+pub(crate) fn first_names(images: &[ImportedImage]) -> String {
+    let first = images.iter().filter_map(|image| image.names.first());
+    let mut names = first.cloned().collect::<Vec<_>>();
+    first_few(&mut names);
+    names.join(" ")
+}
+
+/// Seconds, to the millisecond.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn iec(bytes: u64) -> impl fmt::Display {
+    ByteSize::b(bytes).display().iec()
+}

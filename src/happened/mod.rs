@@ -1,0 +1,218 @@
+//! What happened, as values: to stowd, to containerd, to the entries and to the images of the store.
+//!
+//! Each is told once, by the plan or by the verb that did it, to the one reporter, which writes a line
+//! of the log. Counts and views hang on the same values.
+//!
+//! What happens to entries and to their images is told here; each other subject has a file.
+
+mod daemon_event;
+mod message;
+mod output_event;
+mod process_event;
+mod store_event;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::entry::Kind;
+use crate::layout::Note;
+use crate::ledger::{Change, ImportedImage};
+
+pub use daemon_event::DaemonEvent;
+pub(crate) use message::{first_names, seconds};
+pub use output_event::OutputEvent;
+pub use process_event::ProcessEvent;
+pub use store_event::{Run, StoreEvent};
+
+/// Something that happened. Its `Display` is the message of its line in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happened {
+    /// stowd itself.
+    Daemon(DaemonEvent),
+    /// The process of containerd.
+    Process(ProcessEvent),
+    /// What containerd writes.
+    Output(OutputEvent),
+    /// Blobs and leases.
+    Store(StoreEvent),
+    /// An entry was seen that is to be imported.
+    Found {
+        /// The entry.
+        path: PathBuf,
+        /// The length of its file.
+        bytes: u64,
+        /// Why it is to be imported.
+        reason: FoundBecause,
+    },
+    /// All that the entry brings is in the store: its file is not opened.
+    Skipped(PathBuf),
+    /// The file is the one that was imported, and the store has lost these names of its images.
+    Missing {
+        /// The entry.
+        path: PathBuf,
+        /// The names.
+        names: Vec<String>,
+    },
+    /// All of the entry is in the store.
+    Imported {
+        /// The entry.
+        path: PathBuf,
+        /// What it is.
+        kind: Kind,
+        /// Its images.
+        images: Vec<ImportedImage>,
+        /// The length of its file.
+        bytes: u64,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// Some of the entry is not in the store.
+    Failed {
+        /// The entry.
+        path: PathBuf,
+        /// What of it is in the store.
+        images: Vec<ImportedImage>,
+        /// What went wrong.
+        error: String,
+        /// How often this version of it was tried; 0 where its file cannot be.
+        attempts: u32,
+        /// When it is tried again by itself.
+        next_try: Option<SystemTime>,
+    },
+    /// Of an archive something is worth knowing, although nothing failed.
+    Noted {
+        /// The archive, for people.
+        entry: String,
+        /// What.
+        note: Note,
+    },
+    /// The file of an entry changed while it was read.
+    Changed(PathBuf),
+    /// The entry was removed before anything came of it.
+    GoneUnimported(PathBuf),
+    /// The entry was removed.
+    Gone(PathBuf),
+    /// A line of a list has no image in the store.
+    NotPulled {
+        /// The list, for people.
+        entry: String,
+        /// The number of the line.
+        line: usize,
+        /// The image, where the line names one.
+        image: Option<String>,
+        /// Why.
+        error: String,
+    },
+    /// `lists.auth-file` cannot be used.
+    PullingWithoutCredentials {
+        /// The list, for people.
+        entry: String,
+        /// Why.
+        error: String,
+    },
+    /// `lists.auth-file` names a registry and has no usable login for it.
+    LoginMissing {
+        /// The list, for people.
+        entry: String,
+        /// Which registry, and why.
+        cause: String,
+    },
+    /// The blobs of an image that was pulled do not tell the extra registries.
+    NotLabelled {
+        /// The list, for people.
+        entry: String,
+        /// The image.
+        image: String,
+        /// Why.
+        error: String,
+    },
+    /// An image that is in the store does not get this name.
+    NotNamed {
+        /// The name.
+        image: String,
+        /// Why, and what follows.
+        error: String,
+    },
+    /// A file that is neither an archive nor a list.
+    Ignored(PathBuf),
+    /// The images directory is not there.
+    DirectoryMissing(PathBuf),
+    /// The files of entries cannot be seen any more. What they brought is kept.
+    OutOfSight {
+        /// The first of them.
+        first: PathBuf,
+        /// How many are out of sight now, in all.
+        entries: usize,
+    },
+    /// No entry is out of sight any more.
+    InSightAgain,
+    /// Some of the images directory is polled; the text says why.
+    Degraded(String),
+    /// All of it is followed by events again.
+    Restored,
+    /// An image that no entry brings any more has lost its pin.
+    Unpinned(String),
+    /// Images that no entry brings any more have kept their pins; the text says why.
+    NotUnpinned(String),
+    /// Nothing is unpinned: what this entry brings is not known.
+    PinsHeld(PathBuf),
+    /// The store did not list its images.
+    StoreNotListed(String),
+    /// The store is away; the first entry that waits for it.
+    StoreAway {
+        /// The entry.
+        path: PathBuf,
+        /// What the store said.
+        error: String,
+    },
+    /// READY waits for these lists no longer.
+    ListsOvertime {
+        /// The lists.
+        lists: Vec<PathBuf>,
+        /// `lists.ready-timeout`.
+        limit: Duration,
+    },
+}
+
+impl From<DaemonEvent> for Happened {
+    fn from(event: DaemonEvent) -> Self {
+        Self::Daemon(event)
+    }
+}
+
+impl From<ProcessEvent> for Happened {
+    fn from(event: ProcessEvent) -> Self {
+        Self::Process(event)
+    }
+}
+
+impl From<OutputEvent> for Happened {
+    fn from(event: OutputEvent) -> Self {
+        Self::Output(event)
+    }
+}
+
+impl From<StoreEvent> for Happened {
+    fn from(event: StoreEvent) -> Self {
+        Self::Store(event)
+    }
+}
+
+/// Why an entry is to be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBecause {
+    /// A listing has it, and the ledger says this of it.
+    Listed(Change),
+    /// Its file was touched.
+    Noticed,
+}
+
+impl fmt::Display for FoundBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(change) => change.fmt(f),
+            Self::Noticed => f.write_str("noticed"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What happens to blobs and leases: the ways by which bytes reach the store and are kept there.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::entry::shown;
+
+/// Something that happened to blobs or leases.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreEvent {
+    /// Blobs are written where containerd keeps them.
+    WritingDirectly(PathBuf),
+    /// Blobs are sent over containerd's socket; the text says why.
+    SendingBlobs(String),
+    /// Blobs were written directly, and are sent from now on; the text says why.
+    DirectWritesEnded(String),
+    /// What a run before this one has left cannot be listed.
+    LeasesNotFound(String),
+    /// Leases stay until they expire.
+    LeasesNotCleared {
+        /// Whose they are.
+        run: Run,
+        /// Why.
+        error: String,
+    },
+    /// The lease of one entry stays until it expires.
+    LeaseNotReleased(String),
+}
+
+/// A run of stowd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// One that has ended before this one.
+    Earlier,
+    /// This one.
+    This,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Earlier => "an earlier run",
+            Self::This => "this run",
+        })
+    }
+}
+
+impl fmt::Display for StoreEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WritingDirectly(path) => {
+                write!(f, "blobs are written directly into {}", shown(path))
+            }
+            Self::SendingBlobs(cause) => write!(f, "blobs are sent over gRPC: {cause}"),
+            Self::DirectWritesEnded(cause) => write!(
+                f,
+                "blobs are not written directly any more, but sent over gRPC: {cause}"
+            ),
+            Self::LeasesNotFound(error) => {
+                write!(f, "leases of an earlier run not found: {error}")
+            }
+            Self::LeasesNotCleared { run, error } => write!(
+                f,
+                "leases of {run} not cleared, they expire by themselves: {error}"
+            ),
+            Self::LeaseNotReleased(error) => {
+                write!(f, "lease not released, it expires by itself: {error}")
+            }
+        }
+    }
+}
