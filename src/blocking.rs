@@ -3,14 +3,19 @@
 //! A panic of the task goes on in the task that joins it. A task is cancelled when its set is dropped
 //! or the runtime ends; that is no panic, and it has no result.
 
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 /// Runs `work` on a thread that may block.
-///
-/// Where the runtime ends before `work` has begun, this never returns: the caller ends with the
-/// runtime.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match joined(spawn_blocking(work).await) {
+    finished(spawn_blocking(work)).await
+}
+
+/// The result of work that was given to a thread that may block.
+///
+/// Where the runtime ends before the work has begun, this never returns: the caller ends with the
+/// runtime.
+pub(crate) async fn finished<T>(work: JoinHandle<T>) -> T {
+    match joined(work.await) {
         Some(value) => value,
         None => std::future::pending().await,
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::one_line::beginning;
+use crate::one_line::quoted;
 
 /// The digest of a blob in its written form, `sha256:` and 64 lower-case hexadecimal digits
 /// (OCI image spec, "Digests"). SHA-256 is the one algorithm that containerd's content store keeps.
@@ -15,7 +15,7 @@ const ALGORITHM: &str = "sha256:";
 
 /// Why a text is not a digest that stowd can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a digest of the form sha256:<64 lower-case hexadecimal digits>")]
+#[error("{text} is not a digest of the form sha256:<64 lower-case hexadecimal digits>")]
 pub struct DigestError {
     text: String,
 }
@@ -29,7 +29,7 @@ impl Digest {
             Ok(Self(text.to_owned()))
         } else {
             // A hostile document may hold megabytes here; an error line must stay a line.
-            let text = beginning(text, 100).to_owned();
+            let text = quoted(text, 100);
             Err(DigestError { text })
         }
     }

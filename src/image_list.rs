@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 use crate::compression::{Compression, is_ustar};
 use crate::naming::{Reference, ReferenceError};
-use crate::one_line::cut;
+use crate::one_line::{cut, lossy};
 
 /// The longest file that is read, in bytes. A reader may stop at `LIST_MAX + 1`.
 pub const LIST_MAX: u64 = 4 << 20;
@@ -176,27 +176,26 @@ fn read(line: &[u8]) -> Result<Option<Reference>, LineError> {
     if named.len() > LINE_MAX {
         return Err(LineError::TooLong {
             bytes: named.len(),
-            // A character has four bytes at most, so that this is more than is shown.
-            beginning: beginning(&String::from_utf8_lossy(&named[..4 * (SHOWN + 1)])),
+            beginning: excerpt(&lossy(named, SHOWN)),
         });
     }
     let text = std::str::from_utf8(named)
-        .map_err(|_| LineError::NotUtf8(beginning(&String::from_utf8_lossy(named))))?
+        .map_err(|_| LineError::NotUtf8(excerpt(&lossy(named, SHOWN))))?
         .trim();
     if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\t') {
         return Err(LineError::Control(control));
     }
     match text.split_once(char::is_whitespace) {
         Some((first, second)) => Err(LineError::Words {
-            first: beginning(first),
-            second: beginning(second.trim_start()),
+            first: excerpt(first),
+            second: excerpt(second.trim_start()),
         }),
         None if text.is_empty() => Ok(None),
         None => Ok(Some(Reference::parse(text)?.canonical())),
     }
 }
 
-fn beginning(text: &str) -> String {
+fn excerpt(text: &str) -> String {
     cut(text, SHOWN).into_owned()
 }
 

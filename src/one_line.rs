@@ -51,6 +51,12 @@ pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
+/// Bytes as text, and no more of them than [`shortened`] and [`cut`] need for `most` characters.
+pub(crate) fn lossy(bytes: &[u8], most: usize) -> Cow<'_, str> {
+    // A character has four bytes at most, so that the last one that counts is whole.
+    String::from_utf8_lossy(&bytes[..bytes.len().min(4 * (most + 1))])
+}
+
 /// The first `most` characters.
 pub(crate) fn beginning(text: &str, most: usize) -> &str {
     match text.char_indices().nth(most) {
@@ -90,5 +96,8 @@ mod tests {
         assert_eq!(quoted("a\"ö", 2), r#""a\""…"#);
         assert_eq!(cut("größe", 5), "größe");
         assert_eq!(cut("größer", 5), "größe…");
+        let long = "🦀".repeat(9);
+        assert_eq!(cut(&lossy(long.as_bytes(), 2), 2), "🦀🦀…");
+        assert_eq!(cut(&lossy(&long.as_bytes()[..8], 2), 2), "🦀🦀");
     }
 }

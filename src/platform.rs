@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::one_line::beginning;
+use crate::one_line::{quoted, shortened};
 
 /// A platform as indexes and configurations name it (OCI image spec, "Image Index").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -37,7 +37,7 @@ pub enum PlatformError {
     None,
     /// A word is not a platform.
     #[error(
-        "{word:?} is not a platform: {what}; write \"host\", \"all\", or a name such as \
+        "{word} is not a platform: {what}; write \"host\", \"all\", or a name such as \
          \"linux/amd64\", \"linux/arm64\" or \"linux/arm/v7\""
     )]
     Unknown {
@@ -139,7 +139,7 @@ impl Platform {
     /// containerd it refuses systems and processors that are not known: they are misspelt.
     pub fn parse(word: &str, host: &Self) -> Result<Self, PlatformError> {
         let unknown = |what| PlatformError::Unknown {
-            word: beginning(word, 100).to_owned(),
+            word: quoted(word, 100),
             what,
         };
         let parts: Vec<&str> = word.splitn(4, '/').collect();
@@ -333,9 +333,7 @@ fn arm_variant(cpuinfo: &str) -> &'static str {
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Documents of an archive name platforms: what they hold must stay on its line.
-        let part = |f: &mut fmt::Formatter<'_>, part| {
-            write!(f, "{}", beginning(part, 40).escape_default())
-        };
+        let part = |f: &mut fmt::Formatter<'_>, part| f.write_str(&shortened(part, 40));
         part(f, &self.os)?;
         f.write_str("/")?;
         part(f, &self.architecture)?;

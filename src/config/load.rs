@@ -15,6 +15,7 @@ use super::key::{KEYS, Key};
 use super::layer::Layer;
 use super::origin::Origin;
 use super::problem::Problem;
+use crate::one_line::one_line;
 
 /// The file that is read when the command line names none.
 pub const DEFAULT_FILE: &str = "/etc/stowd/config.toml";
@@ -175,7 +176,7 @@ fn of_flag(flag: &Flag) -> Result<Layer, Problem> {
 
 fn utf8(text: &OsStr) -> Result<&str, String> {
     text.to_str()
-        .ok_or_else(|| format!("not UTF-8: {}", text.to_string_lossy().escape_debug()))
+        .ok_or_else(|| format!("not UTF-8: {}", one_line(&text.to_string_lossy())))
 }
 
 /// Later layers win. A value that no key takes was reported already and leaves the default.

@@ -66,15 +66,15 @@ impl Key {
         Some(match self.place {
             Field::Switch(at) => at(config).to_string(),
             Field::Count(at) => at(config).to_string(),
-            Field::Text(at) => quoted(at(config)),
+            Field::Text(at) => toml_string(at(config)),
             Field::Texts(at) => {
-                let list: Vec<_> = at(config).iter().map(|text| quoted(text)).collect();
+                let list: Vec<_> = at(config).iter().map(|text| toml_string(text)).collect();
                 format!("[{}]", list.join(", "))
             }
-            Field::Path(at) => quoted(&at(config).to_string_lossy()),
-            Field::OptionalPath(at) => quoted(&at(config).as_ref()?.to_string_lossy()),
-            Field::Size(at) => quoted(&written_size(*at(config))),
-            Field::Duration(at) => quoted(&written_duration(*at(config))),
+            Field::Path(at) => toml_string(&at(config).to_string_lossy()),
+            Field::OptionalPath(at) => toml_string(&at(config).as_ref()?.to_string_lossy()),
+            Field::Size(at) => toml_string(&written_size(*at(config))),
+            Field::Duration(at) => toml_string(&written_duration(*at(config))),
         })
     }
 
@@ -104,8 +104,8 @@ fn is_deep(raw: &str) -> bool {
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::String(_, text) => match beginning(text, SHOWN) {
-            whole if whole == text => format!("the string {}", quoted(text)),
-            cut => format!("a string that begins with {}", quoted(cut)),
+            whole if whole == text => format!("the string {}", toml_string(text)),
+            cut => format!("a string that begins with {}", toml_string(cut)),
         },
         Value::Char(_, letter) => format!("the character '{letter}'"),
         Value::Bool(_, on) => on.to_string(),
@@ -165,7 +165,7 @@ fn duration(value: &Value) -> Option<Duration> {
 }
 
 /// A TOML basic string.
-fn quoted(text: &str) -> String {
+fn toml_string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for letter in text.chars() {
@@ -291,6 +291,9 @@ mod tests {
 
     #[test]
     fn strings_are_escaped() {
-        assert_eq!(quoted("a\"b\\c\nd\te\u{1b}"), r#""a\"b\\c\nd\te\u001B""#);
+        assert_eq!(
+            toml_string("a\"b\\c\nd\te\u{1b}"),
+            r#""a\"b\\c\nd\te\u001B""#
+        );
     }
 }

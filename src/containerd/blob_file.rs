@@ -22,8 +22,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
-use super::blocking::{SlowDrop, begin_blocking, blocking, joined};
-use crate::image_store::StoreError;
+use super::blocking::{SlowDrop, begin_blocking, blocking};
+use crate::blocking::finished;
 
 /// The bytes that are written at a time. A file holds two such blocks at most.
 const BLOCK: usize = 512 << 10;
@@ -58,25 +58,20 @@ impl BlobFile {
     }
 
     /// Takes the next bytes. That an earlier write has failed may show only now, or at the end.
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<io::Result<()>, StoreError> {
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.filling.is_full() {
-                let spare = match self.written().await? {
-                    Ok(spare) => spare.unwrap_or_else(|| Block::new(BLOCK)),
-                    Err(error) => return Ok(Err(error)),
-                };
-                self.begin(spare);
+                let spare = self.written().await?;
+                self.begin(spare.unwrap_or_else(|| Block::new(BLOCK)));
             }
             bytes = self.filling.take(bytes);
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Writes what is left. The file's bytes are its own then, and not yet on the disk.
-    pub(super) async fn finish(mut self) -> Result<io::Result<SharedFile>, StoreError> {
-        if let Err(error) = self.written().await? {
-            return Ok(Err(error));
-        }
+    pub(super) async fn finish(mut self) -> io::Result<SharedFile> {
+        self.written().await?;
         let (file, last, offset) = (self.file, self.filling, self.offset);
         blocking(move || {
             set_direct(&file, false)?;
@@ -87,17 +82,17 @@ impl BlobFile {
     }
 
     /// Closes the file. If it has no name, its blocks are free when this returns.
-    pub(super) async fn discard(mut self) -> Result<(), StoreError> {
+    pub(super) async fn discard(mut self) {
         // What has come of the write does not matter any more.
-        let _ = self.written().await?;
-        blocking(move || drop(self.file)).await
+        let _ = self.written().await;
+        blocking(move || drop(self.file)).await;
     }
 
     /// Waits for the write that is under way, and has its block back.
-    async fn written(&mut self) -> Result<io::Result<Option<Block>>, StoreError> {
+    async fn written(&mut self) -> io::Result<Option<Block>> {
         match self.writing.take() {
-            Some(writing) => Ok(joined(writing).await?.map(Some)),
-            None => Ok(Ok(None)),
+            Some(writing) => finished(writing).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -197,9 +192,9 @@ mod tests {
     async fn assert_written(bytes: &[u8], size: u64, at_once: usize) {
         let mut writer = BlobFile::new(file(), size);
         for part in bytes.chunks(at_once) {
-            writer.write(part).await.unwrap().unwrap();
+            writer.write(part).await.unwrap();
         }
-        let file = writer.finish().await.unwrap().unwrap();
+        let file = writer.finish().await.unwrap();
         let mut back = vec![0; bytes.len()];
         file.read_exact_at(&mut back, 0).unwrap();
         assert!(back == bytes, "{} bytes", bytes.len());
@@ -227,10 +222,10 @@ mod tests {
     #[tokio::test]
     async fn blocks_go_past_the_page_cache_and_what_is_left_goes_through_it() {
         let mut writer = BlobFile::new(file(), u64::MAX);
-        writer.write(&bytes(2 * BLOCK + 1)).await.unwrap().unwrap();
-        writer.written().await.unwrap().unwrap();
+        writer.write(&bytes(2 * BLOCK + 1)).await.unwrap();
+        writer.written().await.unwrap();
         assert!(is_direct(&writer.file));
-        let file = writer.finish().await.unwrap().unwrap();
+        let file = writer.finish().await.unwrap();
         assert!(!is_direct(&file));
     }
 
@@ -238,8 +233,8 @@ mod tests {
     async fn what_a_disk_does_not_take_past_the_page_cache_goes_through_it() {
         // The first block is as long as the size that was told, which is not a disk's.
         let mut writer = BlobFile::new(file(), 1000);
-        writer.write(&bytes(1001)).await.unwrap().unwrap();
-        writer.written().await.unwrap().unwrap();
+        writer.write(&bytes(1001)).await.unwrap();
+        writer.written().await.unwrap();
         assert!(!is_direct(&writer.file), "the disk took 1000 bytes");
         assert_written(&bytes(3 * BLOCK), 1000, 300_000).await;
     }
@@ -264,9 +259,9 @@ mod tests {
         let mut writer = BlobFile::new(full, u64::MAX);
         let mut told = Ok(());
         for _ in 0..3 {
-            told = told.and(writer.write(&bytes(BLOCK)).await.unwrap());
+            told = told.and(writer.write(&bytes(BLOCK)).await);
         }
-        let told = told.and(writer.finish().await.unwrap().map(drop));
+        let told = told.and(writer.finish().await.map(drop));
         assert_eq!(told.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

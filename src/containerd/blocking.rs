@@ -9,21 +9,15 @@ use std::ops::Deref;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::blocking;
-use crate::image_store::StoreError;
-
-/// What a failure of work with the content store's directory is reported under.
-pub(super) const DIRECT_WRITE: &str = "direct write";
+use crate::blocking::finished;
 
 thread_local! {
     static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs what waits for a disk where it may.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    joined(begin_blocking(work)).await
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    finished(begin_blocking(work)).await
 }
 
 /// Begins what waits for a disk where it may.
@@ -35,14 +29,6 @@ pub(super) fn begin_blocking<T: Send + 'static>(
         let done = work();
         MAY_WAIT.set(false);
         done
-    })
-}
-
-/// What has come of work that was begun where it may wait.
-pub(super) async fn joined<T>(work: JoinHandle<T>) -> Result<T, StoreError> {
-    blocking::joined(work.await).ok_or_else(|| StoreError::Unreachable {
-        call: DIRECT_WRITE,
-        cause: "stowd is ending".to_owned(),
     })
 }
 
@@ -119,13 +105,13 @@ mod tests {
             drop(SlowDrop::new(Told(sender)));
             thread::current().id()
         });
-        assert_eq!(there.await.unwrap(), threads.recv().unwrap());
+        assert_eq!(there.await, threads.recv().unwrap());
     }
 
     #[tokio::test]
     #[should_panic(expected = "a worker of the runtime waits for a disk")]
     async fn a_worker_that_would_wait_is_found() {
-        blocking(assert_may_wait).await.unwrap();
+        blocking(assert_may_wait).await;
         assert_may_wait();
     }
 }

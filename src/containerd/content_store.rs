@@ -49,8 +49,7 @@ impl Containerd {
         let told = self.plugins().await;
         let told = told.map_err(|failure| NotDirect::NotTold(failure.into()))?;
         let (root, witness) = shared_content(&told)?;
-        let opened = blocking(move || BlobsDir::open(&root, &witness)).await;
-        Ok(opened.map_err(NotDirect::NotTold)??)
+        Ok(blocking(move || BlobsDir::open(&root, &witness)).await?)
     }
 
     async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {

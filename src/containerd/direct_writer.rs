@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::blob_file::{BlobFile, SharedFile};
 use super::blobs_dir::{self, BlobsDir};
-use super::blocking::{DIRECT_WRITE, blocking};
+use super::blocking::blocking;
 use super::client::Containerd;
 use super::ingest::Ingest;
 use super::lease::Lease;
@@ -15,6 +15,9 @@ use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
 use crate::keyed_lock::KeyGuard;
 
+/// What a failure of work with the content store's directory is reported under.
+const DIRECT_WRITE: &str = "direct write";
+
 /// The bytes that are read at a time from a file that has to be streamed after all.
 const BACK: usize = 256 << 10;
 
@@ -22,7 +25,7 @@ const BACK: usize = 256 << 10;
 pub(super) async fn new_file(
     blobs: &Arc<BlobsDir>,
     ingest: &Ingest,
-) -> Result<io::Result<Option<BlobFile>>, StoreError> {
+) -> io::Result<Option<BlobFile>> {
     let blobs = Arc::clone(blobs);
     let (expected, size) = (ingest.expected.clone(), ingest.size);
     blocking(move || {
@@ -99,7 +102,7 @@ impl BlobWriter for DirectWriter {
             return Err(self.ingest.too_long(DIRECT_WRITE));
         }
         self.hasher.update(bytes);
-        let written = self.file.write(bytes).await?;
+        let written = self.file.write(bytes).await;
         written.map_err(|error| failed(&error))?;
         self.written = end;
         self.guard.report_progress();
@@ -121,7 +124,7 @@ impl BlobWriter for DirectWriter {
             guard,
             ..
         } = self;
-        let file = file.finish().await?.map_err(|error| failed(&error))?;
+        let file = file.finish().await.map_err(|error| failed(&error))?;
         // The digest of an unnamed blob is known now: another import may be writing that blob.
         let (ingest, second) = match &ingest.expected {
             Some(_) => (ingest, None),
@@ -137,7 +140,7 @@ impl BlobWriter for DirectWriter {
             file,
             digest: digest.clone(),
         };
-        let committed = match whole.name().await? {
+        let committed = match whole.name().await {
             Ok(()) => whole.adopted(&store, &lease, &ingest, labels).await,
             Err(error) if blobs_dir::is_full(&error) => Err(failed(&error)),
             Err(error) => {
@@ -152,7 +155,7 @@ impl BlobWriter for DirectWriter {
         {
             // The file has its name, and containerd had no room for its record: until a garbage
             // collection the file would take room from other blobs.
-            let _ = whole.take_back().await;
+            whole.take_back().await;
         }
         drop((guard, second));
         committed
@@ -160,7 +163,8 @@ impl BlobWriter for DirectWriter {
 
     /// The file has no name: it goes with its last handle.
     async fn abort(self) -> Result<(), StoreError> {
-        self.file.discard().await
+        self.file.discard().await;
+        Ok(())
     }
 }
 
@@ -173,13 +177,13 @@ struct WrittenBlob {
 
 impl WrittenBlob {
     /// Gives the file its name.
-    async fn name(&self) -> Result<io::Result<()>, StoreError> {
+    async fn name(&self) -> io::Result<()> {
         let (blobs, file, digest) = self.clones();
         blocking(move || blobs.publish(&file, &digest)).await
     }
 
     /// Takes the name away again, if the file has it. Returns whether it had.
-    async fn take_back(&self) -> Result<bool, StoreError> {
+    async fn take_back(&self) -> bool {
         let (blobs, file, digest) = self.clones();
         let take_back = move || {
             let named = blobs_dir::is_named(&file);
@@ -212,7 +216,7 @@ impl WrittenBlob {
         if writer.offset() != ingest.size {
             // containerd does not have the file. If it lost its name, a garbage collection was first.
             // If it still has its name, containerd's store is another directory.
-            if self.take_back().await? {
+            if self.take_back().await {
                 let path = self.blobs.path().display();
                 let why = format!("containerd does not see what is put into {path}");
                 store.direct_writes.give_up(&why);
@@ -232,7 +236,7 @@ impl WrittenBlob {
                 let read = file.read_at(&mut buffer, position);
                 (read, buffer)
             })
-            .await?;
+            .await;
             buffer = back;
             match read {
                 Ok(0) => return Ok(()),
@@ -277,21 +281,21 @@ mod tests {
             fs::write(root.join("meta.db"), "").unwrap();
             BlobsDir::open(&root.join("content"), &root.join("meta.db")).unwrap()
         };
-        let blobs = Arc::new(blocking(open).await.unwrap());
+        let blobs = Arc::new(blocking(open).await);
         let ingest = Ingest::known(Digest::of(b"abc"), 3);
-        let file = new_file(&blobs, &ingest).await.unwrap().unwrap();
+        let file = new_file(&blobs, &ingest).await.unwrap();
         let mut file = file.expect("the blob is not there");
-        file.write(b"abc").await.unwrap().unwrap();
+        file.write(b"abc").await.unwrap();
         let whole = WrittenBlob {
             blobs: Arc::clone(&blobs),
-            file: file.finish().await.unwrap().unwrap(),
+            file: file.finish().await.unwrap(),
             digest: Digest::of(b"abc"),
         };
-        whole.name().await.unwrap().unwrap();
-        let again = new_file(&blobs, &ingest).await.unwrap().unwrap();
+        whole.name().await.unwrap();
+        let again = new_file(&blobs, &ingest).await.unwrap();
         assert!(again.is_none(), "the blob is there");
-        assert!(whole.take_back().await.unwrap());
-        let other = new_file(&blobs, &ingest).await.unwrap().unwrap();
-        other.expect("a file").discard().await.unwrap();
+        assert!(whole.take_back().await);
+        let other = new_file(&blobs, &ingest).await.unwrap();
+        other.expect("a file").discard().await;
     }
 }

@@ -67,7 +67,7 @@ impl Containerd {
         {
             return Ok(None);
         }
-        match direct_writer::new_file(blobs, ingest).await? {
+        match direct_writer::new_file(blobs, ingest).await {
             Ok(None) => Ok(None),
             Ok(Some(file)) => {
                 self.clear_ingest(ingest).await?;

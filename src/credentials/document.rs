@@ -7,7 +7,8 @@ use base64::Engine as _;
 use serde_json::{Map, Value};
 
 use super::basic::BASE64;
-use super::error::{CredentialsError, quoted as registry};
+use super::error::CredentialsError;
+use super::gap::registry;
 use super::login::Login;
 
 /// The logins and helpers of the file, in the order of its keys. Keys have lost the user that a URL

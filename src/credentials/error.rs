@@ -1,8 +1,5 @@
 //! Why a file of credentials cannot be used.
 
-use super::gap::REGISTRY_SHOWN;
-use crate::one_line::shortened;
-
 /// The longest file that is read, in bytes. A reader may stop at `CREDENTIALS_MAX + 1`.
 pub const CREDENTIALS_MAX: u64 = 1 << 20;
 
@@ -75,9 +72,4 @@ pub enum CredentialsError {
         /// The field that is not.
         lacks: &'static str,
     },
-}
-
-/// A registry's key, for people.
-pub(super) fn quoted(key: &str) -> String {
-    format!("\"{}\"", shortened(key, REGISTRY_SHOWN))
 }

@@ -4,16 +4,21 @@ use std::fmt;
 
 use super::scope::Scope;
 use crate::naming::Reference;
-use crate::one_line::shortened;
+use crate::one_line::{quoted, shortened};
 
 /// How many characters of a registry's key, or of a helper's name, are shown.
-pub(super) const REGISTRY_SHOWN: usize = 100;
+const REGISTRY_SHOWN: usize = 100;
+
+/// A registry's key, for people.
+pub(super) fn registry(key: &str) -> String {
+    quoted(key, REGISTRY_SHOWN)
+}
 
 /// Something that the file names and has no login for that stowd or containerd could use. Its
 /// `Display` is a sentence that says why, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The key, for people; empty for `credsStore`, which has none.
+    /// The key in quotes; `credsStore` has none.
     registry: String,
     /// `None` for a key that no image is under.
     scope: Option<Scope>,
@@ -41,7 +46,7 @@ impl fmt::Display for Gap {
         match &self.why {
             Why::Helper(name) => write!(
                 f,
-                "the login for \"{registry}\" is kept by {}, and stowd runs no credential helpers; \
+                "the login for {registry} is kept by {}, and stowd runs no credential helpers; \
                  put it into \"auths\"",
                 helper(name)
             ),
@@ -51,15 +56,15 @@ impl fmt::Display for Gap {
                  \"auths\"",
                 helper(name)
             ),
-            Why::Nothing => write!(f, "the entry for \"{registry}\" has no login in it"),
+            Why::Nothing => write!(f, "the entry for {registry} has no login in it"),
             Why::NotARegistry => write!(
                 f,
-                "\"{registry}\" names no registry that an image could be in; write \
+                "{registry} names no registry that an image could be in; write \
                  host[:port][/path], and give a host without a dot its port"
             ),
             Why::RegistryToken => write!(
                 f,
-                "the entry for \"{registry}\" has nothing but a \"registrytoken\", which containerd \
+                "the entry for {registry} has nothing but a \"registrytoken\", which containerd \
                  takes no notice of; give a user and a password"
             ),
         }
@@ -87,7 +92,7 @@ impl Gaps {
         let known = |gap: &Gap| scope.is_some() && gap.scope == scope;
         if !self.0.iter().any(known) {
             self.0.push(Gap {
-                registry: shortened(key, REGISTRY_SHOWN),
+                registry: registry(key),
                 scope,
                 why,
             });

@@ -30,7 +30,7 @@ pub fn of<'a>(names: impl IntoIterator<Item = &'a Reference>) -> Labels {
             paths.insert(&name.path);
         }
     }
-    let label = |(registry, paths)| (format!("{PREFIX}{registry}"), joined(paths));
+    let label = |(registry, paths)| (format!("{PREFIX}{registry}"), label_value(paths));
     missing(
         &Labels::new(),
         &repositories.into_iter().map(label).collect(),
@@ -70,13 +70,13 @@ fn merged(key: &str, had: &str, more: &str) -> Option<String> {
             length = longer;
         }
     }
-    (all.len() > before).then(|| joined(all))
+    (all.len() > before).then(|| label_value(all))
 }
 
 fn listed(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').filter(|repository| !repository.is_empty())
 }
 
-fn joined(repositories: BTreeSet<&str>) -> String {
+fn label_value(repositories: BTreeSet<&str>) -> String {
     repositories.into_iter().collect::<Vec<_>>().join(",")
 }

@@ -56,7 +56,7 @@ impl Default for Notifier {
 impl Notifier {
     /// The service has started; `status` says what came of it.
     pub fn ready(&self, status: &impl Display) {
-        let status = one_line(status);
+        let status = status_line(status);
         self.last_status.replace(status);
         self.is_ready.set(true);
         self.put(Message::Ready(self.last_status()));
@@ -82,7 +82,7 @@ impl Notifier {
 
     /// One line for `systemctl status`. The same line again is not sent.
     pub fn status(&self, status: &impl Display) {
-        let status = one_line(status);
+        let status = status_line(status);
         if *self.last_status.borrow() != status {
             self.last_status.replace(status);
             self.put(Message::Status(self.last_status()));
@@ -107,7 +107,7 @@ impl Notifier {
 
     /// The service is about to end.
     pub fn stopping(&self, status: &impl Display) {
-        let status = one_line(status);
+        let status = status_line(status);
         self.last_status.replace(status.clone());
         self.put(Message::Stopping(status));
     }
@@ -121,7 +121,7 @@ impl Notifier {
 
 /// A status as it is sent: a line break in it would begin an assignment of its own, and errors quote
 /// what containerd and the names of files say.
-fn one_line(status: &impl Display) -> String {
+fn status_line(status: &impl Display) -> String {
     shortened(&status.to_string(), LONGEST_STATUS)
 }
 

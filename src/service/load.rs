@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::happened::{DaemonEvent, ProcessEvent, Run, StoreEvent};
@@ -239,7 +239,7 @@ impl IntakeTask {
         let Some(task) = &mut self.task else {
             return IntakeError::Ended.into();
         };
-        let ended = joined(task.await);
+        let ended = task.await.map_err(IntakeError::from).flatten();
         self.task = None;
         match ended {
             Ok(()) => IntakeError::Ended.into(),
@@ -254,17 +254,13 @@ impl IntakeTask {
             return Ok(());
         };
         tokio::select! {
-            ended = &mut task => Ok(joined(ended)?),
+            ended = &mut task => Ok(ended.map_err(IntakeError::from)??),
             () = force.cancelled() => {
                 task.abort();
                 Ok(())
             }
         }
     }
-}
-
-fn joined(ended: Result<Result<(), IntakeError>, JoinError>) -> Result<(), IntakeError> {
-    ended?
 }
 
 /// Leases expire by themselves: that they cannot be cleared now is worth a line, and no more.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::one_line;
+use crate::one_line::{lossy, shortened};
 
 /// The path as the catalogue has it: no leading `/` or `./`, no `.`, no `..`, no empty parts.
 /// `None` where it leads out of the archive or is empty.
@@ -45,11 +45,8 @@ const SHOWN: usize = 120;
 
 impl MemberName {
     pub(super) fn new(path: &[u8]) -> Self {
-        // A path may be megabytes long: cut before it is looked at. A character has four bytes at most,
-        // so that this is more than is shown.
-        let cut = &path[..path.len().min(4 * (SHOWN + 1))];
-        let text = String::from_utf8_lossy(cut);
-        Self(one_line::cut(&text, SHOWN).escape_debug().to_string())
+        // A path may be megabytes long: cut before it is looked at.
+        Self(shortened(&lossy(path, SHOWN), SHOWN))
     }
 }
 
@@ -107,7 +104,7 @@ mod tests {
             "a\\nb\\u{1b}[31m"
         );
         let long = MemberName::new(&vec![b'x'; 1 << 20]).to_string();
-        assert_eq!(long.chars().count(), SHOWN + 1);
+        assert_eq!(long.chars().count(), SHOWN);
         assert!(long.ends_with('…'));
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 
+use crate::one_line::{cut, lossy};
+
 /// A longer line is cut in pieces, so that the memory for a line without an end is bounded.
 pub const MAX_LINE: usize = 1 << 20;
 
 /// How many lines are kept for the error about the child's exit.
 const REMEMBERED: usize = 20;
-/// Bytes of each of them.
-const REMEMBERED_BYTES: usize = 1024;
+/// Characters of each of them.
+const REMEMBERED_LENGTH: usize = 1024;
 
 /// Holds the beginning of a line until its end has come.
 #[derive(Debug, Default)]
@@ -61,7 +63,8 @@ impl LastLines {
             .map(<[u8]>::trim_ascii_end)
             .filter(|line| !line.is_empty())
             .take(REMEMBERED);
-        let newest: Vec<String> = newest.map(shortened).collect();
+        let text = |line| cut(&lossy(line, REMEMBERED_LENGTH), REMEMBERED_LENGTH).into_owned();
+        let newest: Vec<String> = newest.map(text).collect();
         self.lines.extend(newest.into_iter().rev());
         let surplus = self.lines.len().saturating_sub(REMEMBERED);
         self.lines.drain(..surplus);
@@ -70,14 +73,5 @@ impl LastLines {
     /// The oldest first.
     pub fn to_vec(&self) -> Vec<String> {
         self.lines.iter().cloned().collect()
-    }
-}
-
-fn shortened(line: &[u8]) -> String {
-    match line.get(..REMEMBERED_BYTES) {
-        Some(start) if line.len() > REMEMBERED_BYTES => {
-            format!("{}…", String::from_utf8_lossy(start))
-        }
-        _ => String::from_utf8_lossy(line).into_owned(),
     }
 }
