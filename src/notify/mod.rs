@@ -1,5 +1,6 @@
 //! The service manager: what stowd tells it, by `sd_notify(3)`.
 
+mod manager_socket;
 mod outbox;
 
 use std::cell::{Cell, RefCell};
@@ -10,9 +11,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::manager_socket::ManagerSocket;
 use self::outbox::{Message, Outbox};
+use crate::happened::DaemonEvent;
 use crate::one_line::shortened;
 use crate::progress::Progress;
+use crate::reporter::report;
 
 /// Characters of a status. systemd drops a datagram of more than 4096 bytes whole, with the READY in
 /// it; a character has at most four.
@@ -44,8 +48,15 @@ const WRONG: &str = "; not reloaded: the configuration on disk is wrong";
 
 impl Default for Notifier {
     fn default() -> Self {
+        let manager = env::var_os("NOTIFY_SOCKET").map(|name| ManagerSocket::open(&name));
+        let manager = manager.transpose().unwrap_or_else(|error| {
+            report(DaemonEvent::ManagerNotTold(format!(
+                "NOTIFY_SOCKET: {error}"
+            )));
+            None
+        });
         Self {
-            outbox: env::var_os("NOTIFY_SOCKET").map(|_| Outbox::open()),
+            outbox: manager.map(Outbox::open),
             last_status: RefCell::default(),
             is_ready: Cell::default(),
             is_wrong: Cell::default(),

@@ -12,6 +12,8 @@ use sd_notify::NotifyState;
 use crate::happened::DaemonEvent;
 use crate::reporter::report;
 
+use super::manager_socket::ManagerSocket;
+
 /// How long the last messages may take once the outbox is closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -33,18 +35,16 @@ pub(super) enum Message {
 }
 
 impl Message {
-    fn send(&self) {
+    fn send(&self, manager: &ManagerSocket) {
         let sent = match self {
-            Self::Ready(status) => {
-                sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
-            }
+            Self::Ready(status) => manager.send(&[NotifyState::Ready, NotifyState::Status(status)]),
             Self::Reloading => NotifyState::monotonic_usec_now()
-                .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-            Self::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
-            Self::Extend(by) => sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(*by)]),
-            Self::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+                .and_then(|now| manager.send(&[NotifyState::Reloading, now])),
+            Self::Status(status) => manager.send(&[NotifyState::Status(status)]),
+            Self::Extend(by) => manager.send(&[NotifyState::ExtendTimeoutUsec(*by)]),
+            Self::Watchdog => manager.send(&[NotifyState::Watchdog]),
             Self::Stopping(status) => {
-                sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)])
+                manager.send(&[NotifyState::Stopping, NotifyState::Status(status)])
             }
         };
         if let Err(error) = sent {
@@ -84,12 +84,12 @@ impl Shared {
     }
 
     /// Waits on: messages; the end of the outbox.
-    fn send_all(&self) {
+    fn send_all(&self, manager: &ManagerSocket) {
         let mut waiting = self.lock();
         loop {
             if let Some(message) = waiting.messages.pop_front() {
                 drop(waiting);
-                message.send();
+                message.send(manager);
                 waiting = self.lock();
             } else if waiting.closed {
                 waiting.done = true;
@@ -107,18 +107,22 @@ impl Shared {
 /// Sends messages from a thread of its own. Dropping it waits up to a second for the messages left.
 #[derive(Debug)]
 pub(super) struct Outbox {
+    manager: Arc<ManagerSocket>,
     /// `None`: the system gave no thread, and messages are sent at once.
     shared: Option<Arc<Shared>>,
 }
 
 impl Outbox {
-    pub(super) fn open() -> Self {
+    pub(super) fn open(manager: ManagerSocket) -> Self {
+        let manager = Arc::new(manager);
+        let told = Arc::clone(&manager);
         let shared = Arc::new(Shared::default());
         let sender = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("notify".to_owned())
-            .spawn(move || sender.send_all());
+            .spawn(move || sender.send_all(&told));
         Self {
+            manager,
             shared: thread.is_ok().then_some(shared),
         }
     }
@@ -129,7 +133,7 @@ impl Outbox {
                 shared.lock().put(message);
                 shared.changed.notify_all();
             }
-            None => message.send(),
+            None => message.send(&self.manager),
         }
     }
 }

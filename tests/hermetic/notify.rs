@@ -2,11 +2,13 @@
 //! is named by a variable of its environment.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stowd::notify::{Notifier, feed_watchdog};
 use stowd::progress::Progress;
 use tempfile::TempDir;
@@ -29,9 +31,22 @@ fn speaker() {
         "much" => say_much_and_wait(&notifier),
         "reloads" => reload_early_wrong_and_right(&notifier),
         "watchdog" => feed_for_a_moment(&notifier),
+        "last words" => {
+            allow_descriptors(0);
+            notifier.stopping(&"failed");
+        }
         "" => {}
         other => panic!("{other}"),
     }
+}
+
+/// No descriptor of a higher number is to be had from now on; those that are open stay open.
+pub(crate) fn allow_descriptors(most: u64) {
+    let limit = Rlimit {
+        current: Some(most),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 /// Step by step, each when the one before was heard.
@@ -151,6 +166,25 @@ fn what_a_status_quotes_assigns_nothing() {
             format!("STOPPING=1\nSTATUS=stopping: {quoted}\n"),
         ]
     );
+}
+
+#[test]
+fn without_a_descriptor_left_it_is_still_told() {
+    let manager = Manager::new();
+    // systemd may name its socket by an abstract name as well.
+    let name = format!("stowd-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let abstract_manager = Manager {
+        socket: UnixDatagram::bind_addr(&address).unwrap(),
+        path: format!("@{name}").into(),
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    for manager in [manager, abstract_manager] {
+        let mut speaker = speak("last words");
+        speaker.env("NOTIFY_SOCKET", &manager.path);
+        succeeded(&speaker.output().unwrap());
+        assert_eq!(manager.rest(), ["STOPPING=1\nSTATUS=failed\n"]);
+    }
 }
 
 #[test]
