@@ -9,7 +9,7 @@ use crate::happened::DaemonEvent;
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
 use crate::reporter::report;
-use crate::service::{self, Mode};
+use crate::service::{self, Edges, Mode};
 use crate::shutdown::Shutdown;
 
 /// How long a thread may still read an archive after its import was abandoned.
@@ -28,20 +28,26 @@ pub enum RunError {
 
 /// Runs the service to its end. The exit status is 0 when it was asked to end; with `Mode::Once`,
 /// when every entry was imported.
-pub fn run(loaded: LoadedConfig, inputs: Inputs, mode: Mode) -> Result<ExitCode, RunError> {
+pub fn run(
+    loaded: LoadedConfig,
+    inputs: Inputs,
+    mode: Mode,
+    edges: &impl Edges,
+) -> Result<ExitCode, RunError> {
     logging::init(&loaded.config.log_level)?;
     for warning in &loaded.warnings {
         report(DaemonEvent::ConfigDoubtful(warning.clone()));
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    let status = runtime.block_on(serve(loaded.config, inputs, mode));
+    let status = runtime.block_on(serve(loaded.config, inputs, mode, edges));
     runtime.shutdown_timeout(LAST_THREADS);
     Ok(status)
 }
 
-async fn serve(config: Config, inputs: Inputs, mode: Mode) -> ExitCode {
+async fn serve(config: Config, inputs: Inputs, mode: Mode, edges: &impl Edges) -> ExitCode {
+    let notifier = Notifier::default();
     let ended = match Shutdown::listen() {
-        Ok(shutdown) => service::run(config, inputs, mode, Notifier::default(), shutdown).await,
+        Ok(shutdown) => service::run(config, inputs, mode, notifier, shutdown, edges).await,
         Err(error) => Err(error.into()),
     };
     match ended {

@@ -85,12 +85,13 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
     }
 
     /// Works until `stop`. Jobs under way are abandoned then, which their leases make safe, and the
-    /// ledger is saved.
+    /// ledger is saved. Progress is told for as long as it works, and not while it ends.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
         let (mut writer, ledger) =
             LedgerWriter::load(&self.settings.state_dir, &self.settings.dir).await?;
         let mut plan = Plan::new(self.rules(), ledger);
         let worked = self.work(&mut plan, &mut writer, stop).await;
+        drop(self.progress);
         self.jobs.abandon_all().await;
         writer.end(plan.ledger()).await;
         worked

@@ -57,7 +57,7 @@ pub enum FatalError {
 
 /// Why a load ends, if not of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// The initial load is over, and no more was asked for.
     Loaded,
     /// It was asked to.

@@ -6,19 +6,19 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::happened::{DaemonEvent, ProcessEvent, Run, StoreEvent};
-use crate::image_store::{ImageStore, StoreError};
-use crate::intake::{Intake, IntakeError, Settings};
+use crate::image_store::StoreError;
+use crate::images_dir::Unwatchable;
+use crate::intake::{IntakeError, Settings};
 use crate::ledger::Summary;
-use crate::notify::{self, Notifier};
-use crate::progress::Progress;
+use crate::notify::Notifier;
 use crate::reporter::report;
 use crate::source_event::EntrySource;
 
 use super::end::{Ending, FatalError, Mode};
+use super::intake_task::IntakeTask;
 use super::store_service::StoreService;
 
 /// How long the store may take to let go of leases, and to collect what they kept.
@@ -29,13 +29,13 @@ const WAITING: Duration = Duration::from_secs(30);
 
 /// What a load is made with.
 #[derive(Debug, Clone, Copy)]
-pub struct LoadOptions {
+pub(super) struct LoadOptions {
     /// When it ends.
-    pub mode: Mode,
+    pub(super) mode: Mode,
     /// Whether blobs are written directly, where that is safe.
-    pub direct: bool,
+    pub(super) direct: bool,
     /// How long the store may take to serve.
-    pub start_timeout: Duration,
+    pub(super) start_timeout: Duration,
 }
 
 /// From a store that was started to the end: loads, tells READY and follows the source that `start`
@@ -45,9 +45,9 @@ pub struct LoadOptions {
 ///
 /// # Errors
 /// The first thing that ended it. Its words are the last STATUS.
-pub async fn load<S: StoreService, D: EntrySource>(
+pub(super) async fn load<S: StoreService, D: EntrySource>(
     store: &S,
-    start: impl FnOnce() -> Result<D, FatalError>,
+    start: impl FnOnce() -> Result<D, Unwatchable>,
     settings: watch::Receiver<Settings>,
     options: LoadOptions,
     notifier: &Notifier,
@@ -84,18 +84,10 @@ struct Load<'a, S> {
     intake: Option<IntakeTask>,
 }
 
-/// The intake as a task.
-struct IntakeTask {
-    /// `None` when it has been joined.
-    task: Option<JoinHandle<Result<(), IntakeError>>>,
-    progress: watch::Receiver<Progress>,
-    stop: CancellationToken,
-}
-
 impl<S: StoreService> Load<'_, S> {
     async fn run<D: EntrySource>(
         &mut self,
-        start: impl FnOnce() -> Result<D, FatalError>,
+        start: impl FnOnce() -> Result<D, Unwatchable>,
         settings: watch::Receiver<Settings>,
     ) -> Result<(), FatalError> {
         self.serving().await?;
@@ -182,84 +174,13 @@ impl<S: StoreService> Load<'_, S> {
         let Some(intake) = &mut self.intake else {
             return Err(IntakeError::Ended.into());
         };
-        if intake.task.as_ref().is_none_or(JoinHandle::is_finished) {
+        if !intake.works() {
             return Err(intake.ended().await);
         }
         let progress = intake.progress.borrow();
         report(DaemonEvent::Loaded(progress.summary));
         self.notifier.ready(&*progress);
         Ok(())
-    }
-}
-
-impl IntakeTask {
-    fn begin<S: ImageStore, D: EntrySource>(
-        store: S,
-        source: D,
-        settings: watch::Receiver<Settings>,
-    ) -> Self {
-        let heartbeat = notify::watchdog_period();
-        let (intake, progress) = Intake::new(store, source, settings, heartbeat);
-        let stop = CancellationToken::new();
-        let task = Some(tokio::spawn(intake.run(stop.clone())));
-        Self {
-            task,
-            progress,
-            stop,
-        }
-    }
-
-    /// Returns when the initial load is over.
-    async fn loaded(&mut self, notifier: &Notifier) -> Result<(), FatalError> {
-        let progress = self.progress.clone();
-        tokio::select! {
-            biased;
-            error = self.ended() => Err(error),
-            told = notify::report_load(notifier, progress) => match told {
-                Ok(()) => Ok(()),
-                // It has nothing more to tell: its end says why.
-                Err(notify::Closed) => Err(self.ended().await),
-            },
-        }
-    }
-
-    /// Returns when the intake has ended, which it must not.
-    async fn follow(&mut self, notifier: &Notifier) -> FatalError {
-        let (progress, changes) = (self.progress.clone(), self.progress.clone());
-        tokio::select! {
-            biased;
-            error = self.ended() => error,
-            () = notify::report_changes(notifier, changes) => self.ended().await,
-            () = notify::feed_watchdog(notifier, &progress) => self.ended().await,
-        }
-    }
-
-    /// Returns when the intake has ended without being asked to.
-    async fn ended(&mut self) -> FatalError {
-        let Some(task) = &mut self.task else {
-            return IntakeError::Ended.into();
-        };
-        let ended = task.await.map_err(IntakeError::from).flatten();
-        self.task = None;
-        match ended {
-            Ok(()) => IntakeError::Ended.into(),
-            Err(error) => error.into(),
-        }
-    }
-
-    /// Ends the intake. Where it has ended before, its error has been told.
-    async fn end(&mut self, force: &CancellationToken) -> Result<(), FatalError> {
-        self.stop.cancel();
-        let Some(mut task) = self.task.take() else {
-            return Ok(());
-        };
-        tokio::select! {
-            ended = &mut task => Ok(ended.map_err(IntakeError::from)??),
-            () = force.cancelled() => {
-                task.abort();
-                Ok(())
-            }
-        }
     }
 }
 

@@ -8,7 +8,9 @@
 //! Leases that an earlier run left are cleared after the load, not before: the half-written blobs
 //! that they keep are what this run's imports resume.
 
+mod edges;
 mod end;
+mod intake_task;
 mod load;
 mod reload;
 mod store_service;
@@ -16,21 +18,21 @@ mod store_service;
 use tokio::sync::watch;
 
 use crate::config::{Config, Inputs};
-use crate::containerd::Containerd;
 use crate::happened::ProcessEvent;
-use crate::images_dir::{Source, SourceOptions};
+use crate::images_dir::SourceOptions;
 use crate::ledger::Summary;
 use crate::notify::Notifier;
-use crate::pin::PinOwner;
 use crate::reporter::report;
 use crate::shutdown::{ReloadSignal, Shutdown};
 use crate::state_dir;
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
 
+use end::Ending;
+use load::{LoadOptions, load};
 use reload::{Reload, settings};
 
-pub use end::{Ending, FatalError, Mode};
-pub use load::{LoadOptions, load};
+pub use edges::{Edges, Node};
+pub use end::{FatalError, Mode};
 pub use store_service::StoreService;
 
 /// Runs stowd until `shutdown`, until the initial load is over (`Mode::Once`), or until something
@@ -41,8 +43,9 @@ pub async fn run(
     mode: Mode,
     notifier: Notifier,
     shutdown: Shutdown,
+    edges: &impl Edges,
 ) -> Result<Summary, FatalError> {
-    let ended = start_and_load(config, inputs, mode, &notifier, &shutdown).await;
+    let ended = start_and_load(config, inputs, mode, &notifier, &shutdown, edges).await;
     if let Err(error) = &ended {
         notifier.stopping(&format_args!("failed: {error}"));
     }
@@ -55,6 +58,7 @@ async fn start_and_load(
     mode: Mode,
     notifier: &Notifier,
     shutdown: &Shutdown,
+    edges: &impl Edges,
 ) -> Result<Summary, FatalError> {
     let _lock = state_dir::lock(&config.state_dir)?;
     let settings = settings(&config)?;
@@ -62,11 +66,13 @@ async fn start_and_load(
     notifier.status(&"starting containerd");
     let mut child = tokio::select! {
         biased;
-        () = shutdown.stop.cancelled() => return interrupted(mode, Summary::default()),
+        () = shutdown.stop.cancelled() => {
+            notifier.stopping(&"stopping");
+            return interrupted(mode, Summary::default());
+        }
         child = supervise(&config) => child?,
     };
-    let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?
-        .with_owner(PinOwner::of_instance(&config.instance));
+    let store = edges.store(&config)?;
     let options = LoadOptions {
         mode,
         direct: config.images.direct,
@@ -89,7 +95,7 @@ async fn start_and_load(
             () = shutdown.stop.cancelled() => Ok(Ending::Asked),
         }
     };
-    let start = || Ok(Source::start(&dir, source)?);
+    let start = || edges.source(&dir, source);
     let force = &shutdown.force;
     let ended = load(&store, start, changed, options, notifier, interrupt, force).await;
     if let Some(mut child) = child {

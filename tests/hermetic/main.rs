@@ -18,6 +18,7 @@ mod image_list;
 mod images_dir;
 mod importer;
 mod importer_names;
+mod intake;
 mod layers;
 mod ledger;
 mod ledger_audit;

@@ -67,10 +67,8 @@ pub(crate) struct State {
     pub most_pulling: usize,
     /// Fails to put an image of this name, or to have it seen, every time.
     pub fail_name: Option<(String, Doing, StoreError)>,
-    /// The answers to whether it serves, one after the other; then it does.
-    pub servings: VecDeque<bool>,
-    /// Panics when it is asked for its images.
-    pub panic_at_list: bool,
+    /// What happens at each step of the daemon with the store, time after time; then all is well.
+    pub fates: BTreeMap<Step, VecDeque<Fate>>,
     /// How often labels of a blob were changed after it was there.
     pub labelled: usize,
 }
@@ -81,6 +79,29 @@ pub(crate) enum Doing {
     Put,
     See,
     Unpin,
+}
+
+/// A step of the daemon with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    Serve,
+    WriteDirectly,
+    FindStaleLeases,
+    ListImages,
+    BeginLease,
+    ClearLeases,
+    FindOwnLeases,
+}
+
+/// What happens at a step.
+pub(crate) enum Fate {
+    Well,
+    Fail,
+    Panic,
+    /// This happens, and then all is well.
+    After(Box<dyn FnOnce() + Send>),
+    /// This happens, and the store never answers.
+    Hang(Box<dyn FnOnce() + Send>),
 }
 
 impl State {
@@ -106,6 +127,31 @@ impl MemoryStore {
     /// What is in it.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// Lives through the next fate of a step.
+    pub(crate) async fn live(&self, step: Step) -> Result<(), StoreError> {
+        let fate = {
+            let mut state = self.state();
+            let fates = state.fates.get_mut(&step);
+            fates.and_then(VecDeque::pop_front).unwrap_or(Fate::Well)
+        };
+        match fate {
+            Fate::Well => Ok(()),
+            Fate::Fail => Err(StoreError::Refused {
+                call: "Store.Step",
+                cause: format!("{step:?} is refused"),
+            }),
+            Fate::Panic => panic!("a bug in {step:?}"),
+            Fate::After(happens) => {
+                happens();
+                Ok(())
+            }
+            Fate::Hang(happens) => {
+                happens();
+                std::future::pending().await
+            }
+        }
     }
 }
 
@@ -195,6 +241,7 @@ impl ImageStore for MemoryStore {
     }
 
     async fn begin_lease(&self, _purpose: &str) -> Result<(), StoreError> {
+        self.live(Step::BeginLease).await?;
         self.state().leases += 1;
         Ok(())
     }
@@ -330,9 +377,8 @@ impl ImageStore for MemoryStore {
     }
 
     async fn images(&self) -> Result<Vec<Image>, StoreError> {
-        let state = self.state();
-        assert!(!state.panic_at_list, "a bug in the store");
-        Ok(state.images.values().cloned().collect())
+        self.live(Step::ListImages).await?;
+        Ok(self.state().images.values().cloned().collect())
     }
 
     async fn seen_by_runtime(&self, image: &Image) -> Result<(), StoreError> {

@@ -1,0 +1,50 @@
+//! What the daemon stands between: the store that it fills, and the source that says with what.
+
+use std::path::Path;
+
+use crate::config::Config;
+use crate::containerd::Containerd;
+use crate::image_store::StoreError;
+use crate::images_dir::{Source, SourceOptions, Unwatchable};
+use crate::pin::PinOwner;
+use crate::source_event::EntrySource;
+
+use super::store_service::StoreService;
+
+/// How the daemon comes by a store and by a source.
+pub trait Edges {
+    /// The store.
+    type Store: StoreService;
+    /// The source.
+    type Source: EntrySource;
+
+    /// The store of this configuration. It need not serve yet.
+    ///
+    /// # Errors
+    /// It cannot be talked to, whether it serves or not.
+    fn store(&self, config: &Config) -> Result<Self::Store, StoreError>;
+
+    /// Begins to follow the images directory.
+    ///
+    /// # Errors
+    /// As those of [`Source::start`].
+    fn source(&self, dir: &Path, options: SourceOptions) -> Result<Self::Source, Unwatchable>;
+}
+
+/// The edges of a daemon: containerd, and the images directory.
+#[derive(Debug)]
+pub struct Node;
+
+impl Edges for Node {
+    type Store = Containerd;
+    type Source = Source;
+
+    fn store(&self, config: &Config) -> Result<Containerd, StoreError> {
+        let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?;
+        Ok(store.with_owner(PinOwner::of_instance(&config.instance)))
+    }
+
+    fn source(&self, dir: &Path, options: SourceOptions) -> Result<Source, Unwatchable> {
+        Source::start(dir, options)
+    }
+}
