@@ -206,6 +206,18 @@ pub enum PullError {
     Failed(String),
 }
 
+impl StoreError {
+    /// Whether the store is away: that says nothing about what it was asked.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether the store is at work and refuses what it was asked: another call may succeed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+}
+
 /// Why the store did not do what it was asked, as far as a caller can act on it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

@@ -81,7 +81,8 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             };
             sender.send_all(needed, &labels).await?
         };
-        // Checked again before images get names: a file that has changed must give none.
+        // Checked again before images get names: a file that has changed must give none, nor an import
+        // that was given up half way.
         self.check_identity()?;
 
         let mut report = ImportReport {
@@ -116,9 +117,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             };
             match outcome {
                 Ok(image) => report.images.push(image),
-                Err(PlaceError::Store(away @ StoreError::Unreachable { .. })) => {
-                    return Err(away.into());
-                }
+                Err(PlaceError::Store(away)) if away.is_away() => return Err(away.into()),
                 Err(error) => {
                     report.class = report.class.max(error.class());
                     report.problems.push(format!("{}: {error}", image.names[0]));
@@ -153,8 +152,11 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         }
     }
 
-    /// Fails where the open file is not the version that is to be imported.
+    /// Fails where the import was given up, or the open file is not the version that is to be imported.
     fn check_identity(&self) -> Result<(), ImportError> {
+        if self.waiter.is_abandoned() {
+            return Err(ImportError::Changed);
+        }
         let metadata = self.archive.file().metadata()?;
         if Identity::of(&metadata) == self.identity {
             Ok(())
@@ -179,7 +181,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         let resolution = resolution.map_err(|error| match error {
             ResolveError::Layout(error) => ImportError::from(error),
             ResolveError::Source(WaitError::Store(error)) => error.into(),
-            // The import was dropped: no caller sees this.
+            // No caller sees this: the import was given up, which is told instead, or dropped.
             ResolveError::Source(WaitError::Abandoned) => ArchiveError::Stopped.into(),
         })?;
         Ok((catalogue, resolution))

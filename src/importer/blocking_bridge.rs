@@ -1,8 +1,9 @@
 //! Lets blocking threads drive the async store.
 //!
 //! A thread that reads an archive also hashes and writes what it reads, and blocks while the store is
-//! not ready. It stops waiting when its import is dropped.
+//! not ready. It stops reading, and waiting, when its import is given up or dropped.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,11 +12,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::image_store::StoreError;
 
-/// Ends the threads of an import when the import is dropped: those that read, and those that wait.
-#[derive(Default)]
+/// Ends the threads of an import when the import is given up or dropped: those that read, and those
+/// that wait.
 pub(super) struct StopGuard {
+    /// Ends those that read.
     pub(super) stop: Arc<AtomicBool>,
+    /// Ends those that wait; it is cancelled with the import's own.
     abandoned: CancellationToken,
+}
+
+impl StopGuard {
+    /// Of an import that `given_up` gives up.
+    pub(super) fn new(given_up: &CancellationToken) -> Self {
+        Self {
+            stop: Arc::default(),
+            abandoned: given_up.child_token(),
+        }
+    }
+
+    /// Runs the import to its end, which comes soon once it is given up.
+    pub(super) async fn run<T>(&self, import: impl Future<Output = T>) -> T {
+        let mut import = pin!(import);
+        tokio::select! {
+            biased;
+            ended = &mut import => return ended,
+            () = self.abandoned.cancelled() => self.stop.store(true, Ordering::Relaxed),
+        }
+        import.await
+    }
 }
 
 impl Drop for StopGuard {
@@ -28,7 +52,7 @@ impl Drop for StopGuard {
 /// Why a thread has to end.
 #[derive(Debug)]
 pub(super) enum WaitError {
-    /// The import was dropped: no task waits for the thread.
+    /// The import was given up or dropped.
     Abandoned,
     Store(StoreError),
 }
@@ -63,6 +87,11 @@ impl Waiter {
                 answer = answer => answer.map_err(WaitError::Store),
             }
         })
+    }
+
+    /// Whether the import was given up or dropped.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_cancelled()
     }
 
     /// The runtime that the store's answers come through.

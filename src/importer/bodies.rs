@@ -67,7 +67,7 @@ pub(super) struct BodySender<S: ImageStore> {
 
 impl<S: ImageStore> BodySender<S> {
     /// Sends the bodies that the store does not have, several at once, with their labels. Those that
-    /// it cannot have are returned by digest.
+    /// it cannot have are returned by digest. Of an import that is given up not all are sent.
     pub(super) async fn send_all(
         &self,
         needed: BTreeMap<Digest, (u64, BodyOrigin)>,
@@ -82,6 +82,7 @@ impl<S: ImageStore> BodySender<S> {
         let mut needed = needed.into_iter();
         loop {
             while refused.is_none()
+                && !self.waiter.is_abandoned()
                 && sending.len() < BODIES_OF_ARCHIVE
                 && let Some((digest, (size, origin))) = needed.next()
             {
@@ -90,6 +91,9 @@ impl<S: ImageStore> BodySender<S> {
                     // Taken before the blob is opened: other imports wait for an open blob. The semaphore
                     // is never closed.
                     let _one = ON_THEIR_WAY.acquire().await.ok();
+                    if sender.waiter.is_abandoned() {
+                        return Ok(None);
+                    }
                     let sent = sender.send(&digest, size, origin, labels).await?;
                     Ok(sent.err().map(|error| (digest, error)))
                 });
@@ -144,7 +148,7 @@ impl<S: ImageStore> BodySender<S> {
                 return Ok(Err(BodyError::Unreadable { path, cause }));
             }
             Err(CopyError::Write(WaitError::Store(error))) => return Err(error),
-            // The import was dropped: its result goes nowhere.
+            // The import was given up or dropped: no image of it gets a name.
             Err(CopyError::Write(WaitError::Abandoned)) => return Ok(Err(missing())),
         }
         let actual = writer.digest();

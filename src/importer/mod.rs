@@ -10,6 +10,12 @@
 //!                                           names, pinned                seen by the runtime
 //! ```
 //!
+//! A blob that the store has thrown away on its way is sent once more, by a second attempt under the same
+//! lease. That is a repair of the store's half-written blob, which says nothing of the archive: it would
+//! gain nothing from waiting, and its outcome is that of the second attempt.
+//!
+//! An import that is given up ends at the next chunk that is read or written, and names nothing.
+//!
 //! One lease spans the whole import: no blob is collected before the last name is put, and all are when
 //! the import fails. Memory: the archive's catalogue (bounded by
 //! [`crate::tar::limits`]) and, for each body on its way, a chunk.
@@ -19,11 +25,15 @@ mod blob_sink;
 mod blocking_bridge;
 mod bodies;
 mod documents;
+mod job_end;
 mod report;
 mod store_documents;
 mod streamed;
 
+use std::io;
 use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::admit::LeasedStore;
 use crate::blocking::blocking;
@@ -40,7 +50,11 @@ pub use report::{ImportError, ImportReport, ImportRules};
 /// Imports what the rules want of an archive. `meter` counts up to the length of the file.
 ///
 /// Where the file is not the version that `entry` names, or changes meanwhile, the result is
-/// [`ImportError::Changed`] whatever else was found: that may come from two versions at once.
+/// [`ImportError::Changed`] whatever else was found: that may come from two versions at once. Where that
+/// cannot be told, it is [`ImportError::Look`].
+///
+/// Cancelling `given_up` ends it soon. The result is [`ImportError::Changed`] then too, if it was not
+/// through.
 ///
 /// Where two archives have one name, the last import that writes it wins: imports that run at the same
 /// time race for it, and both succeed.
@@ -49,19 +63,30 @@ pub async fn import<S: ImageStore>(
     entry: &Entry,
     rules: ImportRules<'_>,
     meter: Meter,
+    given_up: &CancellationToken,
 ) -> Result<ImportReport, ImportError> {
-    match under_lease(store, entry, rules, meter).await {
+    let guard = StopGuard::new(given_up);
+    let imported = guard.run(under_lease(store, entry, rules, meter, &guard));
+    match imported.await {
         Ok(report) if report.problems.is_empty() => Ok(report),
         Err(away) if away.is_store_away() => Err(away),
-        _ if !is_still(entry).await => Err(ImportError::Changed),
+        _ if given_up.is_cancelled() || !is_still(entry).await? => Err(ImportError::Changed),
         other => other,
     }
 }
 
 /// Whether the path still leads to the version of the file that `entry` names.
-pub(crate) async fn is_still(entry: &Entry) -> bool {
-    let metadata = tokio::fs::metadata(&entry.path).await;
-    metadata.is_ok_and(|metadata| Identity::of(&metadata) == entry.identity)
+///
+/// # Errors
+/// There is something at the path, which cannot be looked at.
+pub(crate) async fn is_still(entry: &Entry) -> io::Result<bool> {
+    match tokio::fs::metadata(&entry.path).await {
+        Ok(metadata) => Ok(Identity::of(&metadata) == entry.identity),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Imports under a lease of its own, and releases it.
@@ -70,8 +95,8 @@ async fn under_lease<S: ImageStore>(
     entry: &Entry,
     rules: ImportRules<'_>,
     meter: Meter,
+    guard: &StopGuard,
 ) -> Result<ImportReport, ImportError> {
-    let guard = StopGuard::default();
     let (path, metered, stop) = (entry.path.clone(), meter.clone(), Arc::clone(&guard.stop));
     let archive = blocking(move || tar::open(&path, metered, stop)).await?;
     let name = shown(&entry.path);
@@ -82,11 +107,11 @@ async fn under_lease<S: ImageStore>(
         archive,
         leased: LeasedStore::begin(store, &name).await?,
         meter: meter.clone(),
-        waiter: Waiter::new(&guard),
+        waiter: Waiter::new(guard),
     };
     let imported = match attempt.run().await {
         // An ingest that an earlier import left held wrong bytes, or another import removed it for lack
-        // of space. It is gone now, so that a second try can succeed.
+        // of space. It is gone now, so that a second attempt can succeed.
         Err(ImportError::Store(StoreError::Mismatch { .. } | StoreError::Removed { .. })) => {
             meter.rewind();
             attempt.run().await

@@ -34,9 +34,9 @@ pub struct ImportReport {
 /// Why an import failed as a whole. No image of the archive was named.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file cannot be opened or looked at.
-    #[error("cannot be opened: {0}")]
-    Open(#[from] io::Error),
+    /// The file cannot be looked at: which version of it was read is not known.
+    #[error("cannot be looked at: {0}")]
+    Look(#[from] io::Error),
     /// The archive cannot be read to its end.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -46,7 +46,7 @@ pub enum ImportError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file is another version than the one that was to be imported.
+    /// The file is another version than the one that was to be imported, or the import was given up.
     #[error("changed while it was read")]
     Changed,
 }
@@ -55,7 +55,7 @@ impl ImportError {
     /// Whether the store is away: the error says nothing about the archive, and the import is to be done
     /// when the store is back.
     pub fn is_store_away(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Unreachable { .. }))
+        matches!(self, Self::Store(error) if error.is_away())
     }
 
     /// When another try makes sense.

@@ -59,7 +59,7 @@ pub(super) async fn receive<S: ImageStore>(
     }
     match failed {
         Some(WaitError::Store(error)) => Err(error.into()),
-        // After `Abandoned` the catalogue is an error, and the result goes nowhere.
+        // After `Abandoned` the catalogue is an error.
         Some(WaitError::Abandoned) | None => Ok((catalogue?, there)),
     }
 }

@@ -9,13 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::entry::{Entry, Kind, file_name};
-use crate::image_store::{ImageStore, StoreError};
-use crate::importer::{self, ImportError, ImportReport, ImportRules};
-use crate::ledger::{FailureClass, Keeps};
+use crate::image_store::ImageStore;
+use crate::importer::{self, ImportRules};
 use crate::pin::PinOwner;
-use crate::plan::{Brought, Event, Job, JobEnd, Looked};
+use crate::plan::{Event, Job, JobEnd, Looked};
 use crate::progress::{Meter, Work};
-use crate::puller::{PullListError, Puller};
+use crate::puller::Puller;
 
 use super::Settings;
 
@@ -36,7 +35,7 @@ struct UnderWay {
     kind: Kind,
     size: u64,
     meter: Meter,
-    /// Gives up a list: when a registry answers is not known. An archive is read to its end.
+    /// Gives it up. A look ends soon by itself.
     stop: CancellationToken,
 }
 
@@ -74,7 +73,7 @@ impl<S: ImageStore> Jobs<S> {
                         wanted: &settings.wanted,
                         extra_registries: &settings.pulls.extra_registries,
                     };
-                    let report = importer::import(&store, &entry, rules, meter).await;
+                    let report = importer::import(&store, &entry, rules, meter, &stop).await;
                     Event::Ended(path, report.map_or_else(JobEnd::from, JobEnd::from))
                 });
             }
@@ -117,10 +116,9 @@ impl<S: ImageStore> Jobs<S> {
                 match store.unpin(&name).await {
                     Ok(()) => unpinned.push(name),
                     Err(error) => {
-                        // What is wrong with one name must not keep the others pinned.
-                        let is_of_name = matches!(error, StoreError::Refused { .. });
                         result = result.and(Err(error.to_string()));
-                        if !is_of_name {
+                        // What is wrong with one name must not keep the others pinned.
+                        if !error.is_refusal() {
                             break;
                         }
                     }
@@ -179,51 +177,5 @@ impl<S: ImageStore> Jobs<S> {
     /// How far those came that have ended.
     pub(super) fn moved(&self) -> u64 {
         self.moved
-    }
-}
-
-impl From<ImportReport> for JobEnd {
-    fn from(report: ImportReport) -> Self {
-        Self::Through(Brought {
-            images: report.images,
-            problems: report.problems,
-            class: report.class,
-            keeps: Keeps::All,
-            not_before: std::time::Duration::ZERO,
-        })
-    }
-}
-
-impl From<ImportError> for JobEnd {
-    fn from(error: ImportError) -> Self {
-        match error {
-            ImportError::Changed => Self::Changed,
-            away if away.is_store_away() => Self::StoreAway(away.to_string()),
-            other => Self::Failed(other.class(), other.to_string()),
-        }
-    }
-}
-
-impl From<Looked> for JobEnd {
-    fn from(looked: Looked) -> Self {
-        if looked.absent.is_empty() {
-            Self::Through(looked.into())
-        } else {
-            Self::Absent(Arc::new(looked))
-        }
-    }
-}
-
-impl From<PullListError> for JobEnd {
-    fn from(error: PullListError) -> Self {
-        let class = match &error {
-            PullListError::Changed => return Self::Changed,
-            PullListError::Store(StoreError::Unreachable { .. }) => {
-                return Self::StoreAway(error.to_string());
-            }
-            PullListError::List(_) => FailureClass::Content,
-            PullListError::Read(_) | PullListError::Store(_) => FailureClass::Environment,
-        };
-        Self::Failed(class, error.to_string())
     }
 }

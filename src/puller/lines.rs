@@ -60,7 +60,7 @@ impl PullLineError {
     /// Fails with the store's own error where the store is away: that says nothing about the line.
     fn or_away(self) -> Result<Self, StoreError> {
         match self {
-            Self::Pull(PullError::Store(away @ StoreError::Unreachable { .. })) => Err(away),
+            Self::Pull(PullError::Store(away)) if away.is_away() => Err(away),
             other => Ok(other),
         }
     }

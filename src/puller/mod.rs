@@ -13,6 +13,8 @@
 //! of the log; the bytes of images are containerd's.
 
 mod bounded_file;
+mod error;
+mod job_end;
 mod lines;
 mod login;
 mod permits;
@@ -25,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::LineNames;
 use crate::entry::{Entry, Identity, shown};
-use crate::image_list::{ImageList, LIST_MAX, ListError};
-use crate::image_store::{ImageStore, StoreError};
+use crate::image_list::{ImageList, LIST_MAX};
+use crate::image_store::ImageStore;
 use crate::importer::is_still;
 use crate::plan::{Brought, Looked};
 use crate::progress::Meter;
@@ -35,6 +37,7 @@ use bounded_file::up_to;
 use lines::ListWork;
 use permits::Permits;
 
+pub use error::PullListError;
 pub use rules::PullRules;
 
 /// What the pulls of all lists share.
@@ -43,23 +46,6 @@ pub struct Puller<S> {
     store: S,
     rules: PullRules,
     permits: Permits,
-}
-
-/// Why a list was not worked through.
-#[derive(Debug, thiserror::Error)]
-pub enum PullListError {
-    /// The file cannot be opened or read.
-    #[error("cannot be read: {0}")]
-    Read(#[from] io::Error),
-    /// It is no list.
-    #[error(transparent)]
-    List(#[from] ListError),
-    /// The store does not answer, or refuses what every list needs.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The file is not the version that was to be read, or not any more.
-    #[error("changed while it was read")]
-    Changed,
 }
 
 impl<S: ImageStore> Puller<S> {
@@ -123,7 +109,7 @@ impl<S: ImageStore> Puller<S> {
 
 /// Fails where the path leads to another version of the list by now.
 async fn still(entry: &Entry) -> Result<(), PullListError> {
-    match is_still(entry).await {
+    match is_still(entry).await? {
         true => Ok(()),
         false => Err(PullListError::Changed),
     }

@@ -16,6 +16,7 @@ use stowd::progress::Meter;
 use tempfile::TempDir;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::memory_store::MemoryStore;
 
@@ -174,7 +175,13 @@ pub(crate) fn run_with(
         extra_registries: &extra_registries.collect::<Vec<_>>(),
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(import(store, entry, rules, meter))
+    runtime.block_on(import(
+        store,
+        entry,
+        rules,
+        meter,
+        &CancellationToken::new(),
+    ))
 }
 
 /// An image of a layer of 3 MiB, `busybox:1`, in archives of all kinds.
@@ -491,7 +498,8 @@ fn images_are_looked_for_on_a_thread_that_may_block() {
             extra_registries: &[],
         };
         let entry = entry(&path);
-        let import = import(&store, &entry, rules, Meter::default());
+        let given_up = CancellationToken::new();
+        let import = import(&store, &entry, rules, Meter::default(), &given_up);
         let report = runtime.block_on(import).unwrap();
         assert_eq!(report.problems, Vec::<String>::new());
         let read = std::mem::take(&mut store.state().read);
@@ -517,7 +525,8 @@ fn an_import_that_is_dropped_does_not_wait_for_documents() {
                         wanted: &wanted,
                         extra_registries: &[],
                     };
-                    import(&store, &entry, rules, Meter::default()).await
+                    let given_up = CancellationToken::new();
+                    import(&store, &entry, rules, Meter::default(), &given_up).await
                 }
             });
             while store.state().read.is_empty() {
@@ -547,14 +556,14 @@ fn all_compressed_archives_that_are_imported_at_once_are_decompressed_at_once() 
     let dirs = dirs.collect::<Vec<_>>();
     let store = MemoryStore::default();
     store.state().gather = Some(Arc::new(Barrier::new(PARALLEL.into())));
-    let wanted = amd64();
+    let (wanted, given_up) = (amd64(), CancellationToken::new());
     let entries = dirs.iter().map(|(_, path)| entry(path)).collect::<Vec<_>>();
     let imports = entries.iter().map(|entry| {
         let rules = ImportRules {
             wanted: &wanted,
             extra_registries: &[],
         };
-        import(&store, entry, rules, Meter::default())
+        import(&store, entry, rules, Meter::default(), &given_up)
     });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // Fewer at once would wait for the others for ever.
@@ -684,6 +693,74 @@ fn an_error_of_an_unchanged_file_stays_itself() {
     assert_eq!(error.class(), FailureClass::Content);
     let error = error.to_string();
     assert!(error.starts_with("the zstd stream ends early"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_looked_at_any_more_has_not_changed() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(MIB, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let entry = entry(&path);
+        // A link to itself can be looked at by nobody, root or not.
+        let looped = path.clone();
+        let break_path = move || {
+            std::fs::remove_file(&looped).unwrap();
+            std::os::unix::fs::symlink(&looped, &looped).unwrap();
+        };
+        let refused = StoreError::Refused {
+            call: "Content.Write",
+            cause: "no".to_owned(),
+        };
+        store.state().at_chunk = Some((1, Box::new(break_path)));
+        store.state().fail_at_chunk = Some((1, refused));
+        let error = run_metered(&store, &entry, Meter::default()).unwrap_err();
+        assert_eq!(error.class(), FailureClass::Environment);
+        let error = error.to_string();
+        assert!(
+            error.starts_with("cannot be looked at: Too many levels of symbolic links"),
+            "{error}"
+        );
+        assert_eq!(store.state().leases, 0);
+    }
+}
+
+#[test]
+fn an_import_that_is_given_up_ends_at_the_next_chunk_and_names_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let seeds = 1..=8;
+    let images = seeds.map(|seed| draft.image(noise(3 * MIB, seed)));
+    let images = images.collect::<Vec<_>>();
+    let names = (1..=8).map(|n| format!("given-up:{n}")).collect::<Vec<_>>();
+    let index = names.iter().zip(&images);
+    let index = index.map(|(name, image)| (name.as_str(), &image.manifest));
+    draft.index(&index.collect::<Vec<_>>());
+    let wanted = amd64();
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        let given_up = CancellationToken::new();
+        let give_up = given_up.clone();
+        // In the middle of the second or third body, and of the first one that a plain archive sends.
+        store.state().at_chunk = Some((8, Box::new(move || give_up.cancel())));
+        let entry = entry(&path);
+        let rules = ImportRules {
+            wanted: &wanted,
+            extra_registries: &[],
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let import = import(&store, &entry, rules, Meter::default(), &given_up);
+        let result = runtime.block_on(import);
+        assert!(matches!(result, Err(ImportError::Changed)), "{result:?}");
+        let state = store.state();
+        // Each body that is on its way may have a chunk under way.
+        assert!(state.chunks <= 8 + 4, "{}", state.chunks);
+        assert!(state.opened <= 5, "{}", state.opened);
+        assert!(state.images.is_empty());
+        assert_eq!((state.leases, state.collected), (0, 1));
+    }
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! The shell around the plan, over a store in memory and a source of few words.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stowd::digest::Digest;
+use stowd::entry::Entry;
 use stowd::image_store::{Descriptor, Image, StoreError};
 use stowd::intake::{Intake, IntakeError, Settings};
 use stowd::pin::{OWNER_LABEL, PinOwner};
 use stowd::platform::Wanted;
 use stowd::puller::PullRules;
-use stowd::source_event::{DirectoryId, EntrySource, Listing, SourceEvent};
+use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEvent};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Barrier, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::importer::{Draft, entry, noise};
 use crate::memory_store::{Doing, MemoryStore};
 
 /// A source that says what a test sends. One task at a time waits.
@@ -70,6 +74,128 @@ async fn settings_that_are_not_told_any_more_are_an_error() {
     assert!(progress.has_changed().is_err());
 }
 
+/// An intake whose import of an archive hangs in the middle, its store, and the archive.
+struct Hanging {
+    store: MemoryStore,
+    tell: mpsc::UnboundedSender<SourceEvent>,
+    archive: Entry,
+    stop: CancellationToken,
+    working: JoinHandle<Result<(), IntakeError>>,
+    _settings: watch::Sender<Settings>,
+    _dir: TempDir,
+}
+
+impl Hanging {
+    async fn new(way: usize) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut draft = Draft::new();
+        let image = draft.image(noise(3 << 20, 1));
+        draft.index(&[("busybox:1", &image.manifest)]);
+        let archive = entry(&draft.written(dir.path())[way]);
+        let store = MemoryStore::default();
+        // The first chunk waits for another, which never comes.
+        store.state().gather = Some(Arc::new(Barrier::new(2)));
+        let (tell, source) = told();
+        let listing = Listing {
+            entries: vec![Listed {
+                entry: archive.clone(),
+                whole: true,
+            }],
+            ..Listing::default()
+        };
+        tell.send(SourceEvent::Listed(listing)).unwrap();
+        let (settings, changed) = watch::channel(settings(dir.path().join("state")));
+        let (intake, _progress) = Intake::new(store.clone(), source, changed, None);
+        let stop = CancellationToken::new();
+        let working = tokio::spawn(intake.run(stop.clone()));
+        let hanging = Self {
+            store,
+            tell,
+            archive,
+            stop,
+            working,
+            _settings: settings,
+            _dir: dir,
+        };
+        eventually("an import under way", || hanging.store.state().opened == 1).await;
+        hanging
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.working.await.unwrap().unwrap();
+    }
+}
+
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_import_of_a_file_that_is_removed_is_given_up() {
+    for way in 0..2 {
+        let hanging = Hanging::new(way).await;
+        let path = hanging.archive.path.clone();
+        std::fs::remove_file(&path).unwrap();
+        hanging.tell.send(SourceEvent::Removed(path)).unwrap();
+        eventually("its lease is released", || {
+            hanging.store.state().leases == 0
+        })
+        .await;
+        let store = hanging.store.clone();
+        hanging.stop().await;
+        assert_eq!(store.state().chunks, 0);
+        assert!(store.state().images.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_import_of_a_file_that_is_replaced_is_given_up_for_the_next() {
+    for way in 0..2 {
+        let hanging = Hanging::new(way).await;
+        let path = hanging.archive.path.clone();
+        let (_, next) = (
+            hanging.store.state().gather.take(),
+            path.with_extension("next"),
+        );
+        std::fs::copy(&path, &next).unwrap();
+        std::fs::rename(&next, &path).unwrap();
+        hanging
+            .tell
+            .send(SourceEvent::Settled(entry(&path)))
+            .unwrap();
+        eventually("the next is named", || {
+            !hanging.store.state().images.is_empty()
+        })
+        .await;
+        let store = hanging.store.clone();
+        hanging.stop().await;
+        assert_eq!(store.state().leases, 0);
+    }
+}
+
+/// The lease of an import that is dropped is ended by the daemon, or expires.
+#[test]
+fn the_threads_of_an_import_end_with_the_intake() {
+    for way in 0..2 {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let store = runtime.block_on(async {
+            let hanging = Hanging::new(way).await;
+            let store = hanging.store.clone();
+            hanging.stop().await;
+            store
+        });
+        // This waits for all threads that may block.
+        drop(runtime);
+        assert_eq!(store.state().chunks, 0);
+        assert!(store.state().images.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
     let store = MemoryStore::default();
@@ -105,12 +231,8 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
     let (intake, _progress) = Intake::new(store.clone(), source, changed, None);
     let stop = CancellationToken::new();
     let working = tokio::spawn(intake.run(stop.clone()));
-    let began = Instant::now();
     let is_pinned = |name: &str| store.state().images[name].labels.contains_key(OWNER_LABEL);
-    while is_pinned(names[1]) {
-        assert!(began.elapsed() < Duration::from_secs(60), "it stays pinned");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("the other is unpinned", || !is_pinned(names[1])).await;
     assert!(is_pinned(names[0]));
     stop.cancel();
     working.await.unwrap().unwrap();

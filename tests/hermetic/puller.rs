@@ -441,6 +441,42 @@ async fn a_registry_that_says_pages_fills_no_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_looked_at_any_more_has_not_changed() {
+    let stage = Stage::new().serving(&[A]);
+    let entry = stage.list(A);
+    let path = entry.path.clone();
+    // In the middle of the pull.
+    let breaking = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+    });
+    let (report, _) = stage.pull_entry(&entry, &Meter::default()).await;
+    breaking.await.unwrap();
+    let error = report.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Environment);
+    let error = error.to_string();
+    assert!(
+        error.starts_with("cannot be read: Too many levels of symbolic links"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_list_is_so_until_it_changes_and_a_store_that_is_away_says_nothing_of_it() {
+    let stage = Stage::new();
+    let (report, _) = stage.pull("\0").await;
+    let error = report.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Content, "{error}");
+    assert!(!error.is_store_away());
+    let away = PullListError::Store(StoreError::Unreachable {
+        call: "ImageStatus",
+        cause: "connection refused".to_owned(),
+    });
+    assert!(away.is_store_away());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_is_gone_has_not_failed() {
     let stage = Stage::new();
     let entry = stage.list(A);
