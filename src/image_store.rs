@@ -147,7 +147,7 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Sets these labels on a blob that is there; its other labels stay. Labels that list the
-    /// repositories of a registry ([`sources`](crate::naming::sources)) are merged, also with what other
+    /// repositories of a registry ([`source_labels`](crate::source_labels)) are merged, also with what other
     /// imports of this process add at the same time. Labels that it has already are not written again.
     fn label_blob(
         &self,

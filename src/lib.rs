@@ -15,7 +15,7 @@
 //!          -> happened (values: what happened) -> reporter, ledger, progress, notify
 //! ```
 //!
-//! and modules look one way only, which a test holds against their `use` lines:
+//! and modules look one way only, in no circle, which a test holds against their `use` lines:
 //!
 //! ```text
 //!   L4  main, cli, commands      words of the command line
@@ -30,7 +30,7 @@
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
 //!   L0  journal_stream, layout, ledger, naming, oci, one_line, pin, plan, platform, progress, retry,
-//!   L0  source_event             pure: values, and decisions about them
+//!   L0  source_event, source_labels  pure: values, and decisions about them
 //! ```
 
 // L0
@@ -58,6 +58,7 @@ pub mod progress;
 pub mod reporter;
 pub mod retry;
 pub mod source_event;
+pub mod source_labels;
 // L1
 pub mod allocator;
 pub mod containerd;

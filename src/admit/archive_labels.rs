@@ -6,7 +6,7 @@ use super::desired::DesiredImage;
 use crate::digest::Digest;
 use crate::image_store::Labels;
 use crate::layout::{ArchiveImage, WantedBlob};
-use crate::naming::sources;
+use crate::source_labels;
 
 /// What the blobs of an archive are to be labelled with. Labels are put together when they are asked
 /// for: held for all blobs at once, those of a hostile archive would fill the memory.
@@ -42,7 +42,7 @@ impl<'a> ArchiveLabels<'a> {
         let mut all = Labels::new();
         for (image, labels) in self.blobs.get(digest).into_iter().flatten() {
             for more in [*labels, &self.sources[*image]] {
-                all.extend(sources::missing(&all, more));
+                all.extend(source_labels::missing(&all, more));
             }
         }
         all

@@ -2,8 +2,9 @@
 
 use crate::image_store::{Descriptor, Image, Labels};
 use crate::ledger::ImportedImage;
-use crate::naming::{Names, Reference, sources};
+use crate::naming::{Names, Reference};
 use crate::pin::PinOwner;
+use crate::source_labels;
 
 /// An image as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl DesiredImage {
 
     /// The labels of all its blobs: which registries they can be had from.
     pub(super) fn source_labels(&self) -> Labels {
-        sources::of(self.names.iter())
+        source_labels::of(self.names.iter())
     }
 
     /// What the ledger keeps of it.

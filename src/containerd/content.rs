@@ -9,7 +9,7 @@ use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Labels, StoreError};
-use crate::naming::sources;
+use crate::source_labels;
 
 impl Containerd {
     /// Whether a blob is there; if so, the lease keeps it. It is put under the lease before it is
@@ -35,7 +35,7 @@ impl Containerd {
             return Ok(false);
         };
         let had = info.labels.into_iter().collect();
-        let has_all = sources::missing(&had, labels).is_empty();
+        let has_all = source_labels::missing(&had, labels).is_empty();
         Ok(u64::try_from(info.size) == Ok(size) && has_all)
     }
 
@@ -123,7 +123,7 @@ impl Containerd {
                 cause: format!("content {digest}: not found"),
             });
         };
-        let labels = sources::missing(&info.labels.into_iter().collect(), &wanted);
+        let labels = source_labels::missing(&info.labels.into_iter().collect(), &wanted);
         if labels.is_empty() {
             return Ok(());
         }

@@ -5,9 +5,9 @@ use std::path::Path;
 use stowd::digest::Digest;
 use stowd::image_store::{Labels, StoreError};
 use stowd::importer::{ImportError, ImportReport};
-use stowd::naming::sources::PREFIX;
 use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::progress::Meter;
+use stowd::source_labels::PREFIX;
 use tempfile::TempDir;
 
 use crate::importer::{Draft, entry, noise, run_with};

@@ -94,31 +94,3 @@ fn modules_look_down_and_never_at_their_siblings() {
         );
     }
 }
-
-/// The files of the images directory's folder, with those that each of them uses.
-fn files_of_the_source() -> BTreeMap<String, Vec<String>> {
-    let mut files = BTreeMap::new();
-    for item in fs::read_dir("src/images_dir").unwrap() {
-        let path = item.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let text = fs::read_to_string(&path).unwrap();
-        let used = text.lines().filter_map(|line| {
-            let used = line.strip_prefix("use super::")?;
-            Some(used.split("::").next()?.to_owned())
-        });
-        files.insert(name, used.collect());
-    }
-    files
-}
-
-#[test]
-fn no_file_of_the_source_is_used_by_what_it_uses() {
-    let mut files = files_of_the_source();
-    assert!(files.values().map(Vec::len).sum::<usize>() > 10);
-    // Files that use none of those that are left go, until none is left.
-    while !files.is_empty() {
-        let left = files.keys().cloned().collect::<Vec<_>>();
-        files.retain(|_, used| used.iter().any(|used| left.contains(used)));
-        assert!(files.len() < left.len(), "they use each other: {files:?}");
-    }
-}

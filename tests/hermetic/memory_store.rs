@@ -10,8 +10,8 @@ use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
     BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError,
 };
-use stowd::naming::sources;
 use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
+use stowd::source_labels;
 use tokio::sync::Barrier;
 
 /// Clones are one store.
@@ -114,7 +114,7 @@ impl State {
 
     fn label(&mut self, digest: &Digest, labels: &Labels) {
         let (_, had) = self.blobs.get_mut(digest).expect("the blob is there");
-        let missing = sources::missing(had, labels);
+        let missing = source_labels::missing(had, labels);
         self.labelled += usize::from(!missing.is_empty());
         had.extend(missing);
     }
@@ -273,7 +273,7 @@ impl ImageStore for MemoryStore {
     ) -> Result<bool, StoreError> {
         let state = self.state();
         Ok(state.blobs.get(digest).is_some_and(|(bytes, has)| {
-            bytes.len() as u64 == size && sources::missing(has, labels).is_empty()
+            bytes.len() as u64 == size && source_labels::missing(has, labels).is_empty()
         }))
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use stowd::digest::Digest;
 use stowd::image_store::Labels;
-use stowd::naming::{AssignedNames, NameClaim, Names, Reference, Rule, Shadowed, sources};
+use stowd::naming::{AssignedNames, NameClaim, Names, Reference, Rule, Shadowed};
+use stowd::source_labels;
 
 fn parsed(names: &[&str]) -> Vec<Reference> {
     let parse = |name: &&str| Reference::parse(name).unwrap().canonical();
@@ -297,7 +298,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 fn sourced(pairs: &[(&str, &str)]) -> Labels {
     let pair = |(registry, value): &(&str, &str)| {
         (
-            format!("{}{registry}", sources::PREFIX),
+            format!("{}{registry}", source_labels::PREFIX),
             (*value).to_owned(),
         )
     };
@@ -316,7 +317,7 @@ fn labels_tell_the_repositories_of_all_names() {
     let registries = owned(&["reg.example/mirror", "q.example:5000"]);
     let (names, _) = Names::of(&names, Some(&digest()), &registries);
     assert_eq!(
-        sources::of(names.iter()),
+        source_labels::of(names.iter()),
         sourced(&[
             ("docker.io", "library/a,library/b"),
             ("q.example:5000", "foo_bar.com/a,library/a,library/b,x/y"),
@@ -326,7 +327,7 @@ fn labels_tell_the_repositories_of_all_names() {
             ),
         ])
     );
-    assert_eq!(sources::of([]), Labels::new());
+    assert_eq!(source_labels::of([]), Labels::new());
 }
 
 #[test]
@@ -368,29 +369,39 @@ fn only_what_is_missing_is_set_and_lists_are_merged() {
         ),
         (Labels::new(), labels(&[gc]), labels(&[gc])),
     ] {
-        assert_eq!(sources::missing(&had, &wanted), missing, "{had:?}");
+        assert_eq!(source_labels::missing(&had, &wanted), missing, "{had:?}");
         let mut now = had;
         now.extend(missing);
-        assert_eq!(sources::missing(&now, &wanted), Labels::new(), "again");
+        assert_eq!(
+            source_labels::missing(&now, &wanted),
+            Labels::new(),
+            "again"
+        );
     }
 }
 
 #[test]
 fn what_does_not_fit_a_label_is_left_out() {
-    let key = format!("{}reg.example", sources::PREFIX);
+    let key = format!("{}reg.example", source_labels::PREFIX);
     let room = 4096 - key.len();
     let full = "x".repeat(room - 4);
     let had = sourced(&[("reg.example", &full)]);
-    let adding = |more: &str| sources::missing(&had, &sourced(&[("reg.example", more)]));
+    let adding = |more: &str| source_labels::missing(&had, &sourced(&[("reg.example", more)]));
     let with = |more: &str| sourced(&[("reg.example", &format!("{more},{full}"))]);
     assert_eq!(adding("abc"), with("abc"), "4096 bytes with the key");
     assert_eq!(adding("abcd"), Labels::new());
     assert_eq!(adding("abcd,b"), with("b"), "what fits is added");
     let alone = "y".repeat(room);
     let alone = |length: usize| sourced(&[("reg.example", &alone[..length])]);
-    assert_eq!(sources::missing(&Labels::new(), &alone(room)), alone(room));
+    assert_eq!(
+        source_labels::missing(&Labels::new(), &alone(room)),
+        alone(room)
+    );
     let longer = sourced(&[("reg.example", &"y".repeat(room + 1))]);
-    assert_eq!(sources::missing(&Labels::new(), &longer), Labels::new());
+    assert_eq!(
+        source_labels::missing(&Labels::new(), &longer),
+        Labels::new()
+    );
 }
 
 #[test]
@@ -398,11 +409,11 @@ fn a_blob_has_labels_of_so_many_registries_and_no_more() {
     let names = (0..500).map(|number| format!("r{number}.example/a:1"));
     let names = names.collect::<Vec<_>>();
     let names = parsed(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut labels = sources::of(&names);
+    let mut labels = source_labels::of(&names);
     assert_eq!(labels.len(), 64);
     let more = sourced(&[("one-more.example", "a"), ("r0.example", "b")]);
-    labels.extend(sources::missing(&labels, &more));
+    labels.extend(source_labels::missing(&labels, &more));
     assert_eq!(labels.len(), 64);
-    let key = format!("{}r0.example", sources::PREFIX);
+    let key = format!("{}r0.example", source_labels::PREFIX);
     assert_eq!(labels[&key], "a,b", "those that are there still grow");
 }

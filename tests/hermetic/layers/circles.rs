@@ -1,5 +1,5 @@
-//! No import circles inside a room: in each folder of `src/`, the files are a graph of what they import
-//! from each other, and that graph has no circle.
+//! No import circles, neither between rooms nor inside one: in `src/` and in each folder of it, the files
+//! and folders are a graph of what they import from each other, and that graph has no circle.
 //!
 //! Where A imports from B and B from A, neither can be read, or changed, without the other.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 type Edges = BTreeMap<String, BTreeMap<String, String>>;
 
 #[test]
-fn no_files_of_a_room_import_each_other_in_a_circle() {
+fn neither_rooms_nor_files_of_a_room_import_each_other_in_a_circle() {
     let mut circles = Vec::new();
     let folders = folders(Path::new("src"));
     assert!(folders.len() > 5, "the sources were not read");
@@ -22,14 +22,13 @@ fn no_files_of_a_room_import_each_other_in_a_circle() {
     assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
 
-/// Every folder below, without the one itself.
+/// The folder and every one below.
 fn folders(root: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut found = vec![root.to_owned()];
     for entry in fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(folders(&path));
-            found.push(path);
         }
     }
     found.sort();
@@ -317,21 +316,24 @@ mod itself {
 
     /// A folder `src/room` with these files, and the circle in it.
     fn circle_of(files: &[(&str, &str)]) -> Option<Vec<String>> {
+        circle_in(&["room".to_owned()], files)
+    }
+
+    fn circle_in(room: &[String], files: &[(&str, &str)]) -> Option<Vec<String>> {
         let children: BTreeSet<String> = files
             .iter()
             .map(|(name, _)| (*name).to_owned())
             .filter(|name| name != "mod")
             .collect();
-        let room = vec!["room".to_owned()];
         let files: Vec<_> = files
             .iter()
             .map(|(name, code)| {
-                let mut module = room.clone();
+                let mut module = room.to_vec();
                 module.extend((*name != "mod").then(|| (*name).to_owned()));
                 (module, plain(code))
             })
             .collect();
-        circle(&edges_of(&room, &files, &children))
+        circle(&edges_of(room, &files, &children))
     }
 
     #[test]
@@ -361,6 +363,18 @@ mod itself {
             let found = circle_of(&[("mod", root), ("a", "use super::B;")]);
             assert!(found.is_some(), "{root}");
         }
+    }
+
+    #[test]
+    fn circles_of_rooms_are_found_in_the_sources() {
+        let rooms = [
+            ("a", "use crate::b::B;"),
+            ("b", "use crate::c::{C, D};"),
+            ("c", "fn f(_: &crate::a::A) {}"),
+        ];
+        let expected = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(circle_in(&[], &rooms), Some(expected));
+        assert_eq!(circle_in(&[], &rooms[..2]), None);
     }
 
     #[test]

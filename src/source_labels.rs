@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::reference::Reference;
 use crate::image_store::Labels;
+use crate::naming::Reference;
 
 /// What the keys of these labels begin with.
 pub const PREFIX: &str = "containerd.io/distribution.source.";
@@ -25,9 +25,9 @@ pub fn of<'a>(names: impl IntoIterator<Item = &'a Reference>) -> Labels {
     let mut repositories = BTreeMap::<_, BTreeSet<&str>>::new();
     for name in names {
         // A name without a registry cannot have been pulled from one.
-        if !name.domain.is_empty() {
-            let paths = repositories.entry(name.domain.as_str()).or_default();
-            paths.insert(&name.path);
+        if !name.domain().is_empty() {
+            let paths = repositories.entry(name.domain()).or_default();
+            paths.insert(name.path());
         }
     }
     let label = |(registry, paths)| (format!("{PREFIX}{registry}"), label_value(paths));
