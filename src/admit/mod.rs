@@ -1,7 +1,7 @@
 //! The one way in for an image, whether an archive or a list brings it.
 //!
 //! ```text
-//!   archive_names | line_names    which names each image of the source gets
+//!   archive_images | line_image   which names each image of the source gets
 //!         -> DesiredImage         what the image is to be: its target, its names, seen by the runtime
 //!         -> Admission            under the lease of a LeasedStore:
 //!              blobs of an archive: documents are written, children first; the rest is labelled
@@ -15,10 +15,9 @@
 //! one of the image's names all the same, so that the next listing finds it missing and brings it.
 
 mod archive_labels;
-mod archive_names;
 mod desired;
 mod leased_store;
-mod line_names;
+mod names;
 mod source_labels;
 mod up_to_date;
 
@@ -28,15 +27,14 @@ use crate::digest::Digest;
 use crate::happened::Happened;
 use crate::image_store::{ImageStore, StoreError};
 use crate::ledger::ImportedImage;
-use crate::naming::{Reference, ReferenceError};
+use crate::naming::Reference;
 use crate::progress::Meter;
 use crate::reporter::report;
 
 pub(crate) use archive_labels::ArchiveLabels;
-pub(crate) use archive_names::archive_names;
 pub(crate) use desired::DesiredImage;
 pub(crate) use leased_store::LeasedStore;
-pub(crate) use line_names::LineNames;
+pub(crate) use names::{archive_images, line_image, line_names};
 pub(crate) use up_to_date::is_up_to_date;
 
 /// Makes images what they are to be, under one lease.
@@ -140,12 +138,4 @@ fn is_done(name: &Reference, done: Result<(), StoreError>) -> Result<bool, Store
             Ok(false)
         }
     }
-}
-
-/// Tells of a name that no image may have.
-fn warn_of_refused(error: &ReferenceError) {
-    report(Happened::NotNamed {
-        image: error.text().to_owned(),
-        error: error.rule().to_string(),
-    });
 }

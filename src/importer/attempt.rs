@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::admit::{Admission, ArchiveLabels, LeasedStore, archive_names, is_up_to_date};
+use crate::admit::{Admission, ArchiveLabels, LeasedStore, archive_images, is_up_to_date};
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::Identity;
@@ -62,7 +62,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                 note: note.clone(),
             });
         }
-        let desired = archive_names(self.name, &resolution, self.rules.extra_registries);
+        let desired = archive_images(self.name, &resolution, self.rules.extra_registries);
         let Resolution {
             images, problems, ..
         } = resolution;

@@ -1,13 +1,13 @@
 //! Which image of an archive gets which name, and which are problems.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::image::{ArchiveImage, Resolution};
 use super::note::Note;
 use super::parsed_image::{NamePriority, ParsedImage, ParsedImages, Selection};
 use super::problem::{Fault, ImageProblem, LayoutError};
 use crate::digest::Digest;
-use crate::naming::{Reference, Shadowed, owners_of_names};
+use crate::naming::{Owners, Reference};
 use crate::platform::{Platform, Wanted};
 
 /// More notes than these help no operator.
@@ -47,14 +47,10 @@ pub(super) fn assign_names(
             selection,
         } = image;
         let nameless = names.usable.is_empty();
-        let (own, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut names.usable)
-            .into_iter()
-            .partition(|name| owners.get(name).is_none_or(|owner| *owner == number));
+        let mut own = std::mem::take(&mut names.usable);
+        let shadowed = owners.take_shadowed(&number, &label, &mut own);
         if !matches!(selection, Selection::OtherPlatforms(_)) {
-            notes.extend(lost.into_iter().map(|name| {
-                let image = label.clone();
-                Note::Shadowed(Shadowed { name, image })
-            }));
+            notes.extend(shadowed.into_iter().map(Note::Shadowed));
         }
         if !nameless && own.is_empty() {
             continue;
@@ -105,7 +101,7 @@ pub(super) fn assign_names(
     Ok(Resolution {
         images,
         problems,
-        claimed: owners.into_keys().collect(),
+        claimed: owners.into_names().collect(),
         notes,
     })
 }
@@ -150,9 +146,9 @@ fn all_other_platforms(list: &[ParsedImage]) -> Option<Vec<Platform>> {
     Some(all)
 }
 
-/// Which image each name goes to, by its number. Images for other platforms get none.
-fn owners(list: &[ParsedImage]) -> BTreeMap<Reference, usize> {
-    owners_of_names(list.iter().enumerate().flat_map(|(number, image)| {
+/// Which image has each name, by its number. Images for other platforms claim none.
+fn owners(list: &[ParsedImage]) -> Owners<Reference, NamePriority, usize> {
+    Owners::of(list.iter().enumerate().flat_map(|(number, image)| {
         let priority = match &image.selection {
             Selection::Complete(complete) => Some(complete.priority),
             // Which platform it would have had is not known. Its name goes to no other image: an

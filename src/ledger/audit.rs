@@ -10,6 +10,7 @@ use super::records::Ledger;
 use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::image_store::Image;
+use crate::naming::Owners;
 use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 
 /// The ledger against all images of the store, each indexed once: a question about an entry costs
@@ -19,7 +20,7 @@ pub struct Audit<'a> {
     images: &'a [Image],
     by_name: HashMap<&'a str, &'a Image>,
     /// Which entry is to have each name: of several that bring it, the last in name order.
-    owners: HashMap<&'a str, &'a Path>,
+    owners: Owners<&'a str, (), &'a Path>,
     #[cfg(test)]
     lookups: std::cell::Cell<usize>,
 }
@@ -65,17 +66,16 @@ impl<'a> Audit<'a> {
     /// Compares. `images` are all of the namespace. Records of entries that are gone have been
     /// removed from the ledger, or what they brought counts.
     pub fn new(ledger: &'a Ledger, images: &'a [Image]) -> Self {
-        let mut owners = HashMap::new();
-        for (path, record) in ledger.iter() {
-            // In name order: the last stays. An entry that fails goes on having what it is to keep.
-            let names_of_it = record.images().flat_map(|image| &image.names);
-            owners.extend(names_of_it.map(|name| (name.as_str(), path)));
-        }
+        // An entry that fails goes on having what it is to keep.
+        let claims = ledger.iter().flat_map(|(path, record)| {
+            let names = record.images().flat_map(|image| &image.names);
+            names.map(move |name| (name.as_str(), (), path))
+        });
         Self {
             ledger,
             images,
             by_name: images.iter().map(|i| (i.name.as_str(), i)).collect(),
-            owners,
+            owners: Owners::of(claims),
             #[cfg(test)]
             lookups: std::cell::Cell::default(),
         }
@@ -125,7 +125,7 @@ impl<'a> Audit<'a> {
     fn holds(&self, path: &Path, name: &str, digest: &Digest) -> bool {
         #[cfg(test)]
         self.lookups.set(self.lookups.get() + 1);
-        let is_owner = self.owners.get(name) == Some(&path);
+        let is_owner = self.owners.owner(&name) == Some(&path);
         self.by_name
             .get(name)
             .is_some_and(|image| is_pinned(image) && (image.target.digest == *digest || !is_owner))
@@ -144,7 +144,7 @@ impl<'a> Audit<'a> {
             .iter()
             .filter(|image| owner.owns(image.labels.get(OWNER_LABEL)))
             .map(|image| image.name.as_str())
-            .filter(|name| !self.owners.contains_key(name))
+            .filter(|name| self.owners.owner(name).is_none())
             .collect()
     }
 }

@@ -1,10 +1,14 @@
-//! Names of images: what they are made of (`grammar`), how they are written (`reference`), and which of
-//! them an image gets (`names`).
+//! Names of images: what they are made of (`grammar`), how they are written (`reference`), what an image
+//! may be called (`names`, `extra_names`), and who has a name that several claim (`ownership`).
 
+mod extra_names;
 pub(crate) mod grammar;
 mod names;
+mod ownership;
 mod reference;
 
-pub(crate) use names::owners_of_names;
-pub use names::{AssignedNames, NameClaim, Names, Shadowed};
+pub use extra_names::{ExtraNames, GivenNames};
+pub use names::Names;
+pub(crate) use ownership::Owners;
+pub use ownership::Shadowed;
 pub use reference::{Reference, ReferenceError, Rule, is_full_name};

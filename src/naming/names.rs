@@ -1,9 +1,7 @@
-//! Which names an image gets: its own, and those as if it came from the extra registries
+//! What an image may be called: its own names, and those as if it came from the extra registries
 //! (`images.extra-registries`).
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
+use std::collections::HashSet;
 
 use super::reference::{DEFAULT_DOMAIN, LEGACY_DEFAULT_DOMAIN, Reference, ReferenceError};
 use crate::digest::Digest;
@@ -16,48 +14,6 @@ pub struct Names {
     /// As if it came from the extra registries, one after the other: `registry/path:tag` and
     /// `registry/path@digest`, with the path that the name has in its own registry.
     pub extra: Vec<Reference>,
-}
-
-/// An image of an archive or of a line of a list, before it gets its names.
-#[derive(Debug, Clone, Copy)]
-pub struct NameClaim<'a> {
-    /// What it is called, in canonical form.
-    pub names: &'a [Reference],
-    /// The digest that they point to. Not known of a line whose image has not been looked for: it has no
-    /// names by digest yet.
-    pub digest: Option<&'a Digest>,
-    /// Whether it has what the host would run of it.
-    pub runs_on_host: bool,
-}
-
-/// The names of all images of one archive or list.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct AssignedNames {
-    /// Of each image, in their order.
-    pub images: Vec<Names>,
-    /// Extra names that cannot be.
-    pub refused: Vec<ReferenceError>,
-    /// Which image does not get an extra name because another has it.
-    pub shadowed: Vec<Shadowed>,
-}
-
-/// A name that an image does not get: another image of the archive or list has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shadowed {
-    /// The name.
-    pub name: Reference,
-    /// What the image is called.
-    pub image: String,
-}
-
-impl fmt::Display for Shadowed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, image } = self;
-        write!(
-            f,
-            "{name} names several images of the archive; {image} does not get it"
-        )
-    }
 }
 
 impl Names {
@@ -110,66 +66,6 @@ impl Names {
     pub fn iter(&self) -> impl Iterator<Item = &Reference> {
         self.own.iter().chain(&self.extra)
     }
-}
-
-impl AssignedNames {
-    /// Gives the images of an archive, or of a list, their names. `claimed` are the names that the
-    /// source itself gives to its images, those that cannot be imported included: none of them is made
-    /// an extra name of another image. An extra name that several images would have goes to one that the
-    /// host runs, if there is one, and of those to the last, as with a source's own names.
-    pub fn among(
-        images: &[NameClaim<'_>],
-        claimed: &BTreeSet<Reference>,
-        extra_registries: &[String],
-    ) -> Self {
-        let mut assigned = Self::default();
-        for image in images {
-            let (names, refused) = Names::of(image.names, image.digest, extra_registries);
-            assigned.images.push(names);
-            assigned.refused.extend(refused);
-        }
-        let named = images.iter().zip(&assigned.images).enumerate();
-        let owners = owners_of_names(named.flat_map(|(number, (image, names))| {
-            let extra = names.extra.iter().filter(|name| !claimed.contains(name));
-            extra.map(move |name| (name.clone(), image.runs_on_host, number))
-        }));
-        for (number, names) in assigned.images.iter_mut().enumerate() {
-            let Names { own, extra } = names;
-            extra.retain(|name| {
-                let is_owner = owners.get(name) == Some(&number);
-                if let (false, Some(called)) = (is_owner, own.first()) {
-                    assigned.shadowed.push(Shadowed {
-                        name: name.clone(),
-                        image: called.to_string(),
-                    });
-                }
-                is_owner
-            });
-        }
-        assigned
-    }
-}
-
-/// Which image each name goes to, where several may want it: to one of the highest priority, and of
-/// those to the last. `wishes` are names, each with the priority and the number of an image.
-pub(crate) fn owners_of_names<P: Ord>(
-    wishes: impl IntoIterator<Item = (Reference, P, usize)>,
-) -> BTreeMap<Reference, usize> {
-    let mut owners = BTreeMap::<Reference, (P, usize)>::new();
-    for (name, priority, number) in wishes {
-        let wish = (priority, number);
-        match owners.entry(name) {
-            Entry::Occupied(mut owner) if wish > *owner.get() => {
-                owner.insert(wish);
-            }
-            Entry::Occupied(_) => {}
-            Entry::Vacant(free) => {
-                free.insert(wish);
-            }
-        }
-    }
-    let numbers = owners.into_iter().map(|(name, (_, number))| (name, number));
-    numbers.collect()
 }
 
 /// A registry as names have it: Docker Hub by one name, no slash at the end.

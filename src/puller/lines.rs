@@ -6,14 +6,14 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
 
-use crate::admit::{Admission, LeasedStore, LineNames};
+use crate::admit::{Admission, LeasedStore, line_image};
 use crate::concurrency::QUESTIONS_OF_LIST;
 use crate::credentials::Credentials;
 use crate::happened::Happened;
 use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
 use crate::ledger::{FailureClass, ImportedImage};
-use crate::naming::Reference;
+use crate::naming::{ExtraNames, Reference};
 use crate::one_line::shortened;
 use crate::plan::Looked;
 use crate::progress::Meter;
@@ -35,7 +35,7 @@ pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) permits: &'a Permits,
     /// The path, for people.
     pub(super) name: String,
-    pub(super) names: LineNames,
+    pub(super) names: ExtraNames<'a>,
     pub(super) meter: &'a Meter,
 }
 
@@ -168,15 +168,14 @@ impl<S: ImageStore> ListWork<'_, S> {
 
     /// Gives an image that is in the store the names that a line brings, pinned.
     async fn keep(&self, line: &Line, target: &Descriptor) -> Result<ImportedImage, PullLineError> {
-        let extra = &self.rules.extra_registries;
-        let desired = self.names.desired(line, target, extra);
+        let desired = line_image(line, target, &self.names);
         // A lease for each image: the work on a list may take longer than a lease lasts.
         let leased = LeasedStore::begin(self.store, &self.name).await?;
         let admission = Admission {
             leased: &leased,
             meter: self.meter,
         };
-        if !extra.is_empty()
+        if !self.rules.extra_registries.is_empty()
             && let Err(error) = admission.label_pulled(&desired).await
         {
             report(Happened::NotLabelled {

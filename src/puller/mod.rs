@@ -25,7 +25,7 @@ use std::io;
 use tokio::fs::File;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::LineNames;
+use crate::admit::line_names;
 use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX};
 use crate::image_store::ImageStore;
@@ -101,7 +101,7 @@ impl<S: ImageStore> Puller<S> {
             rules: &self.rules,
             permits: &self.permits,
             name: shown(&entry.path),
-            names: LineNames::of(list, &self.rules.extra_registries),
+            names: line_names(list, &self.rules.extra_registries),
             meter,
         }
     }

@@ -1,10 +1,8 @@
 //! Which names an image gets, and the labels that follow from them.
 
-use std::collections::BTreeSet;
-
 use stowd::digest::Digest;
 use stowd::image_store::Labels;
-use stowd::naming::{AssignedNames, NameClaim, Names, Reference, Rule, Shadowed};
+use stowd::naming::{ExtraNames, GivenNames, Names, Reference, Rule, Shadowed};
 use stowd::source_labels;
 
 fn parsed(names: &[&str]) -> Vec<Reference> {
@@ -209,6 +207,20 @@ fn an_extra_name_that_would_be_none_is_left_out_and_told() {
     assert!(refused[0].text().starts_with("reg.example/a-path-"));
 }
 
+/// What each image gets of the images of one source, in their order.
+fn given(
+    images: &[(&[Reference], &Digest, bool)],
+    own: &[Reference],
+    registries: &[&str],
+) -> Vec<GivenNames> {
+    let registries = owned(registries);
+    let images = || images.iter().enumerate();
+    let claims = images().map(|(number, (names, _, runs))| (number, *names, *runs));
+    let extra = ExtraNames::among(claims, own, &registries);
+    let given = images().map(|(number, (names, digest, _))| extra.given(number, names, digest));
+    given.collect()
+}
+
 #[test]
 fn what_an_archive_calls_an_image_is_never_an_extra_name_of_another() {
     let digests = [b"0", b"1", b"2"].map(|bytes| Digest::of(bytes));
@@ -217,46 +229,64 @@ fn what_an_archive_calls_an_image_is_never_an_extra_name_of_another() {
         parsed(&["reg.example/x/app:1", "reg.example/x/app:2"]),
         parsed(&["q.example/x/app:2", "q.example/y:1"]),
     ];
-    let named = |order: [usize; 3]| {
-        order.map(|number| NameClaim {
-            names: &names[number],
-            digest: Some(&digests[number]),
-            runs_on_host: number != 1,
-        })
-    };
     // Broken: it is not imported, but what was meant for it goes to none else.
     let broken = parsed(&["reg.example/y:1"]);
-    let claimed = names.iter().flatten().chain(&broken).cloned();
-    let claimed = claimed.collect::<BTreeSet<_>>();
+    let own = names.iter().flatten().chain(&broken).cloned();
+    let own = own.collect::<Vec<_>>();
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-        let shared = AssignedNames::among(&named(order), &claimed, &owned(&["reg.example"]));
-        let of = |number: usize| {
-            let place = order.iter().position(|n| *n == number).unwrap();
-            &shared.images[place].extra
-        };
+        let images = order.map(|number| (&*names[number], &digests[number], number != 1));
+        let all = given(&images, &own, &["reg.example"]);
+        let of = |number: usize| &all[order.iter().position(|n| *n == number).unwrap()];
         let digest = |repository: &str, number: usize| format!("{repository}@{}", digests[number]);
-        let text = |names: &[Reference]| names.iter().map(Reference::to_string).collect::<Vec<_>>();
-        assert_eq!(text(of(0)), [digest("reg.example/x/app", 0)]);
-        assert_eq!(text(of(1)), Vec::<String>::new());
+        let extra = |number| {
+            let names = of(number).names.extra.iter();
+            names.map(Reference::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(extra(0), [digest("reg.example/x/app", 0)]);
+        assert_eq!(extra(1), Vec::<String>::new());
         assert_eq!(
-            text(of(2)),
+            extra(2),
             [digest("reg.example/x/app", 2), digest("reg.example/y", 2)]
         );
-        let mut shadowed = shared.shadowed.clone();
-        shadowed.sort();
-        let of = |name: &str, loser: &str| Shadowed {
-            name: Reference::parse(name).unwrap(),
-            image: loser.to_owned(),
+        let lost = |number| {
+            let lost = of(number).shadowed.iter();
+            lost.map(Shadowed::to_string).collect::<Vec<_>>()
         };
+        let note = |name: &str, loser: &str| {
+            format!("{name} names several images of the archive; {loser} does not get it")
+        };
+        let app = ["q.example/x/app:1", "q.example/x/app:2"];
+        assert_eq!(lost(0), [note("reg.example/x/app:1", app[0])]);
+        assert_eq!(lost(1), Vec::<String>::new());
         assert_eq!(
-            shadowed,
+            lost(2),
             [
-                of("reg.example/x/app:1", "q.example/x/app:1"),
-                of("reg.example/x/app:2", "q.example/x/app:2"),
-                of("reg.example/y:1", "q.example/x/app:2"),
+                note("reg.example/x/app:2", app[1]),
+                note("reg.example/y:1", app[1]),
             ]
         );
     }
+}
+
+/// It is one image, whatever else has the name.
+#[test]
+fn a_name_by_digest_is_not_lost() {
+    let pulled = parsed(&["q.example/app:1"]);
+    let by_digest = format!("reg.example/app@{}", digest());
+    let listed = parsed(&[&by_digest]);
+    let own = [pulled.clone(), listed.clone()].concat();
+    let digest = digest();
+    let images = [&pulled, &listed].map(|names| (&**names, &digest, true));
+    let all = given(&images, &own, &["reg.example"]);
+    assert_eq!(
+        texts(&all[0].names)[1],
+        ["reg.example/app:1", "reg.example/app@"]
+    );
+    assert_eq!(all[1].names.own, listed);
+    assert_eq!(
+        all.iter().map(|given| given.shadowed.len()).sum::<usize>(),
+        0
+    );
 }
 
 #[test]
@@ -270,22 +300,23 @@ fn an_extra_name_of_several_images_goes_to_one_that_the_host_runs_or_to_the_last
         ([true, false, false], 0),
         ([false, false, false], 2),
     ] {
-        let named = [0, 1, 2].map(|number| NameClaim {
-            names: &names[number],
-            digest: Some(&digests[number]),
-            runs_on_host: runs[number],
-        });
-        let claimed = names.iter().flatten().cloned().collect();
-        let shared = AssignedNames::among(&named, &claimed, &owned(&["reg.example"]));
-        for (number, found) in shared.images.iter().enumerate() {
-            let tags = found.extra.iter().filter(|name| name.tag().is_some());
+        let images = [0, 1, 2].map(|number| (&*names[number], &digests[number], runs[number]));
+        let all = given(&images, &names.concat(), &["reg.example"]);
+        for (
+            number,
+            GivenNames {
+                names, shadowed, ..
+            },
+        ) in all.iter().enumerate()
+        {
+            let tags = names.extra.iter().filter(|name| name.tag().is_some());
             assert_eq!(tags.count(), usize::from(number == owner), "{runs:?}");
+            assert_eq!(shadowed.len(), usize::from(number != owner));
             assert_eq!(
-                found.extra.iter().filter(|n| n.digest().is_some()).count(),
+                names.extra.iter().filter(|n| n.digest().is_some()).count(),
                 1
             );
         }
-        assert_eq!(shared.shadowed.len(), 2);
     }
 }
 
