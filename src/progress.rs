@@ -60,9 +60,9 @@ pub struct Progress {
     pub summary: Summary,
     /// The number of entries that have none.
     pub open: usize,
-    /// Archives that are worked on, in name order.
+    /// Archives that are worked on, by their paths.
     pub working: Vec<Work>,
-    /// Lists that are worked on, in name order.
+    /// Lists that are worked on, by their paths.
     pub pulling: Vec<Work>,
     /// The first entry that is not read before it has settled.
     pub settling: Option<String>,

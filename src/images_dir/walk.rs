@@ -19,7 +19,7 @@ use super::look::{PathState, directory_id, is_removed, open_directory};
 use super::path_walk::{End, PathWalk};
 use super::watch_limit::{WatchLimit, shared};
 use super::watch_tree::{Dependency, WatchTree};
-use crate::entry::{Entry, Verdict};
+use crate::entry::{Entry, Verdict, name_order};
 use crate::source_event::{DirectoryId, Unreadable};
 
 /// The directory at the root of a file system that fsck(8) puts what it finds into. Only root may
@@ -68,7 +68,7 @@ pub(super) fn walk(dir: &Path, inotify: Option<&mut Inotify>) -> Walked {
         (_, Ok(_)) => walk.tree(absolute, dir),
     }
     let mut found = walk.found;
-    found.entries.sort_by(|a, b| a.path.cmp(&b.path));
+    found.entries.sort_by(|a, b| name_order(&a.path, &b.path));
     found.ignored.sort();
     found
 }
@@ -300,7 +300,7 @@ fn names(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
             names.push(OsString::from_vec(name));
         }
     }
-    names.sort();
+    names.sort_by(|a, b| name_order(a.as_ref(), b.as_ref()));
     Ok(names)
 }
 

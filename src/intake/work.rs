@@ -162,7 +162,7 @@ impl<S: ImageStore> Jobs<S> {
         self.tasks.shutdown().await;
     }
 
-    /// What is worked on of this kind, in name order.
+    /// What is worked on of this kind, by its path.
     pub(super) fn working(&self, kind: Kind) -> Vec<Work> {
         let of_kind = self.under_way.iter();
         let of_kind = of_kind.filter(|(_, under_way)| under_way.kind == kind);

@@ -8,7 +8,7 @@ use super::fingerprint::Fingerprint;
 use super::record::{ImportedImage, Record};
 use super::records::Ledger;
 use crate::digest::Digest;
-use crate::entry::Identity;
+use crate::entry::{Identity, InNameOrder};
 use crate::image_store::Image;
 use crate::naming::Owners;
 use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
@@ -20,7 +20,7 @@ pub struct Audit<'a> {
     images: &'a [Image],
     by_name: HashMap<&'a str, &'a Image>,
     /// Which entry is to have each name: of several that bring it, the last in name order.
-    owners: Owners<&'a str, (), &'a Path>,
+    owners: Owners<&'a str, (), InNameOrder<&'a Path>>,
     #[cfg(test)]
     lookups: std::cell::Cell<usize>,
 }
@@ -69,7 +69,7 @@ impl<'a> Audit<'a> {
         // An entry that fails goes on having what it is to keep.
         let claims = ledger.iter().flat_map(|(path, record)| {
             let names = record.images().flat_map(|image| &image.names);
-            names.map(move |name| (name.as_str(), (), path))
+            names.map(move |name| (name.as_str(), (), InNameOrder(path)))
         });
         Self {
             ledger,
@@ -125,7 +125,7 @@ impl<'a> Audit<'a> {
     fn holds(&self, path: &Path, name: &str, digest: &Digest) -> bool {
         #[cfg(test)]
         self.lookups.set(self.lookups.get() + 1);
-        let is_owner = self.owners.owner(&name) == Some(&path);
+        let is_owner = self.owners.owner(&name) == Some(&InNameOrder(path));
         self.by_name
             .get(name)
             .is_some_and(|image| is_pinned(image) && (image.target.digest == *digest || !is_owner))

@@ -67,7 +67,7 @@ impl Ledger {
         self.records.get(path).map(AsRef::as_ref)
     }
 
-    /// All records with their paths, in name order, whether they stand or not.
+    /// All records with their paths, whether they stand or not.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Record)> {
         self.records
             .iter()
@@ -150,7 +150,7 @@ impl Ledger {
         self.stands(path) || self.troubles.contains_key(path)
     }
 
-    /// The first entry that has failed, in name order, with its record. One that is in trouble has a
+    /// The first entry that has failed, by its path, with its record. One that is in trouble has a
     /// record of what was read before, or none: `None`.
     pub(crate) fn first_failed(&self) -> Option<(&Path, Option<&Record>)> {
         let first = self.failed.first()?;
@@ -176,7 +176,7 @@ impl Ledger {
         }
     }
 
-    /// The first entry, in name order, of which it is not known what it brings.
+    /// The first entry, by its path, of which it is not known what it brings.
     pub fn first_unknown(&self) -> Option<&Path> {
         self.unknown.first().map(PathBuf::as_path)
     }

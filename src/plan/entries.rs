@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::entry::Kind;
+use crate::entry::{InNameOrder, Kind};
 
 use super::event::{JobKind, Looked};
 use super::life::{Life, Queued, Running, Until};
@@ -14,7 +14,7 @@ use super::life::{Life, Queued, Running, Until};
 pub(super) struct Entries {
     lives: BTreeMap<PathBuf, Life>,
     /// By kind; those that have failed before come last.
-    queued: BTreeSet<(JobKind, bool, PathBuf)>,
+    queued: BTreeSet<(JobKind, bool, InNameOrder<PathBuf>)>,
     due: BTreeSet<(Duration, PathBuf)>,
     /// They wait for another entry to bring something.
     lacking: BTreeSet<PathBuf>,
@@ -169,7 +169,7 @@ impl Entries {
         self.open
     }
 
-    /// The first entry, in name order, that has no outcome and is not worked on.
+    /// The first entry, by its path, that has no outcome and is not worked on.
     pub(super) fn first_held(&self) -> Option<&Path> {
         self.held.first().map(PathBuf::as_path)
     }
@@ -182,8 +182,10 @@ impl Entries {
     /// Takes out the first entry that waits for a job of this kind: in name order, those that have
     /// failed before last.
     pub(super) fn take_queued(&mut self, kind: JobKind) -> Option<Queued> {
-        let mut queued = self.queued.range((kind, false, PathBuf::new())..);
-        let (found, _, path) = queued.next()?;
+        let mut queued = self
+            .queued
+            .range((kind, false, InNameOrder(PathBuf::new()))..);
+        let (found, _, InNameOrder(path)) = queued.next()?;
         if *found != kind {
             return None;
         }
@@ -203,7 +205,7 @@ impl Entries {
 
     /// The looks at lists whose absent images are pulled or are to be pulled.
     pub(super) fn looked(&self) -> impl Iterator<Item = &Looked> {
-        let queued = self.queued.iter().map(|(_, _, path)| path);
+        let queued = self.queued.iter().map(|(_, _, InNameOrder(path))| path);
         let paths = queued.chain(&self.running);
         paths.filter_map(|path| self.get(path)?.looked())
     }
@@ -235,6 +237,7 @@ impl Entries {
     }
 }
 
-fn key(queued: &Queued) -> (JobKind, bool, PathBuf) {
-    (queued.job.kind(), queued.again, queued.entry.path.clone())
+fn key(queued: &Queued) -> (JobKind, bool, InNameOrder<PathBuf>) {
+    let path = InNameOrder(queued.entry.path.clone());
+    (queued.job.kind(), queued.again, path)
 }

@@ -83,7 +83,7 @@ impl Plan {
         self.entries.open().all()
     }
 
-    /// The first entry, in name order, that has no outcome and is not worked on.
+    /// The first entry, by its path, that has no outcome and is not worked on.
     pub(crate) fn first_held(&self) -> Option<&Path> {
         self.entries.first_held()
     }
@@ -93,7 +93,7 @@ impl Plan {
         self.entries.out_of_sight().len()
     }
 
-    /// The first failure, in name order, with the record of its attempt if there was one.
+    /// The first failure, by its path, with the record of its attempt if there was one.
     pub(crate) fn first_failed(&self) -> Option<(&Path, Option<&Record>)> {
         self.ledger.first_failed()
     }

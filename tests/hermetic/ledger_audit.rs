@@ -216,6 +216,18 @@ fn a_name_that_two_entries_bring_is_that_of_the_last_in_name_order() {
 }
 
 #[test]
+fn name_order_is_that_of_versions() {
+    let mut ledger = Ledger::default();
+    ledger.record("bundle-1.10.tar".into(), good(10, &["app:1=new"]));
+    ledger.record("bundle-1.9.tar".into(), good(9, &["app:1=old"]));
+    let mut old = store(&[("app:1=old", Pin::Own)]);
+    old.extend(store(&[("app:1=new", Pin::Own)]).split_off(1));
+    let decide = |path, inode| decide(&ledger, &old, path, inode);
+    assert_eq!(decide("bundle-1.9.tar", 9), Decision::Unchanged);
+    assert_eq!(decide("bundle-1.10.tar", 10), missing(&["app:1"]));
+}
+
+#[test]
 fn only_own_pins_that_nobody_needs_are_stale() {
     let mut ledger = Ledger::default();
     ledger.record("a.tar".into(), good(1, &["a:1=x", "shared:1=x"]));

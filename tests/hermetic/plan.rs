@@ -264,9 +264,12 @@ fn a_store_that_does_not_answer_is_asked_again_and_holds_ready() {
 #[test]
 fn archives_begin_in_name_order_as_slots_come_free() {
     let mut stage = Stage::new();
-    stage.on(listed(&["c.tar", "a.tar", "b.tar"]));
-    assert_eq!(stage.on(store(&[])), ["import a.tar", "import b.tar"]);
-    assert_eq!(stage.ends("b.tar", brought(&["b"])), ["import c.tar"]);
+    stage.on(listed(&["c.tar", "b-10.tar", "a.tar", "b-9.tar"]));
+    assert_eq!(stage.on(store(&[])), ["import a.tar", "import b-9.tar"]);
+    let b = stage.ends("b-9.tar", brought(&["b"]));
+    assert_eq!(b, ["import b-10.tar"]);
+    let a = stage.ends("a.tar", brought(&["a"]));
+    assert_eq!(a, ["import c.tar"]);
 }
 
 #[test]

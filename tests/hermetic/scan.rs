@@ -39,7 +39,17 @@ fn put(path: &Path) {
 fn directories_are_walked_in_name_order() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
-    for name in ["b/a.tar", "b/c/z.tar", "a.tar", "c.txt", ".d/a.tar"] {
+    for name in [
+        "b/a.tar",
+        "b/c/z.tar",
+        "b-10/a.tar",
+        "b-9/a.tar",
+        "a-1.10.tar",
+        "a-1.9.tar",
+        "a.tar",
+        "c.txt",
+        ".d/a.tar",
+    ] {
         put(&dir.join(name));
     }
     for name in ["b/c/y.zip", "b/b.zip", "z.zip", "a.zip"] {
@@ -48,7 +58,16 @@ fn directories_are_walked_in_name_order() {
     let found = list(dir);
     assert_eq!(
         entries(dir, &found),
-        ["a.tar", "b/a.tar", "b/c/z.tar", "c.txt"]
+        [
+            "a.tar",
+            "a-1.9.tar",
+            "a-1.10.tar",
+            "b/a.tar",
+            "b/c/z.tar",
+            "b-9/a.tar",
+            "b-10/a.tar",
+            "c.txt"
+        ]
     );
     assert_eq!(
         below(dir, &found.ignored),

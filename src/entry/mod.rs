@@ -1,5 +1,7 @@
-//! Entries: which files of the images directory count, and what tells one version of a file from
-//! the next.
+//! Entries: which files of the images directory count, what tells one version of a file from the next,
+//! and their order (`name_order`).
+
+mod name_order;
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -9,6 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::compression::is_archive_name;
+
+pub use name_order::{InNameOrder, name_order};
 
 /// A file of the images directory that stowd acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
