@@ -317,15 +317,15 @@ impl RecordLine {
         let seen_in = self.seen_in.iter().map(|text| read_directory(text));
         let seen_in = seen_in.collect::<Option<Vec<_>>>();
         let failed = outcome.error().is_some();
+        // A stowd that wrote no class tried all of them again.
+        let class = self.class.map(LineClass::read);
+        let class = failed.then_some(class.unwrap_or(FailureClass::Environment));
         let record = Record {
             identity,
             settings: Fingerprint::from_digest(self.settings),
             outcome,
-            // A stowd that wrote no class tried all of them again.
-            class: failed.then(|| {
-                self.class
-                    .map_or(FailureClass::Environment, LineClass::read)
-            }),
+            is_broken: class == Some(FailureClass::Content),
+            class,
             seen_in: seen_in.ok_or_else(|| wrong("seen_in"))?,
             kept: self.kept.into_iter().map(LineImage::read).collect(),
             is_unknown: self.unknown,

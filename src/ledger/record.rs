@@ -128,6 +128,9 @@ pub struct Record {
     /// Of a failed entry: what it brought when it was last whole, and goes on holding until an
     /// attempt succeeds. A new version that is cut short must not unpin what the node runs.
     pub kept: Vec<ImportedImage>,
+    /// Whether a reading of this version with these settings has found the file itself wrong. Not
+    /// written to disk where a failure of another class came after that.
+    pub is_broken: bool,
     /// Of a failed entry: whether what it brings is not known. No version of it was ever gone through,
     /// and the file itself is not what is wrong.
     pub is_unknown: bool,
@@ -194,7 +197,7 @@ impl Record {
             .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
             .filter(|earlier| earlier.outcome.error().is_some());
         let attempts = again.map_or(0, |again| again.attempts).saturating_add(1);
-        let was_content = again.is_some_and(|again| again.class == Some(FailureClass::Content));
+        let was_broken = again.is_some_and(|again| again.is_broken);
         let mut kept = Vec::new();
         let mut next_try = None;
         if let Outcome::Failed { error, imported } = &mut outcome {
@@ -207,8 +210,8 @@ impl Record {
                 asked => asked + retry::delay(1, path, seed),
             };
             let wait = match class {
-                // The second time in a row.
-                FailureClass::Content if was_content => None,
+                // The second time.
+                FailureClass::Content if was_broken => None,
                 FailureClass::MissingBlob => None,
                 _ => Some(retry::delay(attempts, path, seed).max(asked)),
             };
@@ -231,6 +234,7 @@ impl Record {
             class: has_failed.then_some(class),
             outcome,
             seen_in,
+            is_broken: has_failed && (was_broken || class == FailureClass::Content),
             is_unknown: is_of_surroundings && keeps == Keeps::All && kept.is_empty(),
             kept,
             finished,

@@ -176,9 +176,9 @@ impl Ledger {
         }
     }
 
-    /// The first entry, by its path, of which it is not known what it brings.
-    pub fn first_unknown(&self) -> Option<&Path> {
-        self.unknown.first().map(PathBuf::as_path)
+    /// The entries of which it is not known what they bring.
+    pub fn unknown(&self) -> impl Iterator<Item = &Path> {
+        self.unknown.iter().map(PathBuf::as_path)
     }
 
     /// The serial number of the newest record.

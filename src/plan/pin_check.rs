@@ -55,7 +55,6 @@ impl PinCheck {
     /// The store is to be asked for its images.
     pub(super) fn begin(&mut self) {
         self.due = None;
-        self.is_held_told = false;
         self.step = Step::Asking;
     }
 
@@ -67,5 +66,6 @@ impl PinCheck {
     /// The check is over.
     pub(super) fn end(&mut self) {
         self.step = Step::Idle;
+        self.is_held_told = false;
     }
 }

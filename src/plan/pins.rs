@@ -31,11 +31,7 @@ impl Plan {
         }
         match self.first_unaccounted_for().map(Path::to_owned) {
             None => self.pins.begin(),
-            Some(first) => {
-                if self.pins.is_held_first() {
-                    self.tell(Happened::PinsHeld(first));
-                }
-            }
+            Some(first) => self.tell_held(first),
         }
     }
 
@@ -56,7 +52,10 @@ impl Plan {
     fn first_unaccounted_for(&self) -> Option<&Path> {
         let restless = self.restless.keys().next().map(PathBuf::as_path);
         let unrecorded = self.entries.first_unrecorded();
-        restless.or(unrecorded).or(self.ledger.first_unknown())
+        // One that is out of sight may never come back.
+        let is_away = |path: &&Path| self.entries.out_of_sight().contains(*path);
+        let mut unknown = self.ledger.unknown().filter(|path| !is_away(path));
+        restless.or(unrecorded).or(unknown.next())
     }
 
     /// Unpins what no entry brings, if that is what the images were asked for.
@@ -64,8 +63,8 @@ impl Plan {
         if !self.pins.is_asking() {
             return;
         }
-        if !self.is_accounted_for() {
-            // An entry has come meanwhile: what it brings is not in the ledger yet.
+        if !self.rules.unpin_removed || !self.is_accounted_for() {
+            // An entry has come meanwhile, and what it brings is not in the ledger yet; or a reload.
             return self.pins.put_off(now.uptime + self.rules.settle);
         }
         let stale = Audit::new(&self.ledger, images).stale_pins(&self.rules.owner);
@@ -74,9 +73,25 @@ impl Plan {
         let stale = stale.map(str::to_owned).collect::<Vec<_>>();
         if stale.is_empty() {
             self.pins.end();
+        } else if self.is_blind() {
+            self.pins.put_off(now.uptime + AFTER_FAILURE);
+            self.tell_held(self.rules.root.clone());
         } else {
             self.pins.unpin();
             self.effects.push(Effect::Unpin(stale));
+        }
+    }
+
+    /// Whether what entries bring may be neither seen nor known: the images directory is not there, or
+    /// holds nothing and nothing was ever known of it. The ledger may be lost, and a mount may be late.
+    fn is_blind(&self) -> bool {
+        let is_empty = self.entries.iter().next().is_none() && self.ledger.iter().next().is_none();
+        !self.directories.contains_key(&self.rules.root) || (is_empty && !self.has_memory)
+    }
+
+    fn tell_held(&mut self, by: PathBuf) {
+        if self.pins.is_held_first() {
+            self.tell(Happened::PinsHeld(by));
         }
     }
 

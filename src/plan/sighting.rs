@@ -63,6 +63,7 @@ impl Plan {
         for unreadable in listing.unreadable {
             self.unreadable(unreadable);
         }
+        self.has_memory |= !listing.entries.is_empty();
         for listed in listing.entries {
             let seen_in = self.above(&listed.entry.path);
             self.ledger.seen_in(&listed.entry.path, seen_in);

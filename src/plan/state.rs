@@ -38,6 +38,8 @@ pub struct Plan {
     /// their owner before it has a record.
     pub(super) is_audit_due: bool,
     pub(super) pins: PinCheck,
+    /// A run before has recorded something, or an entry was seen.
+    pub(super) has_memory: bool,
     pub(super) load: InitialLoad,
     /// The store is away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
@@ -47,6 +49,7 @@ pub struct Plan {
 impl Plan {
     /// A plan with what a run before has recorded.
     pub fn new(rules: Rules, ledger: Ledger) -> Self {
+        let has_memory = ledger.iter().next().is_some();
         Self {
             rules,
             entries: Entries::default(),
@@ -61,6 +64,7 @@ impl Plan {
             query: StoreQuery::default(),
             is_audit_due: false,
             pins: PinCheck::default(),
+            has_memory,
             load: InitialLoad::default(),
             away_until: None,
             effects: Vec::new(),

@@ -413,8 +413,8 @@ fn a_link_that_leads_nowhere_is_looked_at_again_and_counts_after_a_restart() {
     assert!(counted(&stowd), "{:?}", stowd.notify.statuses());
     assert_eq!(
         count(&stowd, "failed", "dangling.tar"),
-        1,
-        "the same is said once"
+        2,
+        "each start says it, once"
     );
     copy("umoci.tar", &target);
     eventually(&mut stowd, "it leads somewhere", |stowd| {

@@ -638,9 +638,15 @@ fn owned_by(owner: &str, names: &[&str]) -> Event {
 #[test]
 fn pins_of_another_instance_are_left_alone_and_those_from_before_are_taken_over() {
     for (owner, taken) in [("edge", false), (BEFORE_INSTANCES, true)] {
-        let mut stage = Stage::loaded(&[]);
+        let mut stage = Stage::loaded(&["c.tar"]);
         assert_eq!(stage.pass(SETTLE), ["list images"]);
-        let effects = stage.on(owned_by(owner, &["b"]));
+        let (Event::Images(Ok(mut images)), Event::Images(Ok(others))) =
+            (store(&["c"]), owned_by(owner, &["b"]))
+        else {
+            unreachable!()
+        };
+        images.extend(others);
+        let effects = stage.on(Event::Images(Ok(images)));
         let names = image("b").names;
         let expected = match taken {
             true => vec![
@@ -1320,4 +1326,68 @@ fn nothing_is_unpinned_while_it_is_not_known_what_an_entry_brings() {
         words.extend(stage.pass(seconds(60)));
         assert_eq!(stage.answered(words, &["a"]), ["unpin r.example/a:1"]);
     }
+}
+
+#[test]
+fn an_error_of_the_medium_between_two_readings_of_a_broken_file_is_not_a_third_chance() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    let mut words = stage.on(store(&[]));
+    let ends = [FailureClass::Content, FailureClass::Environment];
+    let mut ends = ends.into_iter().cycle().map(failed);
+    let mut tries = 0;
+    for _ in 0..20 {
+        if words == ["import a.tar"] {
+            tries += 1;
+            words = stage.ends("a.tar", ends.next().unwrap());
+        }
+        words = stage.answered(words, &[]);
+        words.extend(stage.pass_to_due().unwrap_or_default());
+    }
+    assert_eq!(tries, 3, "broken, the medium, broken");
+}
+
+/// Neither the ledger nor the images directory tells what the pins are for.
+#[test]
+fn without_a_ledger_nothing_is_unpinned_while_the_images_directory_is_away_or_empty() {
+    let missing = Listing::default();
+    let empty = listing(&[]);
+    for (found, what) in [(missing, "missing"), (empty, "empty")] {
+        let mut stage = Stage::new();
+        stage.source(SourceEvent::Listed(found));
+        stage.on(store(&["a"]));
+        for _ in 0..5 {
+            let words = stage.pass(seconds(60));
+            assert_eq!(stage.answered(words, &["a"]), NOTHING, "{what}");
+        }
+        assert!(stage.plan.is_loaded(), "{what}");
+        assert_eq!(stage.told("unpinning nothing"), 1, "{what}");
+        // The mount is there.
+        stage.source(SourceEvent::Listed(listing(&["b.tar"])));
+        let words = stage.pass(seconds(1));
+        assert_eq!(stage.answered(words, &["a"]), ["import b.tar"], "{what}");
+        let mut words = stage.ends("b.tar", brought(&["b"]));
+        words.extend(stage.pass(seconds(60)));
+        let words = stage.answered(words, &["a", "b"]);
+        assert_eq!(words, ["unpin r.example/a:1"], "{what}");
+    }
+}
+
+#[test]
+fn a_reload_that_turns_unpinning_off_counts_for_a_check_that_is_under_way() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.source(SourceEvent::Removed(path("a.tar")));
+    let mut words = Vec::new();
+    while words != ["list images"] {
+        words = stage.pass_to_due().unwrap();
+    }
+    let off = Rules {
+        unpin_removed: false,
+        ..rules()
+    };
+    stage.on(Event::Reloaded(off));
+    assert_eq!(stage.on(store(&["a"])), NOTHING);
+    assert_eq!(stage.pass(seconds(60)), NOTHING);
+    let words = stage.on(Event::Reloaded(rules()));
+    assert_eq!(stage.answered(words, &["a"]), ["unpin r.example/a:1"]);
 }
