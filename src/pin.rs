@@ -32,6 +32,11 @@ impl PinOwner {
         Self(instance.into())
     }
 
+    /// The name of the instance.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// Both labels of its pins.
     pub fn pins(&self) -> [(&str, &str); 2] {
         [RUNTIME_PIN, (OWNER_LABEL, &self.0)]

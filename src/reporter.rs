@@ -162,7 +162,8 @@ fn of_store(event: &StoreEvent) {
         StoreEvent::WritingDirectly(path) => info!(path = shown(path), "{event}"),
         StoreEvent::SendingBlobs(cause) => info!(cause, "{event}"),
         StoreEvent::DirectWritesEnded(cause) => warn!(cause, "{event}"),
-        StoreEvent::LeasesNotFound(error)
+        StoreEvent::InstanceNotHeld(error)
+        | StoreEvent::LeasesNotFound(error)
         | StoreEvent::LeasesNotCleared { error, .. }
         | StoreEvent::LeaseNotReleased(error) => warn!(error, "{event}"),
     }

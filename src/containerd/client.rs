@@ -130,6 +130,11 @@ impl Containerd {
         &self.owner
     }
 
+    /// The instance, by whose name its pins are its own.
+    pub(super) fn instance(&self) -> &str {
+        self.owner.name()
+    }
+
     /// The namespace that everything is read from and written to.
     pub fn namespace(&self) -> &str {
         &self.namespace

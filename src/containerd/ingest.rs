@@ -23,6 +23,15 @@ impl Ingest {
         }
     }
 
+    /// The one that nothing is written to, and that one process at a time has open.
+    pub(super) fn of_instance(instance: &str) -> Self {
+        Self {
+            reference: format!("stowd-instance-{instance}"),
+            expected: None,
+            size: 0,
+        }
+    }
+
     pub(super) fn of(lease: &Lease, blob: NewBlob) -> Self {
         match blob {
             NewBlob::Known { digest, size } => Self::known(digest, size),

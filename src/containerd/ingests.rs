@@ -93,7 +93,7 @@ impl Containerd {
     }
 
     /// How far an ingest has come; `None` where there is none.
-    async fn ingest_offset(&self, reference: &str) -> Result<Option<i64>, StoreError> {
+    pub(super) async fn ingest_offset(&self, reference: &str) -> Result<Option<i64>, StoreError> {
         let request = StatusRequest {
             r#ref: reference.to_owned(),
         };

@@ -19,7 +19,7 @@ use crate::one_line::beginning;
 /// The label that says what a lease of stowd's is for; that it is there tells stowd's leases.
 const PURPOSE: &str = "io.stowd.lease";
 /// The label that says which process began it.
-const OWNER: &str = "io.stowd.owner";
+pub(super) const OWNER: &str = "io.stowd.owner";
 /// When containerd ends it by itself, RFC 3339.
 const EXPIRE: &str = "containerd.io/gc.expire";
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,24 +29,31 @@ const PURPOSE_CHARS: usize = 500;
 
 impl Containerd {
     pub(super) async fn create_lease(&self, purpose: &str) -> Result<Lease, StoreError> {
-        let lease = Lease {
-            id: new_id(),
-            purpose: beginning(purpose, PURPOSE_CHARS).to_owned(),
-        };
+        let purpose = beginning(purpose, PURPOSE_CHARS).to_owned();
         let expiry = humantime::format_rfc3339_seconds(SystemTime::now() + LIFETIME);
         let labels = HashMap::from([
-            (PURPOSE.to_owned(), lease.purpose.clone()),
+            (PURPOSE.to_owned(), purpose.clone()),
             (OWNER.to_owned(), owner::this_process()),
             (EXPIRE.to_owned(), expiry.to_string()),
         ]);
+        self.create_lease_with(new_id("stowd"), purpose, labels)
+            .await
+    }
+
+    pub(super) async fn create_lease_with(
+        &self,
+        id: String,
+        purpose: String,
+        labels: HashMap<String, String>,
+    ) -> Result<Lease, StoreError> {
         let request = CreateRequest {
-            id: lease.id.clone(),
+            id: id.clone(),
             labels,
         };
         let mut leases = self.leases();
         let created = leases.create(request);
         answered("Leases.Create", self.deadlines().change, created).await?;
-        Ok(lease)
+        Ok(Lease { id, purpose })
     }
 
     /// With `collect`, containerd collects garbage before it answers; without, it does so some time.
@@ -55,8 +62,16 @@ impl Containerd {
         lease: &Lease,
         collect: bool,
     ) -> Result<(), StoreError> {
+        self.delete_lease_by_id(&lease.id, collect).await
+    }
+
+    pub(super) async fn delete_lease_by_id(
+        &self,
+        id: &str,
+        collect: bool,
+    ) -> Result<(), StoreError> {
         let request = DeleteRequest {
-            id: lease.id.clone(),
+            id: id.to_owned(),
             sync: collect,
         };
         let mut leases = self.leases();
@@ -81,14 +96,19 @@ impl Containerd {
     }
 
     async fn leases_of(&self, is_of: impl Fn(&str) -> bool) -> Result<Vec<Lease>, StoreError> {
+        let leases = self.list_leases(format!("labels.\"{PURPOSE}\"")).await?;
+        let leases = leases.into_iter();
+        Ok(leases.filter_map(|lease| of_stowd(lease, &is_of)).collect())
+    }
+
+    pub(super) async fn list_leases(&self, filter: String) -> Result<Vec<api::Lease>, StoreError> {
         let request = ListRequest {
-            filters: vec![format!("labels.\"{PURPOSE}\"")],
+            filters: vec![filter],
         };
         let mut leases = self.leases();
         let listed = leases.list(request);
         let listed = answered("Leases.List", self.deadlines().answer, listed).await?;
-        let leases = listed.leases.into_iter();
-        Ok(leases.filter_map(|lease| of_stowd(lease, &is_of)).collect())
+        Ok(listed.leases)
     }
 
     /// Ends these leases; that one is gone already is fine. What they kept and no image refers to is
@@ -131,11 +151,15 @@ fn of_stowd(mut lease: api::Lease, is_of: impl Fn(&str) -> bool) -> Option<Lease
 }
 
 /// Unlike any other: the nanosecond, the process, and a count for those of one nanosecond.
-fn new_id() -> String {
+pub(super) fn new_id(prefix: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    format!("stowd-{:x}-{}-{count}", now.as_nanos(), std::process::id())
+    format!(
+        "{prefix}-{:x}-{}-{count}",
+        now.as_nanos(),
+        std::process::id()
+    )
 }
 
 #[cfg(test)]
@@ -166,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_two_ids_are_alike() {
-        let ids: std::collections::BTreeSet<_> = (0..1000).map(|_| new_id()).collect();
+        let ids: std::collections::BTreeSet<_> = (0..1000).map(|_| new_id("x")).collect();
         assert_eq!(ids.len(), 1000);
     }
 }

@@ -5,7 +5,7 @@
 //! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
 //! those that are there. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
-//! runtime sees them, `pull` has it pull them, `serving` waits until all of that can be had.
+//! runtime sees them, `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all of that can be had.
 
 mod blob_file;
 mod blobs_dir;
@@ -20,6 +20,7 @@ mod failure;
 mod images;
 mod ingest;
 mod ingests;
+mod instance;
 mod lease;
 mod leases;
 mod owner;
@@ -29,6 +30,7 @@ mod stream_writer;
 mod writer;
 
 pub use client::{Containerd, Deadlines};
+pub use instance::{ClaimError, Holder, InstanceClaim, InstanceInUse};
 pub use lease::Lease;
 pub use serving::NotServing;
 pub use writer::ContentWriter;

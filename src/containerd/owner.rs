@@ -15,15 +15,31 @@ pub(super) fn this_process() -> String {
 /// Whether the process that called itself `owner` has certainly ended. One in another pid namespace
 /// cannot be seen from here: its leases are left to their expiry.
 pub(super) fn has_ended(owner: &str) -> bool {
+    look(owner) == Some(false)
+}
+
+/// Whether the process that called itself `owner` certainly runs.
+pub(super) fn runs(owner: &str) -> bool {
+    look(owner) == Some(true)
+}
+
+/// Whether it runs; `None` where that cannot be seen.
+fn look(owner: &str) -> Option<bool> {
+    let (in_namespace, pid, tick) = parse(owner)?;
+    (namespace()? == in_namespace).then(|| started(pid).as_deref() == Some(tick))
+}
+
+/// The pid of the process that called itself `owner`, in its own pid namespace.
+pub(super) fn pid(owner: &str) -> Option<u32> {
+    parse(owner).map(|(_, pid, _)| pid)
+}
+
+/// The pid namespace, the pid and the tick.
+fn parse(owner: &str) -> Option<(&str, u32, &str)> {
     let mut parts = owner.split('.');
-    let (Some(in_namespace), Some(pid), Some(tick)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let Ok(pid) = pid.parse() else {
-        return false;
-    };
-    namespace().is_some_and(|own| own == in_namespace) && started(pid).as_deref() != Some(tick)
+    let namespace = parts.next()?;
+    let pid = parts.next()?.parse().ok()?;
+    Some((namespace, pid, parts.next()?))
 }
 
 /// The inode number of the pid namespace.
@@ -37,7 +53,10 @@ fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field, the name in parentheses, may hold anything; starttime is the 22nd.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19).map(str::to_owned)
+    let mut fields = rest.split_whitespace();
+    // A zombie has ended, and only its parent does not know.
+    let runs = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(18).filter(|_| runs).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -48,18 +67,18 @@ mod tests {
     fn only_processes_that_are_known_to_have_ended_have() {
         let this = this_process();
         assert!(!this.is_empty());
-        assert!(!has_ended(&this));
+        assert!(!has_ended(&this) && runs(&this));
+        assert_eq!(pid(&this), Some(std::process::id()));
 
         let namespace = namespace().unwrap();
-        let pid = std::process::id();
         assert!(
-            has_ended(&format!("{namespace}.{pid}.1")),
+            has_ended(&format!("{namespace}.{}.1", std::process::id())),
             "the pid was given anew"
         );
         // Beyond the largest pid that Linux gives.
         assert!(has_ended(&format!("{namespace}.4194305.1")));
         for unknown in ["", "7", "x.y.z", "1.4194305.1"] {
-            assert!(!has_ended(unknown), "{unknown}");
+            assert!(!has_ended(unknown) && !runs(unknown), "{unknown}");
         }
     }
 }

@@ -102,7 +102,11 @@ impl Containerd {
 
 impl StreamWriter {
     /// Opens the stream and learns where to begin.
-    async fn open(store: &Containerd, lease: &Lease, ingest: &Ingest) -> Result<Self, CallFailure> {
+    pub(super) async fn open(
+        store: &Containerd,
+        lease: &Lease,
+        ingest: &Ingest,
+    ) -> Result<Self, CallFailure> {
         let (requests, queue) = mpsc::channel(QUEUED);
         let stat = WriteContentRequest {
             action: WriteAction::Stat.into(),
@@ -148,6 +152,11 @@ impl StreamWriter {
             sending: None,
             guard: None,
         })
+    }
+
+    /// Returns when the stream has ended, which containerd does not end by itself while it serves.
+    pub(super) async fn ended(&mut self) {
+        while let Some(Ok(_)) = self.answers.next().await {}
     }
 
     /// Queues a message as soon as there is room, and takes in the acknowledgements meanwhile.

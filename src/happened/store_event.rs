@@ -14,6 +14,8 @@ pub enum StoreEvent {
     SendingBlobs(String),
     /// Blobs were written directly, and are sent from now on; the text says why.
     DirectWritesEnded(String),
+    /// The store has no room for what keeps a second stowd out.
+    InstanceNotHeld(String),
     /// What a run before this one has left cannot be listed.
     LeasesNotFound(String),
     /// Leases stay until they expire.
@@ -55,6 +57,10 @@ impl fmt::Display for StoreEvent {
             Self::DirectWritesEnded(cause) => write!(
                 f,
                 "blobs are not written directly any more, but sent over gRPC: {cause}"
+            ),
+            Self::InstanceNotHeld(error) => write!(
+                f,
+                "instance not held, a second stowd is not refused: {error}"
             ),
             Self::LeasesNotFound(error) => {
                 write!(f, "leases of an earlier run not found: {error}")

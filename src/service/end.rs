@@ -1,6 +1,6 @@
 //! When the daemon ends, and why.
 
-use crate::containerd::NotServing;
+use crate::containerd::{ClaimError, NotServing};
 use crate::image_store::StoreError;
 use crate::images_dir::Unwatchable;
 use crate::intake::IntakeError;
@@ -41,6 +41,9 @@ pub enum FatalError {
     /// containerd does not do what no stowd can do without.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Two daemons of one instance on one containerd.
+    #[error(transparent)]
+    Instance(#[from] ClaimError),
     /// The images directory cannot be followed.
     #[error(transparent)]
     Unwatchable(#[from] Unwatchable),

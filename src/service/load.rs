@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::containerd::ClaimError;
 use crate::happened::{DaemonEvent, ProcessEvent, Run, StoreEvent};
 use crate::image_store::StoreError;
 use crate::images_dir::Unwatchable;
@@ -19,7 +20,7 @@ use crate::source_event::EntrySource;
 
 use super::end::{Ending, FatalError, Mode};
 use super::intake_task::IntakeTask;
-use super::store_service::StoreService;
+use super::store_service::{Claim, StoreService};
 
 /// How long the store may take to let go of leases, and to collect what they kept.
 const RELEASE: Duration = Duration::from_secs(10);
@@ -60,17 +61,18 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
         options,
         intake: None,
     };
+    let mut claim = None;
     let ended = tokio::select! {
         biased;
         ending = interrupt => ending,
-        loaded = load.run(start, settings) => loaded.map(|()| Ending::Loaded),
+        loaded = load.run(start, settings, &mut claim) => loaded.map(|()| Ending::Loaded),
     };
     match &ended {
         Ok(_) => notifier.stopping(&"stopping"),
         Err(error) => notifier.stopping(&format_args!("failed: {error}")),
     }
     let is_store_there = !matches!(ended, Err(FatalError::ContainerdExited(_)));
-    let stopped = load.stop(force, is_store_there).await;
+    let stopped = load.stop(claim, force, is_store_there).await;
     let ending = ended?;
     stopped?;
     Ok((ending, load.summary()))
@@ -89,8 +91,23 @@ impl<S: StoreService> Load<'_, S> {
         &mut self,
         start: impl FnOnce() -> Result<D, Unwatchable>,
         settings: watch::Receiver<Settings>,
+        claim: &mut Option<S::Claim>,
     ) -> Result<(), FatalError> {
         self.serving().await?;
+        let state_dir = settings.borrow().state_dir.clone();
+        let claim = claim.insert(self.store.claim(&state_dir).await?);
+        tokio::select! {
+            biased;
+            other = claim.lost() => Err(ClaimError::from(other).into()),
+            worked = self.work(start, settings) => worked,
+        }
+    }
+
+    async fn work<D: EntrySource>(
+        &mut self,
+        start: impl FnOnce() -> Result<D, Unwatchable>,
+        settings: watch::Receiver<Settings>,
+    ) -> Result<(), FatalError> {
         if self.options.direct {
             self.store.write_directly().await;
         }
@@ -121,6 +138,7 @@ impl<S: StoreService> Load<'_, S> {
     /// An intake that fails at its end is an error.
     async fn stop(
         &mut self,
+        claim: Option<S::Claim>,
         force: &CancellationToken,
         is_store_there: bool,
     ) -> Result<(), FatalError> {
@@ -131,7 +149,11 @@ impl<S: StoreService> Load<'_, S> {
         if is_store_there {
             let release = async {
                 let own = self.store.own_leases().await?;
-                self.store.clear_leases(&own).await
+                self.store.clear_leases(&own).await?;
+                match claim {
+                    Some(claim) => claim.release().await,
+                    None => Ok(()),
+                }
             };
             tokio::select! {
                 () = in_time(Run::This, release) => {}

@@ -1,9 +1,9 @@
 //! The daemon as one function of its edges.
 //!
-//! Start: supervise -> serving -> watch armed -> listing -> initial load -> stale leases cleared ->
-//! READY -> follow until stopped.
-//! Stop: STOPPING -> watch -> imports abandoned, ledger saved -> leases released -> containerd
-//! stopped, its log flushed.
+//! Start: supervise -> serving -> instance claimed -> watch armed -> listing -> initial load -> stale
+//! leases cleared -> READY -> follow until stopped.
+//! Stop: STOPPING -> watch -> imports abandoned, ledger saved -> leases and instance released ->
+//! containerd stopped, its log flushed.
 //!
 //! Leases that an earlier run left are cleared after the load, not before: the half-written blobs
 //! that they keep are what this run's imports resume.
@@ -15,9 +15,13 @@ mod load;
 mod reload;
 mod store_service;
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::config::{Config, Inputs};
+use crate::containerd::ClaimError;
 use crate::happened::ProcessEvent;
 use crate::images_dir::SourceOptions;
 use crate::ledger::Summary;
@@ -25,6 +29,7 @@ use crate::notify::Notifier;
 use crate::reporter::report;
 use crate::shutdown::{ReloadSignal, Shutdown};
 use crate::state_dir;
+use crate::supervisor::leftover::LeftoverError;
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
 
 use end::Ending;
@@ -33,7 +38,10 @@ use reload::{Reload, settings};
 
 pub use edges::{Edges, Node};
 pub use end::{FatalError, Mode};
-pub use store_service::StoreService;
+pub use store_service::{Claim, StoreService};
+
+/// How long a containerd that serves the address is asked which stowd has it.
+const ASKED: Duration = Duration::from_secs(10);
 
 /// Runs stowd until `shutdown`, until the initial load is over (`Mode::Once`), or until something
 /// fatal happens. Returns what has come of the entries. On SIGHUP `inputs` are read again.
@@ -70,7 +78,7 @@ async fn start_and_load(
             notifier.stopping(&"stopping");
             return interrupted(mode, Summary::default());
         }
-        child = supervise(&config) => child?,
+        child = supervise(&config, edges) => child?,
     };
     let store = edges.store(&config)?;
     let options = LoadOptions {
@@ -115,13 +123,33 @@ fn interrupted(mode: Mode, summary: Summary) -> Result<Summary, FatalError> {
     }
 }
 
-async fn supervise(config: &Config) -> Result<Option<Supervisor>, SupervisorError> {
+async fn supervise(config: &Config, edges: &impl Edges) -> Result<Option<Supervisor>, FatalError> {
     if !config.containerd.supervise {
         let address = config.containerd.address.display().to_string();
         report(ProcessEvent::Attached(address));
         return Ok(None);
     }
-    Supervisor::start(&config.containerd).await.map(Some)
+    match Supervisor::start(&config.containerd).await {
+        Ok(child) => Ok(Some(child)),
+        Err(error @ SupervisorError::Leftover(LeftoverError::Served { .. })) => {
+            let other = timeout(ASKED, other_stowd(config, edges)).await;
+            Err(other.ok().flatten().unwrap_or(error.into()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// That another stowd has the instance, where one runs the containerd that serves the address.
+async fn other_stowd(config: &Config, edges: &impl Edges) -> Option<FatalError> {
+    let store = edges.store(config).ok()?;
+    match store.claim(&config.state_dir).await {
+        Err(error @ ClaimError::InUse(_)) => Some(error.into()),
+        Err(ClaimError::Store(_)) => None,
+        Ok(claim) => {
+            let _ = claim.release().await;
+            None
+        }
+    }
 }
 
 /// Returns when the child ends. On SIGHUP its log is reopened and the configuration read again.

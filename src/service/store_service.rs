@@ -1,12 +1,23 @@
 //! What the daemon needs of a store beside what an import needs.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::containerd::{Containerd, NotServing};
+use crate::containerd::{ClaimError, Containerd, InstanceClaim, InstanceInUse, NotServing};
 use crate::image_store::{ImageStore, StoreError};
 
 /// A store that is served by a process of its own.
 pub trait StoreService: ImageStore {
+    /// What says that this process has the instance.
+    type Claim: Claim;
+
+    /// Takes the instance for this process, before anything is imported or unpinned. `state_dir` is
+    /// told to a second one that is refused.
+    fn claim(
+        &self,
+        state_dir: &Path,
+    ) -> impl Future<Output = Result<Self::Claim, ClaimError>> + Send;
+
     /// Waits until it serves. `on_wait` is told now and then for how long it has been waited for, and
     /// what is missing.
     fn serving(
@@ -31,7 +42,32 @@ pub trait StoreService: ImageStore {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
+/// This process has the instance in the store, until this is released or dropped.
+pub trait Claim: Send {
+    /// Returns when another process has it.
+    fn lost(&mut self) -> impl Future<Output = InstanceInUse> + Send;
+
+    /// Lets another process have it.
+    fn release(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl Claim for InstanceClaim {
+    async fn lost(&mut self) -> InstanceInUse {
+        Self::lost(self).await
+    }
+
+    async fn release(self) -> Result<(), StoreError> {
+        Self::release(self).await
+    }
+}
+
 impl StoreService for Containerd {
+    type Claim = InstanceClaim;
+
+    async fn claim(&self, state_dir: &Path) -> Result<InstanceClaim, ClaimError> {
+        self.claim_instance(state_dir).await
+    }
+
     async fn serving(
         &self,
         timeout: Duration,

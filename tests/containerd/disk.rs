@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::made::{Made, recipe};
-use crate::support::{Generation, Setup, compressed, fixture, on_each_generation_in_turn};
+use crate::support::{
+    Daemon, Generation, Options, Setup, compressed, fixture, on_each_generation_in_turn,
+};
 
 const SOON: Duration = Duration::from_secs(120);
 
@@ -172,3 +174,34 @@ fn what_did_not_fit_makes_room_for_what_does(generation: &Generation) {
 }
 
 on_each_generation_in_turn!(what_did_not_fit_makes_room_for_what_does);
+
+/// That no second one is refused is better than a node that does not come up.
+fn a_full_disk_keeps_no_stowd_from_starting(generation: &Generation) {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let disk = SmallDisk::at(dir.path().join("root"), 8);
+    let options = Options {
+        root: Some(disk.0.clone()),
+        ..Options::default()
+    };
+    let mut daemon = Daemon::start_with(generation, options);
+    daemon.wait();
+    let mut setup = Setup::new(generation);
+    setup.containerd = "supervise = false\n".to_owned();
+    let address = daemon.address().display().to_string();
+    let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
+    setup.environment.push(address);
+    let filled = std::fs::write(disk.0.join("filler"), vec![0; 16 << 20]);
+    assert!(filled.is_err(), "the disk is not full");
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    assert_eq!(stowd.lines(" instance not held, ").len(), 1);
+    assert_eq!(stowd.stop(), Some(0));
+    std::fs::remove_file(disk.0.join("filler")).unwrap();
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    assert_eq!(stowd.lines(" instance not held, ").len(), 1, "of before");
+    assert_eq!(stowd.stop(), Some(0));
+    drop(daemon);
+}
+
+on_each_generation_in_turn!(a_full_disk_keeps_no_stowd_from_starting);

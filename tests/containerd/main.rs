@@ -16,6 +16,7 @@ mod failures;
 mod follow;
 mod harness;
 mod images;
+mod instances;
 mod killed;
 mod leases;
 mod lists;

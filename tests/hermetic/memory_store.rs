@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub fail_name: Option<(String, Doing, StoreError)>,
     /// What happens at each step of the daemon with the store, time after time; then all is well.
     pub fates: BTreeMap<Step, VecDeque<Fate>>,
+    /// Another process has taken the instance.
+    pub is_instance_lost: bool,
     /// How often labels of a blob were changed after it was there.
     pub labelled: usize,
 }
@@ -85,6 +87,7 @@ pub(crate) enum Doing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Serve,
+    Claim,
     WriteDirectly,
     FindStaleLeases,
     ListImages,

@@ -38,8 +38,8 @@ pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod};
 pub use process::{is_running, is_stopped, kibibytes, wake_ups};
 pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};
-pub use store::{Blob, Child, Record, Store, children as children_of};
-pub use stowd::{Setup, Stowd, children, ctr};
+pub use store::{Blob, Child, OF_AN_INSTANCE, Record, Store, children as children_of};
+pub use stowd::{Setup, Stowd, children, ctr, half_written};
 pub use sweep::sweep;
 pub use unpacked::{COMPRESSIONS, Is, Unpacked, UnpackedImage, compressed, compression_of, shell};
 

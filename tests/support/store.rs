@@ -18,6 +18,9 @@ use super::architecture;
 
 const NAMESPACE: &str = "k8s.io";
 
+/// What the lease and the ingest begin with that a stowd has for as long as it runs.
+pub const OF_AN_INSTANCE: &str = "stowd-instance-";
+
 /// An image record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -146,7 +149,7 @@ impl Store {
         serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{digest}: {error}"))
     }
 
-    /// The names of blobs that are half written.
+    /// The names of blobs that are half written. What holds the instance of a stowd is left out.
     pub fn ingests(&self) -> Vec<String> {
         let mut content = ContentClient::new(self.channel.clone());
         let request = api::ListStatusesRequest::default();
@@ -160,10 +163,11 @@ impl Store {
             .statuses
             .into_iter()
             .map(|status| status.r#ref)
+            .filter(|name| !name.starts_with(OF_AN_INSTANCE))
             .collect()
     }
 
-    /// The ids of all leases.
+    /// The ids of all leases but for those of stowd's instances.
     pub fn leases(&self) -> Vec<String> {
         let mut leases = LeasesClient::new(self.channel.clone());
         let request = api::ListRequest::default();
@@ -171,7 +175,8 @@ impl Store {
             .runtime
             .block_on(leases.list(with_namespace!(request, NAMESPACE)));
         let listed = listed.expect("Leases.List").into_inner().leases;
-        listed.into_iter().map(|lease| lease.id).collect()
+        let ids = listed.into_iter().map(|lease| lease.id);
+        ids.filter(|id| !id.starts_with(OF_AN_INSTANCE)).collect()
     }
 
     /// Has containerd collect garbage, and returns when it has: that is what the end of a lease with

@@ -13,7 +13,7 @@ use super::hosts::{plain_http, write_hosts};
 use super::notify_socket::NotifySocket;
 use super::pause::PAUSE_IMAGE;
 use super::process::kibibytes;
-use super::store::Store;
+use super::store::{OF_AN_INSTANCE, Store};
 use super::sweep::sweep;
 
 /// A directory with all that a stowd needs, before it is started.
@@ -211,8 +211,7 @@ impl Stowd {
     /// file there that has no name yet.
     pub fn is_importing_into(&self, root: &Path) -> bool {
         let content = root.join("io.containerd.content.v1.content");
-        let has_entries = |dir: std::fs::ReadDir| -> bool { dir.flatten().next().is_some() };
-        if content.join("ingest").read_dir().is_ok_and(has_entries) {
+        if !half_written(&content).is_empty() {
             return true;
         }
         let blobs = content.join("blobs/sha256");
@@ -353,6 +352,19 @@ pub fn ctr(generation: &Generation, address: &Path, arguments: &[&str]) -> Strin
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ctr {arguments:?}: {complaint}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The directories of the half-written blobs of a content store. What holds the instance of a stowd is
+/// none of them.
+pub fn half_written(content: &Path) -> Vec<PathBuf> {
+    let ingests = std::fs::read_dir(content.join("ingest"));
+    let ingests = ingests.into_iter().flatten().flatten();
+    let mut ingests = ingests.map(|ingest| ingest.path()).collect::<Vec<_>>();
+    ingests.retain(|ingest| {
+        let reference = std::fs::read_to_string(ingest.join("ref"));
+        reference.is_ok_and(|reference| !reference.contains(OF_AN_INSTANCE))
+    });
+    ingests
 }
 
 /// The pids of a process's children.

@@ -241,7 +241,8 @@ fn of_store() -> impl Iterator<Item = StoreEvent> {
         move |event| match event {
             StoreEvent::WritingDirectly(_) => Some(StoreEvent::SendingBlobs(error())),
             StoreEvent::SendingBlobs(_) => Some(StoreEvent::DirectWritesEnded(error())),
-            StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::LeasesNotFound(error())),
+            StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::InstanceNotHeld(error())),
+            StoreEvent::InstanceNotHeld(_) => Some(StoreEvent::LeasesNotFound(error())),
             StoreEvent::LeasesNotFound(_) => not_cleared(Run::Earlier),
             StoreEvent::LeasesNotCleared {
                 run: Run::Earlier, ..

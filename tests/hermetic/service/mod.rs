@@ -50,6 +50,23 @@ const FAILURES: &[Scenario] = &[
         "does not serve after 120 s: Store.Step: Serve is refused",
     ),
     (
+        "another stowd has the instance",
+        |stage| {
+            stage.acts([listed([stage.archive()])]);
+            stage.at(Step::Claim, [Fate::Fail]);
+        },
+        "another stowd has instance default",
+    ),
+    (
+        "another stowd takes the instance during the load",
+        |stage| {
+            let lose = Fate::Hang(stage.lose_instance());
+            stage.acts([listed([stage.archive()])]);
+            stage.at(Step::BeginLease, [lose]);
+        },
+        "another stowd has instance default",
+    ),
+    (
         "the store is gone after the load",
         |stage| {
             stage.acts([listed([stage.archive()])]);
@@ -60,6 +77,11 @@ const FAILURES: &[Scenario] = &[
     (
         "containerd exits before it serves",
         |stage| exits_at(stage, Step::Serve),
+        "exit status: 3; last lines: out of luck",
+    ),
+    (
+        "containerd exits while the instance is claimed",
+        |stage| exits_at(stage, Step::Claim),
         "exit status: 3; last lines: out of luck",
     ),
     (
@@ -212,6 +234,11 @@ const STOPS: &[Scenario] = &[
         "",
     ),
     (
+        "stopped while the instance is claimed",
+        |stage| stops_at(stage, Step::Claim),
+        "",
+    ),
+    (
         "stopped while direct writes are tried",
         |stage| stops_at(stage, Step::WriteDirectly),
         "",
@@ -268,6 +295,14 @@ const ENDS: &[Scenario] = &[
         "the source panics after READY",
         |stage| stage.acts([listed([]), Act::Until(READY), Act::Panic]),
         "a bug in the source",
+    ),
+    (
+        "another stowd takes the instance after READY",
+        |stage| {
+            let lose = stage.lose_instance();
+            stage.acts([listed([]), Act::Until(READY), Act::Do(lose)]);
+        },
+        "another stowd has instance default",
     ),
     (
         "a job panics after READY",

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use stowd::config::Config;
-use stowd::containerd::NotServing;
+use stowd::containerd::{ClaimError, InstanceInUse, NotServing};
 use stowd::image_store::StoreError;
 use stowd::images_dir::{Source, SourceOptions, Unwatchable};
-use stowd::service::{Edges, StoreService};
+use stowd::service::{Claim, Edges, StoreService};
 use stowd::source_event::{EntrySource, Listed, Listing, SourceEvent};
 
 use crate::importer::{Draft, entry, noise};
@@ -84,6 +84,12 @@ impl Stage {
 
     pub(super) fn refuse_store(&mut self) {
         self.has_store = false;
+    }
+
+    /// Another stowd takes the instance.
+    pub(super) fn lose_instance(&self) -> Box<dyn FnOnce() + Send> {
+        let store = self.store.clone();
+        Box::new(move || store.state().is_instance_lost = true)
     }
 
     pub(super) fn state_dir(&self) -> PathBuf {
@@ -284,7 +290,37 @@ impl EntrySource for StageSource {
     fn set_settle(&self, _settle: Duration) {}
 }
 
+/// The instance of a store in memory.
+pub(crate) struct Claimed(MemoryStore);
+
+impl Claim for Claimed {
+    async fn lost(&mut self) -> InstanceInUse {
+        while !self.0.state().is_instance_lost {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        in_use()
+    }
+
+    async fn release(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn in_use() -> InstanceInUse {
+    InstanceInUse {
+        instance: "default".to_owned(),
+        holder: None,
+    }
+}
+
 impl StoreService for MemoryStore {
+    type Claim = Claimed;
+
+    async fn claim(&self, _state_dir: &Path) -> Result<Claimed, ClaimError> {
+        self.live(Step::Claim).await.map_err(|_| in_use())?;
+        Ok(Claimed(self.clone()))
+    }
+
     async fn serving(
         &self,
         timeout: Duration,
