@@ -4,18 +4,28 @@
 //! long as there is such a file. stowd never creates the latter: an operator does, to keep what
 //! stowd knows beside the archives.
 //!
+//! A ledger says of which images directory it is. Where `ledger.json` is of another one, it is left as it
+//! is, and the ledger is `ledger-HASH.json`, after the path of the images directory. What the ledgers of
+//! other images directories have brought stays pinned.
+//!
 //! Written anew as a whole: into a file beside it whose name begins with a dot (a scan passes it
 //! over), synced, renamed, its directory synced. A crash leaves the old ledger or the new one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::ledger::{Dropped, Ledger, Snapshot};
+use crate::digest::Digest;
+use crate::ledger::{Dropped, Ledger, Snapshot, images_dir_of};
 
-/// In the state directory.
+/// In the state directory, of the images directory that was the first.
 const OWN: &str = "ledger.json";
+/// In the state directory, of another one; the length of a hash in hexadecimal.
+const OF_ANOTHER: (&str, &str) = ("ledger-", ".json");
+const HASH_LENGTH: usize = 16;
 /// In the images directory, where an operator created it. k3s's name for the same purpose.
 const CACHE: &str = ".cache.json";
 /// What the file that is being written ends in.
@@ -52,6 +62,19 @@ pub struct Loaded {
     pub ledger: Ledger,
     /// What could not, a line for each file.
     pub warnings: Vec<LoadWarning>,
+    /// Ledgers of other images directories.
+    pub others: Vec<OtherLedger>,
+}
+
+/// The ledger of another images directory. It is read, and not written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OtherLedger {
+    /// The file.
+    pub path: PathBuf,
+    /// The directory; `None` where an older stowd has not said it.
+    pub images_dir: Option<PathBuf>,
+    /// How many names of images it has.
+    pub names: usize,
 }
 
 /// Why a ledger's file, or part of it, is not used. Its entries are imported again.
@@ -123,6 +146,8 @@ pub enum News {
 struct Place {
     state_dir: PathBuf,
     images_dir: PathBuf,
+    /// The name of the file in the state directory.
+    own: PathBuf,
 }
 
 impl LedgerFile {
@@ -131,7 +156,9 @@ impl LedgerFile {
         Self {
             place: Place {
                 state_dir: state_dir.to_owned(),
-                images_dir: images_dir.to_owned(),
+                // Without a slash at its end, and no two in a row.
+                images_dir: images_dir.components().collect(),
+                own: OWN.into(),
             },
             on_disk: None,
             writing: false,
@@ -145,6 +172,7 @@ impl LedgerFile {
     /// record, as when it was created a moment ago, the one in the state directory is used.
     pub fn load(&mut self) -> Loaded {
         let mut warnings = Vec::new();
+        self.place.choose_own();
         let cache = self.place.cache();
         let own = self.place.own();
         for path in cache.iter().chain([&own]) {
@@ -163,7 +191,12 @@ impl LedgerFile {
         }
         // What could not be used is replaced by something that can.
         self.on_disk = is_on_disk.then(|| ledger.revision());
-        Loaded { ledger, warnings }
+        let others = self.place.read_others(&mut ledger, &mut warnings);
+        Loaded {
+            ledger,
+            warnings,
+            others,
+        }
     }
 
     /// Whether the disk lacks something of the ledger.
@@ -250,7 +283,67 @@ impl Place {
     }
 
     fn own(&self) -> PathBuf {
-        resolved(self.state_dir.join(OWN))
+        resolved(self.state_dir.join(&self.own))
+    }
+
+    /// A ledger that was begun under a name stays there, also when the one that was in its way has gone.
+    fn choose_own(&mut self) {
+        let named = self.named();
+        let first = bytes(&self.state_dir.join(OWN)).unwrap_or_default();
+        let is_first = images_dir_of(&first).is_none_or(|dir| dir == self.images_dir);
+        let is_named = !is_first || self.state_dir.join(&named).exists();
+        self.own = if is_named { named } else { OWN.into() };
+    }
+
+    fn named(&self) -> PathBuf {
+        let digest = Digest::of(self.images_dir.as_os_str().as_bytes());
+        let (begin, end) = OF_ANOTHER;
+        format!("{begin}{}{end}", &digest.hex()[..HASH_LENGTH]).into()
+    }
+
+    /// Reads the ledgers of other images directories that are in the state directory. Of what they know
+    /// the ledger gets the names of images. `.cache.json` of another directory is not looked for: that
+    /// directory may be on a file system that hangs, and is not what this run is about.
+    fn read_others(
+        &self,
+        ledger: &mut Ledger,
+        warnings: &mut Vec<LoadWarning>,
+    ) -> Vec<OtherLedger> {
+        let mut others = Vec::new();
+        for path in self.ledgers() {
+            let images_dir = images_dir_of(&bytes(&path).unwrap_or_default());
+            if images_dir.as_deref() == Some(&self.images_dir) {
+                continue;
+            }
+            let (other, warning) = read(&path, Path::new("/"));
+            warnings.extend(warning);
+            let images = other.iter().flat_map(|(_, record)| record.images());
+            let names = images.flat_map(|image| image.names.iter().cloned());
+            let names = names.collect::<BTreeSet<_>>();
+            others.push(OtherLedger {
+                path,
+                images_dir,
+                names: names.len(),
+            });
+            ledger.bring_elsewhere(names);
+        }
+        others
+    }
+
+    /// The ledgers of the state directory but for the own one, in name order.
+    fn ledgers(&self) -> BTreeSet<PathBuf> {
+        let items = fs::read_dir(&self.state_dir).into_iter().flatten();
+        let mut names = items
+            .flatten()
+            .map(|item| PathBuf::from(item.file_name()))
+            .collect::<BTreeSet<_>>();
+        let (begin, end) = OF_ANOTHER;
+        names.retain(|name| {
+            let text = name.to_string_lossy();
+            let is_ledger = text == OWN || (text.starts_with(begin) && text.ends_with(end));
+            is_ledger && *name != self.own
+        });
+        names.iter().map(|name| self.state_dir.join(name)).collect()
     }
 
     fn cache(&self) -> Option<PathBuf> {

@@ -110,6 +110,9 @@ fn of_daemon(event: &DaemonEvent) {
         DaemonEvent::LedgerNotUsed(error)
         | DaemonEvent::LedgerNotWritten(error)
         | DaemonEvent::ManagerNotTold(error) => warn!(error, "{event}"),
+        DaemonEvent::LedgerOfAnother { path, names, .. } => {
+            info!(path = shown(path), names, "{event}");
+        }
         DaemonEvent::LedgerWrittenAgain(path) => info!(path = shown(path), "{event}"),
         DaemonEvent::Loaded(Summary {
             images,

@@ -29,6 +29,15 @@ pub enum DaemonEvent {
     },
     /// A ledger's file, or part of it, is not used.
     LedgerNotUsed(String),
+    /// A ledger is of another images directory, and is left as it is.
+    LedgerOfAnother {
+        /// The file.
+        path: PathBuf,
+        /// The directory; `None` where an older stowd has not said it.
+        images_dir: Option<PathBuf>,
+        /// How many names of images it has.
+        names: usize,
+    },
     /// What stowd knows is in memory alone until a write succeeds.
     LedgerNotWritten(String),
     /// Writes succeed again; the file.
@@ -73,6 +82,17 @@ impl fmt::Display for DaemonEvent {
             Self::LedgerNotUsed(error) => write!(
                 f,
                 "ledger not used in full: {error}; what it knew is imported again"
+            ),
+            Self::LedgerOfAnother {
+                path,
+                images_dir,
+                names,
+            } => write!(
+                f,
+                "ledger of another images directory: {} of {}: {names} names stay pinned; remove the file to \
+                 have them unpinned",
+                shown(path),
+                images_dir.as_deref().map_or("unknown".to_owned(), shown)
             ),
             Self::LedgerNotWritten(error) => write!(f, "ledger not written: {error}"),
             Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),

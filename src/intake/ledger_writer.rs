@@ -32,6 +32,13 @@ impl LedgerWriter {
         for warning in loaded.warnings {
             report(DaemonEvent::LedgerNotUsed(warning.to_string()));
         }
+        for other in loaded.others {
+            report(DaemonEvent::LedgerOfAnother {
+                path: other.path,
+                images_dir: other.images_dir,
+                names: other.names,
+            });
+        }
         Ok((Self { file, write: None }, loaded.ledger))
     }
 

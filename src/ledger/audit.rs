@@ -132,7 +132,7 @@ impl<'a> Audit<'a> {
     }
 
     /// The names of images that carry the owner's pin although no entry brings them any more, in the
-    /// store's order. They are to be unpinned.
+    /// store's order. They are to be unpinned. Entries of other images directories count.
     ///
     /// Images are pinned before their entry has a record. So between [`ImageStore::images`] and
     /// the last unpinning no import may be in work, or what it has just pinned is unpinned. And
@@ -145,6 +145,7 @@ impl<'a> Audit<'a> {
             .filter(|image| owner.owns(image.labels.get(OWNER_LABEL)))
             .map(|image| image.name.as_str())
             .filter(|name| self.owners.owner(name).is_none())
+            .filter(|name| !self.ledger.is_brought_elsewhere(name))
             .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The ledger as a file, version 1: one JSON document, one record a line.
 //!
 //! ```json
-//! {"version":1,"entries":[
+//! {"version":1,"images_dir":"/var/lib/stowd/images","entries":[
 //! {"path":"app.tar.zst","outcome":"imported","identity":{"device":2049,"inode":12,"size":7,
 //!  "mtime":"1763712000123456789","ctime":"1763712000123456789"},"settings":"sha256:…",
 //!  "images":[{"digest":"sha256:…","names":["docker.io/library/app:1"]}],"bytes":7,
@@ -10,6 +10,7 @@
 //! ]}
 //! ```
 //!
+//! - `images_dir` is the images directory, as it was configured; an older stowd wrote none.
 //! - `path` is relative to the images directory where it lies in it; see [`super::path_text`].
 //! - `mtime` and `ctime` are nanoseconds since the epoch, as text: they outgrow 64 bits, and tools
 //!   that read JSON numbers as floating point would round them.
@@ -89,7 +90,9 @@ pub enum Dropped {
 impl Snapshot {
     /// The file. Paths in `images_dir` are written relative to it.
     pub fn to_json(&self, images_dir: &Path) -> Vec<u8> {
-        let mut json = format!("{{\"version\":{VERSION},\"entries\":[").into_bytes();
+        let dir = serde_json::Value::from(path_text::write(images_dir));
+        let mut json =
+            format!("{{\"version\":{VERSION},\"images_dir\":{dir},\"entries\":[").into_bytes();
         let mut separator: &[u8] = b"\n";
         for (path, record) in &self.records {
             json.extend_from_slice(separator);
@@ -143,6 +146,22 @@ impl Ledger {
         };
         (Self::remembered(records), dropped)
     }
+}
+
+/// The images directory that a file says it is of; one that was cut off behind its first line says so as
+/// well.
+pub fn images_dir_of(json: &[u8]) -> Option<PathBuf> {
+    let first_line = json.split(|byte| *byte == b'\n').next()?;
+    let header: Header = serde_json::from_slice(json)
+        .or_else(|_| serde_json::from_slice(&[first_line, b"]}"].concat()))
+        .ok()?;
+    path_text::read(&header.images_dir)
+}
+
+/// What a file says of itself.
+#[derive(Deserialize)]
+struct Header {
+    images_dir: String,
 }
 
 /// The records of a document. Where there are none to be had: why, or nothing when it is empty.

@@ -19,7 +19,7 @@ mod tally;
 
 pub use audit::{Audit, Change, Decision};
 pub use fingerprint::Fingerprint;
-pub use json::{Dropped, VERSION};
+pub use json::{Dropped, VERSION, images_dir_of};
 pub use record::{Attempt, FailureClass, Imported, ImportedImage, Keeps, Outcome, Record};
 pub use records::Ledger;
 pub use snapshot::Snapshot;

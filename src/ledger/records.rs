@@ -1,6 +1,6 @@
 //! The records of all entries.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,11 +33,24 @@ pub struct Ledger {
     tally: Tally,
     /// How many entries bring each tagged name.
     names: HashMap<String, usize>,
+    /// Names that ledgers of other images directories have.
+    elsewhere: HashSet<String>,
     serial: u64,
     revision: u64,
 }
 
 impl Ledger {
+    /// Entries of other images directories, which this ledger knows nothing else of, bring these names
+    /// as well.
+    pub fn bring_elsewhere(&mut self, names: impl IntoIterator<Item = String>) {
+        self.elsewhere.extend(names);
+    }
+
+    /// Whether an entry of another images directory brings this name.
+    pub fn is_brought_elsewhere(&self, name: &str) -> bool {
+        self.elsewhere.contains(name)
+    }
+
     /// Writes down how an attempt at the entry has ended, in place of an earlier one, and returns
     /// what was written. It stands.
     ///

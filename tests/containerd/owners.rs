@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::support::{Generation, Setup, Stowd, fixture, on_each_generation_in_turn};
+use crate::support::{
+    Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
+};
 
 const SOON: Duration = Duration::from_secs(120);
 const UMOCI: &str = "registry.stowd.test/umoci:1.35";
@@ -12,6 +14,7 @@ const SKOPEO: &str = "registry.stowd.test/skopeo:1.35";
 on_each_generation_in_turn!(
     instances_that_share_a_containerd_unpin_only_their_own,
     pins_from_before_there_were_instances_are_taken_over,
+    a_run_with_another_images_directory_unpins_only_its_own,
 );
 
 /// The owner of the pin of an image, if it is pinned.
@@ -96,4 +99,48 @@ fn pins_from_before_there_were_instances_are_taken_over(generation: &Generation)
     });
     let skipped = format!(" skipped {}/umoci.tar", stowd.setup().images().display());
     assert_eq!(stowd.lines(&skipped).len(), 1, "{}", stowd.log());
+}
+
+/// The same instance and state directory, one after the other.
+fn a_run_with_another_images_directory_unpins_only_its_own(generation: &Generation) {
+    let mut daemon = Daemon::start(generation);
+    daemon.wait();
+    let attached = |state_dir: Option<&Stowd>, file: &str| {
+        let mut setup = Setup::new(generation);
+        setup.containerd = "supervise = false\n".to_owned();
+        let address = daemon.address().display().to_string();
+        let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
+        setup.environment.push(address);
+        if let Some(stowd) = state_dir {
+            let dir = stowd.setup().dir().join("lib").display().to_string();
+            setup.environment.push(("STOWD_STATE_DIR".to_owned(), dir));
+        }
+        setup.stow(&fixture(file).path);
+        let mut stowd = setup.start();
+        stowd.wait_ready(SOON);
+        stowd
+    };
+    let pin = |name: &str| {
+        let image = &Store::at(&daemon.address()).images()[name];
+        image.labels.get("io.stowd.pinned").cloned()
+    };
+    let mut first = attached(None, "umoci.tar");
+    assert_eq!(first.stop(), Some(0));
+
+    let mut second = attached(Some(&first), "skopeo-oci.tar");
+    let told = second.lines(" ledger of another images directory: ");
+    let of_first = first.setup().images().display().to_string();
+    assert!(told.len() == 1 && told[0].contains(&of_first), "{told:?}");
+    remove(&second, "skopeo-oci.tar");
+    second.wait_until(SOON, "its own is unpinned", |_| pin(SKOPEO).is_none());
+    assert_eq!(pin(UMOCI).as_deref(), Some("default"));
+    assert_eq!(second.stop(), Some(0));
+
+    first.restart();
+    first.wait_ready(SOON);
+    let skipped = format!(" skipped {of_first}/umoci.tar");
+    assert_eq!(first.lines(&skipped).len(), 1, "{}", first.log());
+    remove(&first, "umoci.tar");
+    first.wait_until(SOON, "its own is unpinned", |_| pin(UMOCI).is_none());
+    assert_eq!(first.stop(), Some(0));
 }

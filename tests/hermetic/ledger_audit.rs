@@ -283,6 +283,20 @@ fn a_new_version_lets_go_of_the_old_one_only_when_it_is_whole() {
     );
 }
 
+#[test]
+fn what_entries_of_another_images_directory_bring_is_not_unpinned() {
+    let mut ledger = Ledger::default();
+    let store = store(&[("a:1=x", Pin::Own), ("b:1=y", Pin::Own)]);
+    let (a, b) = (at_digest("a", "x"), at_digest("b", "y"));
+    assert_eq!(stale(&ledger, &store), ["a:1", &a, "b:1", &b]);
+    ledger.bring_elsewhere(["a:1".to_owned(), a]);
+    assert_eq!(stale(&ledger, &store), ["b:1", &b]);
+    assert_eq!(
+        decide(&ledger, &store, "/images/a.tar", 1),
+        Decision::Changed(Change::New)
+    );
+}
+
 /// What was read from disk holds its images before anybody has looked into the entries.
 #[test]
 fn a_record_that_does_not_stand_yet_holds_its_images() {

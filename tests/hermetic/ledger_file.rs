@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use stowd::entry::Verdict;
 use stowd::ledger::Ledger;
-use stowd::ledger_file::{LedgerFile, Loaded, News};
+use stowd::ledger_file::{LedgerFile, Loaded, News, OtherLedger};
 
 use crate::ledger::{good, version};
 use crate::private_mounts::{in_private_mounts, mount};
@@ -138,6 +138,7 @@ fn an_operators_file_is_used_and_takes_over_what_is_known() {
         Loaded {
             mut ledger,
             warnings,
+            ..
         },
     ) = dirs.start();
     assert!(warnings.is_empty());
@@ -154,6 +155,97 @@ fn an_operators_file_is_used_and_takes_over_what_is_known() {
     let (file, loaded) = dirs.start();
     assert_eq!(names(&loaded.ledger), ["a.tar", "b.tar"]);
     assert!(!file.lacks(&loaded.ledger));
+}
+
+#[test]
+fn a_run_with_another_images_directory_neither_uses_a_ledger_nor_touches_it() {
+    let dirs = Dirs::new();
+    let (mut file, Loaded { mut ledger, .. }) = dirs.start();
+    dirs.record(&mut ledger, "a.tar", 1);
+    save(&mut file, &ledger);
+    let first = fs::read(dirs.own()).unwrap();
+
+    let other_dir = dirs.root.path().join("other");
+    let other_run = || {
+        let mut file = LedgerFile::new(&dirs.state(), &other_dir);
+        let loaded = file.load();
+        assert!(loaded.warnings.is_empty());
+        (file, loaded)
+    };
+    let (mut file, mut loaded) = other_run();
+    assert!(names(&loaded.ledger).is_empty());
+    assert!(loaded.ledger.is_brought_elsewhere("a:1"));
+    let own = dirs.own();
+    let expected = OtherLedger {
+        path: own.clone(),
+        images_dir: Some(dirs.images()),
+        names: 2,
+    };
+    assert_eq!(loaded.others, [expected]);
+    loaded
+        .ledger
+        .record(other_dir.join("b.tar"), good(2, &["b:1=y"]));
+    save(&mut file, &loaded.ledger);
+    assert_eq!(fs::read(&own).unwrap(), first);
+    let written = files(&dirs.state());
+    assert_eq!(written.len(), 2);
+    assert!(written[0].starts_with("ledger-") && written[0].ends_with(".json"));
+
+    // Each has its own at the next start, and leaves what the other one has brought.
+    let (_, loaded) = dirs.start();
+    assert_eq!(names(&loaded.ledger), ["a.tar"]);
+    assert!(loaded.ledger.is_brought_elsewhere("b:1"));
+    assert!(!loaded.ledger.is_brought_elsewhere("a:1"));
+    let (_, loaded) = other_run();
+    assert_eq!(names(&loaded.ledger), ["b.tar"]);
+    // Its name stays what it was when nothing is in its way any more.
+    fs::remove_file(&own).unwrap();
+    let (_, loaded) = other_run();
+    assert_eq!(names(&loaded.ledger), ["b.tar"]);
+    assert!(loaded.others.is_empty());
+    assert!(!loaded.ledger.is_brought_elsewhere("a:1"));
+}
+
+#[test]
+fn a_ledger_that_is_cut_off_is_still_that_of_its_directory() {
+    let dirs = Dirs::new();
+    let (mut file, Loaded { mut ledger, .. }) = dirs.start();
+    dirs.record(&mut ledger, "a.tar", 1);
+    dirs.record(&mut ledger, "b.tar", 2);
+    save(&mut file, &ledger);
+    let whole = fs::read(dirs.own()).unwrap();
+    fs::write(dirs.own(), &whole[..whole.len() - 100]).unwrap();
+    let loaded = LedgerFile::new(&dirs.state(), Path::new("/other")).load();
+    assert!(names(&loaded.ledger).is_empty());
+    assert!(loaded.ledger.is_brought_elsewhere("a:1"));
+    assert!(warning(&loaded).contains("damaged ("), "{loaded:?}");
+    assert_eq!(names(&dirs.start().1.ledger), ["a.tar"]);
+}
+
+#[test]
+fn a_ledger_that_names_no_directory_is_the_configured_ones() {
+    let dirs = Dirs::new();
+    let (mut file, Loaded { mut ledger, .. }) = dirs.start();
+    dirs.record(&mut ledger, "a.tar", 1);
+    save(&mut file, &ledger);
+    // As an older stowd wrote it, and as a directory may be written.
+    let text = fs::read_to_string(dirs.own()).unwrap();
+    let named = format!("\"images_dir\":\"{}\",", dirs.images().display());
+    assert!(text.contains(&named), "{text}");
+    for (text, dir) in [
+        (text.replace(&named, ""), dirs.images()),
+        (text.clone(), dirs.root.path().join("./images//")),
+    ] {
+        fs::write(dirs.own(), text).unwrap();
+        let mut file = LedgerFile::new(&dirs.state(), &dir);
+        let mut loaded = file.load();
+        assert_eq!(names(&loaded.ledger), ["a.tar"]);
+        assert!(loaded.others.is_empty());
+        dirs.record(&mut loaded.ledger, "a.tar", 2);
+        save(&mut file, &loaded.ledger);
+        let text = fs::read_to_string(dirs.own()).unwrap();
+        assert!(text.contains(&named), "{text}");
+    }
 }
 
 #[test]
@@ -386,6 +478,7 @@ fn on_a_read_only_file_system_the_fix_is_named() {
                 Loaded {
                     mut ledger,
                     warnings,
+                    ..
                 },
             ) = dirs.start();
             assert!(warnings.is_empty());

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use stowd::ledger::{Attempt, Dropped, Ledger, Record};
+use stowd::ledger::{Attempt, Dropped, Ledger, Record, images_dir_of};
 
 use crate::ledger::{at, bad, good, version};
 
@@ -73,7 +73,11 @@ fn the_form_is_the_documented_one() {
     let lines = text.lines().collect::<Vec<_>>();
     assert_eq!(
         (lines[0], lines[2], lines.len()),
-        ("{\"version\":1,\"entries\":[", "]}", 3)
+        (
+            "{\"version\":1,\"images_dir\":\"/images\",\"entries\":[",
+            "]}",
+            3
+        )
     );
     let begin = concat!(
         r#"{"path":"a.tar","outcome":"imported","identity":{"device":2049,"inode":1,"size":7,"#,
@@ -103,6 +107,33 @@ fn a_tool_may_write_it_in_another_form() {
     let value: serde_json::Value = serde_json::from_slice(&json(&original)).unwrap();
     let pretty = serde_json::to_vec_pretty(&value).unwrap();
     assert_eq!(read(&pretty), (records(&original), None));
+    assert_eq!(images_dir_of(&pretty).as_deref(), Some(Path::new(DIR)));
+}
+
+#[test]
+fn it_says_of_which_directory_it_is_from_its_first_line_on() {
+    let strange = Path::new(OsStr::from_bytes(b"/a \"\xff\" %\n"));
+    let bytes = ledger().snapshot().to_json(strange);
+    let first_line = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    for cut in 0..=bytes.len() {
+        let known = images_dir_of(&bytes[..cut]);
+        assert_eq!(
+            known.as_deref(),
+            (cut >= first_line).then_some(strange),
+            "{cut}"
+        );
+    }
+    let older = r#"{"version":1,"entries":[]}"#;
+    for text in [
+        older,
+        "",
+        "{}",
+        "[]",
+        r#"{"images_dir":7}"#,
+        r#"{"images_dir":"%"}"#,
+    ] {
+        assert_eq!(images_dir_of(text.as_bytes()), None, "{text}");
+    }
 }
 
 #[test]

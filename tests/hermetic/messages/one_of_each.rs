@@ -160,7 +160,12 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
             error: error(),
         }),
         DaemonEvent::StateDirNotLocked { .. } => Some(DaemonEvent::LedgerNotUsed(error())),
-        DaemonEvent::LedgerNotUsed(_) => Some(DaemonEvent::LedgerNotWritten(error())),
+        DaemonEvent::LedgerNotUsed(_) => Some(DaemonEvent::LedgerOfAnother {
+            path: path(),
+            images_dir: Some(path()),
+            names: 1,
+        }),
+        DaemonEvent::LedgerOfAnother { .. } => Some(DaemonEvent::LedgerNotWritten(error())),
         DaemonEvent::LedgerNotWritten(_) => Some(DaemonEvent::LedgerWrittenAgain(path())),
         DaemonEvent::LedgerWrittenAgain(_) => Some(DaemonEvent::LedgerNotSaved),
         DaemonEvent::LedgerNotSaved => Some(DaemonEvent::ManagerNotTold(error())),
