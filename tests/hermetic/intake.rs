@@ -221,8 +221,17 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
         file_system: 1,
         inode: 1,
     };
+    let images = state_dir.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    // Of an empty directory nothing is known: the mount may be late.
+    let empty = images.join("empty.tar");
+    std::fs::write(&empty, "").unwrap();
     let listing = Listing {
-        directories: [(state_dir.path().join("images"), id)].into(),
+        entries: vec![Listed {
+            entry: entry(&empty),
+            whole: true,
+        }],
+        directories: [(images, id)].into(),
         ..Listing::default()
     };
     let (tell, source) = told();
