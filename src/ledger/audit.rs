@@ -81,9 +81,10 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// Whether the store has an image of this name, whichever it is.
-    pub fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+    /// Whether the store has no image at all of one of these names.
+    pub(crate) fn lacks(&self, names: &[String]) -> bool {
+        let mut names = names.iter();
+        names.any(|name| !self.by_name.contains_key(name.as_str()))
     }
 
     /// Decides about the entry at `path`, of which `identity` was seen now, under the `settings` of

@@ -68,6 +68,9 @@ impl Plan {
             let listed = match life {
                 Life::Waiting(entry, Until::Change | Until::OtherEntry) => {
                     let names = audit.missing_of(path);
+                    if audit.lacks(&names) {
+                        lost.insert(path.to_owned());
+                    }
                     if !names.is_empty() {
                         broken.push((entry.clone(), names));
                     }
@@ -89,9 +92,13 @@ impl Plan {
                 },
                 decision => decision,
             };
-            if let Decision::Missing(names) = &decision
-                && names.iter().any(|name| !audit.has(name))
-            {
+            // Also of another version, or with other rules: it may bring the same again.
+            let is_missing = match &decision {
+                Decision::Missing(names) => audit.lacks(names),
+                Decision::Changed(_) => audit.lacks(&audit.missing_of(path)),
+                Decision::Unchanged | Decision::Failed => false,
+            };
+            if is_missing {
                 lost.insert(path.to_owned());
             }
             if decision != Decision::Unchanged || !matches!(life, Life::Done(_)) {

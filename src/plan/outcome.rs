@@ -68,7 +68,7 @@ impl Plan {
                     not_before,
                 };
                 self.failed(running, failure, now);
-                if has_news {
+                if self.lost.remove(&path) || has_news {
                     self.news.insert(path);
                 }
             }

@@ -34,6 +34,11 @@ impl PinCheck {
         }
     }
 
+    /// The check is given up, and not done before something new wants it.
+    pub(super) fn give_up(&mut self) {
+        self.step = Step::Idle;
+    }
+
     pub(super) fn is_asking(&self) -> bool {
         self.step == Step::Asking
     }

@@ -74,7 +74,8 @@ impl Plan {
         if stale.is_empty() {
             self.pins.end();
         } else if self.is_blind() {
-            self.pins.put_off(now.uptime + AFTER_FAILURE);
+            // Whatever is seen next has the pins checked again.
+            self.pins.give_up();
             self.tell_held(self.rules.root.clone());
         } else {
             self.pins.unpin();

@@ -1363,8 +1363,8 @@ fn without_a_ledger_nothing_is_unpinned_while_the_images_directory_is_away_or_em
         assert!(stage.plan.is_loaded(), "{what}");
         assert_eq!(stage.told("unpinning nothing"), 1, "{what}");
         // The mount is there.
-        stage.source(SourceEvent::Listed(listing(&["b.tar"])));
-        let words = stage.pass(seconds(1));
+        let mut words = stage.source(SourceEvent::Listed(listing(&["b.tar"])));
+        words.extend(stage.pass(seconds(1)));
         assert_eq!(stage.answered(words, &["a"]), ["import b.tar"], "{what}");
         let mut words = stage.ends("b.tar", brought(&["b"]));
         words.extend(stage.pass(seconds(60)));
@@ -1390,4 +1390,24 @@ fn a_reload_that_turns_unpinning_off_counts_for_a_check_that_is_under_way() {
     assert_eq!(stage.pass(seconds(60)), NOTHING);
     let words = stage.on(Event::Reloaded(rules()));
     assert_eq!(stage.answered(words, &["a"]), ["unpin r.example/a:1"]);
+}
+
+/// The version before brought the same: for an entry that lacks a blob it is news all the same.
+#[test]
+fn what_a_new_store_lacks_is_news_when_another_version_brings_it_again() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought(&["a"]));
+    // It began before that had come.
+    let words = stage.ends("b.tar", failed(FailureClass::MissingBlob));
+    assert_eq!(words, ["import b.tar"]);
+    stage.ends("b.tar", failed(FailureClass::MissingBlob));
+    let mut found = listing(&["a.tar", "b.tar"]);
+    found.entries[0].entry = entry("a.tar", 2);
+    let mut words = stage.source(SourceEvent::Listed(found));
+    words.extend(stage.pass(seconds(1)));
+    assert_eq!(stage.answered(words, &[]), ["import a.tar"]);
+    let words = stage.ends("a.tar", brought(&["a"]));
+    assert!(words.contains(&"import b.tar".to_owned()), "{words:?}");
 }
