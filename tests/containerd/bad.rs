@@ -129,7 +129,9 @@ fn bad_archives_fail_alone(generation: &Generation) {
         wrong.join("\n")
     );
     // One of the good ones has a name that tries to be a line of its own.
-    assert_eq!(stowd.lines(" failed /").len(), cases.bad.len());
+    let failures = stowd.lines(" failed /");
+    let first = failures.iter().filter(|line| !line.contains("(attempt 2)"));
+    assert_eq!(first.count(), cases.bad.len());
     let log = stowd.log();
     let forged = log.lines().find(|line| line.starts_with("lines failed"));
     assert_eq!(forged, None);
