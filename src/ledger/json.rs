@@ -144,7 +144,8 @@ impl Ledger {
                 }
             }
         };
-        (Self::remembered(records), dropped)
+        let is_whole = dropped.is_none() && !json.trim_ascii().is_empty();
+        (Self::remembered(records, is_whole), dropped)
     }
 }
 

@@ -15,6 +15,10 @@ use crate::source_event::DirectoryId;
 /// An error text is cut after this many characters: an archive can have a problem a member.
 pub(super) const ERROR_MAX: usize = 2000;
 
+/// So many attempts long, some ten minutes, it counts that it is not known what an entry brings: nothing
+/// is unpinned then. No longer, because what it fails of may be the space that others hold.
+const UNKNOWN_ATTEMPTS: u32 = 7;
+
 /// What became of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -131,8 +135,8 @@ pub struct Record {
     /// Whether a reading of this version with these settings has found the file itself wrong. Not
     /// written to disk where a failure of another class came after that.
     pub is_broken: bool,
-    /// Of a failed entry: whether what it brings is not known. No version of it was ever gone through,
-    /// and the file itself is not what is wrong.
+    /// Of a failed entry: whether what it brings is not known: this version was not gone through, and
+    /// the file itself is not what is wrong.
     pub is_unknown: bool,
     /// When the last attempt ended, by the wall clock.
     pub finished: SystemTime,
@@ -235,7 +239,7 @@ impl Record {
             outcome,
             seen_in,
             is_broken: has_failed && (was_broken || class == FailureClass::Content),
-            is_unknown: is_of_surroundings && keeps == Keeps::All && kept.is_empty(),
+            is_unknown: is_of_surroundings && keeps == Keeps::All && attempts <= UNKNOWN_ATTEMPTS,
             kept,
             finished,
             attempts,

@@ -37,6 +37,7 @@ pub struct Ledger {
     elsewhere: HashSet<String>,
     serial: u64,
     revision: u64,
+    is_remembered: bool,
 }
 
 impl Ledger {
@@ -189,6 +190,11 @@ impl Ledger {
         }
     }
 
+    /// Whether it was read from disk whole: what it does not have, no run before has known.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.is_remembered
+    }
+
     /// The entries of which it is not known what they bring.
     pub fn unknown(&self) -> impl Iterator<Item = &Path> {
         self.unknown.iter().map(PathBuf::as_path)
@@ -228,10 +234,11 @@ impl Ledger {
     }
 
     /// A ledger of records from disk. None of them stands.
-    pub(super) fn remembered(records: BTreeMap<PathBuf, Arc<Record>>) -> Self {
+    pub(super) fn remembered(records: BTreeMap<PathBuf, Arc<Record>>, is_whole: bool) -> Self {
         let serial = records.values().map(|record| record.serial).max();
         let mut ledger = Self {
             serial: serial.unwrap_or(0),
+            is_remembered: is_whole,
             ..Self::default()
         };
         for (path, record) in &records {

@@ -23,7 +23,15 @@ impl Plan {
             None => return,
         };
         self.pins.want(now.uptime + self.rules.settle);
-        if matches!(end, JobEnd::Through(_) | JobEnd::Absent(_)) {
+        let is_there = match &end {
+            JobEnd::Through(_) | JobEnd::Absent(_) => true,
+            JobEnd::StoreAway(_) => false,
+            // It may not have needed the store.
+            JobEnd::Changed | JobEnd::Failed(..) => {
+                self.away_until.is_some_and(|until| until <= now.uptime)
+            }
+        };
+        if is_there {
             self.away_until = None;
         }
         if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {

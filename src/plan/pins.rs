@@ -26,6 +26,8 @@ impl Plan {
         let is_due = self.pins.due().is_some_and(|due| due <= now.uptime);
         // Before the initial load is over, what an entry brings may have no record yet.
         let may = self.load.is_over() && self.rules.unpin_removed && !self.query.is_pending();
+        // The answer to an older question says nothing about what was pinned since.
+        let may = may && !self.query.is_under_way();
         if !is_due || !may || !self.is_at_rest() {
             return;
         }
@@ -73,21 +75,15 @@ impl Plan {
         let stale = stale.map(str::to_owned).collect::<Vec<_>>();
         if stale.is_empty() {
             self.pins.end();
-        } else if self.is_blind() {
-            // Whatever is seen next has the pins checked again.
+        } else if !self.has_memory {
+            // Neither the ledger nor the images directory tells of any entry: the one may be lost, and the
+            // mount of the other late. Whatever is seen next has the pins checked again.
             self.pins.give_up();
             self.tell_held(self.rules.root.clone());
         } else {
             self.pins.unpin();
             self.effects.push(Effect::Unpin(stale));
         }
-    }
-
-    /// Whether what entries bring may be neither seen nor known: the images directory is not there, or
-    /// holds nothing and nothing was ever known of it. The ledger may be lost, and a mount may be late.
-    fn is_blind(&self) -> bool {
-        let is_empty = self.entries.iter().next().is_none() && self.ledger.iter().next().is_none();
-        !self.directories.contains_key(&self.rules.root) || (is_empty && !self.has_memory)
     }
 
     fn tell_held(&mut self, by: PathBuf) {

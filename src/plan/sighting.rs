@@ -221,6 +221,7 @@ impl Plan {
     /// The file of an entry was touched: it is left alone until it is whole, and then imported if it
     /// is another one than before.
     fn touched(&mut self, listed: Listed) {
+        self.has_memory = true;
         let path = listed.entry.path.clone();
         let identity = listed.entry.identity;
         let next = |listed: Listed| match listed.whole {
@@ -372,7 +373,7 @@ impl Plan {
             self.tell(Happened::GoneUnimported(path.to_owned()));
         }
         self.pins.want(now.uptime + self.rules.settle);
-        if shares_names {
+        if shares_names || self.entries.is_pinning() {
             // Another entry is to have the names: the audit brings them back.
             self.is_audit_due = true;
         }

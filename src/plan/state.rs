@@ -38,7 +38,7 @@ pub struct Plan {
     /// their owner before it has a record.
     pub(super) is_audit_due: bool,
     pub(super) pins: PinCheck,
-    /// A run before has recorded something, or an entry was seen.
+    /// A run before has left a ledger, or an entry was seen.
     pub(super) has_memory: bool,
     pub(super) load: InitialLoad,
     /// The store is away: nothing is begun before this uptime.
@@ -49,7 +49,7 @@ pub struct Plan {
 impl Plan {
     /// A plan with what a run before has recorded.
     pub fn new(rules: Rules, ledger: Ledger) -> Self {
-        let has_memory = ledger.iter().next().is_some();
+        let has_memory = ledger.is_remembered() || ledger.iter().next().is_some();
         Self {
             rules,
             entries: Entries::default(),

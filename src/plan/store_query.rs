@@ -61,6 +61,11 @@ impl StoreQuery {
         self.wanted.max(asked) == Some(Want::Doubt)
     }
 
+    /// Whether an answer is awaited.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.asked.is_some()
+    }
+
     pub(super) fn due(&self) -> Option<Duration> {
         let rested = match (self.wanted?, self.last) {
             (Want::Listing, Some(last)) => last + LISTING_REST,

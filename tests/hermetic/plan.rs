@@ -479,7 +479,8 @@ fn a_failure_holds_ready_no_longer_and_its_class_says_when_it_is_tried_again() {
             }
             if effects == ["import a.tar"] {
                 tries += 1;
-                stage.ends("a.tar", failed(class));
+                let words = stage.ends("a.tar", failed(class));
+                assert_eq!(stage.answered(words, &[]), NOTHING, "{class:?}");
             }
         }
         match again {
@@ -1410,4 +1411,78 @@ fn what_a_new_store_lacks_is_news_when_another_version_brings_it_again() {
     assert_eq!(stage.answered(words, &[]), ["import a.tar"]);
     let words = stage.ends("a.tar", brought(&["a"]));
     assert!(words.contains(&"import b.tar".to_owned()), "{words:?}");
+}
+
+#[test]
+fn new_version_interrupted_then_io_error_keeps_its_pins() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.on(store(&["a"]));
+    stage.source(SourceEvent::Settled(entry("a.tar", 2)));
+    // It has named and pinned `b` when containerd goes away.
+    stage.ends("a.tar", JobEnd::StoreAway("away".to_owned()));
+    assert_eq!(stage.pass(seconds(2)), ["import a.tar"]);
+    stage.ends("a.tar", failed(FailureClass::Environment));
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.extend(stage.pass(seconds(1)));
+        all.extend(stage.on(store(&["a", "b"])));
+    }
+    assert!(!all.iter().any(|word| word.starts_with("unpin")), "{all:?}");
+}
+
+#[test]
+fn pins_are_checked_against_a_list_that_was_asked_for_after_the_last_job() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    for _ in 0..4 {
+        stage.on(store(&["a"]));
+        stage.pass(seconds(1));
+    }
+    stage.source(SourceEvent::Settled(entry("b.tar", 1)));
+    // The store is asked for the listing; it is slow.
+    let mut found = listing(&["a.tar", "b.tar"]);
+    found.entries[0].whole = true;
+    assert_eq!(stage.source(SourceEvent::Listed(found)), ["list images"]);
+    // Meanwhile b.tar has pinned b, and is removed.
+    stage.source(SourceEvent::Removed(path("b.tar")));
+    stage.ends("b.tar", brought(&["b"]));
+    let mut all = stage.pass(seconds(3));
+    // The answer from before.
+    all.extend(stage.on(store(&["a"])));
+    for _ in 0..1000 {
+        all.extend(stage.pass(seconds(10)));
+        all.extend(stage.on(store(&["a", "b"])));
+    }
+    assert!(all.iter().any(|word| word.starts_with("unpin")), "{all:?}");
+}
+
+#[test]
+fn each_outage_is_told() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.on(store(&["a"]));
+    for version in [2, 3] {
+        stage.source(SourceEvent::Settled(entry("a.tar", version)));
+        stage.ends("a.tar", JobEnd::StoreAway("away".to_owned()));
+        assert_eq!(stage.pass(seconds(2)), ["import a.tar"]);
+        stage.ends("a.tar", failed(FailureClass::Content));
+        stage.pass(seconds(1));
+        stage.on(store(&["a"]));
+    }
+    let told = stage
+        .told
+        .iter()
+        .filter(|line| line.contains("away"))
+        .count();
+    assert_eq!(told, 2, "{:?}", stage.told);
+}
+
+/// The name is that of the removed file when the job of the other one ends, and no record says so.
+#[test]
+fn a_name_that_a_removed_entry_has_taken_from_a_running_job_is_given_back() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought_x(true, None));
+    stage.source(SourceEvent::Removed(path("a.tar")));
+    let words = stage.ends("b.tar", brought_x(false, None));
+    assert_eq!(words, ["list images"]);
 }

@@ -655,6 +655,8 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
         let is_archive = kind(path) == Kind::Archive;
         !(node.directory.is_visible(path) || is_archive && is_recorded)
     });
+    // Without a ledger, and without an entry seen, what the pins are for is not known either.
+    let is_unknown = is_unknown || node.disk.is_empty();
     for (name, record) in images {
         if record.is_own() && !held.contains(name) && !is_unknown {
             return Err(Violation::new(format!(
