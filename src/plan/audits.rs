@@ -105,16 +105,17 @@ impl Plan {
                 decided.push((listed, decision));
             }
         }
-        self.lost.append(&mut lost);
         for (listed, decision) in decided {
-            if !matches!(decision, Decision::Missing(_)) || self.may_bring_back(&listed.entry.path)
-            {
+            let path = &listed.entry.path;
+            if !matches!(decision, Decision::Missing(_)) || self.may_bring_back(path) {
+                self.lost.extend(lost.take(path));
                 self.act(listed, decision, now);
             }
         }
         for (entry, names) in broken {
             if self.may_bring_back(&entry.path) {
                 let path = entry.path.clone();
+                self.lost.extend(lost.take(&path));
                 self.tell(Happened::Missing { path, names });
                 self.queue(Queued::first(entry, true));
             }

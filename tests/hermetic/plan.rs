@@ -1486,3 +1486,39 @@ fn a_name_that_a_removed_entry_has_taken_from_a_running_job_is_given_back() {
     let words = stage.ends("b.tar", brought_x(false, None));
     assert_eq!(words, ["list images"]);
 }
+
+/// What comes back is news once for each time that it is brought back, and that has a limit.
+#[test]
+fn entries_that_lack_a_blob_do_not_wake_each_other_without_end() {
+    let mut stage = Stage::new();
+    let names = ["a.tar", "b.tar", "c.tar"];
+    let half = || {
+        let JobEnd::Through(half) = brought(&["x"]) else {
+            unreachable!()
+        };
+        JobEnd::Through(Brought {
+            problems: vec!["a blob is missing".to_owned()],
+            class: FailureClass::MissingBlob,
+            ..half
+        })
+    };
+    stage.on(listed(&names));
+    let mut words = stage.on(store(&[]));
+    let mut imports = 0;
+    // A client deletes the image as soon as it is there.
+    while let Some(word) = words.pop() {
+        match word.strip_prefix("import ") {
+            Some(name) => {
+                imports += 1;
+                assert!(imports < 100, "without end");
+                words.extend(stage.ends(name, half()));
+            }
+            None if word == "list images" => words.extend(stage.on(store(&[]))),
+            None => {}
+        }
+        if words.is_empty() {
+            words.extend(stage.pass_to_due().unwrap_or_default());
+        }
+    }
+    assert!(imports > 6, "{imports}");
+}
