@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-/// How an archive file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.
@@ -17,7 +16,6 @@ pub enum Compression {
     Zstd,
     /// The LZ4 frame format (lz4_Frame_format.md of the lz4 project).
     Lz4,
-    /// bzip2.
     Bzip2,
     /// The .xz file format.
     Xz,

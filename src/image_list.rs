@@ -55,7 +55,6 @@ pub struct Line {
 pub struct LineProblem {
     /// Which line, from 1.
     pub number: usize,
-    /// What is wrong with it.
     pub cause: LineError,
 }
 
@@ -76,23 +75,15 @@ pub enum LineError {
     /// A character that no text has.
     #[error("it has the control character {0:?} in it")]
     Control(char),
-    /// Not UTF-8.
     #[error("{0:?} is not text in UTF-8")]
     NotUtf8(String),
-    /// Longer than [`LINE_MAX`].
     #[error("it is {bytes} bytes long and begins with {beginning:?}: no image has such a name")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-        /// Its first characters.
-        beginning: String,
-    },
+    TooLong { bytes: usize, beginning: String },
 }
 
 /// Why a file is no list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    /// Longer than [`LIST_MAX`].
     #[error("longer than {} MiB: this is no list of images", LIST_MAX >> 20)]
     TooLong,
     /// More than [`IMAGES_MAX`].
@@ -102,10 +93,7 @@ pub enum ListError {
     #[error(
         "more than {PROBLEMS_MAX} of its lines name no image, so it is no list of images; the first is {first}"
     )]
-    TooManyProblems {
-        /// The first of them.
-        first: LineProblem,
-    },
+    TooManyProblems { first: LineProblem },
     /// An archive under the name of a list.
     #[error("this looks like {kind}, not like a list of images; name it {suffix}")]
     Archive {

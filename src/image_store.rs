@@ -26,12 +26,10 @@ pub struct Image {
     pub labels: Labels,
 }
 
-/// A blob that is about to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewBlob {
     /// Its name is known before its first byte: it is sent only when it is not there.
     Known {
-        /// The digest that it must have.
         digest: Digest,
         /// Its length in bytes.
         size: u64,
@@ -195,7 +193,6 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), PullError>> + Send;
 }
 
-/// Why an image was not pulled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PullError {
     /// It is not about the image: the store did not do what it was asked.
@@ -241,7 +238,6 @@ pub enum StoreError {
     /// thrown them away: sending the blob anew, from its first byte, can succeed.
     #[error("blob {expected}: what the store was sent has another digest: {cause}")]
     Mismatch {
-        /// The digest that was asked for.
         expected: Digest,
         /// The store's own words, with the digest that it found.
         cause: String,
@@ -250,7 +246,6 @@ pub enum StoreError {
     /// succeed.
     #[error("blob {digest}: what was sent of it was removed by somebody else: {cause}")]
     Removed {
-        /// The blob.
         digest: Digest,
         /// The store's own words.
         cause: String,
@@ -263,7 +258,6 @@ pub enum StoreError {
         /// Its own words.
         cause: String,
     },
-    /// Anything else.
     #[error("{call}: {cause}")]
     Refused {
         /// The call, as containerd's API names it.

@@ -69,7 +69,6 @@ pub struct Loaded {
 /// The ledger of another images directory. It is read, and not written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OtherLedger {
-    /// The file.
     pub path: PathBuf,
     /// The directory; `None` where an older stowd has not said it.
     pub images_dir: Option<PathBuf>,
@@ -81,9 +80,7 @@ pub struct OtherLedger {
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", path.display())]
 pub struct LoadWarning {
-    /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
     pub cause: Unused,
 }
 
@@ -108,7 +105,6 @@ pub enum Unused {
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {step}: {cause}{}", path.display(), hint(path, cause))]
 pub struct WriteError {
-    /// The file.
     pub path: PathBuf,
     step: &'static str,
     cause: io::Error,

@@ -29,7 +29,6 @@ const IDENTIFIER: &str = "stowd";
 /// names them.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
-/// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// The journal, with fields.
@@ -38,17 +37,10 @@ pub enum Destination {
     Stderr,
 }
 
-/// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The configured filter is not valid.
     #[error("log-level {filter:?}: {cause}")]
-    Filter {
-        /// The filter.
-        filter: String,
-        /// What is wrong with it.
-        cause: ParseError,
-    },
+    Filter { filter: String, cause: ParseError },
     /// There is a log already.
     #[error("the log is set up already: {0}")]
     Twice(#[from] TryInitError),

@@ -32,7 +32,6 @@ impl PinOwner {
         Self(instance.into())
     }
 
-    /// The name of the instance.
     pub fn name(&self) -> &str {
         &self.0
     }

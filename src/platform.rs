@@ -23,7 +23,6 @@ pub struct Platform {
 /// Which platforms of an image are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// Every platform.
     All,
     /// Of each of these the best match.
     Each(Vec<Platform>),
@@ -32,7 +31,6 @@ pub enum Wanted {
 /// Why the configured platforms cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
-    /// There are none.
     #[error("no platform is named: write \"host\", \"all\", or names such as \"linux/arm64\"")]
     None,
     /// A word is not a platform.
@@ -43,7 +41,6 @@ pub enum PlatformError {
     Unknown {
         /// The word, shortened.
         word: String,
-        /// What is wrong with it.
         what: &'static str,
     },
 }

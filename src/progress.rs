@@ -66,7 +66,6 @@ pub struct Progress {
     pub pulling: Vec<Work>,
     /// The first entry that is not read before it has settled.
     pub settling: Option<String>,
-    /// The initial load is over.
     pub loaded: bool,
     /// The images directory.
     pub watching: String,
@@ -83,7 +82,6 @@ pub struct Progress {
 /// An entry that has failed.
 #[derive(Debug, Clone)]
 pub struct Trouble {
-    /// Its file name.
     pub name: String,
     /// How often it was tried; 0 where its file cannot be.
     pub attempts: u32,
@@ -94,7 +92,6 @@ pub struct Trouble {
 /// An entry that is worked on.
 #[derive(Debug, Clone)]
 pub struct Work {
-    /// Its file name.
     pub name: String,
     /// The length of its file, in bytes.
     pub size: u64,

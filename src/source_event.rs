@@ -72,7 +72,6 @@ pub struct Listing {
 /// An entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The entry.
     pub entry: Entry,
     /// Whether its file is whole. If not, `SourceEvent::Settled` or another event of the path
     /// follows.
@@ -82,7 +81,6 @@ pub struct Listed {
 /// A path that is there and could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The path.
     pub path: PathBuf,
     /// What was tried and what went wrong, in one line.
     pub error: String,

@@ -6,7 +6,6 @@ use crate::naming::{Names, Reference};
 use crate::pin::PinOwner;
 use crate::source_labels;
 
-/// An image as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredImage {
     /// The manifest or index that its names point to.

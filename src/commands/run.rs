@@ -15,10 +15,8 @@ use crate::shutdown::Shutdown;
 /// How long a thread may still read an archive after its import was abandoned.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
-/// Why the service did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The log cannot be set up.
     #[error(transparent)]
     Logging(#[from] InitError),
     /// The system refuses threads or epoll.

@@ -29,7 +29,6 @@ const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Something about the value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The dotted name of the key.
     pub key: &'static str,
     /// The other key that it was compared with, if any.
     pub other: Option<&'static str>,
@@ -38,7 +37,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The keys that this is about.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.key).chain(self.other)
     }

@@ -10,7 +10,6 @@ use bytesize::ByteSize;
 
 use super::Config;
 
-/// One key of the configuration.
 #[derive(Debug)]
 pub struct Key {
     name: &'static str,

@@ -24,11 +24,9 @@ pub const DEFAULT_FILE: &str = "/etc/stowd/config.toml";
 /// file that is.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// The file.
     pub file: ConfigFile,
     /// The whole environment; what does not begin with `STOWD_` is left alone.
     pub environment: Vec<(OsString, OsString)>,
-    /// What the command line sets.
     pub flags: Vec<Flag>,
 }
 
@@ -48,14 +46,12 @@ pub struct Flag {
     pub name: &'static str,
     /// The dotted name of the key that it sets.
     pub key: &'static str,
-    /// Its value.
     pub value: OsString,
 }
 
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedConfig {
-    /// The configuration.
     pub config: Config,
     /// What is odd about it, though it can be used; one line each.
     pub warnings: Vec<String>,

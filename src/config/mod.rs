@@ -52,7 +52,6 @@ pub struct Config {
     pub log_level: String,
 }
 
-/// Table `containerd`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerdConfig {
     /// Run containerd as a child; otherwise attach to the one that serves `address`.
@@ -69,7 +68,6 @@ pub struct ContainerdConfig {
     pub state: PathBuf,
     /// Appended last.
     pub extra_args: Vec<String>,
-    /// The namespace that images go to.
     pub namespace: String,
     /// How long containerd may take to serve.
     pub start_timeout: Duration,
@@ -79,14 +77,12 @@ pub struct ContainerdConfig {
     pub log: ContainerdLog,
 }
 
-/// Table `containerd.log`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerdLog {
     /// Unset: the journal, or stderr where there is none.
     pub file: Option<PathBuf>,
     /// The file is rotated before it grows beyond this.
     pub max_size: ByteSize,
-    /// How many rotated files are kept.
     pub max_backups: usize,
     /// How old a rotated file may get.
     pub max_age: Duration,
@@ -96,7 +92,6 @@ pub struct ContainerdLog {
     pub tee: bool,
 }
 
-/// Table `images`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
     /// The images directory. It may be missing.
@@ -117,7 +112,6 @@ pub struct Images {
     pub unpin_removed: bool,
 }
 
-/// Table `lists`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lists {
     /// Pulls at once.

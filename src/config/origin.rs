@@ -7,16 +7,12 @@ use figment::Metadata;
 
 use crate::one_line::one_line;
 
-/// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// No source sets it.
     Default,
-    /// This file.
     File(PathBuf),
-    /// The environment variable of this name.
     Variable(String),
-    /// This option of the command line.
     Flag(String),
 }
 

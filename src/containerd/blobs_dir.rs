@@ -31,7 +31,6 @@ pub(super) struct BlobsDir {
     path: PathBuf,
 }
 
-/// Why blobs cannot be put there.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
     #[error("its content store at {} is not to be seen from here: {cause}", root.display())]
@@ -143,7 +142,6 @@ impl BlobsDir {
     }
 }
 
-/// Whether the file has a name.
 pub(super) fn is_named(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }

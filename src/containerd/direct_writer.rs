@@ -226,7 +226,6 @@ impl WrittenBlob {
         writer.commit(&self.digest, labels).await
     }
 
-    /// Sends the whole of the file.
     async fn send(&self, writer: &mut StreamWriter) -> Result<(), StoreError> {
         let mut buffer = vec![0; BACK];
         let mut position = 0;

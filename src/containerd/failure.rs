@@ -7,7 +7,6 @@ use tonic::{Code, Status};
 
 use crate::image_store::StoreError;
 
-/// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CallFailure {
     /// The call, as containerd's API names it.

@@ -51,13 +51,11 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(10 * 60);
 /// Another process has the instance. The message names it and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct InstanceInUse {
-    /// The instance.
     pub instance: String,
     /// Which process has it; `None` where its lease does not tell.
     pub holder: Option<Holder>,
 }
 
-/// The process that has an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// Its pid, in its own pid namespace.
@@ -71,7 +69,6 @@ pub struct Holder {
 /// Why the instance cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
-    /// Another process has it.
     #[error(transparent)]
     InUse(#[from] InstanceInUse),
     /// containerd did not answer, or refused.

@@ -2,7 +2,6 @@
 
 use tonic::metadata::{Ascii, MetadataValue};
 
-/// A lease that stowd began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub(super) id: String,
@@ -15,7 +14,6 @@ impl Lease {
         &self.id
     }
 
-    /// What it was begun for.
     pub fn purpose(&self) -> &str {
         &self.purpose
     }

@@ -14,10 +14,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 /// Between two reports while waiting.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(5);
 
-/// Why containerd does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotServing {
-    /// It did not answer in time.
     #[error("containerd does not serve after {seconds} s: {last}")]
     Timeout {
         /// How long it was waited for.

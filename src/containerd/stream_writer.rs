@@ -176,7 +176,6 @@ impl StreamWriter {
         }
     }
 
-    /// Sends what has been filled.
     async fn send_data(&mut self) -> Result<(), CallFailure> {
         if self.filling.is_empty() {
             return Ok(());

@@ -9,7 +9,6 @@ pub enum CredentialsError {
     /// Longer than [`CREDENTIALS_MAX`].
     #[error("longer than {} MiB: this is no config.json of Docker", CREDENTIALS_MAX >> 20)]
     TooLong,
-    /// Not JSON.
     #[error("line {line}, column {column}: this is not JSON in UTF-8")]
     NotJson {
         /// From 1.
@@ -33,7 +32,6 @@ pub enum CredentialsError {
     /// A value of the wrong kind.
     #[error("{place} is {found}; expected {expected}")]
     Shape {
-        /// Which value.
         place: String,
         /// What kind it is of.
         found: &'static str,

@@ -19,13 +19,11 @@ pub use name_order::{InNameOrder, name_order};
 pub struct Entry {
     /// Where it is, links not resolved.
     pub path: PathBuf,
-    /// What is done with it.
     pub kind: Kind,
     /// Which version of it was seen.
     pub identity: Identity,
 }
 
-/// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A file with images in it.
@@ -37,7 +35,6 @@ pub enum Kind {
 /// What a file name says about the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is an entry.
     Entry(Kind),
     /// It is hidden, or will be renamed when it is whole: it is never mentioned.
     Passing,

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use crate::entry::shown;
 use crate::ledger::Summary;
 
-/// Something that happened to stowd itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DaemonEvent {
     /// `RUST_LOG` is not a filter, and is left; the text says why.
@@ -14,24 +13,13 @@ pub enum DaemonEvent {
     /// The configuration is in force, and something about it should be mended.
     ConfigDoubtful(String),
     /// The state directory, or the lock in it, cannot be written. It is used as it is.
-    StateDirNotWritten {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        error: String,
-    },
+    StateDirNotWritten { path: PathBuf, error: String },
     /// Whether another stowd uses the state directory cannot be told.
-    StateDirNotLocked {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        error: String,
-    },
+    StateDirNotLocked { path: PathBuf, error: String },
     /// A ledger's file, or part of it, is not used.
     LedgerNotUsed(String),
     /// A ledger is of another images directory, and is left as it is.
     LedgerOfAnother {
-        /// The file.
         path: PathBuf,
         /// The directory; `None` where an older stowd has not said it.
         images_dir: Option<PathBuf>,

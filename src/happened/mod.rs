@@ -28,7 +28,6 @@ pub use store_event::{Run, StoreEvent};
 /// Something that happened. Its `Display` is the message of its line in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happened {
-    /// stowd itself.
     Daemon(DaemonEvent),
     /// The process of containerd.
     Process(ProcessEvent),
@@ -38,7 +37,6 @@ pub enum Happened {
     Store(StoreEvent),
     /// An entry was seen that is to be imported.
     Found {
-        /// The entry.
         path: PathBuf,
         /// The length of its file.
         bytes: u64,
@@ -49,31 +47,23 @@ pub enum Happened {
     Skipped(PathBuf),
     /// The file is the one that was imported, and the store has lost these names of its images.
     Missing {
-        /// The entry.
         path: PathBuf,
-        /// The names.
         names: Vec<String>,
     },
     /// All of the entry is in the store.
     Imported {
-        /// The entry.
         path: PathBuf,
-        /// What it is.
         kind: Kind,
-        /// Its images.
         images: Vec<ImportedImage>,
         /// The length of its file.
         bytes: u64,
-        /// How long it took.
         duration: Duration,
     },
     /// Some of the entry is not in the store.
     Failed {
-        /// The entry.
         path: PathBuf,
         /// What of it is in the store.
         images: Vec<ImportedImage>,
-        /// What went wrong.
         error: String,
         /// How often this version of it was tried; 0 where its file cannot be.
         attempts: u32,
@@ -84,31 +74,26 @@ pub enum Happened {
     Noted {
         /// The archive, for people.
         entry: String,
-        /// What.
         note: Note,
     },
     /// The file of an entry changed while it was read.
     Changed(PathBuf),
     /// The entry was removed before anything came of it.
     GoneUnimported(PathBuf),
-    /// The entry was removed.
     Gone(PathBuf),
     /// A line of a list has no image in the store.
     NotPulled {
         /// The list, for people.
         entry: String,
-        /// The number of the line.
         line: usize,
         /// The image, where the line names one.
         image: Option<String>,
-        /// Why.
         error: String,
     },
     /// `lists.auth-file` cannot be used.
     PullingWithoutCredentials {
         /// The list, for people.
         entry: String,
-        /// Why.
         error: String,
     },
     /// `lists.auth-file` names a registry and has no usable login for it.
@@ -122,9 +107,7 @@ pub enum Happened {
     NotLabelled {
         /// The list, for people.
         entry: String,
-        /// The image.
         image: String,
-        /// Why.
         error: String,
     },
     /// An image that is in the store does not get this name.
@@ -140,7 +123,6 @@ pub enum Happened {
     DirectoryMissing(PathBuf),
     /// The files of entries cannot be seen any more. What they brought is kept.
     OutOfSight {
-        /// The first of them.
         first: PathBuf,
         /// How many are out of sight now, in all.
         entries: usize,
@@ -161,14 +143,12 @@ pub enum Happened {
     StoreNotListed(String),
     /// The store is away; the first entry that waits for it.
     StoreAway {
-        /// The entry.
         path: PathBuf,
         /// What the store said.
         error: String,
     },
     /// READY waits for these lists no longer.
     ListsOvertime {
-        /// The lists.
         lists: Vec<PathBuf>,
         /// `lists.ready-timeout`.
         limit: Duration,

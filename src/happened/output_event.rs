@@ -9,33 +9,17 @@ use crate::entry::shown;
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputEvent {
     /// The log file grows beyond its size.
-    FileNotRotated {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        error: String,
-    },
+    FileNotRotated { file: PathBuf, error: String },
     /// Lines are lost.
-    FileNotWritten {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        error: String,
-    },
+    FileNotWritten { file: PathBuf, error: String },
     /// Lines are written again.
     FileWrittenAgain {
-        /// The file.
         file: PathBuf,
         /// How many lines were lost.
         lines: u64,
     },
     /// Rotated files are neither compressed nor removed.
-    NotTidied {
-        /// Their directory.
-        directory: PathBuf,
-        /// What the system said.
-        error: String,
-    },
+    NotTidied { directory: PathBuf, error: String },
     /// The journal, or the reader of stderr, was too slow for so many lines.
     Dropped(u64),
     /// containerd has ended, and what it wrote last is not passed on yet.

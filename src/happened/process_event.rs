@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Something that happened to the process of containerd.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProcessEvent {
     /// One that an earlier stowd left serves the address; its pid.
@@ -11,12 +10,7 @@ pub enum ProcessEvent {
     /// That one has ended; its pid.
     LeftoverStopped(u32),
     /// The child runs; it need not serve yet.
-    Started {
-        /// Its pid.
-        pid: u32,
-        /// The program.
-        binary: String,
-    },
+    Started { pid: u32, binary: String },
     /// `containerd.supervise` is false: the containerd at this address is used.
     Attached(String),
     /// It does not serve yet.
@@ -30,7 +24,6 @@ pub enum ProcessEvent {
     Stopping(u32),
     /// It gets SIGKILL: it has not ended in time.
     Overdue {
-        /// Its pid.
         pid: u32,
         /// `containerd.stop-timeout`.
         limit: Duration,
@@ -42,12 +35,7 @@ pub enum ProcessEvent {
     /// The system does not tell whether the child has ended.
     NotWaitedFor(String),
     /// The child has ended as it was asked to, in time or not.
-    Stopped {
-        /// Its pid.
-        pid: u32,
-        /// Its exit status.
-        status: String,
-    },
+    Stopped { pid: u32, status: String },
 }
 
 impl fmt::Display for ProcessEvent {

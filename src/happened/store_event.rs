@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::entry::shown;
 
-/// Something that happened to blobs or leases.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreEvent {
     /// Blobs are written where containerd keeps them.
@@ -22,7 +21,6 @@ pub enum StoreEvent {
     LeasesNotCleared {
         /// Whose they are.
         run: Run,
-        /// Why.
         error: String,
     },
     /// The lease of one entry stays until it expires.

@@ -38,7 +38,6 @@ const REST: u32 = 4;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// Follows the images directory.
 #[derive(Debug)]
 pub(super) struct Follower {
     dir: PathBuf,

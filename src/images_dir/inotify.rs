@@ -15,7 +15,6 @@ const AT_ONCE: usize = 1 << 15;
 /// As many bytes of events as one read takes.
 const BUFFER: usize = 1 << 16;
 
-/// One instance.
 #[derive(Debug)]
 pub(super) struct Inotify {
     instance: inotify::Inotify,

@@ -19,7 +19,6 @@ pub(super) struct Changed {
     pub(super) paths: BTreeSet<PathBuf>,
     /// Those of them that were taken out of their directory and not put there again.
     pub(super) unlinked: BTreeSet<PathBuf>,
-    /// The directory is to be walked.
     pub(super) walk: Option<WalkCause>,
 }
 

@@ -18,9 +18,7 @@ use crate::source_event::DirectoryId;
 /// What is at a path, links followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PathState {
-    /// A regular file.
     File(Identity),
-    /// A directory.
     Directory,
     /// A socket, a pipe or a device.
     Special,
@@ -31,7 +29,6 @@ pub(super) enum PathState {
 }
 
 impl PathState {
-    /// Looks at a path.
     pub(super) fn at(path: &Path) -> Self {
         match stat(path) {
             Err(_) if is_gone(path) => Self::Gone,
@@ -106,7 +103,6 @@ pub(super) fn is_removed(path: &Path, directories: &BTreeMap<PathBuf, DirectoryI
         && statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT)
 }
 
-/// Why a path is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LookCause {
     /// An event told that it was touched.

@@ -36,9 +36,7 @@ impl SourceOptions {
 /// Why the images directory is walked. Of several, the last in this order is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum WalkCause {
-    /// The first walk.
     Start,
-    /// It was asked for.
     Asked,
     /// The interval for what must be polled.
     Polling,
@@ -77,16 +75,12 @@ pub(super) struct Orders {
     wake: OwnedFd,
 }
 
-/// What was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    /// The thread is to end.
     pub(super) stop: bool,
-    /// The directory is to be walked.
     pub(super) rescan: bool,
     /// Another quiet time.
     pub(super) settle: Option<Duration>,
-    /// Paths to be looked at.
     pub(super) looks: BTreeSet<PathBuf>,
 }
 

@@ -14,7 +14,6 @@ pub(super) struct PathWalk {
     /// Every name in order: those of the directories, of the links, of what the links lead through,
     /// and the last one. When the walk ends early, the last is the missing name.
     pub(super) steps: Vec<PathStep>,
-    /// Where it leads.
     pub(super) end: End,
 }
 
@@ -23,11 +22,9 @@ pub(super) struct PathWalk {
 pub(super) struct PathStep {
     /// The directory, with no link in its path.
     pub(super) dir: PathBuf,
-    /// The name in it.
     pub(super) name: OsString,
 }
 
-/// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// To this directory, with no link in its path.

@@ -39,7 +39,6 @@ impl Default for SettleLimits {
     }
 }
 
-/// How far a file has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// It was touched less than `images.settle` ago, or it is open for writing.
@@ -53,7 +52,6 @@ pub(super) enum Stage {
 /// The stage of a file, and whether it is another one than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judged {
-    /// How far it has come.
     pub stage: Stage,
     /// It was in another stage, or not known, when it was judged before.
     pub news: bool,

@@ -26,7 +26,6 @@ use crate::source_event::{DirectoryId, Unreadable};
 /// read it.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
     /// The entries, in name order.
@@ -37,7 +36,6 @@ pub(super) struct Walked {
     pub(super) unreadable: Vec<Unreadable>,
     /// The directories that were listed whole.
     pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
-    /// What is watched.
     pub(super) tree: WatchTree,
     /// Why some of it is not.
     pub(super) limits: BTreeSet<WatchLimit>,

@@ -38,7 +38,6 @@ pub(super) enum WatchLimit {
         /// Its name.
         file_system: &'static str,
     },
-    /// Anything else.
     #[error("inotify cannot watch {}: {cause}", shown(path))]
     Refused {
         /// The first directory that could not be watched.

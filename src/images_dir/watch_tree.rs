@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use super::inotify::Wd;
 use crate::entry::Verdict;
 
-/// The watched directories.
 #[derive(Debug, Default)]
 pub(super) struct WatchTree {
     nodes: HashMap<Wd, Node>,
@@ -59,7 +58,6 @@ impl WatchTree {
         self.nodes.contains_key(&wd)
     }
 
-    /// The watches.
     pub(super) fn watches(&self) -> impl Iterator<Item = Wd> {
         self.nodes.keys().copied()
     }
@@ -75,7 +73,6 @@ impl WatchTree {
         Some(listed.join(name))
     }
 
-    /// What depends on this name.
     pub(super) fn dependencies(&self, wd: Wd, name: &OsStr) -> &[Dependency] {
         let node = self.nodes.get(&wd);
         let dependencies = node.and_then(|node| node.dependencies.get(name));

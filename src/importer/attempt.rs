@@ -232,7 +232,6 @@ fn needed_bodies(
     needed
 }
 
-/// Why an image was not placed.
 #[derive(Debug, thiserror::Error)]
 enum PlaceError<'a> {
     #[error("{0}")]

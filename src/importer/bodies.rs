@@ -42,7 +42,6 @@ pub(super) enum BodyOrigin {
     Store,
 }
 
-/// Why a blob of an image is not in the store.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("blob {digest} is neither in the archive nor in the store")]

@@ -43,7 +43,6 @@ pub enum ImportError {
     /// The archive was read, but holds nothing to import.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file is another version than the one that was to be imported, or the import was given up.

@@ -15,11 +15,8 @@ use crate::puller::PullRules;
 /// change while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The images directory.
     pub dir: PathBuf,
-    /// Where the ledger is kept.
     pub state_dir: PathBuf,
-    /// The namespace that the store writes to.
     pub namespace: String,
     /// Quiet time after the last change of a file.
     pub settle: Duration,

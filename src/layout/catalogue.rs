@@ -14,10 +14,8 @@ pub struct Catalogue {
     members: BTreeMap<String, Member>,
 }
 
-/// One member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Member {
-    /// A regular file.
     File(FileMember),
     /// A symbolic or hard link: the normalised path, inside the archive, of what it points to.
     Link(String),
@@ -53,7 +51,6 @@ impl Catalogue {
         self.members.insert(path, member);
     }
 
-    /// How many members there are.
     pub fn len(&self) -> usize {
         self.members.len()
     }

@@ -30,7 +30,6 @@ impl Layout {
     }
 }
 
-/// Recognises the layout.
 pub(super) fn find(catalogue: &Catalogue) -> Result<Layout, LayoutError> {
     let mut roots = vec![String::new()];
     roots.extend(only_directory(catalogue).map(|directory| format!("{directory}/")));

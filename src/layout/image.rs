@@ -9,7 +9,6 @@ use crate::image_store::Labels;
 use crate::naming::Reference;
 use crate::oci::Descriptor;
 
-/// The images of an archive.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Resolution {
     /// The images that can be imported, if the store has what the archive does not.
@@ -22,7 +21,6 @@ pub struct Resolution {
     pub notes: Vec<Note>,
 }
 
-/// An image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveImage {
     /// Its names in their canonical form, each once; at least one.
@@ -35,18 +33,15 @@ pub struct ArchiveImage {
     pub runs_on_host: bool,
 }
 
-/// A blob that an image needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedBlob {
     /// Its media type, digest and length.
     pub descriptor: Descriptor,
-    /// Where it is.
     pub source: BlobSource,
     /// The labels that keep its children from garbage collection: on manifests and indexes.
     pub labels: Labels,
 }
 
-/// Where a blob is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobSource {
     /// Here: a document out of the archive, or one that was made for it.

@@ -11,12 +11,7 @@ pub enum Note {
     /// An image does not get a name of its own.
     Shadowed(Shadowed),
     /// A name of an image cannot be one; it has others.
-    NameRefused {
-        /// The image.
-        image: String,
-        /// Why.
-        reason: String,
-    },
+    NameRefused { image: String, reason: String },
     /// An image without a name is not imported.
     LeftOut(ImageProblem),
     /// Where else names could be cannot be read; the text says why.

@@ -8,7 +8,6 @@ use crate::naming::Reference;
 use crate::oci::Descriptor;
 use crate::platform::Platform;
 
-/// All images of an archive.
 pub(super) struct ParsedImages {
     pub(super) list: Vec<ParsedImage>,
     /// What an operator may want to know.
@@ -56,7 +55,6 @@ pub(super) enum NamePriority {
     Host,
 }
 
-/// What the archive calls an image.
 #[derive(Default)]
 pub(super) struct FoundNames {
     /// Its usable names, canonical.

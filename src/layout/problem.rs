@@ -16,7 +16,6 @@ use crate::platform::{Platform, Wanted};
 pub struct ImageProblem {
     /// The image: its names, or what else is known of it.
     pub image: String,
-    /// What is wrong.
     pub fault: Fault,
 }
 
@@ -35,27 +34,16 @@ pub enum Fault {
     },
     /// It is not made for a wanted platform.
     #[error("it is for {}, and wanted is {wanted}", Platforms(has))]
-    NoWantedPlatform {
-        /// The platforms that it has.
-        has: Vec<Platform>,
-        /// Those that are wanted.
-        wanted: Wanted,
-    },
+    NoWantedPlatform { has: Vec<Platform>, wanted: Wanted },
     /// A blob that it needs is nowhere.
     #[error(
         "blob {digest} ({}) is neither in the archive nor in the store",
         shortened(media_type, SHOWN)
     )]
-    MissingBlob {
-        /// The blob.
-        digest: Digest,
-        /// Its media type.
-        media_type: String,
-    },
+    MissingBlob { digest: Digest, media_type: String },
     /// A file that its manifest names is not in the archive.
     #[error("the archive has no file {}, its {what}", quoted(path))]
     MissingFile {
-        /// The path.
         path: String,
         /// What it would be.
         what: &'static str,
@@ -66,11 +54,8 @@ pub enum Fault {
     /// The bytes of a member have another digest than they must have.
     #[error("{} has the digest {found}, but must have {expected}", quoted(member))]
     WrongDigest {
-        /// The member's path.
         member: String,
-        /// The digest that it must have.
         expected: Digest,
-        /// The digest of its bytes.
         found: Digest,
     },
     /// The bytes of a layer, decompressed, have another digest than its configuration says.
@@ -79,11 +64,9 @@ pub enum Fault {
         quoted(member)
     )]
     WrongLayer {
-        /// The member's path.
         member: String,
         /// The digest in the configuration.
         expected: Digest,
-        /// The digest of the bytes.
         found: Digest,
     },
     /// A blob has another length than its descriptor says.
@@ -94,7 +77,6 @@ pub enum Fault {
     WrongSize {
         /// The member's path; the digest where it is in the store.
         member: String,
-        /// The blob.
         digest: Digest,
         /// The length in the descriptor.
         expected: u64,
@@ -107,16 +89,12 @@ pub enum Fault {
         quoted(member),
         DOCUMENT_MAX >> 20
     )]
-    NoDocument {
-        /// The member's path.
-        member: String,
-    },
+    NoDocument { member: String },
     /// A document cannot be read.
     #[error("{}, {cause}", quoted(member))]
     Json {
         /// The member's path; the digest where it is in the store.
         member: String,
-        /// What is wrong with it.
         cause: JsonError,
     },
     /// It has the manifest of a Docker before 1.10.
@@ -124,25 +102,16 @@ pub enum Fault {
         "{digest} is a manifest of schema 1, which containerd does not run; \
          push or save the image again with a Docker of this decade"
     )]
-    Schema1 {
-        /// The manifest.
-        digest: Digest,
-    },
+    Schema1 { digest: Digest },
     /// It is neither a manifest nor an index.
     #[error(
         "{digest} is neither a manifest nor an index: its media type is {}",
         quoted(media_type)
     )]
-    NoManifest {
-        /// The blob.
-        digest: Digest,
-        /// Its media type.
-        media_type: String,
-    },
+    NoManifest { digest: Digest, media_type: String },
     /// A document is something else than its descriptor says, or is both.
     #[error("{digest} should be {called}, but has what only {other} has")]
     Contradiction {
-        /// The document.
         digest: Digest,
         /// What its descriptor says it is.
         called: &'static str,
@@ -151,10 +120,7 @@ pub enum Fault {
     },
     /// An index lists nothing that could be run.
     #[error("the index {digest} lists no image")]
-    EmptyIndex {
-        /// The index.
-        digest: Digest,
-    },
+    EmptyIndex { digest: Digest },
     /// Indexes in indexes.
     #[error("indexes lie in indexes more than {DEPTH_MAX} deep, at {digest}")]
     TooDeep {
@@ -177,17 +143,13 @@ pub enum Fault {
     },
     /// A compressed layer that cannot be decompressed.
     #[error("the layer {} is damaged: it cannot be decompressed", quoted(member))]
-    DamagedLayer {
-        /// The member's path.
-        member: String,
-    },
+    DamagedLayer { member: String },
     /// A docker-archive with more layers than its configuration knows, or fewer.
     #[error(
         "manifest.json lists {layers} layers, but the configuration {} has {diff_ids}",
         quoted(config)
     )]
     LayerCount {
-        /// The configuration's path.
         config: String,
         /// The layers in `manifest.json`.
         layers: usize,
@@ -214,10 +176,7 @@ pub enum LayoutError {
         "{} is there, but not index.json, which lists the images of an OCI layout",
         quoted(layout)
     )]
-    NoIndex {
-        /// The path of `oci-layout`.
-        layout: String,
-    },
+    NoIndex { layout: String },
     /// It is of a Docker before 1.10.
     #[error(
         "it has a file `repositories` but no manifest.json: it was saved by a Docker before 1.10; \
@@ -227,7 +186,6 @@ pub enum LayoutError {
     /// An OCI layout of a later generation.
     #[error("{} says version {}; 1.0.0 is known", quoted(layout), quoted(version))]
     Version {
-        /// The path of `oci-layout`.
         layout: String,
         /// What it says.
         version: String,
@@ -238,35 +196,18 @@ pub enum LayoutError {
         quoted(member),
         DOCUMENT_MAX >> 20
     )]
-    NoDocument {
-        /// The member's path.
-        member: String,
-    },
+    NoDocument { member: String },
     /// The list of images cannot be read.
     #[error("{}, {cause}", quoted(member))]
-    Json {
-        /// The member's path.
-        member: String,
-        /// What is wrong with it.
-        cause: JsonError,
-    },
-    /// The list of images is empty.
+    Json { member: String, cause: JsonError },
     #[error("{} lists no images", quoted(member))]
-    Empty {
-        /// The member's path.
-        member: String,
-    },
+    Empty { member: String },
     /// None of its images is for a wanted platform.
     #[error(
         "none of its images is for a wanted platform: it has {}, and wanted is {wanted}",
         Platforms(has)
     )]
-    NoWantedPlatform {
-        /// The platforms that it has.
-        has: Vec<Platform>,
-        /// Those that are wanted.
-        wanted: Wanted,
-    },
+    NoWantedPlatform { has: Vec<Platform>, wanted: Wanted },
 }
 
 /// Why the images of an archive were not found.

@@ -58,12 +58,10 @@ pub enum Dropped {
     /// It ends too early, or was never JSON.
     #[error("damaged ({cause}); {kept} of its records could still be read")]
     Damaged {
-        /// What the parser says.
         cause: String,
         /// Records that are used.
         kept: usize,
     },
-    /// Another stowd wrote it.
     #[error("of version {found}, and this stowd reads version {VERSION}; none of it is used")]
     Version {
         /// The version that it claims.
@@ -80,7 +78,6 @@ pub enum Dropped {
     Records {
         /// Records that are not used.
         dropped: usize,
-        /// Records in the file.
         total: usize,
         /// What is wrong with the first of them.
         cause: String,

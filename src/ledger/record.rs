@@ -19,7 +19,6 @@ pub(super) const ERROR_MAX: usize = 2000;
 /// is unpinned then. No longer, because what it fails of may be the space that others hold.
 const UNKNOWN_ATTEMPTS: u32 = 7;
 
-/// What became of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All that it holds is in the store.
@@ -34,14 +33,11 @@ pub enum Outcome {
     },
 }
 
-/// What an entry brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Its images.
     pub images: Vec<ImportedImage>,
     /// The length of the entry's file, in bytes.
     pub bytes: u64,
-    /// How long it took.
     pub duration: Duration,
 }
 
@@ -76,15 +72,12 @@ pub struct Attempt {
     /// Which version of the file it was about: the same before and after it was read. `None` where
     /// no version was read.
     pub identity: Option<Identity>,
-    /// The settings that it was made with.
     pub settings: Fingerprint,
-    /// How it ended.
     pub outcome: Outcome,
     /// Of a failure: what is wrong.
     pub class: FailureClass,
     /// The directories above the file, the images directory first.
     pub seen_in: Vec<DirectoryId>,
-    /// When.
     pub finished: SystemTime,
     /// What spreads the retries of this process from those of others; see [`retry::delay`].
     pub seed: u64,
@@ -115,14 +108,11 @@ impl Keeps {
     }
 }
 
-/// What the ledger knows of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Which version of the file it is about; `None` where none was read.
     pub identity: Option<Identity>,
-    /// The settings that the attempt was made with.
     pub settings: Fingerprint,
-    /// How the last attempt ended.
     pub outcome: Outcome,
     /// Of a failed entry: what is wrong.
     pub class: Option<FailureClass>,

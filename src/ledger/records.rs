@@ -154,7 +154,6 @@ impl Ledger {
         self.troubles.contains_key(path) || standing.is_some_and(has_failed)
     }
 
-    /// Whether the record of an entry stands.
     pub fn stands(&self, path: &Path) -> bool {
         self.standing.contains(path)
     }
@@ -200,7 +199,6 @@ impl Ledger {
         self.unknown.iter().map(PathBuf::as_path)
     }
 
-    /// The serial number of the newest record.
     pub fn serial(&self) -> u64 {
         self.serial
     }

@@ -54,9 +54,7 @@ impl<P: Ord, C: Ord> Owners<Reference, P, C> {
 /// A name that an image does not get: another image of the archive or list has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shadowed {
-    /// The name.
     pub name: Reference,
-    /// What the image is called.
     pub image: String,
 }
 

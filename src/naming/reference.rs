@@ -54,7 +54,6 @@ pub enum Rule {
     /// A capital letter in the path.
     #[error("the path must be in lower case")]
     Uppercase,
-    /// The path is too long.
     #[error("the path is longer than 255 characters")]
     TooLong,
     /// It has a scheme.
@@ -69,7 +68,6 @@ pub enum Rule {
          in parts that '/' divides"
     )]
     Path,
-    /// The tag is not one.
     #[error(
         "a tag is made of up to 128 letters, digits, '_', '.' and '-', and begins with neither '.' nor '-'"
     )]
@@ -113,17 +111,14 @@ impl Reference {
         &self.domain
     }
 
-    /// The path in the registry.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The tag, if it has one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, if it has one.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
@@ -174,7 +169,6 @@ impl ReferenceError {
         &self.text
     }
 
-    /// The rule that the text breaks.
     pub fn rule(&self) -> Rule {
         self.rule
     }

@@ -111,12 +111,10 @@ impl Notifier {
         self.put(Message::Extend(microseconds));
     }
 
-    /// The service is alive.
     pub fn watchdog(&self) {
         self.put(Message::Watchdog);
     }
 
-    /// The service is about to end.
     pub fn stopping(&self, status: &impl Display) {
         let status = status_line(status);
         self.last_status.replace(status.clone());

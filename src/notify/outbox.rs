@@ -24,11 +24,9 @@ pub(super) enum Message {
     Ready(String),
     /// RELOADING, with the time that systemd tells reloads apart by (sd_notify(3)).
     Reloading,
-    /// STATUS alone.
     Status(String),
     /// EXTEND_TIMEOUT_USEC, in microseconds.
     Extend(u32),
-    /// WATCHDOG.
     Watchdog,
     /// STOPPING, with a status.
     Stopping(String),

@@ -19,7 +19,6 @@ use crate::platform::Platform;
 /// How many characters of the JSON reader's words an error repeats.
 const SHOWN: usize = 200;
 
-/// Why a document cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {cause}")]
 pub struct JsonError {

@@ -29,7 +29,6 @@ pub(crate) enum MediaKind {
     Schema1,
     /// Not told.
     Unsaid,
-    /// Anything else.
     Other,
 }
 

@@ -9,7 +9,6 @@ use crate::entry::{InNameOrder, Kind};
 use super::event::{JobKind, Looked};
 use super::life::{Life, Queued, Running, Until};
 
-/// All entries by path.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     lives: BTreeMap<PathBuf, Life>,
@@ -153,7 +152,6 @@ impl Entries {
         self.lives = lives;
     }
 
-    /// The initial load is over.
     pub(super) fn end_load(&mut self) {
         self.start.clear();
         self.loading = OpenCounts::default();
@@ -195,7 +193,6 @@ impl Entries {
         }
     }
 
-    /// The entries that are worked on.
     pub(super) fn running(&self) -> impl Iterator<Item = (&Path, &Running)> {
         self.running.iter().filter_map(|path| match self.get(path) {
             Some(Life::Running(running)) => Some((path.as_path(), running)),

@@ -23,7 +23,6 @@ pub struct Now {
     pub wall: SystemTime,
 }
 
-/// What the plan is told.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The images directory says something.
@@ -56,11 +55,9 @@ pub enum Effect {
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the
     /// store.
     TakeOver(Vec<String>),
-    /// Tell what happened.
     Tell(Happened),
 }
 
-/// What is done for an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
     /// An archive is imported.
@@ -72,7 +69,6 @@ pub enum Job {
 }
 
 impl Job {
-    /// Which of them it is.
     pub(super) fn kind(&self) -> JobKind {
         match self {
             Self::Import => JobKind::Import,
@@ -103,7 +99,6 @@ impl JobKind {
     pub(super) const ALL: [Self; 3] = [Self::Import, Self::Look, Self::Pull];
 }
 
-/// How a job has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEnd {
     /// The entry was gone through.
@@ -138,7 +133,6 @@ pub struct Brought {
 pub struct Looked {
     /// The images that the store has, named and pinned.
     pub images: BTreeMap<usize, ImportedImage>,
-    /// Why lines failed.
     pub problems: BTreeMap<usize, String>,
     /// The names of the lines that failed.
     pub failed: BTreeSet<String>,
@@ -173,9 +167,7 @@ impl From<Looked> for Brought {
 /// while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The images directory.
     pub root: PathBuf,
-    /// Whose pins are set and taken off.
     pub owner: PinOwner,
     /// What shapes what an entry brings.
     pub fingerprint: Fingerprint,

@@ -63,12 +63,10 @@ impl PinCheck {
         self.step = Step::Asking;
     }
 
-    /// Images are being unpinned.
     pub(super) fn unpin(&mut self) {
         self.step = Step::Unpinning;
     }
 
-    /// The check is over.
     pub(super) fn end(&mut self) {
         self.step = Step::Idle;
         self.is_held_told = false;

@@ -92,7 +92,6 @@ impl Plan {
         self.entries.first_held()
     }
 
-    /// How many entries are out of sight.
     pub fn out_of_sight(&self) -> usize {
         self.entries.out_of_sight().len()
     }

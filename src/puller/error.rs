@@ -6,13 +6,11 @@ use crate::image_list::ListError;
 use crate::image_store::StoreError;
 use crate::ledger::FailureClass;
 
-/// Why a list was not worked through.
 #[derive(Debug, thiserror::Error)]
 pub enum PullListError {
     /// The file cannot be opened, read or looked at.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// It is no list.
     #[error(transparent)]
     List(#[from] ListError),
     /// The store does not answer, or refuses what every list needs.

@@ -28,7 +28,6 @@ use super::rules::PullRules;
 /// The most characters of an error: a registry may answer with pages, for each line of a list.
 const ERROR_MAX: usize = 400;
 
-/// The work on one list.
 pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) store: &'a S,
     pub(super) rules: &'a PullRules,

@@ -27,7 +27,6 @@ enum Cause {
     Credentials(#[from] CredentialsError),
 }
 
-/// Reads them.
 pub(super) async fn credentials(path: &Path) -> Result<Credentials, LoginError> {
     read(path).await.map_err(|cause| LoginError {
         path: path.to_owned(),

@@ -36,7 +36,6 @@ pub enum BinaryError {
         .path.display()
     )]
     NotExecutable {
-        /// The file.
         path: PathBuf,
         /// What the kernel said.
         cause: io::Error,

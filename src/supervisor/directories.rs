@@ -13,9 +13,7 @@ use crate::config;
 pub struct DirectoryError {
     /// The key of the configuration that names it.
     pub key: &'static str,
-    /// The directory.
     pub path: PathBuf,
-    /// What went wrong.
     pub cause: io::Error,
 }
 

@@ -48,7 +48,6 @@ pub enum LeftoverError {
     /// An earlier stowd's, and it cannot be stopped.
     #[error("cannot stop the containerd of an earlier stowd, pid {pid}: {cause}")]
     Unstoppable {
-        /// Its pid.
         pid: i32,
         /// What the kernel said.
         cause: io::Error,

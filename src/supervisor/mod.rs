@@ -45,12 +45,7 @@ pub enum SupervisorError {
     Binary(#[from] binary::BinaryError),
     /// Its configuration is missing or unreadable.
     #[error("containerd.config {}: cannot be read: {cause}", .path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        cause: io::Error,
-    },
+    Config { path: PathBuf, cause: io::Error },
     /// Its address is taken.
     #[error(transparent)]
     Leftover(#[from] leftover::LeftoverError),
@@ -63,7 +58,6 @@ pub enum SupervisorError {
     /// It cannot be executed.
     #[error("{}: cannot be executed: {cause}{}", .binary.display(), hint(.cause))]
     Spawn {
-        /// The program.
         binary: PathBuf,
         /// What fork or exec said.
         cause: io::Error,
@@ -132,7 +126,6 @@ pub enum Means {
 pub struct StopOutcome {
     /// What ended it.
     pub means: Means,
-    /// How it ended.
     pub exit: Exit,
 }
 

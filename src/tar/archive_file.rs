@@ -13,7 +13,6 @@ use rustix::fs::OFlags;
 use super::error::{ArchiveError, InputError};
 use crate::progress::Meter;
 
-/// The open file.
 #[derive(Debug)]
 pub(super) struct ArchiveFile {
     pub(super) file: File,

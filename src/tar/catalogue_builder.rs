@@ -18,7 +18,6 @@ pub(super) struct CatalogueBuilder {
 }
 
 impl CatalogueBuilder {
-    /// Adds a link.
     pub(super) fn link(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
         self.count_names(path.len() + target.len())?;
         self.catalogue
@@ -26,7 +25,6 @@ impl CatalogueBuilder {
         Ok(())
     }
 
-    /// Adds a file.
     pub(super) fn file(&mut self, path: &str, file: FileMember) -> Result<(), ArchiveError> {
         self.count_names(path.len())?;
         self.catalogue.insert(path.to_owned(), Member::File(file));

@@ -49,7 +49,6 @@ impl CompressedArchive {
         }
     }
 
-    /// How the file is compressed.
     pub fn compression(&self) -> Compression {
         self.compression
     }
@@ -59,7 +58,6 @@ impl CompressedArchive {
         self.file.size
     }
 
-    /// The open file.
     pub fn file(&self) -> &File {
         &self.file.file
     }

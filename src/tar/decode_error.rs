@@ -33,7 +33,6 @@ pub enum DecodeError {
     /// Anything else that the format forbids, in the decoder's own words.
     #[error("the {compression} stream is damaged: {cause}")]
     Corrupt {
-        /// The format.
         compression: Compression,
         /// What the decoder says.
         cause: String,

@@ -41,7 +41,6 @@ impl From<InputError> for io::Error {
 /// archive's own path, which the caller knows.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The file cannot be opened.
     #[error("cannot open the archive: {0}")]
     Open(io::Error),
     /// A directory, a device or a pipe.
@@ -64,7 +63,6 @@ pub enum ArchiveError {
     /// The compressed stream cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The file cannot be read.
     #[error("cannot read the archive at byte {offset}: {cause}")]
     Read {
         /// Where in the file.
@@ -91,7 +89,6 @@ pub enum ArchiveError {
     Header {
         /// Where in the tar archive, when decompressed.
         offset: u64,
-        /// What is wrong with it.
         cause: HeaderError,
     },
     /// A decompression bomb.
@@ -156,10 +153,7 @@ pub enum ArchiveError {
         "the path or link target of member {member} is longer than {} bytes",
         limits::PATH_MAX
     )]
-    PathTooLong {
-        /// The member.
-        member: MemberName,
-    },
+    PathTooLong { member: MemberName },
     /// More members than [`limits::MEMBERS_MAX`].
     #[error("the archive has more than {} members", limits::MEMBERS_MAX)]
     TooManyMembers,
@@ -171,17 +165,13 @@ pub enum ArchiveError {
         "member {member} is a sparse file, which no image has; \
          write the archive without tar's --sparse"
     )]
-    Sparse {
-        /// The member.
-        member: MemberName,
-    },
+    Sparse { member: MemberName },
     /// A document that the formats prescribe is longer than [`DOCUMENT_MAX`].
     #[error(
         "{member} is {size} bytes long; a JSON document may have {} at most",
         DOCUMENT_MAX
     )]
     DocumentTooLong {
-        /// The member.
         member: MemberName,
         /// Its length in bytes.
         size: u64,

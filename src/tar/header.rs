@@ -18,7 +18,6 @@ pub(super) struct Header {
     pub(super) kind: HeaderKind,
 }
 
-/// What a header announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderKind {
     File,
@@ -37,7 +36,6 @@ pub(super) enum HeaderKind {
     GlobalRecords,
 }
 
-/// Why a block is not a header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The sum over the block is not the one that is written in it.

@@ -30,7 +30,6 @@ impl PlainArchive {
         self.0.size
     }
 
-    /// The open file.
     pub fn file(&self) -> &File {
         &self.0.file
     }

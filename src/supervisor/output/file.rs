@@ -17,13 +17,10 @@ use crate::reporter::report;
 /// Time between two warnings about the same file; without it each line would bring one.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// The log file cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("containerd.log.file {}: cannot be written: {cause}", .path.display())]
 pub struct FileError {
-    /// The file.
     pub path: PathBuf,
-    /// What went wrong.
     pub cause: io::Error,
 }
 

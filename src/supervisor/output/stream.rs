@@ -26,7 +26,6 @@ const JOURNAL_CHUNK: usize = 64 << 10;
 /// The send buffer that systemd's own clients ask for.
 const SEND_BUFFER: usize = 8 << 20;
 
-/// Which stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogStream {
     /// stowd's stderr.
@@ -46,7 +45,6 @@ pub(super) struct Stream {
     target: Target,
     /// Whole lines in the stream's form.
     waiting: VecDeque<Vec<u8>>,
-    /// Their bytes.
     bytes: usize,
     /// How much of the first of them is sent.
     sent: usize,
