@@ -27,7 +27,7 @@ Configuration, later ones win:
 
 Environment:
   STOWD_...       a key of the configuration; an unknown one is an error
-  RUST_LOG        wins over log-level, whoever set that
+  RUST_LOG        wins over log-level, wherever that is set
   NO_COLOR        no colours in the log, even on a terminal
   CONTAINERD_...  for containerd alone: CONTAINERD_HTTPS_PROXY reaches it as HTTPS_PROXY
 

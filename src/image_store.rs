@@ -244,7 +244,7 @@ pub enum StoreError {
     },
     /// Another client threw away what was sent of a blob. Sending it anew, from its first byte, can
     /// succeed.
-    #[error("blob {digest}: what was sent of it was removed by somebody else: {cause}")]
+    #[error("blob {digest}: what was sent of it was removed by another client: {cause}")]
     Removed {
         digest: Digest,
         /// The store's own words.

@@ -1,4 +1,4 @@
-//! The one way in for an image, whether an archive or a list brings it.
+//! Puts an image into the store, whether an archive or a list brings it.
 //!
 //! ```text
 //!   archive_images | line_image   which names each image of the source gets

@@ -64,7 +64,7 @@ impl Containerd {
         limit: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         const READ: &str = "Content.Read";
-        let patience = self.deadlines().answer;
+        let deadline = self.deadlines().answer;
         let Some(Info { size, .. }) = self.content_info(digest).await? else {
             return Ok(None);
         };
@@ -80,18 +80,18 @@ impl Containerd {
             size,
         };
         let mut content = self.content(None);
-        let mut chunks = match answered(READ, patience, content.read(request)).await {
+        let mut chunks = match answered(READ, deadline, content.read(request)).await {
             Ok(chunks) => chunks,
             Err(failure) if failure.kind == FailureKind::NotFound => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };
         let mut bytes = Vec::new();
         loop {
-            match tokio::time::timeout(patience, chunks.next()).await {
+            match tokio::time::timeout(deadline, chunks.next()).await {
                 Ok(Some(Ok(chunk))) => bytes.extend_from_slice(&chunk.data),
                 Ok(Some(Err(status))) => return Err(CallFailure::of(READ, &status).into()),
                 Ok(None) => break,
-                Err(_) => return Err(CallFailure::late(READ, patience).into()),
+                Err(_) => return Err(CallFailure::late(READ, deadline).into()),
             }
         }
         // containerd verifies digests when it writes, not when it reads.

@@ -59,8 +59,8 @@ impl Containerd {
         ];
         let mut introspection = self.introspection();
         let plugins = introspection.plugins(PluginsRequest { filters });
-        let patience = self.deadlines().answer;
-        let told = answered("Introspection.Plugins", patience, plugins).await?;
+        let deadline = self.deadlines().answer;
+        let told = answered("Introspection.Plugins", deadline, plugins).await?;
         Ok(told.plugins)
     }
 }

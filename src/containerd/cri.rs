@@ -23,21 +23,21 @@ impl Containerd {
         if !self.is_of_cri() {
             return Ok(());
         }
-        let patience = self.deadlines().runtime;
+        let deadline = self.deadlines().runtime;
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         while !self.cri_shows(image).await? {
             if self.was_moved(image).await? {
                 return Ok(());
             }
-            if began.elapsed() >= patience {
+            if began.elapsed() >= deadline {
                 return Err(StoreError::Refused {
                     call: "ImageStatus",
                     cause: format!(
                         "CRI does not show the image {} {} s after it was put; containerd's \
                          log says what it found wrong with it",
                         image.name,
-                        patience.as_secs()
+                        deadline.as_secs()
                     ),
                 });
             }
@@ -83,13 +83,13 @@ impl Containerd {
     /// Whether both services of CRI answer and its runtime is ready. Its network may not be: that
     /// is another program's task, and needs no image of stowd's.
     pub(super) async fn probe_cri(&self) -> Result<(), CallFailure> {
-        let patience = self.deadlines().answer;
+        let deadline = self.deadlines().answer;
         let mut runtime = self.cri_runtime();
         let version = runtime.version(VersionRequest::default());
-        answered("CRI Version", patience, version).await?;
+        answered("CRI Version", deadline, version).await?;
         let mut runtime = self.cri_runtime();
         let status = runtime.status(StatusRequest { verbose: false });
-        answered("CRI Status", patience, status).await?;
+        answered("CRI Status", deadline, status).await?;
         self.cri_image("stowd.invalid/none:none").await?;
         Ok(())
     }

@@ -27,7 +27,7 @@ impl Containerd {
         lease: &Lease,
         image: &Image,
     ) -> Result<(), StoreError> {
-        let patience = self.deadlines().change;
+        let deadline = self.deadlines().change;
         let mut records = self.image_records(Some(lease));
         for _ in 0..RACES {
             let existing = self.get_image(&image.name).await?;
@@ -37,7 +37,7 @@ impl Containerd {
                         image: Some(to_record(image, &image.labels)),
                         ..Default::default()
                     };
-                    let created = answered("Images.Create", patience, records.create(request));
+                    let created = answered("Images.Create", deadline, records.create(request));
                     match created.await {
                         Ok(_) => return Ok(()),
                         Err(failure) if failure.kind == FailureKind::AlreadyExists => failure,
@@ -48,7 +48,7 @@ impl Containerd {
                     let Some(change) = change(&existing, image, self.pin_owner()) else {
                         return Ok(());
                     };
-                    let updated = answered("Images.Update", patience, records.update(change));
+                    let updated = answered("Images.Update", deadline, records.update(change));
                     match updated.await {
                         Ok(_) => return Ok(()),
                         Err(failure) if failure.kind == FailureKind::NotFound => failure,
@@ -60,7 +60,7 @@ impl Containerd {
         }
         Err(StoreError::Refused {
             call: "Images.Update",
-            cause: format!("somebody keeps creating and deleting {}", image.name),
+            cause: format!("another client keeps creating and deleting {}", image.name),
         })
     }
 

@@ -72,13 +72,13 @@ impl Containerd {
     ) -> Result<(), StoreError> {
         // A direct write has no ingest; its writer reports progress to the lock.
         let offset = self.ingest_offset(&ingest.reference).await?;
-        let patience = self.deadlines().change;
-        if moved.how_long_ago((offset, self.locks.progress(&ingest.reference))) < patience {
+        let deadline = self.deadlines().change;
+        if moved.how_long_ago((offset, self.locks.progress(&ingest.reference))) < deadline {
             return Ok(());
         }
         let cause = format!(
             "another writer has it and has not moved for {} s: {}",
-            patience.as_secs(),
+            deadline.as_secs(),
             failure.cause
         );
         Err(CallFailure { cause, ..failure }.into())
@@ -108,18 +108,18 @@ impl Containerd {
 
     /// Throws an ingest away; that there is none is fine.
     pub(super) async fn abort_ingest(&self, reference: &str) -> Result<(), StoreError> {
-        let patience = self.deadlines().change;
+        let deadline = self.deadlines().change;
         let began = Instant::now();
         loop {
             let request = AbortRequest {
                 r#ref: reference.to_owned(),
             };
             let mut content = self.content(None);
-            match answered("Content.Abort", patience, content.abort(request)).await {
+            match answered("Content.Abort", deadline, content.abort(request)).await {
                 Ok(_) => return Ok(()),
                 Err(failure) if failure.kind == FailureKind::NotFound => return Ok(()),
                 // A writer that was just dropped closes its files while they are being removed.
-                Err(failure) if failure.is_removal_race() && began.elapsed() < patience => {
+                Err(failure) if failure.is_removal_race() && began.elapsed() < deadline => {
                     tokio::time::sleep(ABORT_AGAIN).await;
                 }
                 Err(failure) => return Err(failure.into()),

@@ -81,10 +81,10 @@ impl Containerd {
     }
 
     async fn probe(&self) -> Result<(), Probe> {
-        let patience = self.deadlines().answer;
+        let deadline = self.deadlines().answer;
         let mut introspection = self.introspection();
         let plugins = introspection.plugins(PluginsRequest::default());
-        let plugins = answered("Introspection.Plugins", patience, plugins).await?;
+        let plugins = answered("Introspection.Plugins", deadline, plugins).await?;
         // containerd starts its plugins before it serves the socket: one that failed stays failed.
         if let Some(reason) = broken(&plugins.plugins, self.is_of_cri()) {
             return Err(Probe::Final(reason));
@@ -95,15 +95,15 @@ impl Containerd {
         let statuses = content.list_statuses(ListStatusesRequest {
             filters: vec!["ref==stowd.invalid".to_owned()],
         });
-        answered("Content.ListStatuses", patience, statuses).await?;
+        answered("Content.ListStatuses", deadline, statuses).await?;
         let mut images = self.image_records(None);
         let listed = images.list(ListImagesRequest { filters: nothing() });
-        answered("Images.List", patience, listed).await?;
+        answered("Images.List", deadline, listed).await?;
         let mut leases = self.leases();
         let listed = leases.list(ListLeasesRequest {
             filters: vec!["id==stowd.invalid".to_owned()],
         });
-        answered("Leases.List", patience, listed).await?;
+        answered("Leases.List", deadline, listed).await?;
         if self.is_of_cri() {
             self.probe_cri().await?;
         }

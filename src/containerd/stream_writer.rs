@@ -124,11 +124,11 @@ impl StreamWriter {
         let stat_is_queued = requests.try_send(stat);
         debug_assert!(stat_is_queued.is_ok(), "the queue is new");
         // To resume, containerd hashes what it has of the blob before it answers.
-        let patience = store.deadlines().change;
+        let deadline = store.deadlines().change;
         let mut content = store.content_stream(lease);
         let opened = content.write(ReceiverStream::new(queue));
-        let mut answers = answered(WRITE, patience, opened).await?;
-        let first = next_answer(WRITE, patience, &mut answers).await?;
+        let mut answers = answered(WRITE, deadline, opened).await?;
+        let first = next_answer(WRITE, deadline, &mut answers).await?;
         let offset = u64::try_from(first.offset).unwrap_or(0);
         if offset > ingest.size || (offset > 0 && ingest.expected.is_none()) {
             return Err(CallFailure {
@@ -161,11 +161,11 @@ impl StreamWriter {
 
     /// Queues a message as soon as there is room, and takes in the acknowledgements meanwhile.
     async fn send(&mut self, request: WriteContentRequest) -> Result<(), CallFailure> {
-        let patience = self.store.deadlines().progress;
+        let deadline = self.store.deadlines().progress;
         loop {
             let answer = tokio::select! {
                 biased;
-                answer = next_answer(WRITE, patience, &mut self.answers) => answer?,
+                answer = next_answer(WRITE, deadline, &mut self.answers) => answer?,
                 // Fails only when the stream has ended; then the answer above says why.
                 Ok(room) = self.requests.reserve() => {
                     room.send(request);
@@ -231,12 +231,12 @@ impl StreamWriter {
         .await?;
         loop {
             let deadlines = self.store.deadlines();
-            let (call, patience) = if self.acknowledged < self.sent {
+            let (call, deadline) = if self.acknowledged < self.sent {
                 (WRITE, deadlines.progress)
             } else {
                 (COMMIT, deadlines.change)
             };
-            let answer = next_answer(call, patience, &mut self.answers).await?;
+            let answer = next_answer(call, deadline, &mut self.answers).await?;
             if answer.action == i32::from(WriteAction::Commit) {
                 return Ok(());
             }
@@ -308,9 +308,9 @@ impl BlobWriter for StreamWriter {
 
     async fn abort(mut self) -> Result<(), StoreError> {
         // Wait for what is under way: it could be stored after the abort otherwise.
-        let patience = self.store.deadlines().progress;
+        let deadline = self.store.deadlines().progress;
         while self.acknowledged < self.sent {
-            match next_answer(WRITE, patience, &mut self.answers).await {
+            match next_answer(WRITE, deadline, &mut self.answers).await {
                 Ok(answer) => self.acknowledge(&answer),
                 Err(_) => break,
             }
@@ -323,10 +323,10 @@ impl BlobWriter for StreamWriter {
 /// The next answer, which must come.
 async fn next_answer(
     call: &'static str,
-    patience: Duration,
+    deadline: Duration,
     answers: &mut Streaming<WriteContentResponse>,
 ) -> Result<WriteContentResponse, CallFailure> {
-    match timeout(patience, answers.next()).await {
+    match timeout(deadline, answers.next()).await {
         Ok(Some(Ok(answer))) => Ok(answer),
         Ok(Some(Err(status))) => Err(CallFailure::of(call, &status)),
         Ok(None) => Err(CallFailure {
@@ -334,7 +334,7 @@ async fn next_answer(
             kind: FailureKind::Unreachable,
             cause: "containerd ended the stream before the blob was committed".to_owned(),
         }),
-        Err(_) => Err(CallFailure::late(call, patience)),
+        Err(_) => Err(CallFailure::late(call, deadline)),
     }
 }
 

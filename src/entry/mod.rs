@@ -37,13 +37,13 @@ pub enum Kind {
 pub enum Verdict {
     Entry(Kind),
     /// It is hidden, or will be renamed when it is whole: it is never mentioned.
-    Passing,
+    Temporary,
     /// Something else, which is mentioned once.
     Other,
 }
 
 const LISTS: [&str; 1] = [".txt"];
-const PASSING: [&str; 4] = [".part", ".partial", ".tmp", "~"];
+const TEMPORARY: [&str; 4] = [".part", ".partial", ".tmp", "~"];
 
 impl Verdict {
     /// Judges a file by its name, in any case of letters.
@@ -51,8 +51,8 @@ impl Verdict {
         let name = name.as_bytes().to_ascii_lowercase();
         // A name that is nothing but a suffix begins with a dot: hidden.
         let ends_in = |suffixes: &[&str]| suffixes.iter().any(|s| name.ends_with(s.as_bytes()));
-        if name.starts_with(b".") || ends_in(&PASSING) {
-            Self::Passing
+        if name.starts_with(b".") || ends_in(&TEMPORARY) {
+            Self::Temporary
         } else if is_archive_name(&name) {
             // The compression is what the first bytes say: the name only says that it is for stowd.
             Self::Entry(Kind::Archive)
@@ -158,7 +158,7 @@ mod tests {
             "a.tar~",
             ".tar",
         ] {
-            assert_eq!(verdict(name), Verdict::Passing, "{name}");
+            assert_eq!(verdict(name), Verdict::Temporary, "{name}");
         }
     }
 

@@ -64,7 +64,7 @@ impl Interpreter<'_> {
             WatchEvent::Name { wd, name, act, dir } => {
                 self.writers(wd, &name, act);
                 self.dependencies(wd, &name, act);
-                if Verdict::on(&name) != Verdict::Passing {
+                if Verdict::on(&name) != Verdict::Temporary {
                     self.in_the_directory(wd, &name, act, dir);
                 }
             }

@@ -178,7 +178,7 @@ impl Walk<'_> {
         name: &OsStr,
     ) -> Option<Ahead> {
         let verdict = Verdict::on(name);
-        if verdict == Verdict::Passing {
+        if verdict == Verdict::Temporary {
             return None;
         }
         let path = listed.join(name);

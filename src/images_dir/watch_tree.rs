@@ -95,7 +95,7 @@ impl WatchTree {
         let Some(wd) = self.by_path.get(dir) else {
             return false;
         };
-        let listed = self.listed(*wd, name).is_some() && Verdict::on(name) != Verdict::Passing;
+        let listed = self.listed(*wd, name).is_some() && Verdict::on(name) != Verdict::Temporary;
         listed || !self.dependencies(*wd, name).is_empty()
     }
 

@@ -1,4 +1,4 @@
-//! Bodies: the blobs that are too large to be held, on their way from the archive to the store.
+//! Bodies: blobs that are too large to be held in memory, copied from the archive to the store.
 //!
 //! ```text
 //!   plain       one thread a body, several bodies at once:

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::ledger::Keeps;
-use crate::plan::{Brought, JobEnd};
+use crate::plan::{EntryResult, JobEnd};
 
 use super::report::{ImportError, ImportReport};
 
 impl From<ImportReport> for JobEnd {
     fn from(report: ImportReport) -> Self {
-        Self::Through(Brought {
+        Self::Through(EntryResult {
             images: report.images,
             problems: report.problems,
             class: report.class,

@@ -1,9 +1,9 @@
-//! The shell around the plan: it turns what happens into events and carries effects out. It decides
+//! Runs the plan: turns what happens into events and carries effects out. It decides
 //! nothing.
 //!
 //! It waits on: events of the source; jobs, questions to the store and writes of the ledger that have
-//! ended; the time at which the plan or the ledger is due; a reload; the clock by which it shows that
-//! it turns; stop.
+//! ended; the time at which the plan or the ledger is due; a reload; the timer of the watchdog period;
+//! stop.
 
 mod ledger_writer;
 mod settings;
@@ -178,7 +178,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 attempts: record.map_or(0, |record| record.attempts),
                 next_try: record.and_then(|record| record.next_try),
             }),
-            ended: self.jobs.moved() + plan.signs_of_life(),
+            ended: self.jobs.moved() + plan.unmetered_steps(),
             turns: self.turns,
         });
     }

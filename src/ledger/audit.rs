@@ -137,7 +137,7 @@ impl<'a> Audit<'a> {
     ///
     /// Images are pinned before their entry has a record. So between [`ImageStore::images`] and
     /// the last unpinning no import may be in work, or what it has just pinned is unpinned. And
-    /// before the drain has ended, an entry that is still to be imported may have no record.
+    /// before the initial load is over, an entry that is still to be imported may have no record.
     ///
     /// [`ImageStore::images`]: crate::image_store::ImageStore::images
     pub fn stale_pins(&self, owner: &PinOwner) -> Vec<&'a str> {

@@ -72,7 +72,7 @@ impl Ledger {
             false => self.unknown.remove(&path),
         };
         self.records.insert(path.clone(), Arc::new(record));
-        self.uphold(&path);
+        self.confirm(&path);
         &self.records[&path]
     }
 
@@ -90,7 +90,7 @@ impl Ledger {
 
     /// The entry was looked into and its record holds: it stands. Nothing is to be written to disk
     /// for that. Does nothing where there is no record.
-    pub fn uphold(&mut self, path: &Path) {
+    pub fn confirm(&mut self, path: &Path) {
         if self.records.contains_key(path) {
             self.uncount(path);
             self.standing.insert(path.to_owned());

@@ -1,4 +1,4 @@
-//! The ledger in three numbers.
+//! Counts of what the ledger has: images, entries, failures.
 
 use std::collections::HashMap;
 

@@ -140,7 +140,7 @@ impl Plan {
             Decision::Unchanged => {
                 if !self.ledger.stands(&path) {
                     self.tell(Happened::Skipped(path.clone()));
-                    self.ledger.uphold(&path);
+                    self.ledger.confirm(&path);
                 }
                 return self.entries.set(path, Life::Done(entry));
             }
@@ -149,7 +149,7 @@ impl Plan {
                 // An entry that a run before has failed to import is tried at once, unless only a
                 // change of its file can help. One that is not whole is not tried before it is.
                 if until == Until::Change || (whole && self.ledger.stands(&path)) {
-                    self.ledger.uphold(&path);
+                    self.ledger.confirm(&path);
                     return self.entries.set(path, Life::Waiting(entry, until));
                 }
             }

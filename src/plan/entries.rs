@@ -1,4 +1,4 @@
-//! The lives of all entries, with what is asked of them at each event kept up.
+//! The state of each entry, with indexes and counts that are kept up to date as states change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

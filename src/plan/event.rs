@@ -102,7 +102,7 @@ impl JobKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEnd {
     /// The entry was gone through.
-    Through(Brought),
+    Through(EntryResult),
     /// The list names images that the store lacks.
     Absent(Arc<Looked>),
     /// The file is not, or no longer, the version that the job was for.
@@ -115,7 +115,7 @@ pub enum JobEnd {
 
 /// What came of an entry that was gone through.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Brought {
+pub struct EntryResult {
     /// Its images that are in the store, named and pinned.
     pub images: Vec<ImportedImage>,
     /// Why others are not; empty when all are.
@@ -146,7 +146,7 @@ pub struct Looked {
     pub is_understood: bool,
 }
 
-impl From<Looked> for Brought {
+impl From<Looked> for EntryResult {
     fn from(looked: Looked) -> Self {
         let mut problems = looked.problems.into_values().collect();
         first_few(&mut problems);

@@ -1,4 +1,4 @@
-//! The life of one entry.
+//! The states of one entry, and what leads from one to another.
 //!
 //! ```text
 //!   (nothing) -- listed --> Checking -- the store lacks something --+

@@ -1,4 +1,4 @@
-//! When READY may be told.
+//! When the initial load is over, and when the wait for lists ends.
 
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use life::{Life, Queued};
 
-pub use event::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Rules};
+pub use event::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules};
 pub use state::Plan;
 
 impl Plan {

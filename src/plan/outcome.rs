@@ -9,7 +9,7 @@ use crate::happened::Happened;
 use crate::ledger::{Attempt, FailureClass, Fingerprint, Imported, ImportedImage, Keeps, Outcome};
 use crate::source_event::Listed;
 
-use super::event::{Brought, Effect, Job, JobEnd, Now};
+use super::event::{Effect, EntryResult, Job, JobEnd, Now};
 use super::failure::Failure;
 use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
@@ -57,7 +57,7 @@ impl Plan {
                 self.imported(running, brought.images, now);
             }
             JobEnd::Through(brought) => {
-                let Brought {
+                let EntryResult {
                     images,
                     problems,
                     class,

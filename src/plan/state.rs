@@ -101,8 +101,9 @@ impl Plan {
         self.ledger.first_failed()
     }
 
-    /// Grows while READY waits for lists: what a pull has come to is not told by CRI.
-    pub fn signs_of_life(&self) -> u64 {
+    /// Counts progress that no [`Meter`](crate::progress::Meter) counts: an archive that was seen to
+    /// grow, and each minute of a wait for lists, because CRI does not tell how far a pull has come.
+    pub fn unmetered_steps(&self) -> u64 {
         self.load.signs()
     }
 

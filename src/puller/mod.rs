@@ -30,7 +30,7 @@ use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX};
 use crate::image_store::ImageStore;
 use crate::importer::is_still;
-use crate::plan::{Brought, Looked};
+use crate::plan::{EntryResult, Looked};
 use crate::progress::Meter;
 
 use bounded_file::up_to;
@@ -84,7 +84,7 @@ impl<S: ImageStore> Puller<S> {
         looked: Looked,
         meter: &Meter,
         stop: &CancellationToken,
-    ) -> Result<Brought, PullListError> {
+    ) -> Result<EntryResult, PullListError> {
         let list = ImageList::parse(&read(entry).await?)?;
         let dealt_with = (looked.images.len() + looked.problems.len()) as u64;
         meter.expect(dealt_with + looked.absent.len() as u64);

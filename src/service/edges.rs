@@ -1,4 +1,4 @@
-//! What the daemon stands between: the store that it fills, and the source that says with what.
+//! What the daemon is given: the store that it fills, and the source of entries.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The daemon as one function of its edges.
+//! The daemon as one function of the store, the source and the signals that it is given.
 //!
 //! Start: supervise -> serving -> instance claimed -> watch armed -> listing -> initial load -> stale
 //! leases cleared -> READY -> follow until stopped.

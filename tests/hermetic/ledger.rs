@@ -321,9 +321,9 @@ fn a_record_counts_only_while_it_stands() {
     assert_eq!(read.summary(), summary(0, 0, 0), "nobody has looked yet");
     let revision = read.revision();
     for _ in 0..2 {
-        read.uphold(a);
+        read.confirm(a);
     }
-    read.uphold(Path::new("unknown.tar"));
+    read.confirm(Path::new("unknown.tar"));
     assert_eq!(read.summary(), summary(1, 1, 0));
     assert_eq!(read.revision(), revision, "nothing of it is for the disk");
     read.record(b.into(), good(2, &["b:1=y"]));

@@ -365,7 +365,7 @@ fn what_a_crash_left_is_removed_at_the_next_start() {
     fs::write(dirs.cache(), "").unwrap();
     for path in &left {
         fs::write(path, "half").unwrap();
-        assert_eq!(Verdict::on(path.file_name().unwrap()), Verdict::Passing);
+        assert_eq!(Verdict::on(path.file_name().unwrap()), Verdict::Temporary);
     }
     let (mut file, Loaded { mut ledger, .. }) = dirs.start();
     assert!(!left[0].exists() && !left[1].exists());

@@ -13,7 +13,7 @@ use stowd::image_store::{Descriptor, Image, Labels};
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::{Names, Reference};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_PIN, OWNER_LABEL, PinOwner, RUNTIME_PIN};
-use stowd::plan::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Plan, Rules};
+use stowd::plan::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
 use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
@@ -104,7 +104,7 @@ fn image(name: &str) -> ImportedImage {
 }
 
 fn brought(names: &[&str]) -> JobEnd {
-    JobEnd::Through(Brought {
+    JobEnd::Through(EntryResult {
         images: names.iter().map(|name| image(name)).collect(),
         problems: Vec::new(),
         class: FailureClass::Content,
@@ -430,7 +430,7 @@ fn the_last_in_name_order_gets_a_name_back_and_the_first_does_not() {
     let other = |name: &str| {
         let mut image = image(name);
         image.digest = Digest::of(b"another image");
-        JobEnd::Through(Brought {
+        JobEnd::Through(EntryResult {
             images: vec![image],
             problems: Vec::new(),
             class: FailureClass::Content,
@@ -584,10 +584,10 @@ fn lists_hold_ready_for_their_time_and_archives_for_theirs() {
     stage.pass(seconds(1000));
     assert!(!stage.plan.is_loaded(), "an archive is not finished");
     stage.ends("a.tar", brought(&["a"]));
-    let signs = stage.plan.signs_of_life();
+    let signs = stage.plan.unmetered_steps();
     stage.pass(seconds(299));
     assert!(!stage.plan.is_loaded());
-    assert!(stage.plan.signs_of_life() > signs);
+    assert!(stage.plan.unmetered_steps() > signs);
     stage.pass(seconds(1));
     assert!(stage.plan.is_loaded());
     assert_eq!(stage.told("not waiting any longer for lists: /i/b.txt"), 1);
@@ -889,7 +889,7 @@ fn a_file_that_changes_at_each_reading_holds_ready_for_two_minutes_and_no_longer
 fn ready_waits_for_what_a_broken_archive_has_lost() {
     let mut stage = Stage::new();
     let half = || match brought(&["a"]) {
-        JobEnd::Through(brought) => JobEnd::Through(Brought {
+        JobEnd::Through(brought) => JobEnd::Through(EntryResult {
             problems: vec!["no name".to_owned()],
             ..brought
         }),
@@ -1007,7 +1007,7 @@ fn a_look_that_fails_lets_nothing_go() {
         unreachable!()
     };
     let problems = vec!["a blob is missing".to_owned()];
-    stage.ends("a.tar", JobEnd::Through(Brought { problems, ..half }));
+    stage.ends("a.tar", JobEnd::Through(EntryResult { problems, ..half }));
     stage.source(SourceEvent::Unreadable(Unreadable {
         path: path("a.tar"),
         error: "cannot be read: Stale file handle".to_owned(),
@@ -1044,7 +1044,7 @@ fn brought_x(is_other: bool, problem: Option<FailureClass>) -> JobEnd {
     if is_other {
         x.digest = Digest::of(b"another image");
     }
-    JobEnd::Through(Brought {
+    JobEnd::Through(EntryResult {
         images: vec![x],
         problems: problem.iter().map(|_| "a problem".to_owned()).collect(),
         class: problem.unwrap_or_default(),
@@ -1496,7 +1496,7 @@ fn entries_that_lack_a_blob_do_not_wake_each_other_without_end() {
         let JobEnd::Through(half) = brought(&["x"]) else {
             unreachable!()
         };
-        JobEnd::Through(Brought {
+        JobEnd::Through(EntryResult {
             problems: vec!["a blob is missing".to_owned()],
             class: FailureClass::MissingBlob,
             ..half

@@ -9,7 +9,7 @@ use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{Descriptor, Image, Labels, PullError, StoreError};
 use stowd::ledger::{FailureClass, Keeps};
 use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
-use stowd::plan::Brought;
+use stowd::plan::EntryResult;
 use stowd::progress::Meter;
 use stowd::puller::{PullListError, PullRules, Puller};
 use tempfile::TempDir;
@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// What came of the list, and the images that the look found absent.
-    async fn pull(&self, text: &str) -> (Result<Brought, PullListError>, Vec<String>) {
+    async fn pull(&self, text: &str) -> (Result<EntryResult, PullListError>, Vec<String>) {
         self.pull_entry(&self.list(text), &Meter::default()).await
     }
 
@@ -91,7 +91,7 @@ impl Stage {
         &self,
         entry: &Entry,
         meter: &Meter,
-    ) -> (Result<Brought, PullListError>, Vec<String>) {
+    ) -> (Result<EntryResult, PullListError>, Vec<String>) {
         let puller = Puller::new(self.store.clone(), self.rules.clone());
         let pulled = self.store.state().pulled.len();
         let looked = match puller.look(entry, meter).await {

@@ -11,7 +11,7 @@ use stowd::image_store::Image;
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::Reference;
 use stowd::pin::PinOwner;
-use stowd::plan::{Brought, Effect, Event, Job, JobEnd, Looked, Now, Plan, Rules};
+use stowd::plan::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
 
 use crate::content::{Content, IN_REGISTRY, SimImage};
@@ -35,7 +35,7 @@ pub(crate) struct JobUnderWay {
     job: Job,
     content: Option<Content>,
     step: usize,
-    brought: Brought,
+    brought: EntryResult,
     looked: Looked,
     abandoned: bool,
     /// What the store had lost when it began.
@@ -214,7 +214,7 @@ impl Node {
                     job,
                     content: None,
                     step: 0,
-                    brought: Brought {
+                    brought: EntryResult {
                         images: Vec::new(),
                         problems: Vec::new(),
                         class: FailureClass::Content,
