@@ -307,11 +307,12 @@ impl Place {
     ) -> Vec<OtherLedger> {
         let mut others = Vec::new();
         for path in self.ledgers() {
-            let images_dir = images_dir_of(&bytes(&path).unwrap_or_default());
+            let json = bytes(&path);
+            let images_dir = json.as_deref().ok().and_then(images_dir_of);
             if images_dir.as_deref() == Some(&self.images_dir) {
                 continue;
             }
-            let (other, warning) = read(&path, Path::new("/"));
+            let (other, warning) = understood(&path, json, Path::new("/"));
             warnings.extend(warning);
             let images = other.iter().flat_map(|(_, record)| record.images());
             let names = images.flat_map(|image| image.names.iter().cloned());
@@ -365,13 +366,22 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn read(path: &Path, images_dir: &Path) -> (Ledger, Option<LoadWarning>) {
+    understood(path, bytes(path), images_dir)
+}
+
+/// The ledger that these bytes of the file at `path` are.
+fn understood(
+    path: &Path,
+    json: Result<Vec<u8>, Unused>,
+    images_dir: &Path,
+) -> (Ledger, Option<LoadWarning>) {
     let warning = |cause| LoadWarning {
         path: path.to_owned(),
         cause,
     };
-    match bytes(path) {
-        Ok(bytes) => {
-            let (ledger, dropped) = Ledger::from_json(&bytes, images_dir);
+    match json {
+        Ok(json) => {
+            let (ledger, dropped) = Ledger::from_json(&json, images_dir);
             (ledger, dropped.map(|dropped| warning(dropped.into())))
         }
         Err(cause) => (Ledger::default(), Some(warning(cause))),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use stowd::cli::{Cli, Command};
-use stowd::service::{Mode, Node};
+use stowd::service::{HostEdges, Mode};
 use stowd::{allocator, commands, config};
 
 /// The configuration is wrong (sysexits.h, EX_CONFIG).
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         }
         Command::Run(args) => {
             let mode = if args.once { Mode::Once } else { Mode::Daemon };
-            commands::run::run(loaded, inputs, mode, &Node).map_err(|error| error.to_string())
+            commands::run::run(loaded, inputs, mode, &HostEdges).map_err(|error| error.to_string())
         }
     };
     done.unwrap_or_else(|error| {

@@ -81,10 +81,10 @@ pub struct InstanceClaim {
     store: Containerd,
     state_dir: String,
     /// `None` where it is to be had again.
-    held: Option<Held>,
+    held: Option<HeldInstance>,
 }
 
-struct Held {
+struct HeldInstance {
     lease: Lease,
     stream: StreamWriter,
 }
@@ -110,7 +110,7 @@ impl Containerd {
         })
     }
 
-    async fn hold_instance(&self, state_dir: &str) -> Result<Held, ClaimError> {
+    async fn hold_instance(&self, state_dir: &str) -> Result<HeldInstance, ClaimError> {
         let ingest = Ingest::of_instance(self.instance());
         let deadline = Instant::now() + ENDING;
         let refuse = |holder| InstanceInUse {
@@ -133,7 +133,7 @@ impl Containerd {
             let failure = match StreamWriter::open(self, &lease, &ingest).await {
                 Ok(stream) => {
                     self.clear_instance_leases(&lease).await;
-                    return Ok(Held { lease, stream });
+                    return Ok(HeldInstance { lease, stream });
                 }
                 Err(failure) => failure,
             };
@@ -259,7 +259,7 @@ impl InstanceClaim {
 
     /// Lets another process have the instance.
     pub async fn release(self) -> Result<(), StoreError> {
-        let Some(Held { lease, stream }) = self.held else {
+        let Some(HeldInstance { lease, stream }) = self.held else {
             return Ok(());
         };
         stream.abort().await?;
@@ -270,7 +270,7 @@ impl InstanceClaim {
 impl Containerd {
     /// Whether the lock still keeps others out. Where the lease was removed, the ingest is collected, and
     /// the next writer of one of this name gets a new one.
-    async fn is_kept(&self, held: &Held) -> Result<bool, StoreError> {
+    async fn is_kept(&self, held: &HeldInstance) -> Result<bool, StoreError> {
         let leases = self
             .list_leases(format!("id==\"{}\"", held.lease.id))
             .await?;

@@ -150,15 +150,16 @@ impl Ledger {
 /// well.
 pub fn images_dir_of(json: &[u8]) -> Option<PathBuf> {
     let first_line = json.split(|byte| *byte == b'\n').next()?;
-    let header: Header = serde_json::from_slice(json)
-        .or_else(|_| serde_json::from_slice(&[first_line, b"]}"].concat()))
+    // The first line says it, where stowd has written the file: the rest need not be parsed.
+    let header: LedgerHeader = serde_json::from_slice(&[first_line, b"]}"].concat())
+        .or_else(|_| serde_json::from_slice(json))
         .ok()?;
     path_text::read(&header.images_dir)
 }
 
 /// What a file says of itself.
 #[derive(Deserialize)]
-struct Header {
+struct LedgerHeader {
     images_dir: String,
 }
 

@@ -124,11 +124,10 @@ impl Ledger {
 
     /// Adds what an entry counts for to the tally.
     fn count(&mut self, path: &Path) {
-        let standing = self.standing_record(path);
-        let is_failed = self.is_failed(path, standing.as_deref());
-        if standing.is_some() || is_failed {
-            self.tally.add(images(standing.as_deref()), is_failed);
-        }
+        let Some((standing, is_failed)) = self.counted(path) else {
+            return;
+        };
+        self.tally.add(images(standing.as_deref()), is_failed);
         if is_failed {
             self.failed.insert(path.to_owned());
         }
@@ -136,22 +135,18 @@ impl Ledger {
 
     /// Takes it back.
     fn uncount(&mut self, path: &Path) {
-        let standing = self.standing_record(path);
-        let is_failed = self.is_failed(path, standing.as_deref());
-        if standing.is_some() || is_failed {
+        if let Some((standing, is_failed)) = self.counted(path) {
             self.tally.remove(images(standing.as_deref()), is_failed);
+            self.failed.remove(path);
         }
-        self.failed.remove(path);
     }
 
-    fn standing_record(&self, path: &Path) -> Option<Arc<Record>> {
-        let record = self.records.get(path);
-        record.filter(|_| self.standing.contains(path)).cloned()
-    }
-
-    fn is_failed(&self, path: &Path, standing: Option<&Record>) -> bool {
-        let has_failed = |record: &Record| record.outcome.error().is_some();
-        self.troubles.contains_key(path) || standing.is_some_and(has_failed)
+    /// What an entry with an outcome counts for: its record, if that stands, and whether it has failed.
+    fn counted(&self, path: &Path) -> Option<(Option<Arc<Record>>, bool)> {
+        let standing = self.records.get(path).filter(|_| self.stands(path));
+        let has_failed = standing.is_some_and(|record| record.outcome.error().is_some());
+        let is_failed = has_failed || self.troubles.contains_key(path);
+        (standing.is_some() || is_failed).then(|| (standing.cloned(), is_failed))
     }
 
     pub fn stands(&self, path: &Path) -> bool {
@@ -189,7 +184,7 @@ impl Ledger {
         }
     }
 
-    /// Whether it was read from disk whole: what it does not have, no run before has known.
+    /// Whether a run before has left what it knew, or some of it.
     pub(crate) fn is_remembered(&self) -> bool {
         self.is_remembered
     }
@@ -236,7 +231,7 @@ impl Ledger {
         let serial = records.values().map(|record| record.serial).max();
         let mut ledger = Self {
             serial: serial.unwrap_or(0),
-            is_remembered: is_whole,
+            is_remembered: is_whole || !records.is_empty(),
             ..Self::default()
         };
         for (path, record) in &records {

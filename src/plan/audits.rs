@@ -1,6 +1,5 @@
 //! The ledger against the store: which entries need work, decided when the store has told its images.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::happened::{FoundBecause, Happened};
@@ -55,7 +54,6 @@ impl Plan {
     fn audit(&mut self, images: &[Image], asked_at: u64, now: Now) {
         let audit = Audit::new(&self.ledger, images);
         let (mut decided, mut broken) = (Vec::new(), Vec::new());
-        let mut lost = BTreeSet::new();
         for (path, life) in self.entries.iter() {
             if self
                 .ledger
@@ -68,11 +66,9 @@ impl Plan {
             let listed = match life {
                 Life::Waiting(entry, Until::Change | Until::OtherEntry) => {
                     let names = audit.missing_of(path);
-                    if audit.lacks(&names) {
-                        lost.insert(path.to_owned());
-                    }
                     if !names.is_empty() {
-                        broken.push((entry.clone(), names));
+                        let is_lost = audit.lacks(&names);
+                        broken.push((entry.clone(), names, is_lost));
                     }
                     continue;
                 }
@@ -93,29 +89,26 @@ impl Plan {
                 decision => decision,
             };
             // Also of another version, or with other rules: it may bring the same again.
-            let is_missing = match &decision {
+            let is_lost = match &decision {
                 Decision::Missing(names) => audit.lacks(names),
                 Decision::Changed(_) => audit.lacks(&audit.missing_of(path)),
                 Decision::Unchanged | Decision::Failed => false,
             };
-            if is_missing {
-                lost.insert(path.to_owned());
-            }
             if decision != Decision::Unchanged || !matches!(life, Life::Done(_)) {
-                decided.push((listed, decision));
+                decided.push((listed, decision, is_lost));
             }
         }
-        for (listed, decision) in decided {
+        for (listed, decision, is_lost) in decided {
             let path = &listed.entry.path;
             if !matches!(decision, Decision::Missing(_)) || self.may_bring_back(path) {
-                self.lost.extend(lost.take(path));
+                self.lost.extend(is_lost.then(|| path.clone()));
                 self.act(listed, decision, now);
             }
         }
-        for (entry, names) in broken {
+        for (entry, names, is_lost) in broken {
             if self.may_bring_back(&entry.path) {
                 let path = entry.path.clone();
-                self.lost.extend(lost.take(&path));
+                self.lost.extend(is_lost.then(|| path.clone()));
                 self.tell(Happened::Missing { path, names });
                 self.queue(Queued::first(entry, true));
             }

@@ -24,10 +24,10 @@ impl Plan {
     /// Begins a check that is due.
     pub(super) fn check_pins(&mut self, now: Now) {
         let is_due = self.pins.due().is_some_and(|due| due <= now.uptime);
-        // Before the initial load is over, what an entry brings may have no record yet.
-        let may = self.load.is_over() && self.rules.unpin_removed && !self.query.is_pending();
         // The answer to an older question says nothing about what was pinned since.
-        let may = may && !self.query.is_under_way();
+        let is_asked = self.query.is_pending() || self.query.is_under_way();
+        // Before the initial load is over, what an entry brings may have no record yet.
+        let may = self.load.is_over() && self.rules.unpin_removed && !is_asked;
         if !is_due || !may || !self.is_at_rest() {
             return;
         }

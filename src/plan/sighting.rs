@@ -185,11 +185,7 @@ impl Plan {
         let path = listed.entry.path.clone();
         let identity = listed.entry.identity;
         let is_known = |life: &Life| life.identity() == Some(&identity);
-        let life = self.entries.remove(&path);
-        if let Some(Life::Unreadable { .. }) = life {
-            self.ledger.end_trouble(&path);
-        }
-        match life {
+        match self.take_seen(&path) {
             Some(Life::Running(running)) => self.overtake(running, listed),
             Some(_) if let Some(life) = self.rest(&listed) => self.entries.set(path, life),
             Some(Life::Settling(_) | Life::Unfinished(_) | Life::Rereading(_)) if listed.whole => {
@@ -204,6 +200,15 @@ impl Plan {
             }
             _ => self.entries.set(path, Life::Checking(listed)),
         }
+    }
+
+    /// Takes the life of an entry that was seen: its file can be looked at again.
+    fn take_seen(&mut self, path: &Path) -> Option<Life> {
+        let life = self.entries.remove(path)?;
+        if let Life::Unreadable { .. } = life {
+            self.ledger.end_trouble(path);
+        }
+        Some(life)
     }
 
     /// An entry that is worked on was seen, in this version or in another.
@@ -228,11 +233,7 @@ impl Plan {
             true => Life::Queued(Queued::first(listed.entry, false)),
             false => Life::Settling(listed.entry),
         };
-        let life = self.entries.remove(&path);
-        if let Some(Life::Unreadable { .. }) = life {
-            self.ledger.end_trouble(&path);
-        }
-        let life = match life {
+        let life = match self.take_seen(&path) {
             Some(Life::Running(running)) => return self.overtake(running, listed),
             Some(_) if let Some(life) = self.rest(&listed) => life,
             Some(

@@ -49,7 +49,7 @@ pub struct Plan {
 impl Plan {
     /// A plan with what a run before has recorded.
     pub fn new(rules: Rules, ledger: Ledger) -> Self {
-        let has_memory = ledger.is_remembered() || ledger.iter().next().is_some();
+        let has_memory = ledger.is_remembered();
         Self {
             rules,
             entries: Entries::default(),

@@ -33,9 +33,9 @@ pub trait Edges {
 
 /// The edges of a daemon: containerd, and the images directory.
 #[derive(Debug)]
-pub struct Node;
+pub struct HostEdges;
 
-impl Edges for Node {
+impl Edges for HostEdges {
     type Store = Containerd;
     type Source = Source;
 

@@ -36,7 +36,7 @@ use end::Ending;
 use load::{LoadOptions, load};
 use reload::{Reload, settings};
 
-pub use edges::{Edges, Node};
+pub use edges::{Edges, HostEdges};
 pub use end::{FatalError, Mode};
 pub use store_service::{Claim, StoreService};
 
