@@ -93,6 +93,7 @@ impl Snapshot {
         let mut separator: &[u8] = b"\n";
         for (path, record) in &self.records {
             json.extend_from_slice(separator);
+            let path = Path::new(path);
             let mut line = RecordLine::of(path.strip_prefix(images_dir).unwrap_or(path), record);
             line.checksum = Some(line.digest());
             json.extend(line.to_json());
@@ -110,7 +111,7 @@ impl Ledger {
         let mut records = BTreeMap::new();
         let mut take = |line: Result<RecordLine, serde_json::Error>| -> Result<(), String> {
             let (path, record) = line.map_err(|error| error.to_string())?.read()?;
-            records.insert(images_dir.join(path), Arc::new(record));
+            records.insert(images_dir.join(path).into_os_string(), Arc::new(record));
             Ok(())
         };
         let dropped = if json.trim_ascii().is_empty() {

@@ -1,6 +1,7 @@
 //! The records of all entries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,9 +23,10 @@ use super::tally::{Summary, Tally};
 /// disk: after a restart the source says it again.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    // Shared with the snapshots that are being written.
-    records: BTreeMap<PathBuf, Arc<Record>>,
-    standing: BTreeSet<PathBuf>,
+    // Shared with the snapshots that are being written. By the bytes of the paths, which are compared
+    // faster than their components.
+    records: BTreeMap<OsString, Arc<Record>>,
+    standing: BTreeSet<OsString>,
     troubles: BTreeMap<PathBuf, String>,
     /// Those that are in trouble, or stand and are failures.
     failed: BTreeSet<PathBuf>,
@@ -60,10 +62,10 @@ impl Ledger {
     pub fn record(&mut self, path: PathBuf, attempt: Attempt) -> &Record {
         self.reopen(&path);
         self.serial = self.serial.saturating_add(1);
-        let earlier = self.records.get(&path).map(AsRef::as_ref);
+        let earlier = self.records.get(path.as_os_str()).map(AsRef::as_ref);
         let record = Record::after(earlier, &path, attempt, self.serial);
         self.revision += 1;
-        if let Some(earlier) = self.records.remove(&path) {
+        if let Some(earlier) = self.records.remove(path.as_os_str()) {
             self.uncount_names(&earlier);
         }
         self.count_names(&record);
@@ -71,29 +73,30 @@ impl Ledger {
             true => self.unknown.insert(path.clone()),
             false => self.unknown.remove(&path),
         };
-        self.records.insert(path.clone(), Arc::new(record));
+        let key = path.clone().into_os_string();
+        self.records.insert(key, Arc::new(record));
         self.confirm(&path);
-        &self.records[&path]
+        &self.records[path.as_os_str()]
     }
 
     /// The record of an entry, whether it stands or not.
     pub fn get(&self, path: &Path) -> Option<&Record> {
-        self.records.get(path).map(AsRef::as_ref)
+        self.records.get(path.as_os_str()).map(AsRef::as_ref)
     }
 
     /// All records with their paths, whether they stand or not.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Record)> {
         self.records
             .iter()
-            .map(|(path, record)| (path.as_path(), record.as_ref()))
+            .map(|(path, record)| (Path::new(path), record.as_ref()))
     }
 
     /// The entry was looked into and its record holds: it stands. Nothing is to be written to disk
     /// for that. Does nothing where there is no record.
     pub fn confirm(&mut self, path: &Path) {
-        if self.records.contains_key(path) {
+        if self.records.contains_key(path.as_os_str()) {
             self.uncount(path);
-            self.standing.insert(path.to_owned());
+            self.standing.insert(path.as_os_str().to_owned());
             self.count(path);
         }
     }
@@ -101,7 +104,7 @@ impl Ledger {
     /// The entry is to be done again: until then its record does not stand. It is in no trouble.
     pub fn reopen(&mut self, path: &Path) {
         self.uncount(path);
-        self.standing.remove(path);
+        self.standing.remove(path.as_os_str());
         self.troubles.remove(path);
     }
 
@@ -143,14 +146,15 @@ impl Ledger {
 
     /// What an entry with an outcome counts for: its record, if that stands, and whether it has failed.
     fn counted(&self, path: &Path) -> Option<(Option<Arc<Record>>, bool)> {
-        let standing = self.records.get(path).filter(|_| self.stands(path));
+        let standing = self.records.get(path.as_os_str());
+        let standing = standing.filter(|_| self.stands(path));
         let has_failed = standing.is_some_and(|record| record.outcome.error().is_some());
         let is_failed = has_failed || self.troubles.contains_key(path);
         (standing.is_some() || is_failed).then(|| (standing.cloned(), is_failed))
     }
 
     pub fn stands(&self, path: &Path) -> bool {
-        self.standing.contains(path)
+        self.standing.contains(path.as_os_str())
     }
 
     /// Whether an entry has an outcome now: its record stands, or it is in trouble.
@@ -169,14 +173,14 @@ impl Ledger {
 
     /// Whether another entry brings a tagged name that this one brings.
     pub fn shares_names(&self, path: &Path) -> bool {
-        let record = self.records.get(path).into_iter();
+        let record = self.records.get(path.as_os_str()).into_iter();
         let mut names = record.flat_map(|record| tagged_names(&record.outcome));
         names.any(|name| self.names.get(name).is_some_and(|entries| *entries > 1))
     }
 
     /// The entry was seen in these directories. Does nothing where there is no record.
     pub fn seen_in(&mut self, path: &Path, seen_in: Vec<DirectoryId>) {
-        if let Some(record) = self.records.get_mut(path)
+        if let Some(record) = self.records.get_mut(path.as_os_str())
             && record.seen_in != seen_in
         {
             Arc::make_mut(record).seen_in = seen_in;
@@ -202,7 +206,7 @@ impl Ledger {
     pub fn remove(&mut self, path: &Path) -> bool {
         let was_in_trouble = self.troubles.contains_key(path);
         self.reopen(path);
-        let Some(record) = self.records.remove(path) else {
+        let Some(record) = self.records.remove(path.as_os_str()) else {
             return was_in_trouble;
         };
         self.uncount_names(&record);
@@ -227,7 +231,7 @@ impl Ledger {
     }
 
     /// A ledger of records from disk. None of them stands.
-    pub(super) fn remembered(records: BTreeMap<PathBuf, Arc<Record>>, is_whole: bool) -> Self {
+    pub(super) fn remembered(records: BTreeMap<OsString, Arc<Record>>, is_whole: bool) -> Self {
         let serial = records.values().map(|record| record.serial).max();
         let mut ledger = Self {
             serial: serial.unwrap_or(0),
@@ -237,7 +241,7 @@ impl Ledger {
         for (path, record) in &records {
             ledger.count_names(record);
             if record.is_unknown {
-                ledger.unknown.insert(path.clone());
+                ledger.unknown.insert(path.into());
             }
         }
         ledger.records = records;

@@ -1,7 +1,7 @@
 //! The records at one moment, to be written elsewhere.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::record::Record;
@@ -9,11 +9,11 @@ use super::record::Record;
 /// The records of a ledger at one moment. Costs a pointer a record.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(super) records: BTreeMap<PathBuf, Arc<Record>>,
+    pub(super) records: BTreeMap<OsString, Arc<Record>>,
 }
 
 impl Snapshot {
-    pub(super) fn new(records: BTreeMap<PathBuf, Arc<Record>>) -> Self {
+    pub(super) fn new(records: BTreeMap<OsString, Arc<Record>>) -> Self {
         Self { records }
     }
 }

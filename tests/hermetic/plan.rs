@@ -1522,3 +1522,15 @@ fn entries_that_lack_a_blob_do_not_wake_each_other_without_end() {
     }
     assert!(imports > 6, "{imports}");
 }
+
+/// `a-b` and `a.tar` come between `a` and `a/x.tar`, byte by byte.
+#[test]
+fn a_directory_that_is_removed_takes_along_what_is_below_it_and_nothing_else() {
+    let mut stage = Stage::loaded(&["a/x.tar", "a/y.tar", "a.tar", "a-b/x.tar"]);
+    stage.source(SourceEvent::Removed(path("a")));
+    let told = ["a/x.tar", "a/y.tar"].map(|name| format!("gone: {}", path(name).display()));
+    assert_eq!(stage.told("gone"), told.len());
+    for gone in told {
+        assert_eq!(stage.told(&gone), 1, "{gone}");
+    }
+}
