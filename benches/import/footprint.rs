@@ -52,6 +52,7 @@ pub(crate) fn measure(
             let peak = kibibytes(attached.pid(), "VmHWM:");
             std::thread::sleep(options.winding_down());
             let wake_ups = wake_ups(attached.pid(), watched);
+            let wake_ups = wake_ups.iter().map(|(_, times)| times).sum();
             let idle = kibibytes(attached.pid(), "VmRSS:");
             attached.stop();
             Footprint {

@@ -262,9 +262,12 @@ fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
     setup.wrapper = alone.map(str::to_owned).to_vec();
     setup.stow(&fixture("skopeo-docker.tar.gz").path);
     let (stowd, _) = ready(setup);
-    let still = || match wake_ups(stowd.pid(), Duration::from_secs(20)) {
-        0 => Ok(()),
-        some => Err(format!("{some} wake-ups")),
+    let still = || {
+        let wake_ups = wake_ups(stowd.pid(), Duration::from_secs(20));
+        if wake_ups.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{wake_ups:?}\n{}", stowd.log()))
     };
     // What the load has left to do ends first, and after ten seconds the threads that it needed.
     let limit = Duration::from_secs(300);

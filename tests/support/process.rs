@@ -32,23 +32,23 @@ pub fn kibibytes(pid: u32, field: &str) -> u64 {
     number(&status, field)
 }
 
-/// How often one of its threads is put on a processor during this time. Those that end meanwhile are
-/// left out.
-pub fn wake_ups(pid: u32, during: Duration) -> u64 {
+/// How often each of its threads is put on a processor during this time; of those that are at all, with
+/// their names. Those that end meanwhile are left out.
+pub fn wake_ups(pid: u32, during: Duration) -> Vec<(String, u64)> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let before = switches(&process);
     std::thread::sleep(during);
-    let after = switches(&process);
-    let more = |(task, now): (&PathBuf, &u64)| {
-        let before = before.get(task).copied().unwrap_or_default();
+    let more = |(task, (name, now)): (PathBuf, (String, u64))| {
+        let before = before.get(&task).map_or(0, |(_, before)| *before);
         // One that has the number of another that ended began with none.
-        now.checked_sub(before).unwrap_or(*now)
+        (name, now.checked_sub(before).unwrap_or(now))
     };
-    after.iter().map(more).sum()
+    let after = switches(&process).into_iter().map(more);
+    after.filter(|(_, wake_ups)| *wake_ups > 0).collect()
 }
 
-/// Context switches of each thread so far, wanted or not.
-fn switches(process: &Path) -> BTreeMap<PathBuf, u64> {
+/// The name of each thread, and its context switches so far, wanted or not.
+fn switches(process: &Path) -> BTreeMap<PathBuf, (String, u64)> {
     let tasks = fs::read_dir(process.join("task")).expect("its threads");
     let tasks = tasks.map(|task| task.expect("a thread").path());
     let switches = |task: PathBuf| {
@@ -56,7 +56,8 @@ fn switches(process: &Path) -> BTreeMap<PathBuf, u64> {
         let status = fs::read_to_string(task.join("status")).ok()?;
         let fields = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"];
         let sum = fields.iter().map(|field| number(&status, field)).sum();
-        Some((task, sum))
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        Some((task, (name.trim_end().to_owned(), sum)))
     };
     tasks.filter_map(switches).collect()
 }
