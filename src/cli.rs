@@ -14,7 +14,7 @@ keeps them there.
 
 stowd runs containerd as its child (or attaches to one that runs), imports every
 image archive found in a directory, and tells systemd READY when that first load
-has drained.";
+is done.";
 
 const AFTER: &str = "\
 Configuration, later ones win:
