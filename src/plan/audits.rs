@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::entry::Entry;
 use crate::happened::{FoundBecause, Happened};
 use crate::image_store::Image;
 use crate::ledger::{Audit, Decision, FailureClass};
@@ -161,6 +162,15 @@ impl Plan {
             self.effects.push(Effect::LookAgain(entry.path.clone()));
             self.entries.set(entry.path.clone(), Life::Settling(entry));
         }
+    }
+
+    /// When this version of an entry is due, if it has failed and is not due yet.
+    pub(super) fn delay(&self, entry: &Entry, now: Now) -> Option<Until> {
+        let record = self.ledger.get(&entry.path)?;
+        let has_failed = record.outcome.error().is_some() && record.serial > self.due_at_once;
+        let is_of_it = has_failed && self.is_recorded(entry);
+        let until = is_of_it.then(|| self.next_try(&entry.path, now))?;
+        matches!(until, Until::Uptime(until) if until > now.uptime).then_some(until)
     }
 
     /// What an entry that has failed waits for, as its record says.

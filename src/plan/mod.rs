@@ -78,6 +78,7 @@ impl Plan {
         let is_other = rules.fingerprint != self.rules.fingerprint;
         self.rules = rules;
         self.brought_back.clear();
+        self.due_at_once = self.ledger.serial();
         let again = self.entries.iter().filter_map(|(_, life)| match life {
             // The operator may have mended what they failed of.
             Life::Waiting(entry, _) => Some(Queued::first(entry.clone(), true)),

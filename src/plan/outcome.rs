@@ -37,6 +37,17 @@ impl Plan {
         if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {
             self.restless.remove(&path);
         }
+        let has_no_record = match &end {
+            JobEnd::Changed => true,
+            // What was not overtaken is queued again, and has a record then.
+            JobEnd::Absent(_) | JobEnd::StoreAway(_) => running.overtaken.is_some(),
+            JobEnd::Through(_) | JobEnd::Failed(..) => {
+                matches!(running.overtaken, Some(Overtaken::Forget))
+            }
+        };
+        if has_no_record && self.may_share_names(&path) {
+            self.is_audit_due = true;
+        }
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),
             JobEnd::Absent(_) if running.overtaken.is_some() => self.follow_source(running, false),
@@ -84,6 +95,12 @@ impl Plan {
                 self.failed(running, Failure::new(class, error), now);
             }
         }
+    }
+
+    /// Whether a job for this entry that no record tells of may have taken names of other entries.
+    fn may_share_names(&self, path: &Path) -> bool {
+        let mut others = self.ledger.iter().filter(|(other, _)| *other != path);
+        self.entries.is_pinning() || others.next().is_some()
     }
 
     fn store_away(&mut self, running: Running, error: String, now: Now) {

@@ -54,10 +54,7 @@ impl Plan {
     fn first_unaccounted_for(&self) -> Option<&Path> {
         let restless = self.restless.keys().next().map(PathBuf::as_path);
         let unrecorded = self.entries.first_unrecorded();
-        // One that is out of sight may never come back.
-        let is_away = |path: &&Path| self.entries.out_of_sight().contains(*path);
-        let mut unknown = self.ledger.unknown().filter(|path| !is_away(path));
-        restless.or(unrecorded).or(unknown.next())
+        restless.or(unrecorded).or(self.ledger.unknown().next())
     }
 
     /// Unpins what no entry brings, if that is what the images were asked for.

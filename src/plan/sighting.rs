@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::entry::{Entry, Kind, Verdict};
+use crate::entry::{Entry, Kind};
 use crate::happened::{FoundBecause, Happened};
 use crate::source_event::{self, Absence, DirectoryId, Listed, Listing, SourceEvent, Unreadable};
 
@@ -18,11 +18,14 @@ impl Plan {
     pub(super) fn sighted(&mut self, event: SourceEvent, now: Now) {
         match event {
             SourceEvent::Listed(listing) => self.listed(listing, now),
-            SourceEvent::Settling(entry) => self.touched(Listed {
-                entry,
-                whole: false,
-            }),
-            SourceEvent::Settled(entry) => self.touched(Listed { entry, whole: true }),
+            SourceEvent::Settling(entry) => {
+                let whole = false;
+                self.touched(Listed { entry, whole }, now);
+            }
+            SourceEvent::Settled(entry) => {
+                let whole = true;
+                self.touched(Listed { entry, whole }, now);
+            }
             SourceEvent::StillWritten(entry) => self.still_written(entry),
             SourceEvent::Removed(path) => {
                 self.ignored.remove(&path);
@@ -67,7 +70,7 @@ impl Plan {
         for listed in listing.entries {
             let seen_in = self.above(&listed.entry.path);
             self.ledger.seen_in(&listed.entry.path, seen_in);
-            self.check(listed);
+            self.check(listed, now);
         }
         self.brought_back.clear();
         match is_first {
@@ -181,7 +184,7 @@ impl Plan {
 
     /// A listing has an entry: whether anything is to be done is asked of the store, unless this
     /// version of it is known or under way.
-    fn check(&mut self, listed: Listed) {
+    fn check(&mut self, listed: Listed, now: Now) {
         let path = listed.entry.path.clone();
         let identity = listed.entry.identity;
         let is_known = |life: &Life| life.identity() == Some(&identity);
@@ -189,7 +192,8 @@ impl Plan {
             Some(Life::Running(running)) => self.overtake(running, listed),
             Some(_) if let Some(life) = self.rest(&listed) => self.entries.set(path, life),
             Some(Life::Settling(_) | Life::Unfinished(_) | Life::Rereading(_)) if listed.whole => {
-                self.queue(Queued::first(listed.entry, false));
+                let life = self.whole(listed.entry, now);
+                self.entries.set(path, life);
             }
             Some(Life::Unfinished(_)) => self.entries.set(path, Life::Unfinished(listed.entry)),
             // It may be whole by now, and the listing replaces the event that said so.
@@ -225,14 +229,10 @@ impl Plan {
 
     /// The file of an entry was touched: it is left alone until it is whole, and then imported if it
     /// is another one than before.
-    fn touched(&mut self, listed: Listed) {
+    fn touched(&mut self, listed: Listed, now: Now) {
         self.has_memory = true;
         let path = listed.entry.path.clone();
         let identity = listed.entry.identity;
-        let next = |listed: Listed| match listed.whole {
-            true => Life::Queued(Queued::first(listed.entry, false)),
-            false => Life::Settling(listed.entry),
-        };
         let life = match self.take_seen(&path) {
             Some(Life::Running(running)) => return self.overtake(running, listed),
             Some(_) if let Some(life) = self.rest(&listed) => life,
@@ -252,21 +252,39 @@ impl Plan {
             // A file that grows is found once.
             Some(
                 Life::Settling(_) | Life::Rereading(_) | Life::Unfinished(_) | Life::Queued(_),
-            ) => next(listed),
+            ) => self.next(listed, now),
             _ => {
                 self.tell(Happened::Found {
                     path: path.clone(),
                     bytes: listed.entry.identity.size,
                     reason: FoundBecause::Noticed,
                 });
-                next(listed)
+                self.next(listed, now)
             }
         };
-        // Whether the record of one that is checked stands, the audit decides.
-        if life.open().is_some() && !matches!(life, Life::Checking(_)) {
-            self.ledger.reopen(&path);
-        }
         self.entries.set(path, life);
+    }
+
+    /// The life of an entry that is to be worked on when its file is whole. It has no outcome any more.
+    fn next(&mut self, listed: Listed, now: Now) -> Life {
+        if listed.whole {
+            return self.whole(listed.entry, now);
+        }
+        self.ledger.reopen(&listed.entry.path);
+        Life::Settling(listed.entry)
+    }
+
+    /// The life of an entry that is to be worked on, and whose file is whole. A file that was only touched
+    /// since it has failed waits for its next try.
+    fn whole(&mut self, entry: Entry, now: Now) -> Life {
+        self.ledger.reopen(&entry.path);
+        match self.delay(&entry, now) {
+            Some(until) => {
+                self.ledger.confirm(&entry.path);
+                Life::Waiting(entry, until)
+            }
+            None => Life::Queued(Queued::first(entry, false)),
+        }
     }
 
     /// Whether the record of an archive tells all that any job for this version can have pinned.
@@ -278,7 +296,8 @@ impl Plan {
         })
     }
 
-    fn is_recorded(&self, entry: &Entry) -> bool {
+    /// Whether there is a record of this version with these settings.
+    pub(super) fn is_recorded(&self, entry: &Entry) -> bool {
         self.ledger.get(&entry.path).is_some_and(|record| {
             record.identity.as_ref() == Some(&entry.identity)
                 && record.settings == self.rules.fingerprint
@@ -322,10 +341,10 @@ impl Plan {
         }
         self.trouble(&path, error);
         let life = self.entries.remove(&path);
-        // Of a file that was never seen it is not known what it brings.
-        let is_file = path.file_name().map(Verdict::on) != Some(Verdict::Other);
+        // Of what was never read it is not known what it brings. A directory has no record: what is in
+        // it may have none either.
         let is_new = life.is_none() && self.ledger.get(&path).is_none();
-        let is_recorded = !(is_new && is_file) && self.is_life_recorded(&path, life);
+        let is_recorded = !is_new && self.is_life_recorded(&path, life);
         self.entries.set(path, Life::Unreadable { is_recorded });
     }
 

@@ -25,6 +25,9 @@ pub struct Plan {
     pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
     pub(super) ignored: BTreeSet<PathBuf>,
     pub(super) restless: BTreeMap<PathBuf, Restless>,
+    /// What has a record up to this serial number, and has failed, is due at once when its file is whole: a
+    /// run before has tried it, or an operator has asked since.
+    pub(super) due_at_once: u64,
     /// How often entries were brought back since the last listing.
     pub(super) brought_back: BTreeMap<PathBuf, u32>,
     /// Entries whose images the store has lost: when they are back that is news.
@@ -49,7 +52,7 @@ pub struct Plan {
 impl Plan {
     /// A plan with what a run before has recorded.
     pub fn new(rules: Rules, ledger: Ledger) -> Self {
-        let has_memory = ledger.is_remembered();
+        let (has_memory, due_at_once) = (ledger.is_remembered(), ledger.serial());
         Self {
             rules,
             entries: Entries::default(),
@@ -57,6 +60,7 @@ impl Plan {
             directories: BTreeMap::new(),
             ignored: BTreeSet::new(),
             restless: BTreeMap::new(),
+            due_at_once,
             brought_back: BTreeMap::new(),
             lost: BTreeSet::new(),
             is_sight_told: false,

@@ -75,6 +75,15 @@ fn root(file_system: u64) -> (PathBuf, DirectoryId) {
     ("/i".into(), id)
 }
 
+/// A directory in the images directory.
+fn directory(name: &str, file_system: u64) -> (PathBuf, DirectoryId) {
+    let id = DirectoryId {
+        file_system,
+        inode: 9,
+    };
+    (path(name), id)
+}
+
 /// A listing of whole entries, each in its first version.
 fn listing(names: &[&str]) -> Listing {
     let entries = names.iter().map(|name| Listed {
@@ -119,6 +128,10 @@ fn failed(class: FailureClass) -> JobEnd {
 
 /// A store with these images, pinned by stowd.
 fn store(names: &[&str]) -> Event {
+    Event::Images(Ok(stored(names)))
+}
+
+fn stored(names: &[&str]) -> Vec<Image> {
     let images = names.iter().flat_map(|name| {
         let image = image(name);
         let digest = image.digest;
@@ -135,7 +148,7 @@ fn store(names: &[&str]) -> Event {
                 .collect::<Labels>(),
         })
     });
-    Event::Images(Ok(images.collect()))
+    images.collect()
 }
 
 fn absent(names: &[&str]) -> JobEnd {
@@ -411,6 +424,35 @@ fn a_file_that_is_still_written_when_its_directory_comes_back_is_not_tried() {
     assert_eq!(stage.source(whole), ["import a.tar"]);
 }
 
+/// The directory was away, and the file was opened and closed without a change.
+#[test]
+fn a_failed_file_that_was_only_touched_while_it_was_out_of_sight_waits_for_its_next_try() {
+    let touched_while_away = |stage: &mut Stage| {
+        let words = stage.source(SourceEvent::Listed(Listing::default()));
+        assert_eq!(stage.answered(words, &[]), NOTHING);
+        let mut words = stage.source(SourceEvent::Listed(unfinished_listing()));
+        words.extend(stage.pass(seconds(1)));
+        assert_eq!(stage.answered(words, &[]), ["look again at a.tar"]);
+        assert_eq!(stage.plan.ledger().summary().failed, 0, "it settles");
+    };
+    let whole = || SourceEvent::Settled(entry("a.tar", 1));
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", failed(FailureClass::Content));
+    touched_while_away(&mut stage);
+    assert_eq!(stage.source(whole()), NOTHING);
+    assert_eq!(stage.plan.ledger().summary().failed, 1);
+    assert_eq!(stage.plan.open(), 0);
+    // At a start, and when an operator asks, it is due at once.
+    let mut later = stage.restarted();
+    touched_while_away(&mut later);
+    assert_eq!(later.source(whole()), ["import a.tar"]);
+    touched_while_away(&mut stage);
+    stage.on(Event::Reloaded(rules()));
+    assert_eq!(stage.source(whole()), ["import a.tar"]);
+}
+
 #[test]
 fn an_unchanged_entry_is_skipped_and_what_is_missing_is_brought_back() {
     let stage = Stage::loaded(&["a.tar", "b.tar"]);
@@ -626,9 +668,7 @@ fn what_was_removed_is_unpinned_when_nothing_is_in_work() {
 
 /// The label of the owner says so for these images, in place of stowd's.
 fn owned_by(owner: &str, names: &[&str]) -> Event {
-    let Event::Images(Ok(mut images)) = store(names) else {
-        unreachable!()
-    };
+    let mut images = stored(names);
     for image in &mut images {
         let labels = &mut image.labels;
         labels.insert(OWNER_LABEL.to_owned(), owner.to_owned());
@@ -1028,6 +1068,17 @@ impl Stage {
         Self::with(Ledger::from_json(&json, Path::new("/i")).0)
     }
 
+    /// What is unpinned of a store that has these images, by these effects and within some minutes.
+    fn unpinned(&mut self, words: Vec<String>, has: &[&str]) -> Vec<String> {
+        let mut all = self.answered(words, has);
+        for _ in 0..5 {
+            let words = self.pass(seconds(60));
+            all.extend(self.answered(words, has));
+        }
+        all.retain(|word| word.starts_with("unpin "));
+        all
+    }
+
     /// These effects, with each question for the images answered.
     fn answered(&mut self, mut words: Vec<String>, has: &[&str]) -> Vec<String> {
         while words.contains(&"list images".to_owned()) {
@@ -1051,6 +1102,15 @@ fn brought_x(is_other: bool, problem: Option<FailureClass>) -> JobEnd {
         keeps: Keeps::All,
         not_before: Duration::ZERO,
     })
+}
+
+/// A store with the other image under the names of `x`.
+fn other_x() -> Vec<Image> {
+    let mut images = stored(&["x"]);
+    for image in &mut images {
+        image.target.digest = Digest::of(b"another image");
+    }
+    images
 }
 
 fn unreadable(name: &str) -> Unreadable {
@@ -1329,6 +1389,53 @@ fn nothing_is_unpinned_while_it_is_not_known_what_an_entry_brings() {
     }
 }
 
+/// A run before has imported it, and its ledger is lost. The disk fails, and then its mount is gone.
+#[test]
+fn what_failed_of_the_medium_before_it_went_out_of_sight_keeps_its_pins() {
+    let mut stage = Stage::new();
+    let mut found = listing(&["z.tar", "sub/a.tar"]);
+    found.directories.extend([directory("sub", 5)]);
+    stage.source(SourceEvent::Listed(found.clone()));
+    stage.on(store(&["a"]));
+    stage.ends("z.tar", brought(&["z"]));
+    stage.ends("sub/a.tar", failed(FailureClass::Environment));
+    assert!(stage.plan.is_loaded());
+    let mut away = listing(&["z.tar"]);
+    away.directories.extend([directory("sub", 1)]);
+    for mut stage in [stage.restarted(), stage] {
+        let words = stage.source(SourceEvent::Listed(away.clone()));
+        assert_eq!(stage.unpinned(words, &["a", "z"]), NOTHING);
+        assert_eq!(stage.plan.out_of_sight(), 1);
+        assert_eq!(stage.told("unpinning nothing"), 1);
+        // It is back, and brings something else.
+        let mut words = stage.source(SourceEvent::Listed(found.clone()));
+        words.extend(stage.pass(seconds(60)));
+        assert_eq!(stage.answered(words, &["a", "z"]), ["import a.tar"]);
+        let words = stage.ends("sub/a.tar", brought(&["b"]));
+        let words = stage.unpinned(words, &["a", "b", "z"]);
+        assert_eq!(words, ["unpin r.example/a:1"]);
+    }
+}
+
+/// The ledger is lost, and the directory has files that the node runs.
+#[test]
+fn nothing_is_unpinned_while_a_directory_cannot_be_read() {
+    let mut stage = Stage::new();
+    let mut found = listing(&["z.tar"]);
+    found.unreadable.push(unreadable("sub"));
+    stage.source(SourceEvent::Listed(found));
+    stage.on(store(&["a"]));
+    let words = stage.ends("z.tar", brought(&["z"]));
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.unpinned(words, &["a", "z"]), NOTHING);
+    assert_eq!(stage.told("unpinning nothing"), 1);
+    let mut found = listing(&["z.tar"]);
+    found.directories.extend([directory("sub", 1)]);
+    let words = stage.source(SourceEvent::Listed(found));
+    let words = stage.unpinned(words, &["a", "z"]);
+    assert_eq!(words, ["unpin r.example/a:1"]);
+}
+
 #[test]
 fn an_error_of_the_medium_between_two_readings_of_a_broken_file_is_not_a_third_chance() {
     let mut stage = Stage::new();
@@ -1485,6 +1592,48 @@ fn a_name_that_a_removed_entry_has_taken_from_a_running_job_is_given_back() {
     stage.source(SourceEvent::Removed(path("a.tar")));
     let words = stage.ends("b.tar", brought_x(false, None));
     assert_eq!(words, ["list images"]);
+}
+
+/// No record says which names those jobs have taken, and where an entry cannot be read the pins are not
+/// checked: nothing else would have the names looked at.
+#[test]
+fn a_name_that_a_job_without_an_outcome_has_taken_is_given_back() {
+    type Overtakes = fn(&mut Stage);
+    let nothing: Overtakes = |_| {};
+    let removed: Overtakes = |stage| {
+        stage.source(SourceEvent::Removed(path("a.tar")));
+        stage.on(store(&["x"]));
+    };
+    let away = JobEnd::StoreAway("away".to_owned());
+    let cases: [(&str, Overtakes, JobEnd); 4] = [
+        ("it has changed", nothing, JobEnd::Changed),
+        ("it was removed", removed, brought_x(true, None)),
+        ("it was removed, and is given up", removed, JobEnd::Changed),
+        ("it was removed, and the store is away", removed, away),
+    ];
+    for (what, overtakes, end) in cases {
+        let mut stage = Stage::new();
+        let mut found = listing(&["a.tar", "b.tar"]);
+        found.unreadable.push(unreadable("c.tar"));
+        stage.source(SourceEvent::Listed(found));
+        stage.on(store(&[]));
+        stage.ends("b.tar", brought_x(false, None));
+        overtakes(&mut stage);
+        let mut words = stage.ends("a.tar", end);
+        let mut has = other_x();
+        if what == "it has changed" {
+            words.extend(stage.source(SourceEvent::Settled(entry("a.tar", 2))));
+            words.extend(stage.ends("a.tar", brought(&["a"])));
+            has.extend(stored(&["a"]));
+        }
+        assert!(
+            words.contains(&"list images".to_owned()),
+            "{what}: {words:?}"
+        );
+        let mut words = stage.on(Event::Images(Ok(has)));
+        words.extend(stage.pass(SETTLE));
+        assert_eq!(words, ["import b.tar"], "{what}");
+    }
 }
 
 /// What comes back is news once for each time that it is brought back, and that has a limit.
