@@ -16,14 +16,18 @@ fn main() -> ExitCode {
     allocator::set_up();
     let cli = Cli::parse();
     let inputs = cli.inputs();
+    let command = cli.command_or_run();
     let loaded = match config::load(&inputs) {
         Ok(loaded) => loaded,
         Err(error) => {
             error.problems.iter().for_each(tell);
+            if let Command::Run(_) = command {
+                commands::run::tell_failure(&format_args!("configuration: {error}"));
+            }
             return ExitCode::from(EX_CONFIG);
         }
     };
-    let done = match cli.command_or_run() {
+    let done = match command {
         Command::Check(args) => {
             for warning in &loaded.warnings {
                 tell(&format!("warning: {warning}"));
@@ -38,7 +42,10 @@ fn main() -> ExitCode {
         }
         Command::Run(args) => {
             let mode = if args.once { Mode::Once } else { Mode::Daemon };
-            commands::run::run(loaded, inputs, mode, &HostEdges).map_err(|error| error.to_string())
+            commands::run::run(loaded, inputs, mode, &HostEdges).map_err(|error| {
+                commands::run::tell_failure(&error);
+                error.to_string()
+            })
         }
     };
     done.unwrap_or_else(|error| {

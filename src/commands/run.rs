@@ -1,5 +1,6 @@
 //! `stowd run`: the daemon, or with `--once` one load of the images directory.
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::happened::DaemonEvent;
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
 use crate::reporter::report;
-use crate::service::{self, Edges, Mode};
+use crate::service::{self, Edges, FatalError, Mode};
 use crate::shutdown::Shutdown;
 
 /// How long a thread may still read an archive after its import was abandoned.
@@ -22,6 +23,11 @@ pub enum RunError {
     /// The system refuses threads or epoll.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
+}
+
+/// Tells the service manager why stowd ends, where it does so before its service begins.
+pub fn tell_failure(error: &impl Display) {
+    Notifier::default().stopping(&format_args!("failed: {error}"));
 }
 
 /// Runs the service to its end. The exit status is 0 when it was asked to end; with `Mode::Once`,
@@ -46,7 +52,11 @@ async fn serve(config: Config, inputs: Inputs, mode: Mode, edges: &impl Edges) -
     let notifier = Notifier::default();
     let ended = match Shutdown::listen() {
         Ok(shutdown) => service::run(config, inputs, mode, notifier, shutdown, edges).await,
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let error = FatalError::from(error);
+            notifier.stopping(&format_args!("failed: {error}"));
+            Err(error)
+        }
     };
     match ended {
         Ok(summary) if mode == Mode::Once && summary.failed > 0 => ExitCode::FAILURE,

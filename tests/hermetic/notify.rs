@@ -286,3 +286,32 @@ fn a_reload_is_told_after_ready_and_a_wrong_configuration_until_it_is_right() {
     }
     assert!(speaker.wait().unwrap().success());
 }
+
+/// A configuration that is wrong ends stowd before its service begins, and `stowd check` is no service.
+#[test]
+fn a_start_that_fails_is_told_and_a_check_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stowd.toml");
+    std::fs::write(&file, "images.setle = \"2s\"\ninstance = 3\n").unwrap();
+    for (command, is_told) in [("run", true), ("check", false)] {
+        let manager = Manager::new();
+        let ended = Command::new(env!("CARGO_BIN_EXE_stowd"))
+            .arg("--config")
+            .arg(&file)
+            .arg(command)
+            .env("NOTIFY_SOCKET", &manager.path)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(78), "{ended:?}");
+        let told = manager.rest();
+        assert_eq!(told.len(), usize::from(is_told), "{command}: {told:?}");
+        for told in told {
+            let status = told.strip_prefix("STOPPING=1\nSTATUS=failed: configuration: ");
+            let status = status.unwrap_or_else(|| panic!("{told}"));
+            for part in ["images.setle", "instance"] {
+                assert!(status.contains(part), "{status}");
+            }
+            assert_eq!(status.lines().count(), 1, "{status}");
+        }
+    }
+}

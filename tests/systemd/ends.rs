@@ -21,8 +21,11 @@ fn a_configuration_error_is_not_tried_again() {
     let said = node.said_by("stowd");
     assert_eq!(said.len(), 1, "{said:?}");
     let message = said[0]["MESSAGE"].as_str().unwrap();
+    let status = node.shows("StatusText");
+    assert!(status.starts_with("failed: configuration: "), "{status}");
     for part in ["/etc/stowd/config.d/60-test.toml", "images.setle"] {
         assert!(message.contains(part), "{message}");
+        assert!(status.contains(part), "{status}");
     }
 
     // Any other error is.
@@ -36,6 +39,10 @@ fn a_configuration_error_is_not_tried_again() {
     let stopped = node.said("stopped");
     let error = stopped[0]["ERROR"].as_str().unwrap();
     assert!(error.contains("/opt/nothing"), "{error}");
+    node.eventually(SOON, "the status", || {
+        let status = node.shows("StatusText");
+        (status.starts_with("failed: ") && status.contains("/opt/nothing")).then_some(())
+    });
 
     // Until it is mended.
     node.configure("60-test", "");
