@@ -184,6 +184,10 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// Whether the container runtime has an image under this name: it need not be pulled then.
     fn runtime_has(&self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// The normalised name of the image that the container runtime makes every pod with; `None` where the
+    /// store's namespace is not CRI's, and where the name cannot be had.
+    fn sandbox_image(&self) -> impl Future<Output = Option<String>> + Send;
+
     /// Has the image of this name pulled, as a node would pull it for a container: mirrors, rewrites
     /// and certificates are the runtime's own. There is no limit of time: dropped, the pull ends.
     fn pull(

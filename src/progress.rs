@@ -71,6 +71,8 @@ pub struct Progress {
     pub watching: String,
     /// Entries whose directory cannot be seen; what they brought is kept.
     pub out_of_sight: usize,
+    /// The image without which no pod starts, where neither the store nor an entry has it.
+    pub missing_sandbox_image: Option<String>,
     /// The first of the entries that have failed.
     pub trouble: Option<Trouble>,
     /// The progress of entries whose work has ended, and how often a file was seen to grow.
@@ -159,7 +161,11 @@ impl fmt::Display for Progress {
                 write!(f, ", {entries} out of sight")?;
             }
             self.pulling(f, "; ")?;
-            return write!(f, "; watching {}", self.watching);
+            write!(f, "; watching {}", self.watching)?;
+            return match &self.missing_sandbox_image {
+                Some(name) => write!(f, "; sandbox image missing: {name}"),
+                None => Ok(()),
+            };
         } else {
             write!(f, "looking for images")?;
         }

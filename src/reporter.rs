@@ -95,6 +95,8 @@ pub fn report(happened: impl Into<Happened>) {
         Happened::StoreAway { path, error } => {
             warn!(entry = shown(path), error, "{happened}");
         }
+        Happened::SandboxImageMissing(image) => warn!(image, "{happened}"),
+        Happened::SandboxImageThere(image) => info!(image, "{happened}"),
         Happened::ListsOvertime { lists, .. } => warn!(lists = paths(lists), "{happened}"),
     }
 }
@@ -163,7 +165,9 @@ fn of_output(event: &OutputEvent) {
 fn of_store(event: &StoreEvent) {
     match event {
         StoreEvent::WritingDirectly(path) => info!(path = shown(path), "{event}"),
-        StoreEvent::SendingBlobs(cause) => info!(cause, "{event}"),
+        StoreEvent::SendingBlobs(cause) | StoreEvent::SandboxImageUnknown(cause) => {
+            info!(cause, "{event}");
+        }
         StoreEvent::DirectWritesEnded(cause) => warn!(cause, "{event}"),
         StoreEvent::InstanceNotHeld(error)
         | StoreEvent::LeasesNotFound(error)

@@ -5,7 +5,8 @@
 //! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
 //! those that are there. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
-//! runtime sees them, `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all of that can be had.
+//! runtime sees them and `sandbox_image` which one it makes pods with, `pull` has it pull them, `instance`
+//! keeps a second stowd out, `serving` waits until all of that can be had.
 
 mod blob_file;
 mod blobs_dir;
@@ -25,6 +26,7 @@ mod lease;
 mod leases;
 mod owner;
 mod pull;
+mod sandbox_image;
 mod serving;
 mod stream_writer;
 mod writer;
@@ -119,6 +121,10 @@ impl ImageStore for Containerd {
 
     async fn runtime_has(&self, name: &str) -> Result<bool, StoreError> {
         self.is_seen_by_runtime(name).await
+    }
+
+    async fn sandbox_image(&self) -> Option<String> {
+        self.sandbox_image_of_cri().await
     }
 
     async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {

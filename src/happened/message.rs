@@ -131,6 +131,13 @@ impl fmt::Display for Happened {
                 "containerd is away; trying again: {}: {error}",
                 shown(path)
             ),
+            Self::SandboxImageMissing(name) => write!(
+                f,
+                "sandbox image missing: {name}: without it no pod starts offline; put an archive with it \
+                 into the images directory, or name one that is there in containerd's configuration \
+                 (sandbox_image; from 2.0 on pinned_images.sandbox)"
+            ),
+            Self::SandboxImageThere(name) => write!(f, "sandbox image there: {name}"),
             Self::ListsOvertime { lists, limit } => {
                 let lists = lists.iter().map(|path| shown(path)).collect::<Vec<_>>();
                 let (lists, limit) = (lists.join(" "), humantime::format_duration(*limit));

@@ -33,7 +33,7 @@ pub enum Happened {
     Process(ProcessEvent),
     /// What containerd writes.
     Output(OutputEvent),
-    /// Blobs and leases.
+    /// Blobs, leases, and what the store does not tell.
     Store(StoreEvent),
     /// An entry was seen that is to be imported.
     Found {
@@ -147,6 +147,10 @@ pub enum Happened {
         /// What the store said.
         error: String,
     },
+    /// The store has not the image that the runtime makes every pod with, and no entry brings it.
+    SandboxImageMissing(String),
+    /// It has it by now.
+    SandboxImageThere(String),
     /// READY waits for these lists no longer.
     ListsOvertime {
         lists: Vec<PathBuf>,

@@ -1,4 +1,5 @@
-//! What happens to blobs and leases: the ways by which bytes reach the store and are kept there.
+//! What happens between stowd and the store, beside images: the ways by which bytes reach it and are
+//! kept there, and what it does not tell.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ pub enum StoreEvent {
     SendingBlobs(String),
     /// Blobs were written directly, and are sent from now on; the text says why.
     DirectWritesEnded(String),
+    /// It is not looked for; the text says why.
+    SandboxImageUnknown(String),
     /// The store has no room for what keeps a second stowd out.
     InstanceNotHeld(String),
     /// What a run before this one has left cannot be listed.
@@ -56,6 +59,9 @@ impl fmt::Display for StoreEvent {
                 f,
                 "blobs are not written directly any more, but sent over gRPC: {cause}"
             ),
+            Self::SandboxImageUnknown(cause) => {
+                write!(f, "sandbox image not looked for: {cause}")
+            }
             Self::InstanceNotHeld(error) => write!(
                 f,
                 "instance not held, a second stowd is not refused: {error}"

@@ -90,6 +90,8 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         let (mut writer, ledger) =
             LedgerWriter::load(&self.settings.state_dir, &self.settings.dir).await?;
         let mut plan = Plan::new(self.rules(), ledger);
+        plan.await_sandbox_image();
+        self.jobs.ask_for_sandbox_image();
         let worked = self.work(&mut plan, &mut writer, stop).await;
         drop(self.progress);
         self.jobs.abandon_all().await;
@@ -173,6 +175,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             loaded: plan.is_loaded(),
             watching: shown(&self.settings.dir),
             out_of_sight: plan.out_of_sight(),
+            missing_sandbox_image: plan.missing_sandbox_image().map(str::to_owned),
             trouble: failed.map(|(path, record)| Trouble {
                 name: file_name(path),
                 attempts: record.map_or(0, |record| record.attempts),

@@ -12,7 +12,7 @@ use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::ImageStore;
 use crate::importer::{self, ImportRules};
 use crate::pin::PinOwner;
-use crate::plan::{Event, Job, JobEnd, Looked};
+use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 
@@ -105,6 +105,21 @@ impl<S: ImageStore> Jobs<S> {
         let store = self.store.clone();
         self.tasks.spawn(async move {
             Event::Images(store.images().await.map_err(|error| error.to_string()))
+        });
+    }
+
+    pub(super) fn ask_for_sandbox_image(&mut self) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let Some(name) = store.sandbox_image().await else {
+                return Event::SandboxImage(None);
+            };
+            let image = store.image(&name).await.map(|image| SandboxImage {
+                is_there: image.is_some(),
+                name,
+            });
+            // A store that does not answer is another trouble, and is told elsewhere.
+            Event::SandboxImage(image.ok())
         });
     }
 

@@ -178,6 +178,12 @@ impl Ledger {
         names.any(|name| self.names.get(name).is_some_and(|entries| *entries > 1))
     }
 
+    /// Whether an entry brings an image of this name, as it is written in the store.
+    pub(crate) fn brings(&self, name: &str) -> bool {
+        let mut images = self.iter().flat_map(|(_, record)| record.images());
+        images.any(|image| image.names.iter().any(|own| own == name))
+    }
+
     /// The entry was seen in these directories. Does nothing where there is no record.
     pub fn seen_in(&mut self, path: &Path, seen_in: Vec<DirectoryId>) {
         if let Some(record) = self.records.get_mut(path.as_os_str())

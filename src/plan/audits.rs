@@ -41,6 +41,7 @@ impl Plan {
                 self.take_over_pins(&images);
                 self.audit(&images, asked_at, now);
                 self.check_stale(&images, now);
+                self.look_for_sandbox_image(&images);
             }
             Err(error) => {
                 self.tell(Happened::StoreNotListed(error));

@@ -33,10 +33,21 @@ pub enum Event {
     Ended(PathBuf, JobEnd),
     /// The answer to [`Effect::Unpin`]: the names that have lost their pin, and what went wrong.
     Unpinned(Vec<String>, Result<(), String>),
+    /// The answer to what [`Plan::await_sandbox_image`](super::Plan::await_sandbox_image) announces.
+    SandboxImage(Option<SandboxImage>),
     /// An operator asked for a reload; the rules may be the same.
     Reloaded(Rules),
     /// Time has passed.
     Tick,
+}
+
+/// The image that the runtime makes every pod with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxImage {
+    /// As the store writes it.
+    pub name: String,
+    /// Whether the store has it.
+    pub is_there: bool,
 }
 
 /// What the plan wants done. Effects are carried out in order.

@@ -28,15 +28,17 @@ mod outcome;
 mod pin_check;
 mod pins;
 mod restless;
+mod sandbox_check;
 mod sighting;
 mod state;
 mod store_query;
+mod warnings;
 
 use std::time::Duration;
 
 use life::{Life, Queued};
 
-pub use event::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules};
+pub use event::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage};
 pub use state::Plan;
 
 impl Plan {
@@ -47,15 +49,19 @@ impl Plan {
             Event::Images(images) => self.store_listed(images, now),
             Event::Ended(path, end) => self.ended(path, end, now),
             Event::Unpinned(names, result) => self.unpinned(names, result, now),
+            Event::SandboxImage(image) => self.sandbox.answered(image),
             Event::Reloaded(rules) => self.reloaded(rules),
             Event::Tick => {}
         }
         self.retry_lacking();
         self.begin_jobs(now);
         self.audit_at_rest();
-        self.judge_load(now);
+        if !self.sandbox.is_awaited() {
+            self.judge_load(now);
+        }
         self.check_pins(now);
         self.ask_the_store(now);
+        self.judge_sandbox_image();
         self.tell_sight();
         std::mem::take(&mut self.effects)
     }

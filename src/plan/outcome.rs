@@ -35,6 +35,7 @@ impl Plan {
             self.away_until = None;
         }
         if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {
+            self.sandbox.doubt();
             self.restless.remove(&path);
         }
         let has_no_record = match &end {

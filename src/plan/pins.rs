@@ -111,6 +111,11 @@ impl Plan {
         }
     }
 
+    /// Whether a list that is pulled has brought an image of this name, or may.
+    pub(super) fn is_promised(&self, name: &str) -> bool {
+        self.promises().include(name)
+    }
+
     /// What lists that are pulled have pinned or may pin.
     fn promises(&self) -> Promises<'_> {
         let mut promises = Promises::default();

@@ -13,6 +13,7 @@ use super::event::{Effect, Rules};
 use super::initial_load::InitialLoad;
 use super::pin_check::PinCheck;
 use super::restless::Restless;
+use super::sandbox_check::SandboxCheck;
 use super::store_query::StoreQuery;
 
 /// What is known, and what follows from it.
@@ -44,6 +45,7 @@ pub struct Plan {
     /// A run before has left a ledger, or an entry was seen.
     pub(super) has_memory: bool,
     pub(super) load: InitialLoad,
+    pub(super) sandbox: SandboxCheck,
     /// The store is away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
     pub(super) effects: Vec<Effect>,
@@ -70,6 +72,7 @@ impl Plan {
             pins: PinCheck::default(),
             has_memory,
             load: InitialLoad::default(),
+            sandbox: SandboxCheck::default(),
             away_until: None,
             effects: Vec::new(),
         }

@@ -30,5 +30,6 @@ mod raw;
 mod ready;
 mod registries;
 mod restart;
+mod sandbox;
 mod serving;
 mod sight;

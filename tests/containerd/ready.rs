@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Daemon, Fixture, Generation, Setup, Stowd, children, ctr, eventually_in_turn, fixture,
-    fixtures, generations, on_each_generation_in_turn, wake_ups,
+    Daemon, Fixture, Generation, PAUSE_IMAGE, Setup, Stowd, children, ctr, eventually_in_turn,
+    fixture, fixtures, generations, on_each_generation_in_turn, wake_ups,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -69,7 +69,7 @@ fn waits_for_one_big_archive() {
         assert_told_in_order(&stowd);
         let statuses = stowd.notify.statuses();
         let last = format!(
-            "ready: {} images from 1 entry; watching {}",
+            "ready: {} images from 1 entry; watching {}; sandbox image missing: {PAUSE_IMAGE}",
             big.names.len(),
             stowd.setup().images().display()
         );

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use stowd::digest::Digest;
 use stowd::entry::Entry;
-use stowd::image_store::{Descriptor, Image, StoreError};
+use stowd::image_store::{Descriptor, Image, Labels, StoreError};
 use stowd::intake::{Intake, IntakeError, Settings};
 use stowd::pin::{OWNER_LABEL, PinOwner};
 use stowd::platform::Wanted;
@@ -245,4 +245,41 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
     assert!(is_pinned(names[0]));
     stop.cancel();
     working.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_sandbox_image_is_asked_for_and_looked_up_before_the_load_is_over() {
+    let name = "r.example/pause:1";
+    for is_there in [false, true] {
+        let store = MemoryStore::default();
+        store.state().sandbox_image = Some(name.to_owned());
+        let image = Image {
+            name: name.to_owned(),
+            target: Descriptor {
+                media_type: String::new(),
+                digest: Digest::of(b"pause"),
+                size: 1,
+            },
+            labels: Labels::new(),
+        };
+        store
+            .state()
+            .images
+            .extend(is_there.then(|| (name.to_owned(), image)));
+        let state_dir = TempDir::new().unwrap();
+        let (tell, source) = told();
+        tell.send(SourceEvent::Listed(Listing::default())).unwrap();
+        let (_settings, changed) = watch::channel(settings(state_dir.path().to_owned()));
+        let (intake, mut progress) = Intake::new(store, source, changed, None);
+        let stop = CancellationToken::new();
+        let working = tokio::spawn(intake.run(stop.clone()));
+        let missing = {
+            let loaded = progress.wait_for(|progress| progress.loaded);
+            let loaded = tokio::time::timeout(Duration::from_secs(60), loaded).await;
+            loaded.unwrap().unwrap().missing_sandbox_image.clone()
+        };
+        assert_eq!(missing.is_none(), is_there, "{missing:?}");
+        stop.cancel();
+        working.await.unwrap().unwrap();
+    }
 }

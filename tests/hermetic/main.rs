@@ -32,6 +32,7 @@ mod naming_names;
 mod notify;
 mod packaging;
 mod plan;
+mod plan_warnings;
 mod platform;
 mod private_mounts;
 // A part of what it tells is for other tiers.

@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub away: Option<StoreError>,
     /// The answers to pulls; who asks for anything else waits for ever.
     pub registry: BTreeMap<String, Result<Image, PullError>>,
+    /// What the runtime makes pods with.
+    pub sandbox_image: Option<String>,
     /// Names that the runtime was asked whether it has.
     pub looked_up: Vec<String>,
     /// Names that were pulled.
@@ -400,6 +402,10 @@ impl ImageStore for MemoryStore {
         }
         state.looked_up.push(name.to_owned());
         Ok(state.images.contains_key(name))
+    }
+
+    async fn sandbox_image(&self) -> Option<String> {
+        self.state().sandbox_image.clone()
     }
 
     async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {

@@ -108,7 +108,8 @@ fn a_stop_in_the_middle_of_the_load_is_a_stop_in_order() {
     node.systemctl("start");
     node.assert_shows(&[(
         "StatusText",
-        "ready: 4 images from 1 entry; watching /var/lib/stowd/images",
+        "ready: 4 images from 1 entry; watching /var/lib/stowd/images; \
+         sandbox image missing: registry.stowd.test/pause:1",
     )]);
 }
 

@@ -124,7 +124,10 @@ fn it_takes_longer_than_timeout_start_sec_as_long_as_bytes_move() {
     assert!(importing >= 3, "{told:#?}");
     assert_eq!(
         told.last().map(String::as_str),
-        Some("ready: 4 images from 1 entry; watching /var/lib/stowd/images")
+        Some(
+            "ready: 4 images from 1 entry; watching /var/lib/stowd/images; \
+             sandbox image missing: registry.stowd.test/pause:1"
+        )
     );
 }
 
@@ -233,7 +236,8 @@ fn it_starts_as_it_is_installed() {
     machine.ok(&["systemctl", "start", UNIT]);
     assert_eq!(
         machine.property(UNIT, "StatusText"),
-        "ready: 1 image from 1 entry; watching /var/lib/stowd/images"
+        "ready: 1 image from 1 entry; watching /var/lib/stowd/images; \
+         sandbox image missing: registry.k8s.io/pause:3.6"
     );
     let address = "--address=/run/stowd/containerd.sock";
     let listed = machine.ok(&["ctr", address, "-n", "k8s.io", "images", "list", "-q"]);

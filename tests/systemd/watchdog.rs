@@ -33,7 +33,8 @@ fn a_stowd_that_turns_is_left_alone_and_one_that_is_frozen_is_replaced() {
     assert!(timeout, "{journal:#?}");
     node.assert_shows(&[(
         "StatusText",
-        "ready: 1 image from 1 entry; watching /var/lib/stowd/images",
+        "ready: 1 image from 1 entry; watching /var/lib/stowd/images; \
+         sandbox image missing: registry.stowd.test/pause:1",
     )]);
     assert_ne!(node.containerd(), containerd);
     node.assert_survived("guest", &container);

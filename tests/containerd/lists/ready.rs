@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::mpsc;
 
 use crate::support::{
-    Answer, FakeRegistry, Generation, Refusing, ctr, fixture, generations,
+    Answer, FakeRegistry, Generation, PAUSE_IMAGE, Refusing, ctr, fixture, generations,
     on_each_generation_in_turn,
 };
 
@@ -47,7 +47,8 @@ fn a_silent_registry_holds_ready_for_ready_timeout_and_an_archive_not_at_all(
     assert!(line.len() == 1 && line[0].contains("a.txt"), "{line:?}");
     let dir = stowd.setup().images();
     let still = format!(
-        "ready: 1 image from 1 entry; pulling a.txt, 0 of 1 image; watching {}",
+        "ready: 1 image from 1 entry; pulling a.txt, 0 of 1 image; watching {}; sandbox image missing: \
+         {PAUSE_IMAGE}",
         dir.display()
     );
     for wanted in ["pulling a.txt, 0 of 1 image", &still] {

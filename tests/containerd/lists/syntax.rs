@@ -34,8 +34,8 @@ fn comments_line_ends_and_a_byte_order_mark_are_fine(generation: &Generation) {
     }
     assert!(!stowd.log().contains(" failed /"), "{}", stowd.log());
     let dir = stowd.setup().images();
-    let wanted = format!("ready: 2 images from 1 entry; watching {}", dir.display());
-    assert_eq!(status(&stowd), wanted);
+    let wanted = format!("ready: 2 images from 1 entry; watching {}; ", dir.display());
+    assert!(status(&stowd).starts_with(&wanted), "{}", status(&stowd));
 }
 
 fn a_line_that_is_no_name_costs_itself_alone(generation: &Generation) {
@@ -127,8 +127,11 @@ fn a_list_of_nothing_is_imported() {
     for list in ["empty.txt", "comments.txt"] {
         assert_eq!(count(&stowd, "imported", &format!("{list}: ")), 1, "{list}");
     }
-    let wanted = format!("ready: 0 images from 2 entries; watching {}", dir.display());
-    assert_eq!(status(&stowd), wanted);
+    let wanted = format!(
+        "ready: 0 images from 2 entries; watching {}; ",
+        dir.display()
+    );
+    assert!(status(&stowd).starts_with(&wanted), "{}", status(&stowd));
     assert_eq!(stowd.stop(), Some(0));
     stowd.restart();
     stowd.wait_ready(SOON);

@@ -111,7 +111,9 @@ fn of_entries() -> Vec<Happened> {
             lists: vec![path()],
             limit: Duration::from_secs(300),
         }),
-        Happened::ListsOvertime { .. } => None,
+        Happened::ListsOvertime { .. } => Some(Happened::SandboxImageMissing(image())),
+        Happened::SandboxImageMissing(_) => Some(Happened::SandboxImageThere(image())),
+        Happened::SandboxImageThere(_) => None,
         // Each of these has a function below.
         Happened::Noted { .. }
         | Happened::Daemon(_)
@@ -246,7 +248,8 @@ fn of_store() -> impl Iterator<Item = StoreEvent> {
         move |event| match event {
             StoreEvent::WritingDirectly(_) => Some(StoreEvent::SendingBlobs(error())),
             StoreEvent::SendingBlobs(_) => Some(StoreEvent::DirectWritesEnded(error())),
-            StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::InstanceNotHeld(error())),
+            StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::SandboxImageUnknown(error())),
+            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::InstanceNotHeld(error())),
             StoreEvent::InstanceNotHeld(_) => Some(StoreEvent::LeasesNotFound(error())),
             StoreEvent::LeasesNotFound(_) => not_cleared(Run::Earlier),
             StoreEvent::LeasesNotCleared {

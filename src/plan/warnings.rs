@@ -1,0 +1,35 @@
+//! What is warned of when the initial load is over, and when it begins later: the sandbox image is
+//! missing.
+
+use crate::image_store::Image;
+
+use super::event::Effect;
+use super::state::Plan;
+
+impl Plan {
+    /// The runtime is asked for its sandbox image: the initial load is not over before
+    /// [`Event::SandboxImage`](super::Event::SandboxImage).
+    pub fn await_sandbox_image(&mut self) {
+        self.sandbox.begin();
+    }
+
+    /// The name of the sandbox image, where the store lacks it and no entry brings it.
+    pub fn missing_sandbox_image(&self) -> Option<&str> {
+        self.sandbox.missing()
+    }
+
+    pub(super) fn look_for_sandbox_image(&mut self, images: &[Image]) {
+        self.sandbox
+            .listed(|name| images.iter().any(|image| image.name == name));
+    }
+
+    /// Before the initial load is over an entry may still bring it.
+    pub(super) fn judge_sandbox_image(&mut self) {
+        if self.load.is_over() {
+            let mut sandbox = std::mem::take(&mut self.sandbox);
+            let told = sandbox.judge(|name| self.ledger.brings(name) || self.is_promised(name));
+            self.sandbox = sandbox;
+            self.effects.extend(told.map(Effect::Tell));
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What the plan warns of when all is done: the sandbox image that is missing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use stowd::digest::Digest;
+use stowd::entry::{Entry, Identity, Kind};
+use stowd::image_list::Line;
+use stowd::image_store::{Descriptor, Image};
+use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
+use stowd::naming::Reference;
+use stowd::pin::PinOwner;
+use stowd::plan::{Effect, EntryResult, Event, JobEnd, Looked, Now, Plan, Rules, SandboxImage};
+use stowd::platform::Wanted;
+use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent};
+
+const PAUSE: &str = "registry.k8s.io/pause:3.10";
+
+/// A plan whose store answers each question at once, and the lines that it tells from a warning on.
+struct Node {
+    plan: Plan,
+    now: Now,
+    /// Names in the store, with what they point to.
+    store: Vec<(String, Digest)>,
+    warned: Vec<String>,
+    /// How often the store was asked.
+    asked: usize,
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new("/i").join(name)
+}
+
+fn listed(name: &str, version: i128) -> Listed {
+    Listed {
+        entry: Entry {
+            path: path(name),
+            kind: match name.ends_with(".txt") {
+                true => Kind::List,
+                false => Kind::Archive,
+            },
+            identity: Identity {
+                device: 1,
+                inode: 1,
+                size: 7,
+                mtime: 0,
+                ctime: version,
+            },
+        },
+        whole: true,
+    }
+}
+
+fn listing(names: &[&str]) -> Event {
+    let id = DirectoryId {
+        file_system: 1,
+        inode: 1,
+    };
+    Event::Source(SourceEvent::Listed(Listing {
+        entries: names.iter().map(|name| listed(name, 1)).collect(),
+        directories: [("/i".into(), id)].into(),
+        ..Listing::default()
+    }))
+}
+
+/// An image of these bytes, under this name and by its digest.
+fn image(name: &str, bytes: &str) -> ImportedImage {
+    let digest = Digest::of(bytes.as_bytes());
+    let (repository, _) = name.rsplit_once(':').unwrap();
+    ImportedImage {
+        names: vec![name.to_owned(), format!("{repository}@{digest}")],
+        digest,
+    }
+}
+
+fn through(images: Vec<ImportedImage>) -> JobEnd {
+    JobEnd::Through(EntryResult {
+        images,
+        problems: Vec::new(),
+        class: FailureClass::Content,
+        keeps: Keeps::All,
+        not_before: Duration::ZERO,
+    })
+}
+
+impl Node {
+    fn new(ledger: Ledger) -> Self {
+        let rules = Rules {
+            root: "/i".into(),
+            owner: PinOwner::default(),
+            fingerprint: Fingerprint::of(&Wanted::All, &[], "n"),
+            parallel: 2,
+            settle: Duration::from_secs(2),
+            unpin_removed: true,
+            ready_timeout: Duration::from_secs(300),
+            extra_registries: Vec::new(),
+            seed: 1,
+        };
+        Self {
+            plan: Plan::new(rules, ledger),
+            now: Now {
+                uptime: Duration::ZERO,
+                wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            },
+            store: Vec::new(),
+            warned: Vec::new(),
+            asked: 0,
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for effect in self.plan.on(event, self.now) {
+                match effect {
+                    Effect::ListImages => {
+                        self.asked += 1;
+                        events.push(Event::Images(Ok(self.images())));
+                    }
+                    Effect::Unpin(names) => {
+                        // What is unpinned is collected.
+                        self.store.retain(|(name, _)| !names.contains(name));
+                        events.push(Event::Unpinned(names, Ok(())));
+                    }
+                    Effect::Tell(happened) => {
+                        let line = happened.to_string();
+                        if line.starts_with("shadowed ") || line.starts_with("sandbox ") {
+                            self.warned.push(line);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn images(&self) -> Vec<Image> {
+        let images = self.store.iter().map(|(name, digest)| Image {
+            name: name.clone(),
+            target: Descriptor {
+                media_type: String::new(),
+                digest: digest.clone(),
+                size: 1,
+            },
+            labels: PinOwner::default().labels(),
+        });
+        images.collect()
+    }
+
+    /// An entry is imported: it takes all of its names.
+    fn imports(&mut self, name: &str, images: Vec<ImportedImage>) {
+        for image in &images {
+            for name in &image.names {
+                self.store.retain(|(other, _)| other != name);
+                self.store.push((name.clone(), image.digest.clone()));
+            }
+        }
+        self.on(Event::Ended(path(name), through(images)));
+    }
+
+    fn pulls(&mut self, is_there: bool) {
+        let name = PAUSE.to_owned();
+        self.on(Event::SandboxImage(Some(SandboxImage { name, is_there })));
+    }
+
+    /// Passes the time until the plan wants nothing more.
+    fn rest(&mut self) {
+        while let Some(due) = self.plan.next_due(self.now) {
+            self.now.uptime = due;
+            self.on(Event::Tick);
+        }
+    }
+
+    /// The beginnings of what was warned of since the last time.
+    fn warned(&mut self) -> Vec<String> {
+        self.rest();
+        std::mem::take(&mut self.warned)
+    }
+}
+
+fn assert_begins(lines: &[String], beginnings: &[&str]) {
+    let fits = |(line, beginning): (&String, &&str)| line.starts_with(beginning);
+    assert!(
+        lines.len() == beginnings.len() && lines.iter().zip(beginnings).all(fits),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
+    for (is_there, is_brought, is_missing) in [
+        (false, false, true),
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+    ] {
+        let mut node = Node::new(Ledger::default());
+        node.plan.await_sandbox_image();
+        node.on(listing(&["a.tar"]));
+        node.store
+            .extend(is_there.then(|| (PAUSE.to_owned(), Digest::of(b"p"))));
+        let name = if is_brought { PAUSE } else { "r.example/a:1" };
+        node.imports("a.tar", vec![image(name, "p")]);
+        assert!(!node.plan.is_loaded(), "the runtime has not answered");
+        node.pulls(is_there);
+        assert!(node.plan.is_loaded());
+        let case = format!("there {is_there}, brought {is_brought}");
+        assert_eq!(
+            node.plan.missing_sandbox_image().is_some(),
+            is_missing,
+            "{case}"
+        );
+        assert_eq!(node.warned.len(), usize::from(is_missing), "{case}");
+        node.on(listing(&["a.tar"]));
+        node.rest();
+        assert_eq!(node.warned().len(), usize::from(is_missing), "{case}");
+    }
+}
+
+#[test]
+fn without_a_runtime_nothing_is_said_and_nothing_waits() {
+    let mut node = Node::new(Ledger::default());
+    node.plan.await_sandbox_image();
+    node.on(Event::SandboxImage(None));
+    node.on(listing(&[]));
+    assert!(node.plan.is_loaded());
+    assert_eq!(node.plan.missing_sandbox_image(), None);
+    assert_eq!(node.warned(), [""; 0]);
+}
+
+#[test]
+fn a_sandbox_image_that_an_entry_brings_later_or_takes_away_is_told() {
+    let mut node = Node::new(Ledger::default());
+    node.on(listing(&[]));
+    node.pulls(false);
+    assert_begins(
+        &node.warned(),
+        &["sandbox image missing: registry.k8s.io/pause:3.10: "],
+    );
+    let asked = node.asked;
+    assert_eq!(
+        node.plan.next_due(node.now),
+        None,
+        "it wakes up for nothing"
+    );
+    assert_eq!(node.asked, asked);
+
+    node.on(Event::Source(SourceEvent::Settled(
+        listed("p.tar", 1).entry,
+    )));
+    node.imports("p.tar", vec![image(PAUSE, "p")]);
+    assert_eq!(node.plan.missing_sandbox_image(), None);
+    assert_begins(
+        &node.warned(),
+        &["sandbox image there: registry.k8s.io/pause:3.10"],
+    );
+
+    // Another entry, so that what the first one brought is unpinned, and collected.
+    node.on(Event::Source(SourceEvent::Settled(
+        listed("q.tar", 1).entry,
+    )));
+    node.imports("q.tar", vec![image("r.example/q:1", "q")]);
+    node.on(Event::Source(SourceEvent::Removed(path("p.tar"))));
+    node.rest();
+    node.on(listing(&["q.tar"]));
+    assert_begins(&node.warned(), &["sandbox image missing: "]);
+    assert_eq!(node.plan.missing_sandbox_image(), Some(PAUSE));
+}
+
+#[test]
+fn a_list_that_is_still_pulled_may_bring_the_sandbox_image() {
+    let mut node = Node::new(Ledger::default());
+    node.on(listing(&["a.txt"]));
+    node.pulls(false);
+    let absent = Line {
+        number: 0,
+        reference: Reference::parse(PAUSE).unwrap(),
+    };
+    node.on(Event::Ended(
+        path("a.txt"),
+        JobEnd::Absent(Arc::new(Looked {
+            absent: vec![absent],
+            is_understood: true,
+            ..Looked::default()
+        })),
+    ));
+    node.now.uptime += Duration::from_secs(301);
+    node.on(Event::Tick);
+    assert!(node.plan.is_loaded());
+    assert_eq!(node.plan.missing_sandbox_image(), None);
+    let failed = JobEnd::Failed(FailureClass::Environment, "no route".to_owned());
+    node.on(Event::Ended(path("a.txt"), failed));
+    assert_eq!(node.plan.missing_sandbox_image(), Some(PAUSE));
+}
