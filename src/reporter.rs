@@ -12,7 +12,7 @@ use crate::happened::{
     DaemonEvent, Happened, OutputEvent, ProcessEvent, StoreEvent, first_names, seconds,
 };
 use crate::layout::Note;
-use crate::ledger::Summary;
+use crate::ledger::{OverruledImage, Summary};
 use crate::naming::Shadowed;
 
 /// Writes the line, with its fields.
@@ -94,6 +94,17 @@ pub fn report(happened: impl Into<Happened>) {
         }
         Happened::StoreAway { path, error } => {
             warn!(entry = shown(path), error, "{happened}");
+        }
+        Happened::Overruled(image) => {
+            let OverruledImage {
+                entry,
+                digest,
+                by,
+                other,
+                names,
+            } = image;
+            let (entry, by, names) = (shown(entry), shown(by), names.join(" "));
+            warn!(entry, image = %digest, by, other = %other, names, "{happened}");
         }
         Happened::SandboxImageMissing(image) => warn!(image, "{happened}"),
         Happened::SandboxImageThere(image) => info!(image, "{happened}"),

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use super::{FoundBecause, Happened};
 use crate::entry::{Kind, shown};
 use crate::layout::Note;
-use crate::ledger::ImportedImage;
+use crate::ledger::{ImportedImage, OverruledImage};
 use crate::one_line::first_few;
 use crate::progress::counted;
 
@@ -131,6 +131,21 @@ impl fmt::Display for Happened {
                 "containerd is away; trying again: {}: {error}",
                 shown(path)
             ),
+            Self::Overruled(OverruledImage {
+                entry,
+                digest,
+                by,
+                other,
+                names,
+            }) => {
+                let mut names = names.clone();
+                first_few(&mut names);
+                let (names, entry, by) = (names.join(" "), shown(entry), shown(by));
+                write!(
+                    f,
+                    "shadowed by a later entry: {names} of {entry} ({digest}): in {by} it is {other}"
+                )
+            }
             Self::SandboxImageMissing(name) => write!(
                 f,
                 "sandbox image missing: {name}: without it no pod starts offline; put an archive with it \

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::entry::Kind;
 use crate::layout::Note;
-use crate::ledger::{Change, ImportedImage};
+use crate::ledger::{Change, ImportedImage, OverruledImage};
 
 pub use daemon_event::DaemonEvent;
 pub(crate) use message::{first_names, seconds};
@@ -147,6 +147,8 @@ pub enum Happened {
         /// What the store said.
         error: String,
     },
+    /// An entry later in name order gives the names of an image to another one.
+    Overruled(OverruledImage),
     /// The store has not the image that the runtime makes every pod with, and no entry brings it.
     SandboxImageMissing(String),
     /// It has it by now.

@@ -6,11 +6,13 @@
 //!   audit (the ledger against the store's images) <--+--> json -> a file of bytes
 //!     decide: unchanged, missing, changed, failed
 //!     stale_pins: what no entry brings any more
+//!   overruled: what entries bring under names that later ones have
 //! ```
 
 mod audit;
 mod fingerprint;
 mod json;
+mod overruled;
 mod path_text;
 mod record;
 mod records;
@@ -20,6 +22,7 @@ mod tally;
 pub use audit::{Audit, Change, Decision};
 pub use fingerprint::Fingerprint;
 pub use json::{Dropped, VERSION, images_dir_of};
+pub use overruled::OverruledImage;
 pub use record::{Attempt, FailureClass, Imported, ImportedImage, Keeps, Outcome, Record};
 pub use records::Ledger;
 pub use snapshot::Snapshot;

@@ -42,6 +42,7 @@ impl Plan {
                 self.audit(&images, asked_at, now);
                 self.check_stale(&images, now);
                 self.look_for_sandbox_image(&images);
+                self.tell_overruled();
             }
             Err(error) => {
                 self.tell(Happened::StoreNotListed(error));

@@ -26,6 +26,7 @@ impl Plan {
     fn end_load(&mut self) {
         self.load.end();
         self.entries.end_load();
+        self.tell_overruled();
     }
 
     /// When something is to be decided or told about the wait for lists.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::happened::Happened;
-use crate::ledger::{Ledger, Record};
+use crate::ledger::{Ledger, OverruledImage, Record};
 use crate::source_event::DirectoryId;
 
 use super::entries::Entries;
@@ -46,6 +46,10 @@ pub struct Plan {
     pub(super) has_memory: bool,
     pub(super) load: InitialLoad,
     pub(super) sandbox: SandboxCheck,
+    /// The images that were told to be overruled.
+    pub(super) overruled: BTreeSet<OverruledImage>,
+    /// The revision of the ledger that told them.
+    pub(super) overruled_of: Option<u64>,
     /// The store is away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
     pub(super) effects: Vec<Effect>,
@@ -73,6 +77,8 @@ impl Plan {
             has_memory,
             load: InitialLoad::default(),
             sandbox: SandboxCheck::default(),
+            overruled: BTreeSet::new(),
+            overruled_of: None,
             away_until: None,
             effects: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! What is warned of when the initial load is over, and when it begins later: the sandbox image is
-//! missing.
+//! missing, or entries give one name to different images.
 
+use crate::happened::Happened;
 use crate::image_store::Image;
 
 use super::event::Effect;
@@ -30,6 +31,20 @@ impl Plan {
             let told = sandbox.judge(|name| self.ledger.brings(name) || self.is_promised(name));
             self.sandbox = sandbox;
             self.effects.extend(told.map(Effect::Tell));
+        }
+    }
+
+    /// Tells which images are overruled, if that was not told in this run. The ledger is looked at when
+    /// the initial load is over, and when the store is asked after a change.
+    pub(super) fn tell_overruled(&mut self) {
+        let revision = Some(self.ledger.revision());
+        if self.load.is_over() && self.overruled_of != revision {
+            let overruled = self.ledger.overruled();
+            let new = overruled.difference(&self.overruled).cloned();
+            let told = new.map(|image| Effect::Tell(Happened::Overruled(image)));
+            self.effects.extend(told);
+            self.overruled = overruled;
+            self.overruled_of = revision;
         }
     }
 }

@@ -32,4 +32,5 @@ mod registries;
 mod restart;
 mod sandbox;
 mod serving;
+mod shadowed;
 mod sight;

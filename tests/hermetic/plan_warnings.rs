@@ -1,4 +1,5 @@
-//! What the plan warns of when all is done: the sandbox image that is missing.
+//! What the plan warns of when all is done: the sandbox image that is missing, and names that several
+//! entries give.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -292,4 +293,85 @@ fn a_list_that_is_still_pulled_may_bring_the_sandbox_image() {
     let failed = JobEnd::Failed(FailureClass::Environment, "no route".to_owned());
     node.on(Event::Ended(path("a.txt"), failed));
     assert_eq!(node.plan.missing_sandbox_image(), Some(PAUSE));
+}
+
+/// Three entries: `a.tar` and `b-9.tar` differ about `x`, `b-10.tar` is later than either.
+fn shadowed() -> Node {
+    let mut node = Node::new(Ledger::default());
+    node.on(listing(&["a.tar", "b-9.tar", "b-10.tar"]));
+    for (name, bytes) in [("a.tar", "1"), ("b-9.tar", "2"), ("b-10.tar", "3")] {
+        node.imports(name, vec![image("r.example/x:1", bytes)]);
+    }
+    assert!(node.plan.is_loaded());
+    node
+}
+
+fn shadowed_line(entry: &str, bytes: &str, by: &str, other: &str) -> String {
+    let (digest, other) = (Digest::of(bytes.as_bytes()), Digest::of(other.as_bytes()));
+    format!(
+        "shadowed by a later entry: r.example/x:1 of /i/{entry} ({digest}): in /i/{by} it is {other}"
+    )
+}
+
+#[test]
+fn names_of_different_images_are_told_at_each_start_with_both_digests_and_files() {
+    let mut node = shadowed();
+    let both = [
+        shadowed_line("a.tar", "1", "b-10.tar", "3"),
+        shadowed_line("b-9.tar", "2", "b-10.tar", "3"),
+    ];
+    assert_eq!(node.warned(), both);
+    node.on(listing(&["a.tar", "b-9.tar", "b-10.tar"]));
+    assert_eq!(node.warned(), [""; 0], "told once a start");
+
+    // The same node, started again.
+    let (store, bytes) = (
+        node.store,
+        node.plan.ledger().snapshot().to_json("/i".as_ref()),
+    );
+    let ledger = Ledger::from_json(&bytes, "/i".as_ref()).0;
+    let mut node = Node::new(ledger);
+    node.store = store;
+    node.on(listing(&["a.tar", "b-9.tar", "b-10.tar"]));
+    assert!(node.plan.is_loaded());
+    assert_eq!(node.warned, both);
+}
+
+#[test]
+fn the_same_image_under_one_name_is_no_matter() {
+    let mut node = Node::new(Ledger::default());
+    node.on(listing(&["a.tar", "b.tar"]));
+    node.imports("a.tar", vec![image("r.example/x:1", "1")]);
+    node.imports("b.tar", vec![image("r.example/x:1", "1")]);
+    assert!(node.plan.is_loaded());
+    assert_eq!(node.warned(), [""; 0]);
+}
+
+#[test]
+fn what_begins_later_is_told_once_and_again_when_it_begins_anew() {
+    let mut node = shadowed();
+    node.warned();
+    let comes = |node: &mut Node, version| {
+        node.on(Event::Source(SourceEvent::Settled(
+            listed("c.tar", version).entry,
+        )));
+        node.imports("c.tar", vec![image("r.example/x:1", "4")]);
+        // The owner takes the name back; so it is one that comes later.
+        node.warned()
+    };
+    let all = [
+        shadowed_line("a.tar", "1", "c.tar", "4"),
+        shadowed_line("b-9.tar", "2", "c.tar", "4"),
+        shadowed_line("b-10.tar", "3", "c.tar", "4"),
+    ];
+    let mut told = comes(&mut node, 1);
+    told.sort_by_key(|line| all.iter().position(|other| other == line));
+    assert_eq!(told, all);
+    assert_eq!(comes(&mut node, 2), [""; 0]);
+
+    node.on(Event::Source(SourceEvent::Removed(path("c.tar"))));
+    node.imports("b-10.tar", vec![image("r.example/x:1", "3")]);
+    let back = node.warned();
+    assert_eq!(back.len(), 2, "{back:#?}");
+    assert_eq!(comes(&mut node, 3).len(), 3);
 }

@@ -4,12 +4,13 @@ use std::iter::successors;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use stowd::digest::Digest;
 use stowd::entry::Kind;
 use stowd::happened::{
     DaemonEvent, FoundBecause, Happened, OutputEvent, ProcessEvent, Run, StoreEvent,
 };
 use stowd::layout::{Fault, ImageProblem, Note};
-use stowd::ledger::{Change, Summary};
+use stowd::ledger::{Change, OverruledImage, Summary};
 use stowd::naming::{Reference, Shadowed};
 
 /// All of them.
@@ -111,7 +112,14 @@ fn of_entries() -> Vec<Happened> {
             lists: vec![path()],
             limit: Duration::from_secs(300),
         }),
-        Happened::ListsOvertime { .. } => Some(Happened::SandboxImageMissing(image())),
+        Happened::ListsOvertime { .. } => Some(Happened::Overruled(OverruledImage {
+            entry: path(),
+            digest: Digest::of(b"a"),
+            by: path(),
+            other: Digest::of(b"b"),
+            names: vec![image()],
+        })),
+        Happened::Overruled(_) => Some(Happened::SandboxImageMissing(image())),
         Happened::SandboxImageMissing(_) => Some(Happened::SandboxImageThere(image())),
         Happened::SandboxImageThere(_) => None,
         // Each of these has a function below.

@@ -1,0 +1,71 @@
+//! Entries that give one name to different images.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::record::Record;
+use super::records::Ledger;
+use crate::digest::Digest;
+use crate::entry::InNameOrder;
+use crate::naming::Owners;
+
+/// An image that does not have all the names that its entry gives it: an entry later in name order
+/// gives them to another image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OverruledImage {
+    pub entry: PathBuf,
+    pub digest: Digest,
+    /// The entry whose image has the names.
+    pub by: PathBuf,
+    /// That image.
+    pub other: Digest,
+    /// The names, with their tags: a name by digest is never two images.
+    pub names: Vec<String>,
+}
+
+impl Ledger {
+    /// All images that are overruled, by what the ledger knows.
+    pub fn overruled(&self) -> BTreeSet<OverruledImage> {
+        let claims = self.iter().flat_map(|(path, record)| {
+            let names = tagged_names(record).into_iter();
+            names.map(move |(name, digest)| (name, (InNameOrder(path), digest)))
+        });
+        let claims = claims.collect::<Vec<_>>();
+        let owners = Owners::of(
+            claims
+                .iter()
+                .cloned()
+                .map(|(name, claim)| (name, (), claim)),
+        );
+        let mut overruled = BTreeMap::<_, Vec<_>>::new();
+        for (name, (InNameOrder(path), digest)) in &claims {
+            if let Some((InNameOrder(by), other)) = owners.owner(name)
+                && other != digest
+            {
+                let names = overruled.entry((*path, *digest, *by, *other)).or_default();
+                names.push((*name).to_owned());
+            }
+        }
+        let overruled = overruled.into_iter();
+        let overruled = overruled.map(|((entry, digest, by, other), names)| OverruledImage {
+            entry: entry.to_owned(),
+            digest: digest.clone(),
+            by: by.to_owned(),
+            other: other.clone(),
+            names,
+        });
+        overruled.collect()
+    }
+}
+
+/// The images of an entry by their names. What the last attempt brought counts before what is kept.
+fn tagged_names(record: &Record) -> BTreeMap<&str, &Digest> {
+    let mut names = BTreeMap::new();
+    for image in record.images() {
+        let tagged = image.names.iter().filter(|name| !name.contains('@'));
+        for name in tagged {
+            names.entry(name.as_str()).or_insert(&image.digest);
+        }
+    }
+    names
+}
