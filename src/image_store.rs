@@ -62,7 +62,7 @@ pub trait BlobWriter: Send + 'static {
     /// Hashes the next bytes and queues them; those before [`offset`](Self::offset) are only hashed.
     /// Returns when they are queued, not when they are stored; an earlier failure shows here or in
     /// [`commit`](Self::commit). It hashes, and may write to a disk: for many bytes, call it from a
-    /// thread that may block.
+    /// thread that may block. After a failure [`give_up`](Self::give_up) the blob.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The digest of the bytes that were given to [`write`](Self::write). A caller that knows
@@ -71,15 +71,30 @@ pub trait BlobWriter: Send + 'static {
 
     /// Ends the blob: the store checks its length and `digest`, then keeps it with `labels`.
     /// That it is there already is success; it has the labels then as with
-    /// [`label_blob`](ImageStore::label_blob).
+    /// [`label_blob`](ImageStore::label_blob). A failure for lack of space leaves nothing of it.
     fn commit(
         self,
         digest: &Digest,
         labels: Labels,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Throws away what was written, so that no later writer resumes it.
+    /// Throws away what was written, so that no later writer resumes it. The room that it took is free
+    /// when this returns.
     fn abort(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Aborts the blob because of this failure, which is the one to report. A store that is away keeps
+    /// what it has: the blob is resumed when the store is back.
+    fn give_up(self, failure: &StoreError) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        let is_away = failure.is_away();
+        async move {
+            if !is_away {
+                drop(self.abort().await);
+            }
+        }
+    }
 }
 
 /// A store of images in one namespace.

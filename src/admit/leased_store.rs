@@ -96,7 +96,10 @@ impl<S: ImageStore> LeasedStore<S> {
         match self.open(new).await? {
             Opened::Exists => self.store.label_blob(digest, labels).await,
             Opened::Writer(mut writer) => {
-                writer.write(document).await?;
+                if let Err(error) = writer.write(document).await {
+                    writer.give_up(&error).await;
+                    return Err(error);
+                }
                 writer.commit(digest, labels).await
             }
         }

@@ -69,9 +69,13 @@ impl BlobFile {
         Ok(())
     }
 
-    /// Writes what is left. The file's bytes are its own then, and not yet on the disk.
+    /// Writes what is left. The file's bytes are its own then, and not yet on the disk. After a failure
+    /// its blocks are free.
     pub(super) async fn finish(mut self) -> io::Result<SharedFile> {
-        self.written().await?;
+        if let Err(error) = self.written().await {
+            self.discard().await;
+            return Err(error);
+        }
         let (file, last, offset) = (self.file, self.filling, self.offset);
         blocking(move || {
             set_direct(&file, false)?;
@@ -173,6 +177,8 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
     use super::*;
 
     fn bytes(length: usize) -> Vec<u8> {
@@ -250,6 +256,33 @@ mod tests {
             assert_eq!(block.bytes(), &bytes[..room]);
             assert!(block.emptied().bytes().is_empty());
         }
+    }
+
+    /// Until it is closed, a file without a name takes room from the next one.
+    #[test]
+    fn a_file_that_could_not_be_written_is_closed_before_that_is_told() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        // It takes no byte, and its lock ends when it is closed.
+        let file = File::open(&path).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut writer = BlobFile::new(file, u64::MAX);
+            writer.write(&bytes(BLOCK + 1)).await.unwrap();
+            // What would close it some time later has to wait.
+            let busy = tokio::task::spawn_blocking(|| {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+            });
+            writer.finish().await.unwrap_err();
+            let again = File::open(&path).unwrap();
+            flock(&again, FlockOperation::NonBlockingLockExclusive).expect("it is open");
+            busy.await.unwrap();
+        });
     }
 
     #[tokio::test]

@@ -114,7 +114,10 @@ impl BlobWriter for DirectWriter {
     }
 
     async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
-        self.check(digest)?;
+        if let Err(error) = self.check(digest) {
+            self.file.discard().await;
+            return Err(error);
+        }
         let Self {
             store,
             lease,
@@ -125,39 +128,16 @@ impl BlobWriter for DirectWriter {
             ..
         } = self;
         let file = file.finish().await.map_err(|error| failed(&error))?;
-        // The digest of an unnamed blob is known now: another import may be writing that blob.
-        let (ingest, second) = match &ingest.expected {
-            Some(_) => (ingest, None),
-            None => {
-                let known = Ingest::known(digest.clone(), ingest.size);
-                let second = store.lock_ingest(&known).await?;
-                store.clear_ingest(&known).await?;
-                (known, Some(second))
-            }
-        };
         let whole = WrittenBlob {
             blobs,
             file,
             digest: digest.clone(),
         };
-        let committed = match whole.name().await {
-            Ok(()) => whole.adopted(&store, &lease, &ingest, labels).await,
-            Err(error) if blobs_dir::is_full(&error) => Err(failed(&error)),
-            Err(error) => {
-                if !blobs_dir::is_passing(&error) {
-                    store.direct_writes.give_up(&error);
-                }
-                whole.adopted(&store, &lease, &ingest, labels).await
-            }
-        };
-        if let Err(StoreError::NoSpace { .. }) = &committed
-            && let Ok(false) = store.has_content_of(digest).await
-        {
-            // The file has its name, and containerd had no room for its record: until a garbage
-            // collection the file would take room from other blobs.
-            whole.take_back().await;
+        let committed = whole.commit(&store, &lease, ingest, labels).await;
+        if committed.is_err() {
+            whole.close().await;
         }
-        drop((guard, second));
+        drop(guard);
         committed
     }
 
@@ -176,6 +156,49 @@ struct WrittenBlob {
 }
 
 impl WrittenBlob {
+    /// Has the file named and adopted.
+    async fn commit(
+        &self,
+        store: &Containerd,
+        lease: &Lease,
+        ingest: Ingest,
+        labels: Labels,
+    ) -> Result<(), StoreError> {
+        // The digest of an unnamed blob is known now: another import may be writing that blob.
+        let (ingest, _second) = match &ingest.expected {
+            Some(_) => (ingest, None),
+            None => {
+                let known = Ingest::known(self.digest.clone(), ingest.size);
+                let second = store.lock_ingest(&known).await?;
+                store.clear_ingest(&known).await?;
+                (known, Some(second))
+            }
+        };
+        let committed = match self.name().await {
+            Ok(()) => self.adopted(store, lease, &ingest, labels).await,
+            Err(error) if blobs_dir::is_full(&error) => Err(failed(&error)),
+            Err(error) => {
+                if !blobs_dir::is_passing(&error) {
+                    store.direct_writes.give_up(&error);
+                }
+                self.adopted(store, lease, &ingest, labels).await
+            }
+        };
+        if let Err(StoreError::NoSpace { .. }) = &committed
+            && let Ok(false) = store.has_content_of(&self.digest).await
+        {
+            // The file has its name, and containerd had no room for its record: until a garbage
+            // collection the file would take room from other blobs.
+            self.take_back().await;
+        }
+        committed
+    }
+
+    /// Closes the file. If it has no name, its blocks are free when this returns.
+    async fn close(self) {
+        blocking(move || drop(self)).await;
+    }
+
     /// Gives the file its name.
     async fn name(&self) -> io::Result<()> {
         let (blobs, file, digest) = self.clones();

@@ -198,18 +198,6 @@ impl StreamWriter {
         Ok(())
     }
 
-    /// Cleans up after a failure, and converts it. On a full disk the half-written blob is removed: it
-    /// could be resumed, but until then every other write of the node would fail.
-    async fn failed(&mut self, failure: CallFailure) -> StoreError {
-        if failure.kind == FailureKind::NoSpace {
-            // The full disk is the error to report, also when the removal fails.
-            let _ = self.store.abort_ingest(&self.ingest.reference).await;
-        }
-        // The caller may keep this writer: the lock is not to be held that long.
-        self.guard = None;
-        failure.into()
-    }
-
     fn acknowledge(&mut self, answer: &WriteContentResponse) {
         let offset = u64::try_from(answer.offset).unwrap_or(0);
         self.acknowledged = self.acknowledged.max(offset);
@@ -269,10 +257,8 @@ impl BlobWriter for StreamWriter {
             let (now, later) = bytes.split_at(bytes.len().min(MESSAGE - self.filling.len()));
             self.filling.extend_from_slice(now);
             bytes = later;
-            if self.filling.len() == MESSAGE
-                && let Err(failure) = self.send_data().await
-            {
-                return Err(self.failed(failure).await);
+            if self.filling.len() == MESSAGE {
+                self.send_data().await?;
             }
         }
         Ok(())
@@ -302,21 +288,35 @@ impl BlobWriter for StreamWriter {
                     cause: failure.cause,
                 })
             }
-            Err(failure) => Err(self.failed(failure).await),
+            Err(failure) => {
+                let error = failure.into();
+                // It could be resumed, but until then every other write of the node would fail.
+                if let StoreError::NoSpace { .. } = error {
+                    self.give_up(&error).await;
+                }
+                Err(error)
+            }
         }
     }
 
-    async fn abort(mut self) -> Result<(), StoreError> {
-        // Wait for what is under way: it could be stored after the abort otherwise.
-        let deadline = self.store.deadlines().progress;
-        while self.acknowledged < self.sent {
-            match next_answer(WRITE, deadline, &mut self.answers).await {
-                Ok(answer) => self.acknowledge(&answer),
-                Err(_) => break,
-            }
-        }
-        // While the lock is held, so that no other writer takes it up before it is gone.
-        self.store.abort_ingest(&self.ingest.reference).await
+    async fn abort(self) -> Result<(), StoreError> {
+        let Self {
+            store,
+            ingest,
+            requests,
+            mut answers,
+            guard,
+            ..
+        } = self;
+        // containerd stores what is under way, closes its file and ends the stream. Before that an abort
+        // frees no room, and what is under way could be stored after it.
+        drop(requests);
+        let deadline = store.deadlines().progress;
+        while next_answer(WRITE, deadline, &mut answers).await.is_ok() {}
+        let aborted = store.abort_ingest(&ingest.reference).await;
+        // The lock is held until then, so that no other writer takes up what is not gone yet.
+        drop(guard);
+        aborted
     }
 }
 

@@ -146,9 +146,15 @@ impl<S: ImageStore> BodySender<S> {
                 writer.abort().await?;
                 return Ok(Err(BodyError::Unreadable { path, cause }));
             }
-            Err(CopyError::Write(WaitError::Store(error))) => return Err(error),
+            Err(CopyError::Write(WaitError::Store(error))) => {
+                writer.give_up(&error).await;
+                return Err(error);
+            }
             // The import was given up or dropped: no image of it gets a name.
-            Err(CopyError::Write(WaitError::Abandoned)) => return Ok(Err(missing())),
+            Err(CopyError::Write(WaitError::Abandoned)) => {
+                writer.abort().await?;
+                return Ok(Err(missing()));
+            }
         }
         let actual = writer.digest();
         if actual != *digest {

@@ -48,7 +48,14 @@ pub(super) async fn receive<S: ImageStore>(
         mut failed,
         ..
     } = bodies;
-    drop(at_hand);
+    // First: a commit may wait for the blob that this one holds.
+    if let Some((BlobSink::Write(writer), _)) = at_hand {
+        match &failed {
+            Some(WaitError::Store(error)) => writer.give_up(error).await,
+            // The archive is broken, or the import was given up: that is what is reported.
+            Some(WaitError::Abandoned) | None => drop(writer.abort().await),
+        }
+    }
     // Also after a failure: a writer that is still open keeps its ingest when the lease ends.
     while let Some(end) = ending.join_next().await {
         match joined(end) {

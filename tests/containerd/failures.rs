@@ -22,6 +22,7 @@ on_each_generation!(
 );
 on_each_generation_both_ways!(
     a_full_disk_is_named,
+    what_is_thrown_away_makes_room_at_once,
     a_full_disk_is_named_to_all_who_want_the_same_blob,
 );
 
@@ -51,6 +52,7 @@ async fn one_that_is_gone_is_unreachable_and_comes_back(generation: Generation) 
         }
     }
     let lost = lost.expect("seven messages cannot all be queued");
+    open.give_up(&lost).await;
     assert!(matches!(lost, StoreError::Unreachable { .. }), "{lost:?}");
     for error in [
         store.begin_lease("more").await.unwrap_err(),
@@ -138,7 +140,21 @@ impl Small {
     fn path(&self) -> &Path {
         self.0.path()
     }
+
+    fn free(&self) -> u64 {
+        let found = rustix::fs::statvfs(self.path()).unwrap();
+        found.f_bavail * found.f_frsize
+    }
+
+    /// That nothing but containerd's notes has taken room since so much was free.
+    fn assert_free(&self, before: u64, what: &str) {
+        let free = self.free();
+        assert!(free + NOTES >= before, "{what}: {free} of {before} bytes");
+    }
 }
+
+/// By how much containerd's database may grow in a test.
+const NOTES: u64 = 512 << 10;
 
 impl Drop for Small {
     fn drop(&mut self) {
@@ -163,17 +179,36 @@ async fn small_disk(generation: &Generation, way: Way) -> (Small, Daemon, Contai
 }
 
 async fn a_full_disk_is_named(generation: Generation, way: Way) {
-    let (_small, daemon, store) = small_disk(&generation, way).await;
+    let (small, daemon, store) = small_disk(&generation, way).await;
     let lease = store.begin_lease("too much").await.unwrap();
+    let before = small.free();
+    for seed in [4, 24, 44] {
+        let blob = bytes(seed, 20 * MIB);
+        let error = put(&store, &lease, &blob, Labels::new()).await.unwrap_err();
+        small.assert_free(before, "a blob that does not fit");
+        assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+    }
     let blob = bytes(4, 20 * MIB);
-    let error = put(&store, &lease, &blob, Labels::new()).await.unwrap_err();
-    assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
     // What was half written has made room: what fits can be put at once.
     let reference = format!("stowd-{}", Digest::of(&blob));
     assert_eq!(Raw::connect(&daemon).await.ingest(&reference).await, None);
     put(&store, &lease, &bytes(5, 8 * MIB), Labels::new())
         .await
         .unwrap();
+}
+
+/// As when an archive turns out to be cut in the middle of a blob.
+async fn what_is_thrown_away_makes_room_at_once(generation: Generation, way: Way) {
+    let (small, _daemon, store) = small_disk(&generation, way).await;
+    let lease = store.begin_lease("thrown away").await.unwrap();
+    let before = small.free();
+    for seed in 0..4 {
+        let blob = bytes(seed, 12 * MIB);
+        let mut open = writer(&store, &lease, known(&blob)).await;
+        open.write(&blob[..10 * MIB]).await.unwrap();
+        open.abort().await.unwrap();
+        small.assert_free(before, "a blob that was thrown away");
+    }
 }
 
 async fn a_full_disk_is_named_to_all_who_want_the_same_blob(generation: Generation, way: Way) {

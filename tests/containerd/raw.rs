@@ -126,7 +126,10 @@ pub(crate) async fn put(
         return Ok(());
     };
     for chunk in blob.chunks(300_000) {
-        writer.write(chunk).await?;
+        if let Err(error) = writer.write(chunk).await {
+            writer.give_up(&error).await;
+            return Err(error);
+        }
     }
     writer.commit(&Digest::of(blob), labels).await
 }

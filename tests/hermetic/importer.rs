@@ -366,7 +366,27 @@ fn a_store_that_fails_at_any_chunk_has_no_names_and_a_second_try_succeeds() {
         assert!(error.to_string().contains("no space left"), "{error}");
         assert_eq!(error.class(), FailureClass::Environment);
         assert_eq!(store.state().images.len(), 0);
+        assert_eq!(store.state().open, 0, "{}", path.display());
+        assert_eq!(store.state().ingests.len(), 0, "{}", path.display());
     }
+}
+
+/// The body that is being read when an archive turns out to be cut takes room from the next archive
+/// until it is thrown away.
+#[test]
+fn a_body_that_is_cut_short_is_thrown_away() {
+    let (dir, _, [plain, _]) = busybox();
+    let bytes = std::fs::read(plain).unwrap();
+    let cut = dir.path().join("cut.tar.zst");
+    // In the middle of the layer, with a compressed stream that is whole.
+    let bytes = zstd::encode_all(&bytes[..2 * MIB], 1).unwrap();
+    std::fs::write(&cut, bytes).unwrap();
+    let store = MemoryStore::default();
+    let error = run(&store, &cut).unwrap_err();
+    assert_eq!(error.class(), FailureClass::Content, "{error}");
+    let state = store.state();
+    assert_eq!((state.opened, state.open), (1, 0));
+    assert_eq!(state.collected, 1);
 }
 
 #[test]

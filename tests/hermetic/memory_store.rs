@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub asked: usize,
     /// Writers that were opened.
     pub opened: usize,
+    /// Writers that were neither committed nor aborted: what a dropped one leaves takes room.
+    pub open: usize,
     /// The keys of the unnamed blobs that were opened.
     pub keys: Vec<String>,
     /// The first chunk of a blob waits here for those of others.
@@ -211,6 +213,7 @@ impl BlobWriter for Writer {
 
     async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
         let mut state = self.store.state();
+        state.open -= 1;
         let mut hasher = Hasher::default();
         hasher.update(&self.bytes);
         let actual = hasher.finish();
@@ -229,8 +232,10 @@ impl BlobWriter for Writer {
     }
 
     async fn abort(self) -> Result<(), StoreError> {
+        let mut state = self.store.state();
+        state.open -= 1;
         if let Some(claimed) = &self.claimed {
-            self.store.state().ingests.remove(claimed);
+            state.ingests.remove(claimed);
         }
         Ok(())
     }
@@ -305,6 +310,7 @@ impl ImageStore for MemoryStore {
             return Ok(Opened::Exists);
         }
         state.opened += 1;
+        state.open += 1;
         let half = claimed
             .as_ref()
             .and_then(|digest| state.ingests.get(digest))
