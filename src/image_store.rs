@@ -26,6 +26,17 @@ pub struct Image {
     pub labels: Labels,
 }
 
+/// What is known of a store without asking it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoreState {
+    /// Why it does not answer; `None`: it does, as far as is known.
+    pub away: Option<String>,
+    /// Grows each time that a store answers again after one did not: it may be another one.
+    pub returns: u64,
+    /// Grows when images may have been deleted.
+    pub losses: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewBlob {
     /// Its name is known before its first byte: it is sent only when it is not there.

@@ -73,6 +73,8 @@ pub struct Progress {
     pub out_of_sight: usize,
     /// The image without which no pod starts, where neither the store nor an entry has it.
     pub missing_sandbox_image: Option<String>,
+    /// Why the store does not answer, if it does not.
+    pub store_away: Option<String>,
     /// The first of the entries that have failed.
     pub trouble: Option<Trouble>,
     /// The progress of entries whose work has ended, and how often a file was seen to grow.
@@ -131,6 +133,9 @@ impl fmt::Display for Progress {
         let Summary {
             entries, failed, ..
         } = self.summary;
+        if let Some(error) = &self.store_away {
+            return write!(f, "waiting for containerd: {error}; {}", self.summary);
+        }
         if let Some(first) = self.working.first() {
             let total = entries + self.open;
             let size = self.working.iter().map(|work| work.size).sum::<u64>();
@@ -316,6 +321,9 @@ mod tests {
         let ready = "ready: 36 images from 12 entries, 1 failed \
                      (b.tar: 2 attempts, next at 1970-01-01T00:00:00Z); watching /images";
         assert_eq!(loaded.to_string(), ready);
+        loaded.store_away = Some("no answer".to_owned());
+        let away = "waiting for containerd: no answer; 36 images from 12 entries, 1 failed";
+        assert_eq!(loaded.to_string(), away);
         assert_eq!(Progress::default().to_string(), "looking for images");
     }
 }

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::entry::shown;
 use crate::happened::{
-    DaemonEvent, Happened, OutputEvent, ProcessEvent, StoreEvent, first_names, seconds,
+    DaemonEvent, Happened, OutputEvent, ProcessEvent, StoreEvent, first_names, first_of, seconds,
 };
 use crate::layout::Note;
 use crate::ledger::{OverruledImage, Summary};
@@ -36,7 +36,7 @@ pub fn report(happened: impl Into<Happened>) {
             info!(entry = shown(path), "{happened}");
         }
         Happened::Missing { path, names } => {
-            info!(entry = shown(path), names = names.join(" "), "{happened}");
+            info!(entry = shown(path), names = first_of(names), "{happened}");
         }
         Happened::Imported {
             path,
@@ -86,10 +86,14 @@ pub fn report(happened: impl Into<Happened>) {
         Happened::OutOfSight { first, entries } => {
             warn!(entry = shown(first), entries, "{happened}");
         }
-        Happened::InSightAgain | Happened::Restored => info!("{happened}"),
+        Happened::InSightAgain | Happened::Restored | Happened::StoreReturned => {
+            info!("{happened}")
+        }
         Happened::Degraded(cause) => warn!(cause, "{happened}"),
         Happened::Unpinned(image) => info!(image, "{happened}"),
-        Happened::NotUnpinned(error) | Happened::StoreNotListed(error) => {
+        Happened::NotUnpinned(error)
+        | Happened::StoreNotListed(error)
+        | Happened::StoreSilent(error) => {
             warn!(error, "{happened}");
         }
         Happened::StoreAway { path, error } => {
@@ -108,6 +112,9 @@ pub fn report(happened: impl Into<Happened>) {
         }
         Happened::SandboxImageMissing(image) => warn!(image, "{happened}"),
         Happened::SandboxImageThere(image) => info!(image, "{happened}"),
+        Happened::GivenUp { path, names } => {
+            warn!(entry = shown(path), names = first_of(names), "{happened}");
+        }
         Happened::ListsOvertime { lists, .. } => warn!(lists = paths(lists), "{happened}"),
     }
 }
@@ -180,7 +187,9 @@ fn of_store(event: &StoreEvent) {
             info!(cause, "{event}");
         }
         StoreEvent::DirectWritesEnded(cause) => warn!(cause, "{event}"),
-        StoreEvent::InstanceNotHeld(error)
+        StoreEvent::DeletionsHeardAgain => info!("{event}"),
+        StoreEvent::DeletionsNotHeard(error)
+        | StoreEvent::InstanceNotHeld(error)
         | StoreEvent::LeasesNotFound(error)
         | StoreEvent::LeasesNotCleared { error, .. }
         | StoreEvent::LeaseNotReleased(error) => warn!(error, "{event}"),

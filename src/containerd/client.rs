@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use containerd_client::services::v1::content_client::ContentClient;
+use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::images_client::ImagesClient;
 use containerd_client::services::v1::introspection_client::IntrospectionClient;
 use containerd_client::services::v1::leases_client::LeasesClient;
@@ -57,6 +58,9 @@ pub struct Deadlines {
     pub progress: Duration,
     /// Until CRI, which learns of images through events, shows one that was put.
     pub runtime: Duration,
+    /// Until containerd's events bring one of stowd's own; and between the first two tries, if it is in
+    /// vain.
+    pub heard: Duration,
 }
 
 impl Default for Deadlines {
@@ -66,6 +70,7 @@ impl Default for Deadlines {
             change: Duration::from_secs(5 * 60),
             progress: Duration::from_secs(60),
             runtime: Duration::from_secs(30),
+            heard: Duration::from_secs(10),
         }
     }
 }
@@ -172,6 +177,10 @@ impl Containerd {
 
     pub(super) fn leases(&self) -> LeasesClient<Transport> {
         LeasesClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn events(&self) -> EventsClient<Transport> {
+        EventsClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     pub(super) fn introspection(&self) -> IntrospectionClient<Transport> {

@@ -6,7 +6,8 @@
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
 //! those that are there. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
 //! runtime sees them and `sandbox_image` which one it makes pods with, `pull` has it pull them, `instance`
-//! keeps a second stowd out, `serving` waits until all of that can be had.
+//! keeps a second stowd out, `serving` waits until all of that can be had, `events` hears of images that
+//! are deleted, `presence` whether containerd answers.
 
 mod blob_file;
 mod blobs_dir;
@@ -17,6 +18,7 @@ mod content_store;
 mod cri;
 mod direct_writer;
 mod direct_writes;
+mod events;
 mod failure;
 mod images;
 mod ingest;
@@ -25,6 +27,7 @@ mod instance;
 mod lease;
 mod leases;
 mod owner;
+mod presence;
 mod pull;
 mod sandbox_image;
 mod serving;

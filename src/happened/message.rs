@@ -34,7 +34,7 @@ impl fmt::Display for Happened {
                 f,
                 "bringing back what is missing of {}: {}",
                 shown(path),
-                names.join(" ")
+                first_of(names)
             ),
             Self::Imported {
                 path,
@@ -153,6 +153,16 @@ impl fmt::Display for Happened {
                  (sandbox_image; from 2.0 on pinned_images.sandbox)"
             ),
             Self::SandboxImageThere(name) => write!(f, "sandbox image there: {name}"),
+            Self::StoreSilent(error) => {
+                write!(f, "containerd does not answer; waiting for it: {error}")
+            }
+            Self::StoreReturned => f.write_str("containerd answers again; checking what it has"),
+            Self::GivenUp { path, names } => write!(
+                f,
+                "given up {}: what is brought back of it disappears again: {}",
+                shown(path),
+                first_of(names)
+            ),
             Self::ListsOvertime { lists, limit } => {
                 let lists = lists.iter().map(|path| shown(path)).collect::<Vec<_>>();
                 let (lists, limit) = (lists.join(" "), humantime::format_duration(*limit));
@@ -168,7 +178,12 @@ impl fmt::Display for Happened {
 /// The first name of each image, as many as fit a line.
 pub(crate) fn first_names(images: &[ImportedImage]) -> String {
     let first = images.iter().filter_map(|image| image.names.first());
-    let mut names = first.cloned().collect::<Vec<_>>();
+    first_of(&first.cloned().collect::<Vec<_>>())
+}
+
+/// As many names as fit a line.
+pub(crate) fn first_of(names: &[String]) -> String {
+    let mut names = names.to_vec();
     first_few(&mut names);
     names.join(" ")
 }

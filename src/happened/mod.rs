@@ -20,7 +20,7 @@ use crate::layout::Note;
 use crate::ledger::{Change, ImportedImage, OverruledImage};
 
 pub use daemon_event::DaemonEvent;
-pub(crate) use message::{first_names, seconds};
+pub(crate) use message::{first_names, first_of, seconds};
 pub use output_event::OutputEvent;
 pub use process_event::ProcessEvent;
 pub use store_event::{Run, StoreEvent};
@@ -153,6 +153,15 @@ pub enum Happened {
     SandboxImageMissing(String),
     /// It has it by now.
     SandboxImageThere(String),
+    /// The store does not answer, whether an entry needs it or not; the text says why.
+    StoreSilent(String),
+    /// A store answers again: the same or another one.
+    StoreReturned,
+    /// The store has lost these names of an entry again, and they are not brought back any more.
+    GivenUp {
+        path: PathBuf,
+        names: Vec<String>,
+    },
     /// READY waits for these lists no longer.
     ListsOvertime {
         lists: Vec<PathBuf>,

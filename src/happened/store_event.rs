@@ -16,6 +16,10 @@ pub enum StoreEvent {
     DirectWritesEnded(String),
     /// It is not looked for; the text says why.
     SandboxImageUnknown(String),
+    /// Nothing tells of images that are deleted; the text says why.
+    DeletionsNotHeard(String),
+    /// containerd's events tell of them again.
+    DeletionsHeardAgain,
     /// The store has no room for what keeps a second stowd out.
     InstanceNotHeld(String),
     /// What a run before this one has left cannot be listed.
@@ -62,6 +66,11 @@ impl fmt::Display for StoreEvent {
             Self::SandboxImageUnknown(cause) => {
                 write!(f, "sandbox image not looked for: {cause}")
             }
+            Self::DeletionsNotHeard(error) => write!(
+                f,
+                "images that are deleted are not heard of, and come back at the next rescan: {error}"
+            ),
+            Self::DeletionsHeardAgain => f.write_str("images that are deleted are heard of again"),
             Self::InstanceNotHeld(error) => write!(
                 f,
                 "instance not held, a second stowd is not refused: {error}"

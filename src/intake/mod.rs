@@ -1,7 +1,7 @@
 //! Runs the plan: turns what happens into events and carries effects out. It decides
 //! nothing.
 //!
-//! It waits on: events of the source; jobs, questions to the store and writes of the ledger that have
+//! It waits on: events of the source; what the store says by itself; jobs, questions to the store and writes of the ledger that have
 //! ended; the time at which the plan or the ledger is due; a reload; the timer of the watchdog period;
 //! stop.
 
@@ -17,7 +17,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Kind, file_name, shown};
-use crate::image_store::ImageStore;
+use crate::image_store::{ImageStore, StoreState};
 use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
@@ -40,6 +40,8 @@ pub enum IntakeError {
     /// The other end of a channel is gone.
     #[error("internal error: settings are not told any more")]
     SettingsEnded,
+    #[error("internal error: the store is not followed any more")]
+    StoreEnded,
     /// A task panicked: a bug, after which nothing that the intake holds can be trusted.
     #[error("internal error: {0}")]
     Panicked(#[from] JoinError),
@@ -51,6 +53,7 @@ pub struct Intake<S, D> {
     jobs: Jobs<S>,
     changes: watch::Receiver<Settings>,
     settings: Arc<Settings>,
+    store_state: watch::Receiver<StoreState>,
     seed: u64,
     started: Instant,
     heartbeat: Option<Duration>,
@@ -60,12 +63,13 @@ pub struct Intake<S, D> {
 
 impl<S: ImageStore, D: EntrySource> Intake<S, D> {
     /// An intake of what `source` says, and what it tells of its progress. The settings are those of
-    /// `changes`, and every change of it, if to the same, asks for a rescan. It shows that it turns
-    /// at every `heartbeat`.
+    /// `changes`, and every change of it, if to the same, asks for a rescan. What the store says by itself
+    /// comes by `store_state`. It shows that it turns at every `heartbeat`.
     pub fn new(
         store: S,
         source: D,
         changes: watch::Receiver<Settings>,
+        store_state: watch::Receiver<StoreState>,
         heartbeat: Option<Duration>,
     ) -> (Self, watch::Receiver<Progress>) {
         let settings = Arc::new(changes.borrow().clone());
@@ -75,6 +79,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             jobs: Jobs::new(store, &settings),
             changes,
             settings,
+            store_state,
             seed: settings::seed(),
             started: Instant::now(),
             heartbeat,
@@ -116,6 +121,10 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             let event = tokio::select! {
                 event = self.source.next() => {
                     Event::Source(event.ok_or(IntakeError::SourceEnded)?)
+                }
+                changed = self.store_state.changed() => {
+                    changed.map_err(|_| IntakeError::StoreEnded)?;
+                    Event::Store(self.store_state.borrow_and_update().clone())
                 }
                 Some(ended) = self.jobs.next() => ended?,
                 written = writer.wait(plan.ledger()) => written.map(|()| Event::Tick)?,
@@ -176,6 +185,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             watching: shown(&self.settings.dir),
             out_of_sight: plan.out_of_sight(),
             missing_sandbox_image: plan.missing_sandbox_image().map(str::to_owned),
+            store_away: plan.why_store_is_away().map(str::to_owned),
             trouble: failed.map(|(path, record)| Trouble {
                 name: file_name(path),
                 attempts: record.map_or(0, |record| record.attempts),

@@ -9,12 +9,10 @@ use crate::ledger::{Audit, Decision, FailureClass};
 use crate::retry;
 use crate::source_event::Listed;
 
+use super::brought_back::{Again, BroughtBack};
 use super::event::{Effect, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
-
-/// How often an entry is brought back between two listings.
-const BROUGHT_BACK_MAX: u32 = 5;
 
 impl Plan {
     /// Wants the audit that had to wait for the end of all archives.
@@ -102,14 +100,18 @@ impl Plan {
             }
         }
         for (listed, decision, is_lost) in decided {
-            let path = &listed.entry.path;
-            if !matches!(decision, Decision::Missing(_)) || self.may_bring_back(path) {
+            let may = match &decision {
+                Decision::Missing(names) => self.may_bring_back(&listed.entry, names, now),
+                _ => true,
+            };
+            if may {
+                let path = &listed.entry.path;
                 self.lost.extend(is_lost.then(|| path.clone()));
                 self.act(listed, decision, now);
             }
         }
         for (entry, names, is_lost) in broken {
-            if self.may_bring_back(&entry.path) {
+            if self.may_bring_back(&entry, &names, now) {
                 let path = entry.path.clone();
                 self.lost.extend(is_lost.then(|| path.clone()));
                 self.tell(Happened::Missing { path, names });
@@ -118,15 +120,22 @@ impl Plan {
         }
     }
 
-    /// Whether an entry may be brought back once more before the next listing: a name that cannot be
-    /// had must not have it imported for ever.
-    fn may_bring_back(&mut self, path: &Path) -> bool {
+    /// Whether what the store lacks of an entry is brought back once more.
+    fn may_bring_back(&mut self, entry: &Entry, names: &[String], now: Now) -> bool {
+        let Entry { path, identity, .. } = entry;
         if matches!(self.entries.get(path), Some(Life::Checking(_))) {
             return true;
         }
-        let times = self.brought_back.entry(path.to_owned()).or_default();
-        *times += 1;
-        *times <= BROUGHT_BACK_MAX
+        let brought_back = self.brought_back.entry(path.clone());
+        let brought_back = brought_back.or_insert(BroughtBack::new(*identity, now.uptime));
+        let again = brought_back.lacks(*identity, now.uptime);
+        if again == Again::GiveUp {
+            self.tell(Happened::GivenUp {
+                path: path.clone(),
+                names: names.to_vec(),
+            });
+        }
+        again == Again::BringBack
     }
 
     fn act(&mut self, listed: Listed, decision: Decision, now: Now) {

@@ -221,6 +221,11 @@ impl Entries {
         (*due <= uptime).then(|| path.clone())
     }
 
+    /// The entries that have failed and are tried again by themselves.
+    pub(super) fn all_due(&self) -> Vec<PathBuf> {
+        self.due.iter().map(|(_, path)| path.clone()).collect()
+    }
+
     /// The entries that wait for another one to bring something.
     pub(super) fn lacking(&self) -> Vec<PathBuf> {
         self.lacking.iter().cloned().collect()

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::entry::{Entry, Kind};
 use crate::happened::Happened;
 use crate::image_list::Line;
-use crate::image_store::Image;
+use crate::image_store::{Image, StoreState};
 use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
 use crate::one_line::first_few;
 use crate::pin::PinOwner;
@@ -27,6 +27,8 @@ pub struct Now {
 pub enum Event {
     /// The images directory says something.
     Source(SourceEvent),
+    /// What the store says by itself has changed to this.
+    Store(StoreState),
     /// The answer to [`Effect::ListImages`].
     Images(Result<Vec<Image>, String>),
     /// A job has ended; the path is that of its entry.

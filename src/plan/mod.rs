@@ -8,6 +8,8 @@
 //! ```text
 //!   source event --> sighting -- an entry that may need work --> audit (ledger against store)
 //!                                                                   |
+//!   store state --> store_told -- images may be lost --------------->+
+//!                                                                   |
 //!   job ended ----> outcome -- record, next try --+             queued or done
 //!                                                 v                 |
 //!   tick ---------> due ------------------------> jobs <------------+
@@ -16,6 +18,7 @@
 //! ```
 
 mod audits;
+mod brought_back;
 mod changed;
 mod entries;
 mod event;
@@ -32,6 +35,7 @@ mod sandbox_check;
 mod sighting;
 mod state;
 mod store_query;
+mod store_told;
 mod warnings;
 
 use std::time::Duration;
@@ -46,6 +50,7 @@ impl Plan {
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
         match event {
             Event::Source(event) => self.sighted(event, now),
+            Event::Store(state) => self.store_told(state, now),
             Event::Images(images) => self.store_listed(images, now),
             Event::Ended(path, end) => self.ended(path, end, now),
             Event::Unpinned(names, result) => self.unpinned(names, result, now),
@@ -54,14 +59,16 @@ impl Plan {
             Event::Tick => {}
         }
         self.retry_lacking();
-        self.begin_jobs(now);
-        self.audit_at_rest();
-        if !self.sandbox.is_awaited() {
-            self.judge_load(now);
+        if !self.is_store_away() {
+            self.begin_jobs(now);
+            self.audit_at_rest();
+            if !self.sandbox.is_awaited() {
+                self.judge_load(now);
+            }
+            self.check_pins(now);
+            self.ask_the_store(now);
+            self.judge_sandbox_image();
         }
-        self.check_pins(now);
-        self.ask_the_store(now);
-        self.judge_sandbox_image();
         self.tell_sight();
         std::mem::take(&mut self.effects)
     }

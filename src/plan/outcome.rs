@@ -31,7 +31,7 @@ impl Plan {
                 self.away_until.is_some_and(|until| until <= now.uptime)
             }
         };
-        if is_there {
+        if is_there && !self.is_store_away() {
             self.away_until = None;
         }
         if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {
@@ -96,6 +96,7 @@ impl Plan {
                 self.failed(running, Failure::new(class, error), now);
             }
         }
+        self.audit_losses();
     }
 
     /// Whether a job for this entry that no record tells of may have taken names of other entries.

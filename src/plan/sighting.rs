@@ -72,10 +72,9 @@ impl Plan {
             self.ledger.seen_in(&listed.entry.path, seen_in);
             self.check(listed, now);
         }
-        self.brought_back.clear();
         match is_first {
             true => self.query.want_audit(),
-            false => self.query.want_audit_of_listing(),
+            false => self.query.want_audit_soon(),
         }
         self.pins.want(now.uptime + self.rules.settle);
     }
@@ -374,6 +373,7 @@ impl Plan {
             .get(path)
             .is_some_and(|life| life.open().is_some());
         self.restless.remove(path);
+        self.brought_back.remove(path);
         self.lost.remove(path);
         let mut is_forgotten = false;
         match self.entries.remove(path) {

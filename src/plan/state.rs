@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::happened::Happened;
+use crate::image_store::StoreState;
 use crate::ledger::{Ledger, OverruledImage, Record};
 use crate::source_event::DirectoryId;
 
+use super::brought_back::BroughtBack;
 use super::entries::Entries;
 use super::event::{Effect, Rules};
 use super::initial_load::InitialLoad;
@@ -29,8 +31,7 @@ pub struct Plan {
     /// What has a record up to this serial number, and has failed, is due at once when its file is whole: a
     /// run before has tried it, or an operator has asked since.
     pub(super) due_at_once: u64,
-    /// How often entries were brought back since the last listing.
-    pub(super) brought_back: BTreeMap<PathBuf, u32>,
+    pub(super) brought_back: BTreeMap<PathBuf, BroughtBack>,
     /// Entries whose images the store has lost: when they are back that is news.
     pub(super) lost: BTreeSet<PathBuf>,
     /// That entries are out of sight was told.
@@ -50,7 +51,11 @@ pub struct Plan {
     pub(super) overruled: BTreeSet<OverruledImage>,
     /// The revision of the ledger that told them.
     pub(super) overruled_of: Option<u64>,
-    /// The store is away: nothing is begun before this uptime.
+    /// What the store has said by itself.
+    pub(super) store: StoreState,
+    /// Images were deleted while a job ran: what it brought is compared when it has ended.
+    pub(super) is_loss_unaudited: bool,
+    /// A job found the store away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
     pub(super) effects: Vec<Effect>,
 }
@@ -79,6 +84,8 @@ impl Plan {
             sandbox: SandboxCheck::default(),
             overruled: BTreeSet::new(),
             overruled_of: None,
+            store: StoreState::default(),
+            is_loss_unaudited: false,
             away_until: None,
             effects: Vec::new(),
         }
@@ -107,6 +114,11 @@ impl Plan {
 
     pub fn out_of_sight(&self) -> usize {
         self.entries.out_of_sight().len()
+    }
+
+    /// Why the store does not answer, if it does not.
+    pub(crate) fn why_store_is_away(&self) -> Option<&str> {
+        self.store.away.as_deref()
     }
 
     /// The first failure, by its path, with the record of its attempt if there was one.

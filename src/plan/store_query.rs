@@ -5,9 +5,10 @@ use std::time::Duration;
 /// How long a store that failed to answer is left alone.
 pub(super) const STORE_REST: Duration = Duration::from_secs(2);
 
-/// Between two questions that nothing but listings want: directories that come and go all the time have
-/// the images directory listed as often.
-const LISTING_REST: Duration = Duration::from_secs(1);
+/// Between two questions that nothing but listings and deletions want: directories that come and go all
+/// the time have the images directory listed as often, and a client may delete a thousand images in a
+/// second.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The question which images the store has.
 #[derive(Debug, Default)]
@@ -23,8 +24,9 @@ pub(super) struct StoreQuery {
 /// Why an audit is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Want {
-    /// A listing has come. Entries that it has brought wait for the answer themselves.
-    Listing,
+    /// A listing has come, and the entries that it has brought wait for the answer themselves; or images
+    /// were deleted.
+    Soon,
     /// Something may be missing of an entry that is done: nothing goes on before the answer.
     Doubt,
 }
@@ -43,9 +45,15 @@ impl StoreQuery {
         self.wanted = Some(Want::Doubt);
     }
 
-    /// Wants it because of a listing.
-    pub(super) fn want_audit_of_listing(&mut self) {
-        self.wanted = self.wanted.max(Some(Want::Listing));
+    /// Wants it within [`SOON`]. What is done goes on counting as done until then.
+    pub(super) fn want_audit_soon(&mut self) {
+        self.wanted = self.wanted.max(Some(Want::Soon));
+    }
+
+    /// The store answers again, and may be another one.
+    pub(super) fn returned(&mut self) {
+        self.want_audit();
+        self.rests_until = Duration::ZERO;
     }
 
     /// The store has not answered: it is asked again after a while.
@@ -68,7 +76,7 @@ impl StoreQuery {
 
     pub(super) fn due(&self) -> Option<Duration> {
         let rested = match (self.wanted?, self.last) {
-            (Want::Listing, Some(last)) => last + LISTING_REST,
+            (Want::Soon, Some(last)) => last + SOON,
             _ => Duration::ZERO,
         };
         self.asked.is_none().then(|| rested.max(self.rests_until))

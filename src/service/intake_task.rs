@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::image_store::ImageStore;
+use crate::image_store::{ImageStore, StoreState};
 use crate::intake::{Intake, IntakeError, Settings};
 use crate::notify::{self, Notifier};
 use crate::progress::Progress;
@@ -28,9 +28,10 @@ impl IntakeTask {
         store: S,
         source: D,
         settings: watch::Receiver<Settings>,
+        state: watch::Receiver<StoreState>,
     ) -> Self {
         let heartbeat = notify::watchdog_period();
-        let (intake, progress) = Intake::new(store, source, settings, heartbeat);
+        let (intake, progress) = Intake::new(store, source, settings, state, heartbeat);
         let stop = CancellationToken::new();
         let task = Some(tokio::spawn(intake.run(stop.clone())));
         Self {

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::containerd::ClaimError;
-use crate::happened::{DaemonEvent, ProcessEvent, Run, StoreEvent};
-use crate::image_store::StoreError;
+use crate::happened::{DaemonEvent, Run};
+use crate::image_store::StoreState;
 use crate::images_dir::Unwatchable;
 use crate::intake::{IntakeError, Settings};
 use crate::ledger::Summary;
@@ -20,10 +20,9 @@ use crate::source_event::EntrySource;
 
 use super::end::{Ending, FatalError, Mode};
 use super::intake_task::IntakeTask;
+use super::store_follower::StoreFollower;
 use super::store_service::{Claim, StoreService};
-
-/// How long the store may take to let go of leases, and to collect what they kept.
-const RELEASE: Duration = Duration::from_secs(10);
+use super::store_steps::{in_time, report_wait, stale_leases};
 
 /// How much longer a start may take each time the store was waited for in vain.
 const WAITING: Duration = Duration::from_secs(30);
@@ -35,6 +34,8 @@ pub(super) struct LoadOptions {
     pub(super) mode: Mode,
     /// Whether blobs are written directly, where that is safe.
     pub(super) direct: bool,
+    /// Whether the store is another's, which starts and ends it as it likes.
+    pub(super) is_attached: bool,
     /// How long the store may take to serve.
     pub(super) start_timeout: Duration,
 }
@@ -59,6 +60,7 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
         store,
         notifier,
         options,
+        store_state: watch::Sender::default(),
         intake: None,
     };
     let mut claim = None;
@@ -83,6 +85,8 @@ struct Load<'a, S> {
     store: &'a S,
     notifier: &'a Notifier,
     options: LoadOptions,
+    /// To the intake, which takes the end of it for a fault.
+    store_state: watch::Sender<StoreState>,
     intake: Option<IntakeTask>,
 }
 
@@ -112,11 +116,27 @@ impl<S: StoreService> Load<'_, S> {
             self.store.write_directly().await;
         }
         // They are what this run resumes: cleared when the load is over.
-        let stale = self.stale_leases().await;
+        let stale = stale_leases(self.store).await;
         let source = start()?;
-        let begun = IntakeTask::begin(self.store.clone(), source, settings);
+        let state = self.store_state.subscribe();
+        let begun = IntakeTask::begin(self.store.clone(), source, settings, state);
+        let follower = StoreFollower {
+            store: self.store,
+            is_attached: self.options.is_attached,
+            direct: self.options.direct,
+            start_timeout: self.options.start_timeout,
+            told: self.store_state.clone(),
+        };
+        tokio::select! {
+            biased;
+            worked = self.follow(begun, &stale) => worked,
+            never = follower.run() => match never {},
+        }
+    }
+
+    async fn follow(&mut self, begun: IntakeTask, stale: &[S::Lease]) -> Result<(), FatalError> {
         self.intake.insert(begun).loaded(self.notifier).await?;
-        in_time(Run::Earlier, self.store.clear_leases(&stale)).await;
+        in_time(Run::Earlier, self.store.clear_leases(stale)).await;
         // The store may have died after the last import.
         self.serving().await?;
         self.ready().await?;
@@ -165,10 +185,7 @@ impl<S: StoreService> Load<'_, S> {
 
     async fn serving(&mut self) -> Result<(), FatalError> {
         let on_wait = |waited: Duration, missing: &str| {
-            report(ProcessEvent::Awaited {
-                seconds: waited.as_secs(),
-                missing: missing.to_owned(),
-            });
+            report_wait(waited, missing);
             // It may take what start-timeout allows, whatever TimeoutStartSec says.
             self.notifier.extend_timeout(WAITING);
         };
@@ -183,15 +200,6 @@ impl<S: StoreService> Load<'_, S> {
         }
     }
 
-    /// They expire by themselves: no load is given up for them.
-    async fn stale_leases(&self) -> Vec<S::Lease> {
-        let stale = self.store.stale_leases().await;
-        stale.unwrap_or_else(|error| {
-            report(StoreEvent::LeasesNotFound(error.to_string()));
-            Vec::new()
-        })
-    }
-
     async fn ready(&mut self) -> Result<(), FatalError> {
         let Some(intake) = &mut self.intake else {
             return Err(IntakeError::Ended.into());
@@ -204,14 +212,4 @@ impl<S: StoreService> Load<'_, S> {
         self.notifier.ready(&*progress);
         Ok(())
     }
-}
-
-/// Leases expire by themselves: that they cannot be cleared now is worth a line, and no more.
-async fn in_time(run: Run, clear: impl Future<Output = Result<(), StoreError>>) {
-    let error = match tokio::time::timeout(RELEASE, clear).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("not within {RELEASE:?}"),
-    };
-    report(StoreEvent::LeasesNotCleared { run, error });
 }

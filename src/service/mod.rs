@@ -13,7 +13,9 @@ mod end;
 mod intake_task;
 mod load;
 mod reload;
+mod store_follower;
 mod store_service;
+mod store_steps;
 
 use std::time::Duration;
 
@@ -84,6 +86,7 @@ async fn start_and_load(
     let options = LoadOptions {
         mode,
         direct: config.images.direct,
+        is_attached: !config.containerd.supervise,
         start_timeout: config.containerd.start_timeout,
     };
     let source = SourceOptions::with_rescan(config.images.settle, config.images.rescan);

@@ -1,10 +1,13 @@
 //! What the daemon needs of a store beside what an import needs.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::containerd::{ClaimError, Containerd, InstanceClaim, InstanceInUse, NotServing};
-use crate::image_store::{ImageStore, StoreError};
+use crate::image_store::{ImageStore, StoreError, StoreState};
 
 /// A store that is served by a process of its own.
 pub trait StoreService: ImageStore {
@@ -25,6 +28,14 @@ pub trait StoreService: ImageStore {
         timeout: Duration,
         on_wait: impl Fn(Duration, &str),
     ) -> impl Future<Output = Result<(), NotServing>>;
+
+    /// Keeps `state` up to date with what the store says by itself. With `is_asked` it is also asked now and
+    /// then whether it answers.
+    fn follow_state(
+        &self,
+        is_asked: bool,
+        state: &watch::Sender<StoreState>,
+    ) -> impl Future<Output = Infallible>;
 
     /// Writes blobs directly from now on, where that is safe.
     fn write_directly(&self) -> impl Future<Output = ()> + Send;
@@ -74,6 +85,10 @@ impl StoreService for Containerd {
         on_wait: impl Fn(Duration, &str),
     ) -> Result<(), NotServing> {
         self.wait_serving(timeout, on_wait).await
+    }
+
+    async fn follow_state(&self, is_asked: bool, state: &watch::Sender<StoreState>) -> Infallible {
+        Self::follow_state(self, is_asked, state).await
     }
 
     async fn write_directly(&self) {

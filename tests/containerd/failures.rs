@@ -32,6 +32,7 @@ fn impatient(daemon: &Daemon) -> Containerd {
         change: Duration::from_secs(2),
         progress: Duration::from_secs(3),
         runtime: Duration::from_secs(1),
+        heard: Duration::from_secs(1),
     })
 }
 

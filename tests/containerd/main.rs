@@ -11,6 +11,7 @@ mod bad;
 mod child;
 mod churn;
 mod content;
+mod deletions;
 mod disk;
 mod failures;
 mod follow;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Daemon, Fixture, Generation, PAUSE_IMAGE, Setup, Stowd, children, ctr, eventually_in_turn,
-    fixture, fixtures, generations, on_each_generation_in_turn, wake_ups,
+    fixture, fixtures, generations, on_each_generation_in_turn, stays_asleep,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -263,11 +263,8 @@ fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
     setup.stow(&fixture("skopeo-docker.tar.gz").path);
     let (stowd, _) = ready(setup);
     let still = || {
-        let wake_ups = wake_ups(stowd.pid(), Duration::from_secs(20));
-        if wake_ups.is_empty() {
-            return Ok(());
-        }
-        Err(format!("{wake_ups:?}\n{}", stowd.log()))
+        let asleep = stays_asleep(stowd.pid(), Duration::from_secs(20));
+        asleep.map_err(|error| format!("{error}\n{}", stowd.log()))
     };
     // What the load has left to do ends first, and after ten seconds the threads that it needed.
     let limit = Duration::from_secs(300);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use stowd::digest::Digest;
 use stowd::entry::Entry;
-use stowd::image_store::{Descriptor, Image, Labels, StoreError};
+use stowd::image_store::{Descriptor, Image, Labels, StoreError, StoreState};
 use stowd::intake::{Intake, IntakeError, Settings};
 use stowd::pin::{OWNER_LABEL, PinOwner};
 use stowd::platform::Wanted;
@@ -60,11 +60,24 @@ fn settings(state_dir: PathBuf) -> Settings {
 }
 
 #[tokio::test]
+async fn a_store_that_is_not_followed_any_more_is_an_error() {
+    let state_dir = TempDir::new().unwrap();
+    let (_settings, changed) = watch::channel(settings(state_dir.path().to_owned()));
+    let (_tell, source) = told();
+    let (tell_store, state) = watch::channel(StoreState::default());
+    let (intake, _progress) = Intake::new(MemoryStore::default(), source, changed, state, None);
+    drop(tell_store);
+    let ended = intake.run(CancellationToken::new()).await;
+    assert!(matches!(ended, Err(IntakeError::StoreEnded)), "{ended:?}");
+}
+
+#[tokio::test]
 async fn settings_that_are_not_told_any_more_are_an_error() {
     let state_dir = TempDir::new().unwrap();
     let (settings_of, changed) = watch::channel(settings(state_dir.path().to_owned()));
     let (_tell, source) = told();
-    let (intake, progress) = Intake::new(MemoryStore::default(), source, changed, None);
+    let (_tell_store, state) = watch::channel(StoreState::default());
+    let (intake, progress) = Intake::new(MemoryStore::default(), source, changed, state, None);
     drop(settings_of);
     let ended = intake.run(CancellationToken::new()).await;
     assert!(
@@ -82,6 +95,7 @@ struct Hanging {
     stop: CancellationToken,
     working: JoinHandle<Result<(), IntakeError>>,
     _settings: watch::Sender<Settings>,
+    _store_state: watch::Sender<StoreState>,
     _dir: TempDir,
 }
 
@@ -105,7 +119,8 @@ impl Hanging {
         };
         tell.send(SourceEvent::Listed(listing)).unwrap();
         let (settings, changed) = watch::channel(settings(dir.path().join("state")));
-        let (intake, _progress) = Intake::new(store.clone(), source, changed, None);
+        let (tell_store, state) = watch::channel(StoreState::default());
+        let (intake, _progress) = Intake::new(store.clone(), source, changed, state, None);
         let stop = CancellationToken::new();
         let working = tokio::spawn(intake.run(stop.clone()));
         let hanging = Self {
@@ -115,6 +130,7 @@ impl Hanging {
             stop,
             working,
             _settings: settings,
+            _store_state: tell_store,
             _dir: dir,
         };
         eventually("an import under way", || hanging.store.state().opened == 1).await;
@@ -237,7 +253,8 @@ async fn a_name_that_cannot_be_unpinned_keeps_no_other_one_pinned() {
     let (tell, source) = told();
     tell.send(SourceEvent::Listed(listing)).unwrap();
     let (_settings, changed) = watch::channel(settings(state_dir.path().to_owned()));
-    let (intake, _progress) = Intake::new(store.clone(), source, changed, None);
+    let (_tell_store, state) = watch::channel(StoreState::default());
+    let (intake, _progress) = Intake::new(store.clone(), source, changed, state, None);
     let stop = CancellationToken::new();
     let working = tokio::spawn(intake.run(stop.clone()));
     let is_pinned = |name: &str| store.state().images[name].labels.contains_key(OWNER_LABEL);
@@ -270,7 +287,8 @@ async fn the_sandbox_image_is_asked_for_and_looked_up_before_the_load_is_over() 
         let (tell, source) = told();
         tell.send(SourceEvent::Listed(Listing::default())).unwrap();
         let (_settings, changed) = watch::channel(settings(state_dir.path().to_owned()));
-        let (intake, mut progress) = Intake::new(store, source, changed, None);
+        let (_tell_store, state) = watch::channel(StoreState::default());
+        let (intake, mut progress) = Intake::new(store, source, changed, state, None);
         let stop = CancellationToken::new();
         let working = tokio::spawn(intake.run(stop.clone()));
         let missing = {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use stowd::credentials::Login;
 use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
-    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError,
+    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoreState,
 };
 use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
 use stowd::source_labels;
@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub fates: BTreeMap<Step, VecDeque<Fate>>,
     /// Another process has taken the instance.
     pub is_instance_lost: bool,
+    /// What it says by itself, if it has not been heard yet.
+    pub says: Option<StoreState>,
     /// How often labels of a blob were changed after it was there.
     pub labelled: usize,
 }

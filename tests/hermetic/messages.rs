@@ -61,6 +61,24 @@ impl Visit for Line {
 /// Keeps what is logged.
 struct Kept(Arc<Mutex<Vec<Line>>>);
 
+/// Keeps the messages that are logged above debug.
+#[derive(Default)]
+pub(crate) struct Messages(Arc<Mutex<Vec<Line>>>);
+
+impl Messages {
+    pub(crate) fn layer<S: tracing::Subscriber>(&self) -> impl Layer<S> {
+        Kept(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let told = lines
+            .iter()
+            .filter(|line| line.level != "debug" && line.level != "trace");
+        told.map(|line| line.message.clone()).collect()
+    }
+}
+
 impl<S: tracing::Subscriber> Layer<S> for Kept {
     fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
         let mut line = Line {

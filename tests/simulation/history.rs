@@ -362,6 +362,8 @@ fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
             touched(node, path);
         }
     }
+    // What was given up because it disappeared again and again is tried once more then.
+    node.advance(Duration::from_secs(10 * 60))?;
     let begun = node.jobs;
     // A rescan finds what was lost meanwhile, and a second one what the first has changed.
     for _ in 0..3 {

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_cri::v1::image_service_client::ImageServiceClient;
-use k8s_cri::v1::{ImageSpec, ImageStatusRequest, PullImageRequest};
+use k8s_cri::v1::{
+    ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest,
+};
 use tonic::transport::{Channel, Endpoint};
 
 use super::eventually::eventually;
@@ -34,6 +36,24 @@ pub async fn pull(address: &Path, image: &str) -> Result<String, String> {
     let pulled = images.pull_image(request).await;
     let pulled = pulled.map_err(|status| status.message().to_owned())?;
     Ok(pulled.into_inner().image_ref)
+}
+
+/// Removes an image with all its names, as `crictl rmi` does.
+pub async fn remove_image(address: &Path, image: &str) {
+    let mut images = ImageServiceClient::new(channel(address).await);
+    let request = RemoveImageRequest {
+        image: Some(spec(image)),
+    };
+    images.remove_image(request).await.expect("RemoveImage");
+}
+
+/// Removes all images, as `crictl rmi --prune` does where no container has one.
+pub async fn prune_images(address: &Path) {
+    let mut images = ImageServiceClient::new(channel(address).await);
+    let listed = images.list_images(ListImagesRequest::default()).await;
+    for image in listed.expect("ListImages").into_inner().images {
+        remove_image(address, &image.id).await;
+    }
 }
 
 /// Whether CRI has an image and would keep the kubelet from collecting it.

@@ -25,7 +25,7 @@ mod sweep;
 mod unpacked;
 
 pub use clean::{assert_clean, blobs_dir, file_names, names, pinned_tags};
-pub use cri::{is_kept, pull, wait_for_cri};
+pub use cri::{is_kept, prune_images, pull, remove_image, wait_for_cri};
 pub use daemon::{Daemon, Options};
 pub use eventually::{eventually, eventually_in_turn};
 pub use fake_registry::{Answer, FakeRegistry, Refusing, Request};
@@ -36,7 +36,7 @@ pub use hosts::{plain_http, write_hosts};
 pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
 pub use pod::{Ran, run_in_pod};
-pub use process::{is_running, is_stopped, kibibytes, wake_ups};
+pub use process::{is_running, is_stopped, kibibytes, stays_asleep, wake_ups};
 pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};
 pub use store::{Blob, Child, OF_AN_INSTANCE, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr, half_written};

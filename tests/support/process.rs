@@ -32,6 +32,15 @@ pub fn kibibytes(pid: u32, field: &str) -> u64 {
     number(&status, field)
 }
 
+/// Fails with the names of the threads that woke up during this time.
+pub fn stays_asleep(pid: u32, during: Duration) -> Result<(), String> {
+    let wake_ups = wake_ups(pid, during);
+    match wake_ups.is_empty() {
+        true => Ok(()),
+        false => Err(format!("wake-ups: {wake_ups:?}")),
+    }
+}
+
 /// How often each of its threads is put on a processor during this time; of those that are at all, with
 /// their names. Those that end meanwhile are left out.
 pub fn wake_ups(pid: u32, during: Duration) -> Vec<(String, u64)> {

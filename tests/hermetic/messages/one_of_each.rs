@@ -108,7 +108,13 @@ fn of_entries() -> Vec<Happened> {
             path: path(),
             error: error(),
         }),
-        Happened::StoreAway { .. } => Some(Happened::ListsOvertime {
+        Happened::StoreAway { .. } => Some(Happened::StoreSilent(error())),
+        Happened::StoreSilent(_) => Some(Happened::StoreReturned),
+        Happened::StoreReturned => Some(Happened::GivenUp {
+            path: path(),
+            names: vec![image()],
+        }),
+        Happened::GivenUp { .. } => Some(Happened::ListsOvertime {
             lists: vec![path()],
             limit: Duration::from_secs(300),
         }),
@@ -257,7 +263,9 @@ fn of_store() -> impl Iterator<Item = StoreEvent> {
             StoreEvent::WritingDirectly(_) => Some(StoreEvent::SendingBlobs(error())),
             StoreEvent::SendingBlobs(_) => Some(StoreEvent::DirectWritesEnded(error())),
             StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::SandboxImageUnknown(error())),
-            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::InstanceNotHeld(error())),
+            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::DeletionsNotHeard(error())),
+            StoreEvent::DeletionsNotHeard(_) => Some(StoreEvent::DeletionsHeardAgain),
+            StoreEvent::DeletionsHeardAgain => Some(StoreEvent::InstanceNotHeld(error())),
             StoreEvent::InstanceNotHeld(_) => Some(StoreEvent::LeasesNotFound(error())),
             StoreEvent::LeasesNotFound(_) => not_cleared(Run::Earlier),
             StoreEvent::LeasesNotCleared {

@@ -15,7 +15,7 @@ use stowd::state_dir;
 use crate::memory_store::{Fate, Step};
 
 use process::{Outcome, outcome};
-use stage::{Act, READY, Stage, fixture, listed, stop, stop_when_heard};
+use stage::{Act, READY, SILENT, Stage, fixture, listed, stop, stop_when_heard};
 
 /// Its name; what happens in it; what must be told of it.
 type Scenario = (&'static str, fn(&mut Stage), &'static str);
@@ -391,6 +391,35 @@ const FOLLOWED: Scenario = (
     "",
 );
 
+/// The store does not answer after READY, and then one does.
+const RETURN: Scenario = (
+    "a store that goes away and returns",
+    |stage| {
+        let archive = stage.archive();
+        stage.acts([
+            listed([archive]),
+            Act::Until(READY),
+            Act::Do(stage.says(Some("gone"), 0)),
+            Act::Until(SILENT),
+            Act::Do(stage.says(None, 1)),
+            // Each step of a start is done again.
+            Act::Until("written directly"),
+            Act::Until("stale leases found"),
+            Act::Until("stale leases cleared"),
+            Act::Do(stop()),
+        ]);
+        let again = |mark| [Fate::Well, Fate::After(mark)];
+        for (step, mark) in [
+            (Step::WriteDirectly, "written directly"),
+            (Step::FindStaleLeases, "stale leases found"),
+            (Step::ClearLeases, "stale leases cleared"),
+        ] {
+            stage.at(step, again(stage.mark(mark)));
+        }
+    },
+    "containerd does not answer; waiting for it: gone",
+);
+
 /// What a store that panics in the daemon's own task does.
 const BUG: Scenario = (
     "a bug in the daemon itself",
@@ -400,7 +429,7 @@ const BUG: Scenario = (
 
 /// Puts the scenario of this name on the stage.
 fn arrange(name: &str, stage: &mut Stage) {
-    let tables = [FAILURES, STOPS, ENDS, HARMLESS, &[FOLLOWED, BUG]];
+    let tables = [FAILURES, STOPS, ENDS, HARMLESS, &[FOLLOWED, RETURN, BUG]];
     let mut scenarios = tables.into_iter().flatten();
     let found = scenarios.find(|(other, ..)| *other == name);
     found.expect("a scenario").1(stage);
@@ -470,6 +499,19 @@ fn a_load_that_is_over_is_ready_and_a_stop_ends_it_with_0() {
             outcome.assert_in_order(name);
         }
     }
+}
+
+#[test]
+fn a_store_that_answers_again_is_asked_what_a_start_asks() {
+    let (name, _, told) = RETURN;
+    let outcome = outcome(name, Mode::Daemon, None);
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+    assert!(outcome.log.contains(told), "{outcome:#?}");
+    let mut statuses = outcome.heard.iter();
+    let mut has = |status: &str| statuses.any(|line| line.starts_with(status));
+    assert!(has("STATUS=ready: 1 image from 1 entry"), "{outcome:#?}");
+    let away = "STATUS=waiting for containerd: gone; 1 image from 1 entry";
+    assert!(has(away), "{outcome:#?}");
 }
 
 /// There is no orderly end then, and the service manager sees the exit status.

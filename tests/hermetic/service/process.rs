@@ -13,7 +13,7 @@ use stowd::config::{self, ConfigFile, Inputs};
 use stowd::service::Mode;
 use tempfile::TempDir;
 
-use super::stage::{READY, Stage};
+use super::stage::{READY, SILENT, Stage};
 use crate::notify::allow_descriptors;
 
 const SCENARIO: &str = "STOWD_TEST_SCENARIO";
@@ -132,8 +132,13 @@ fn listen(manager: &UnixDatagram, dir: &Path, has_ended: &AtomicBool) -> Vec<Str
             Ok(length) => {
                 let text = String::from_utf8_lossy(&datagram[..length]);
                 heard.extend(text.lines().map(str::to_owned));
-                if text.lines().any(|line| line == "READY=1") {
-                    std::fs::write(dir.join(READY), "").unwrap();
+                for (beginning, file) in [
+                    ("READY=1", READY),
+                    ("STATUS=waiting for containerd: ", SILENT),
+                ] {
+                    if text.lines().any(|line| line.starts_with(beginning)) {
+                        std::fs::write(dir.join(file), "").unwrap();
+                    }
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !was_over => {}

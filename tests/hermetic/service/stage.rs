@@ -2,6 +2,7 @@
 //! acts, and a script for containerd.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use rustix::process::{Signal, getpid, kill_process};
 use stowd::config::Config;
 use stowd::containerd::{ClaimError, InstanceInUse, NotServing};
-use stowd::image_store::StoreError;
+use stowd::image_store::{StoreError, StoreState};
 use stowd::images_dir::{Source, SourceOptions, Unwatchable};
 use stowd::service::{Claim, Edges, StoreService};
 use stowd::source_event::{EntrySource, Listed, Listing, SourceEvent};
+use tokio::sync::watch;
 
 use crate::importer::{Draft, entry, noise};
 use crate::memory_store::{Fate, MemoryStore, Step};
@@ -21,6 +23,8 @@ use crate::notify::allow_descriptors;
 
 /// The file that says that the service manager has heard READY.
 pub(super) const READY: &str = "ready";
+/// The file that says that it has heard that containerd does not answer.
+pub(super) const SILENT: &str = "silent";
 /// The script that stands for containerd exits when this file is there.
 const EXIT: &str = "exit";
 
@@ -84,6 +88,18 @@ impl Stage {
 
     pub(super) fn refuse_store(&mut self) {
         self.has_store = false;
+    }
+
+    /// The store says that it is away, or that it has returned so often.
+    pub(super) fn says(&self, away: Option<&str>, returns: u64) -> Box<dyn FnOnce() + Send> {
+        let (store, away) = (self.store.clone(), away.map(str::to_owned));
+        Box::new(move || {
+            store.state().says = Some(StoreState {
+                away,
+                returns,
+                losses: 0,
+            });
+        })
     }
 
     /// Another stowd takes the instance.
@@ -331,6 +347,16 @@ impl StoreService for MemoryStore {
             seconds: timeout.as_secs(),
             last: error.to_string(),
         })
+    }
+
+    async fn follow_state(&self, _is_asked: bool, state: &watch::Sender<StoreState>) -> Infallible {
+        loop {
+            let said = self.state().says.take();
+            if let Some(said) = said {
+                state.send_replace(said);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn write_directly(&self) {

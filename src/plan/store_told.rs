@@ -1,0 +1,62 @@
+//! What follows from what the store says by itself: that images were deleted, that it does not answer, and
+//! that it, or another one, answers again.
+
+use crate::happened::Happened;
+use crate::image_store::StoreState;
+
+use super::event::Now;
+use super::state::Plan;
+
+impl Plan {
+    pub(super) fn store_told(&mut self, state: StoreState, now: Now) {
+        let before = std::mem::replace(&mut self.store, state);
+        if let (None, Some(error)) = (before.away, &self.store.away) {
+            // One line an outage: a job may have met it before.
+            if self.away_until.is_none_or(|until| until <= now.uptime) {
+                self.tell(Happened::StoreSilent(error.clone()));
+            }
+            self.away_until.get_or_insert(now.uptime);
+        }
+        if self.store.returns > before.returns {
+            self.store_returned(now);
+        }
+        if self.store.losses > before.losses {
+            self.query.want_audit_soon();
+            self.is_loss_unaudited = self.is_any_job_unrecorded();
+        }
+    }
+
+    /// What a start does is done again: it may be another store.
+    fn store_returned(&mut self, now: Now) {
+        self.tell(Happened::StoreReturned);
+        self.away_until = None;
+        self.brought_back.clear();
+        self.query.returned();
+        self.pins.want(now.uptime + self.rules.settle);
+        // They may have failed for the store.
+        let mut failed = self.entries.lacking();
+        failed.extend(self.entries.all_due());
+        for path in failed {
+            self.entries.try_again(&path, true);
+        }
+    }
+
+    pub(super) fn is_store_away(&self) -> bool {
+        self.store.away.is_some()
+    }
+
+    /// A job has ended. The audit at the time of a loss has passed over what had no record yet.
+    pub(super) fn audit_losses(&mut self) {
+        if self.is_loss_unaudited {
+            self.query.want_audit_soon();
+            self.is_loss_unaudited = self.is_any_job_unrecorded();
+        }
+    }
+
+    /// Whether images may be in the store that no record tells of yet.
+    fn is_any_job_unrecorded(&self) -> bool {
+        let mut running = self.entries.running();
+        let mut looked = self.entries.looked();
+        running.next().is_some() || looked.next().is_some()
+    }
+}
