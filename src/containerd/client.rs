@@ -1,9 +1,10 @@
 //! The connection to containerd, and the one way in which calls are made over it.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use containerd_client::services::v1::content_client::ContentClient;
@@ -93,6 +94,8 @@ pub struct Containerd {
     /// of labels: to add to a list is to read and to write.
     pub(super) locks: KeyedLock,
     pub(super) direct_writes: DirectWrites,
+    /// Leases that could not be ended, by their ids: containerd was away.
+    pub(super) unreleased: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Containerd {
@@ -116,6 +119,7 @@ impl Containerd {
             deadlines: Deadlines::default(),
             locks: KeyedLock::default(),
             direct_writes: DirectWrites::default(),
+            unreleased: Arc::default(),
         })
     }
 

@@ -1,8 +1,9 @@
 //! Leases: what is written under one is not collected before it ends
 //! (containerd's docs/garbage-collection.md).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use containerd_client::services::v1 as api;
@@ -77,16 +78,35 @@ impl Containerd {
         let mut leases = self.leases();
         let deleted = leases.delete(request);
         match answered("Leases.Delete", self.deadlines().change, deleted).await {
-            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
-            other => Ok(other.map(drop)?),
+            Err(failure) if failure.kind != FailureKind::NotFound => {
+                self.unreleased().insert(id.to_owned());
+                Err(failure.into())
+            }
+            _ => {
+                self.unreleased().remove(id);
+                Ok(())
+            }
         }
     }
 
-    /// The leases of stowd processes that have ended without releasing them. What was half written
-    /// under them can be resumed only as long as they are there: take the list before the first
-    /// import and [clear](Self::clear_leases) it after that.
+    fn unreleased(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        let unreleased = self.unreleased.lock();
+        unreleased.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leases of stowd processes that have ended without releasing them, and those of this process
+    /// that it could not release. What was half written under the former can be resumed only as long as
+    /// they are there: take the list before the first import and [clear](Self::clear_leases) it after
+    /// that.
     pub async fn stale_leases(&self) -> Result<Vec<Lease>, StoreError> {
-        self.leases_of(owner::has_ended).await
+        let mut stale = self.leases_of(owner::has_ended).await?;
+        let unreleased = self.unreleased().clone();
+        if !unreleased.is_empty() {
+            let mut own = self.own_leases().await?;
+            own.retain(|lease| unreleased.contains(lease.id()));
+            stale.extend(own);
+        }
+        Ok(stale)
     }
 
     /// The leases that this process began and has not released.

@@ -40,7 +40,7 @@ pub trait StoreService: ImageStore {
     /// Writes blobs directly from now on, where that is safe.
     fn write_directly(&self) -> impl Future<Output = ()> + Send;
 
-    /// The leases that earlier runs left.
+    /// The leases that earlier runs left, and those that this one could not release.
     fn stale_leases(&self) -> impl Future<Output = Result<Vec<Self::Lease>, StoreError>> + Send;
 
     /// The leases of this run.

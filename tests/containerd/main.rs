@@ -7,6 +7,7 @@
 mod support;
 
 mod archives;
+mod attached;
 mod bad;
 mod child;
 mod churn;

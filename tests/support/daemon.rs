@@ -100,6 +100,18 @@ impl Daemon {
         let _ = self.child.wait();
     }
 
+    /// Has it end in order (SIGTERM), and waits for its end.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let _ = self.child.wait();
+    }
+
+    /// Starts another one at its address, on this root.
+    pub fn replace(&mut self, root: PathBuf) {
+        self.root = root;
+        self.restart();
+    }
+
     /// Starts it again, on the same root.
     pub fn restart(&mut self) {
         self.kill();

@@ -169,14 +169,26 @@ impl Store {
 
     /// The ids of all leases but for those of stowd's instances.
     pub fn leases(&self) -> Vec<String> {
+        let mut leases = self.all_leases();
+        leases.retain(|id| !id.starts_with(OF_AN_INSTANCE));
+        leases
+    }
+
+    /// The ids of the leases of stowd's instances.
+    pub fn leases_of_instances(&self) -> Vec<String> {
+        let mut leases = self.all_leases();
+        leases.retain(|id| id.starts_with(OF_AN_INSTANCE));
+        leases
+    }
+
+    fn all_leases(&self) -> Vec<String> {
         let mut leases = LeasesClient::new(self.channel.clone());
         let request = api::ListRequest::default();
         let listed = self
             .runtime
             .block_on(leases.list(with_namespace!(request, NAMESPACE)));
         let listed = listed.expect("Leases.List").into_inner().leases;
-        let ids = listed.into_iter().map(|lease| lease.id);
-        ids.filter(|id| !id.starts_with(OF_AN_INSTANCE)).collect()
+        listed.into_iter().map(|lease| lease.id).collect()
     }
 
     /// Has containerd collect garbage, and returns when it has: that is what the end of a lease with

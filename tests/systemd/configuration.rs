@@ -1,6 +1,6 @@
 //! Drop-ins of the unit: what they set reaches whom it is meant for.
 
-use crate::node::Node;
+use crate::node::{Node, PAUSE, SOON, UNIT};
 
 #[test]
 fn what_is_meant_for_containerd_reaches_it_and_nothing_else_does() {
@@ -68,8 +68,8 @@ fn what_is_meant_for_containerd_reaches_it_and_nothing_else_does() {
     );
 }
 
-#[test]
-fn it_attaches_to_the_containerd_of_the_distribution() {
+/// A machine whose stowd is to attach to the containerd of the distribution.
+fn attaching() -> Node {
     let node = Node::boot();
     node.ok(&[
         "install",
@@ -82,20 +82,77 @@ fn it_attaches_to_the_containerd_of_the_distribution() {
     node.write(
         "/etc/systemd/system/containerd.service",
         "[Service]\nType=notify\nExecStart=/usr/local/bin/containerd \
-         --config=/etc/stowd/containerd.toml --root=/var/lib/stowd/other\n",
+         --config=/etc/stowd/containerd.toml --root=/var/lib/stowd/other\nRestart=always\nRestartSec=1\n",
     );
     node.ok(&["systemctl", "daemon-reload"]);
     node.stow(&["pause.tar"]);
+    node
+}
+
+const READY: &str = "ready: 1 image from 1 entry; watching /var/lib/stowd/images";
+
+#[test]
+fn it_attaches_to_the_containerd_of_the_distribution() {
+    let node = attaching();
     node.systemctl("start");
-    node.assert_shows(&[(
-        "StatusText",
-        "ready: 1 image from 1 entry; watching /var/lib/stowd/images",
-    )]);
+    node.assert_shows(&[("StatusText", READY)]);
     let said = node.said("attaching to containerd");
     assert_eq!(said[0]["ADDRESS"], "/run/containerd/containerd.sock");
     let listed = node.ok(&["ctr", "--namespace=k8s.io", "images", "list", "--quiet"]);
-    assert!(listed.contains(crate::node::PAUSE), "{listed}");
+    assert!(listed.contains(PAUSE), "{listed}");
 
     node.systemctl("stop");
     assert_eq!(node.property("containerd.service", "ActiveState"), "active");
+}
+
+#[test]
+fn attached_it_outlives_containerd_and_comes_back_by_itself() {
+    let node = attaching();
+    // What follows in the same boot begins when the images are there.
+    let looks = "ctr --namespace=k8s.io images list --quiet";
+    node.write(
+        "/etc/systemd/system/kubelet.service",
+        &format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={looks}\n"),
+    );
+    node.ok(&["systemctl", "daemon-reload"]);
+    // Without containerd.service: it is wanted.
+    node.ok(&["systemctl", "start", UNIT, "kubelet.service"]);
+    let seen = node.journal("kubelet.service");
+    assert!(
+        seen.iter().any(|entry| entry["MESSAGE"] == PAUSE),
+        "{seen:?}"
+    );
+    let stowd = node.stowd();
+
+    let images = || node.ok(&["ctr", "--namespace=k8s.io", "images", "list", "--quiet"]);
+    for (outages, verbs) in [
+        &["stop", "start"][..],
+        &["restart"],
+        &["kill --signal=KILL"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for verb in verbs {
+            let verb = verb.split(' ').collect::<Vec<_>>();
+            node.ok(&[&["systemctl"], &verb[..], &["containerd.service"]].concat());
+            if verb == ["stop"] {
+                node.eventually(SOON, "the status", || {
+                    let status = node.shows("StatusText");
+                    status.starts_with("waiting for containerd: ").then_some(())
+                });
+                node.assert_shows(&[("ActiveState", "active")]);
+            }
+        }
+        node.eventually(SOON, "it answers again", || {
+            let returned = node.said("containerd answers again").len();
+            (returned == outages + 1 && node.shows("StatusText") == READY).then_some(())
+        });
+        assert_eq!(node.stowd(), stowd, "it was not restarted");
+        node.ok(&["ctr", "--namespace=k8s.io", "images", "rm", PAUSE]);
+        node.eventually(SOON, "what is deleted is back", || {
+            images().contains(PAUSE).then_some(())
+        });
+    }
+    node.assert_shows(&[("NRestarts", "0"), ("ActiveState", "active")]);
 }
