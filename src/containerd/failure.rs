@@ -31,6 +31,8 @@ pub(super) enum FailureKind {
     Removed,
     Unreachable,
     NoSpace,
+    /// The answer is longer than a message may be.
+    TooLong,
     Late(Duration),
     Other,
 }
@@ -63,6 +65,9 @@ fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
         return FailureKind::NoSpace;
     }
     match code {
+        // The words of gRPC for Go, which makes no such answer, and of tonic, which takes none.
+        Code::ResourceExhausted if cause.contains("larger than max") => FailureKind::TooLong,
+        Code::OutOfRange if cause.contains("message length too large") => FailureKind::TooLong,
         Code::NotFound => FailureKind::NotFound,
         Code::AlreadyExists => FailureKind::AlreadyExists,
         Code::Unavailable if !local && cause.contains(" locked") => FailureKind::Locked,
@@ -121,6 +126,7 @@ impl From<CallFailure> for StoreError {
             | FailureKind::WrongContent
             | FailureKind::OtherIngest
             | FailureKind::Removed
+            | FailureKind::TooLong
             | FailureKind::Other => Self::Refused { call, cause },
         }
     }
@@ -178,6 +184,16 @@ mod tests {
                 FailureKind::Removed,
             ),
             (Code::Unknown, "database not open", FailureKind::Unreachable),
+            (
+                Code::ResourceExhausted,
+                "grpc: trying to send message larger than max (16777300 vs. 16777216)",
+                FailureKind::TooLong,
+            ),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 17 bytes, the limit is: 16 bytes",
+                FailureKind::TooLong,
+            ),
             (
                 Code::InvalidArgument,
                 "namespace is required",

@@ -12,6 +12,7 @@ use prost_types::FieldMask;
 use super::client::{Containerd, answered};
 use super::failure::FailureKind;
 use super::lease::Lease;
+use super::name_parts::NamePart;
 use crate::digest::Digest;
 use crate::image_store::{Descriptor, Image, Labels, StoreError};
 use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
@@ -126,11 +127,25 @@ impl Containerd {
         Ok(self.get_image(name).await?.and_then(from_record))
     }
 
+    /// All images; in parts, where they are too many for one answer.
     pub(super) async fn list_images(&self) -> Result<Vec<Image>, StoreError> {
-        let mut records = self.image_records(None);
-        let listed = records.list(ListImagesRequest::default());
-        let listed = answered("Images.List", self.deadlines().answer, listed).await?;
-        Ok(listed.images.into_iter().filter_map(from_record).collect())
+        let mut images = Vec::new();
+        let mut parts = vec![NamePart::default()];
+        while let Some(part) = parts.pop() {
+            let mut records = self.image_records(None);
+            let listed = records.list(ListImagesRequest {
+                filters: part.filters(),
+            });
+            let listed = answered("Images.List", self.deadlines().answer, listed).await;
+            match listed {
+                Ok(listed) => images.extend(listed.images.into_iter().filter_map(from_record)),
+                Err(failure) => match part.cut().filter(|_| failure.kind == FailureKind::TooLong) {
+                    Some(halves) => parts.extend(halves),
+                    None => return Err(failure.into()),
+                },
+            }
+        }
+        Ok(images)
     }
 }
 

@@ -26,6 +26,7 @@ mod ingests;
 mod instance;
 mod lease;
 mod leases;
+mod name_parts;
 mod owner;
 mod presence;
 mod pull;
