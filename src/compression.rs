@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Compression {
     /// Not at all.
     Plain,
@@ -19,17 +19,6 @@ pub enum Compression {
     Bzip2,
     /// The .xz file format.
     Xz,
-}
-
-/// How the bytes of a layer are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// Not at all, or in no way that an image may use.
-    Plain,
-    /// gzip (RFC 1952).
-    Gzip,
-    /// Zstandard (RFC 8878).
-    Zstd,
 }
 
 /// The first bytes of a gzip member.
@@ -103,6 +92,19 @@ impl Compression {
         }
     }
 
+    /// Tells the compression of a layer by its first bytes, as containerd does. A tar archive may begin
+    /// with a name of any letters: "BZh1" alone is one.
+    pub(crate) fn of_layer(head: &[u8]) -> Self {
+        match Self::in_place_of_text(head) {
+            // The third byte is the method: containerd looks at it.
+            Some(Self::Gzip) if head.get(2) != Some(&0x08) => Self::Plain,
+            Some(compression) => compression,
+            // containerd, too, takes a skippable frame for zstd.
+            None if skippable_frame(head).is_some() => Self::Zstd,
+            None => Self::Plain,
+        }
+    }
+
     fn by_magic(head: &[u8]) -> Option<Self> {
         match head {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
@@ -131,20 +133,6 @@ impl fmt::Display for Compression {
     }
 }
 
-impl Encoding {
-    /// Tells the encoding of a layer by its first bytes. containerd, too, takes a skippable frame for
-    /// zstd.
-    pub(crate) fn of_layer(head: &[u8]) -> Self {
-        match Compression::by_magic(head) {
-            // The third byte is the method: containerd looks at it.
-            Some(Compression::Gzip) if head.get(2) == Some(&0x08) => Self::Gzip,
-            Some(Compression::Zstd) => Self::Zstd,
-            _ if skippable_frame(head).is_some() => Self::Zstd,
-            _ => Self::Plain,
-        }
-    }
-}
-
 /// The length of the skippable frame that begins here, its 8 bytes of header included.
 pub(crate) fn skippable_frame(head: &[u8]) -> Option<u64> {
     let [first, a, b, c, length @ ..] = head else {
@@ -158,6 +146,18 @@ pub(crate) fn skippable_frame(head: &[u8]) -> Option<u64> {
 /// Whether a block says that it is a tar header, be it damaged (POSIX ustar, "magic").
 pub(crate) fn is_ustar(block: &[u8]) -> bool {
     block.get(257..262) == Some(b"ustar")
+}
+
+/// What a file begins like whose name does not promise an archive; `None`: like none.
+pub(crate) fn of_misnamed(head: &[u8]) -> Option<Compression> {
+    let is_tar = is_ustar(head).then_some(Compression::Plain);
+    is_tar.or_else(|| Compression::in_place_of_text(head))
+}
+
+/// A name under which an archive would count that is called `name` now.
+pub(crate) fn archive_name(name: &str, compression: Compression) -> String {
+    let end = name.to_ascii_lowercase().find(".tar").unwrap_or(name.len());
+    format!("{}{}", &name[..end], compression.suffixes()[0])
 }
 
 /// Whether a file name promises an archive, in any case of letters. Its bytes may say otherwise.
@@ -191,14 +191,33 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_told_by_how_they_begin() {
-        let encoding = Encoding::of_layer;
-        assert_eq!(encoding(b"\x1f\x8b\x08\x00"), Encoding::Gzip);
-        assert_eq!(encoding(b"\x28\xb5\x2f\xfd"), Encoding::Zstd);
-        assert_eq!(encoding(b"\x50\x2a\x4d\x18\x04\0\0\0"), Encoding::Zstd);
-        assert_eq!(encoding(b"\x1f\x8b"), Encoding::Plain);
-        assert_eq!(encoding(b"\x04\x22\x4d\x18"), Encoding::Plain);
-        assert_eq!(encoding(b""), Encoding::Plain);
+    fn layers_are_told_by_how_they_begin() {
+        for (head, compression) in [
+            (&b"\x1f\x8b\x08\x00"[..], Compression::Gzip),
+            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+            (b"\x50\x2a\x4d\x18\x04\0\0\0", Compression::Zstd),
+            (b"\xfd7zXZ\0", Compression::Xz),
+            (b"BZh91AY&SY", Compression::Bzip2),
+            (b"\x04\x22\x4d\x18", Compression::Lz4),
+            (b"\x1f\x8b", Compression::Plain),
+            (b"BZh9/app", Compression::Plain),
+            (b"", Compression::Plain),
+        ] {
+            assert_eq!(Compression::of_layer(head), compression, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_count_is_told() {
+        for (name, compression, better) in [
+            ("a.tar.zstd", Compression::Zstd, "a.tar.zst"),
+            ("a.img", Compression::Plain, "a.img.tar"),
+            ("A.TAR", Compression::Gzip, "A.tar.gz"),
+            ("größe", Compression::Xz, "größe.tar.xz"),
+        ] {
+            assert_eq!(archive_name(name, compression), better);
+            assert!(is_archive_name(better.as_bytes()));
+        }
     }
 
     #[test]

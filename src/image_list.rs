@@ -8,7 +8,7 @@
 //!
 //! Blank lines, comments from `#` on (no name has one in it), CRLF, tabs and spaces around a name and
 //! a byte-order mark are fine. A line that is wrong costs itself alone; a file that is no list at all
-//! is one error, not one a line.
+//! is one error, not one a line. A file of checksums or of prose is plainly no list, and no failure.
 
 use std::collections::HashSet;
 
@@ -27,6 +27,9 @@ pub const PROBLEMS_MAX: usize = 1_000;
 
 /// The longest line in bytes, its comment and the blanks around it left out. Names end long before.
 pub const LINE_MAX: usize = 4096;
+
+/// How many digits a checksum has: MD5, SHA-1, and SHA-2 of each length.
+const CHECKSUMS: [usize; 6] = [32, 40, 56, 64, 96, 128];
 
 /// How many characters of a wrong line its error repeats.
 const SHOWN: usize = 80;
@@ -94,6 +97,15 @@ pub enum ListError {
         "more than {PROBLEMS_MAX} of its lines name no image, so it is no list of images; the first is {first}"
     )]
     TooManyProblems { first: LineProblem },
+    /// Prose, or checksums: some lines are of that kind, and most name no image.
+    #[error("{wrong} of its {lines} lines name no image; the first is {first}")]
+    NoList {
+        /// The lines that are neither blank nor comments.
+        lines: usize,
+        /// Those of them that name no image.
+        wrong: usize,
+        first: LineProblem,
+    },
     /// An archive under the name of a list.
     #[error("this looks like {kind}, not like a list of images; name it {suffix}")]
     Archive {
@@ -127,11 +139,14 @@ impl ImageList {
         }
         let mut list = Self::default();
         let mut seen = HashSet::new();
+        // How many lines name an image, how many do not, and whether some are plainly no names.
+        let (mut right, mut wrong, mut has_prose) = (0_usize, 0_usize, false);
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let number = index + 1;
             match read(line) {
                 Ok(None) => {}
                 Ok(Some(reference)) => {
+                    right += 1;
                     if !seen.insert(reference.clone()) {
                         continue;
                     }
@@ -141,14 +156,25 @@ impl ImageList {
                     list.lines.push(Line { number, reference });
                 }
                 Err(cause) => {
+                    wrong += 1;
+                    has_prose |= is_prose(line);
                     // A megabyte of one-letter lines must not become a million errors.
-                    if list.problems.len() == PROBLEMS_MAX {
-                        let first = list.problems.swap_remove(0);
-                        return Err(ListError::TooManyProblems { first });
+                    if list.problems.len() < PROBLEMS_MAX {
+                        list.problems.push(LineProblem { number, cause });
                     }
-                    list.problems.push(LineProblem { number, cause });
                 }
             }
+        }
+        if wrong > right && has_prose {
+            return Err(ListError::NoList {
+                lines: wrong + right,
+                wrong,
+                first: list.problems.swap_remove(0),
+            });
+        }
+        if wrong > PROBLEMS_MAX {
+            let first = list.problems.swap_remove(0);
+            return Err(ListError::TooManyProblems { first });
         }
         Ok(list)
     }
@@ -181,6 +207,21 @@ fn read(line: &[u8]) -> Result<Option<Reference>, LineError> {
         None if text.is_empty() => Ok(None),
         None => Ok(Some(Reference::parse(text)?.canonical())),
     }
+}
+
+/// Whether a line that names no image was not meant to: a checksum and the name of its file, a tag of
+/// HTML, or a sentence. Of three words or more the first would be a name, where names were meant.
+fn is_prose(line: &[u8]) -> bool {
+    let text = lossy(line, LINE_MAX);
+    let mut words = text.split_whitespace();
+    let Some(first) = words.next() else {
+        return false;
+    };
+    let more = words.count();
+    let is_hex = first.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_checksum = is_hex && CHECKSUMS.contains(&first.len());
+    let is_name = || first.contains([':', '/', '@']) && Reference::parse(first).is_ok();
+    first.starts_with('<') || (more >= 1 && is_checksum) || (more >= 2 && !is_name())
 }
 
 fn excerpt(text: &str) -> String {

@@ -37,6 +37,15 @@ pub struct StoreState {
     pub losses: u64,
 }
 
+/// A layer that the store has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLayer {
+    /// Of its bytes as they are, compressed or not.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewBlob {
     /// Its name is known before its first byte: it is sent only when it is not there.
@@ -169,6 +178,13 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         digest: &Digest,
         limit: u64,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// A layer of the namespace that decompresses to what has this digest, or is that itself; `None`
+    /// where none is known.
+    fn layer(
+        &self,
+        diff_id: &Digest,
+    ) -> impl Future<Output = Result<Option<StoredLayer>, StoreError>> + Send;
 
     /// Sets these labels on a blob that is there; its other labels stay. Labels that list the
     /// repositories of a registry ([`source_labels`](crate::source_labels)) are merged, also with what other

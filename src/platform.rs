@@ -4,6 +4,7 @@
 //! (`Parse`, `Normalize`, `Only`): of an image that offers several, containerd runs the one that
 //! these rules choose, so it must be the one that was imported.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::one_line::{quoted, shortened};
@@ -18,6 +19,9 @@ pub struct Platform {
     /// The processor's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// What it needs of the operating system (`os.features`), such as `erofs`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub features: BTreeSet<String>,
 }
 
 /// Which platforms of an image are wanted.
@@ -128,6 +132,7 @@ impl Platform {
             os,
             architecture: architecture.to_owned(),
             variant: (!variant.is_empty()).then(|| variant.to_owned()),
+            features: BTreeSet::new(),
         }
     }
 
@@ -224,6 +229,7 @@ impl Platform {
             os,
             architecture,
             variant,
+            ..
         } = self.renormalized();
         let platform =
             |architecture: &str, variant: &str| Self::normalized(&os, architecture, variant);
@@ -274,6 +280,15 @@ impl Platform {
             &self.architecture,
             self.variant.as_deref().unwrap_or(""),
         )
+        .needing(self.features.iter().cloned())
+    }
+
+    /// The platform with these features. containerd's runtime asks for a platform of none, so that what
+    /// needs one is not its (`platforms.NewMatcher`): nothing else could unpack it there. The releases
+    /// before 2.3 do not look at features, and cannot unpack it either.
+    pub fn needing(mut self, features: impl IntoIterator<Item = String>) -> Self {
+        self.features.extend(features);
+        self
     }
 }
 
@@ -331,7 +346,17 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Documents of an archive name platforms: what they hold must stay on its line.
         let part = |f: &mut fmt::Formatter<'_>, part| f.write_str(&shortened(part, 40));
+        const SOME: usize = 4;
         part(f, &self.os)?;
+        if !self.features.is_empty() {
+            // As `platforms.FormatAll` writes it.
+            f.write_str("(")?;
+            for feature in self.features.iter().take(SOME) {
+                f.write_str("+")?;
+                part(f, feature)?;
+            }
+            f.write_str(")")?;
+        }
         f.write_str("/")?;
         part(f, &self.architecture)?;
         match &self.variant {

@@ -81,7 +81,10 @@ pub fn report(happened: impl Into<Happened>) {
         } => info!(entry, %name, image, "{happened}"),
         Happened::Noted { entry, note } => info!(entry, %note, "{happened}"),
         Happened::NotNamed { image, error } => warn!(image, error, "{happened}"),
-        Happened::Ignored(path) => info!(path = shown(path), "{happened}"),
+        Happened::Ignored(ignored) => info!(path = shown(&ignored.path), "{happened}"),
+        Happened::NoList { path, error } => {
+            warn!(entry = shown(path), error, "{happened}");
+        }
         Happened::DirectoryMissing(path) => warn!(path = shown(path), "{happened}"),
         Happened::OutOfSight { first, entries } => {
             warn!(entry = shown(first), entries, "{happened}");

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::compression::Compression;
 use crate::entry::Entry;
 
 /// Something about the images directory.
@@ -31,7 +32,7 @@ pub enum SourceEvent {
     /// The path of an entry is there and cannot be looked at. The source looks again by itself.
     Unreadable(Unreadable),
     /// A file that is neither an archive nor a list.
-    Ignored(PathBuf),
+    Ignored(Ignored),
     /// All that is there.
     Listed(Listing),
     /// A part of the directory is polled from now on; the text says why, and what to do about it.
@@ -63,7 +64,7 @@ pub struct Listing {
     /// Entries and directories that could not be looked at.
     pub unreadable: Vec<Unreadable>,
     /// Files that are neither archives nor lists.
-    pub ignored: Vec<PathBuf>,
+    pub ignored: Vec<Ignored>,
     /// The directories that were listed whole, the images directory itself among them, by the path
     /// that the paths of their entries begin with.
     pub directories: BTreeMap<PathBuf, DirectoryId>,
@@ -76,6 +77,30 @@ pub struct Listed {
     /// Whether its file is whole. If not, `SourceEvent::Settled` or another event of the path
     /// follows.
     pub whole: bool,
+}
+
+/// A file that is no entry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ignored {
+    pub path: PathBuf,
+    pub looks_like: LooksLike,
+}
+
+/// What a file that is no entry may be, all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LooksLike {
+    Nothing,
+    /// It marks its directory as an OCI layout.
+    OciLayout,
+    /// It begins like an archive that is compressed so.
+    Archive(Compression),
+}
+
+impl From<PathBuf> for Ignored {
+    fn from(path: PathBuf) -> Self {
+        let looks_like = LooksLike::Nothing;
+        Self { path, looks_like }
+    }
 }
 
 /// A path that is there and could not be looked at.
@@ -115,7 +140,11 @@ impl Listing {
                 .iter()
                 .map(|other| other.path.as_path())
                 .collect(),
-            ignored: self.ignored.iter().map(PathBuf::as_path).collect(),
+            ignored: self
+                .ignored
+                .iter()
+                .map(|other| other.path.as_path())
+                .collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Blobs in containerd's content store: asking for them, reading and labelling them.
 
-use containerd_client::services::v1::{Info, InfoRequest, ReadContentRequest, UpdateRequest};
+use containerd_client::services::v1::{
+    Info, InfoRequest, ListContentRequest, ReadContentRequest, UpdateRequest,
+};
 use prost_types::FieldMask;
 use tokio_stream::StreamExt as _;
 
@@ -8,8 +10,12 @@ use super::client::{Containerd, answered};
 use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
 use crate::digest::Digest;
-use crate::image_store::{Labels, StoreError};
+use crate::image_store::{Labels, StoreError, StoredLayer};
 use crate::source_labels;
+
+/// The label of a compressed layer that was unpacked: the digest of what it decompresses to (containerd,
+/// `labels.LabelUncompressed`).
+const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 impl Containerd {
     /// Whether a blob is there; if so, the lease keeps it. It is put under the lease before it is
@@ -55,6 +61,30 @@ impl Containerd {
             Ok(answer) => Ok(Some(answer.info.unwrap_or_default())),
             Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// A layer by what it decompresses to: one that is not compressed has that digest itself, and
+    /// containerd labels those that it has unpacked.
+    pub(super) async fn stored_layer(
+        &self,
+        diff_id: &Digest,
+    ) -> Result<Option<StoredLayer>, StoreError> {
+        if let Some(info) = self.content_info(diff_id).await? {
+            return Ok(layer_of(&info));
+        }
+        const LIST: &str = "Content.List";
+        let deadline = self.deadlines().answer;
+        let request = ListContentRequest {
+            filters: vec![format!("labels.\"{UNCOMPRESSED}\"=={diff_id}")],
+        };
+        let mut content = self.content(None);
+        let mut listed = answered(LIST, deadline, content.list(request)).await?;
+        match tokio::time::timeout(deadline, listed.next()).await {
+            Ok(Some(Ok(some))) => Ok(some.info.iter().find_map(layer_of)),
+            Ok(Some(Err(status))) => Err(CallFailure::of(LIST, &status).into()),
+            Ok(None) => Ok(None),
+            Err(_) => Err(CallFailure::late(LIST, deadline).into()),
         }
     }
 
@@ -142,4 +172,11 @@ impl Containerd {
         answered("Content.Update", self.deadlines().change, updated).await?;
         Ok(())
     }
+}
+
+fn layer_of(info: &Info) -> Option<StoredLayer> {
+    Some(StoredLayer {
+        digest: Digest::parse(&info.digest).ok()?,
+        size: u64::try_from(info.size).ok()?,
+    })
 }

@@ -43,7 +43,9 @@ pub use writer::ContentWriter;
 
 use crate::credentials::Login;
 use crate::digest::Digest;
-use crate::image_store::{Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError};
+use crate::image_store::{
+    Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
+};
 use crate::pin::PinOwner;
 
 impl ImageStore for Containerd {
@@ -93,6 +95,10 @@ impl ImageStore for Containerd {
 
     async fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.read_content(digest, limit).await
+    }
+
+    async fn layer(&self, diff_id: &Digest) -> Result<Option<StoredLayer>, StoreError> {
+        self.stored_layer(diff_id).await
     }
 
     async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::{FoundBecause, Happened};
-use crate::entry::{Kind, shown};
+use crate::compression::archive_name;
+use crate::entry::{Kind, file_name, shown};
 use crate::layout::Note;
 use crate::ledger::{ImportedImage, OverruledImage};
 use crate::one_line::first_few;
 use crate::progress::counted;
+use crate::source_event::{Ignored, LooksLike};
 
 impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,8 +99,29 @@ impl fmt::Display for Happened {
                 write!(f, "gone before it was imported: {}", shown(path))
             }
             Self::Gone(path) => write!(f, "gone: {}", shown(path)),
-            Self::Ignored(path) => {
-                write!(f, "ignored: not an archive and not a list: {}", shown(path))
+            Self::Ignored(Ignored { path, looks_like }) => match looks_like {
+                LooksLike::Nothing => {
+                    write!(f, "ignored: not an archive and not a list: {}", shown(path))
+                }
+                LooksLike::OciLayout => {
+                    let directory = shown(path.parent().unwrap_or(path));
+                    write!(
+                        f,
+                        "ignored: a directory with an OCI layout; make an archive of it \
+                         (tar -cf IMAGES.tar -C DIRECTORY .): {directory}"
+                    )
+                }
+                LooksLike::Archive(compression) => {
+                    let name = archive_name(&file_name(path), *compression);
+                    write!(
+                        f,
+                        "ignored: looks like an archive ({compression}), and would count as {name}: {}",
+                        shown(path)
+                    )
+                }
+            },
+            Self::NoList { path, error } => {
+                write!(f, "ignored: no list of images: {}: {error}", shown(path))
             }
             Self::DirectoryMissing(path) => {
                 write!(f, "images directory missing: {}", shown(path))

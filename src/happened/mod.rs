@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use crate::entry::Kind;
 use crate::layout::Note;
 use crate::ledger::{Change, ImportedImage, OverruledImage};
+use crate::source_event::Ignored;
 
 pub use daemon_event::DaemonEvent;
 pub(crate) use message::{first_names, first_of, seconds};
@@ -50,7 +51,7 @@ pub enum Happened {
         path: PathBuf,
         names: Vec<String>,
     },
-    /// All of the entry is in the store.
+    /// All of the entry is in the store; or some of an archive, before it is told to have failed.
     Imported {
         path: PathBuf,
         kind: Kind,
@@ -58,6 +59,12 @@ pub enum Happened {
         /// The length of its file.
         bytes: u64,
         duration: Duration,
+    },
+    /// A `.txt` that is plainly no list of images: it brings nothing.
+    NoList {
+        path: PathBuf,
+        /// What is in it instead.
+        error: String,
     },
     /// Some of the entry is not in the store.
     Failed {
@@ -118,7 +125,7 @@ pub enum Happened {
         error: String,
     },
     /// A file that is neither an archive nor a list.
-    Ignored(PathBuf),
+    Ignored(Ignored),
     /// The images directory is not there.
     DirectoryMissing(PathBuf),
     /// The files of entries cannot be seen any more. What they brought is kept.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::source_event::{Listing, SourceEvent, Unreadable};
+use crate::source_event::{Ignored, Listing, SourceEvent, Unreadable};
 
 /// As many paths as are held. When more of them change, the directory is better listed again.
 const PATHS: usize = 4096;
@@ -135,7 +135,7 @@ fn path(event: &SourceEvent) -> Option<&Path> {
         | SourceEvent::Settled(entry)
         | SourceEvent::StillWritten(entry) => Some(&entry.path),
         SourceEvent::Removed(path)
-        | SourceEvent::Ignored(path)
+        | SourceEvent::Ignored(Ignored { path, .. })
         | SourceEvent::Unreadable(Unreadable { path, .. }) => Some(path),
         SourceEvent::Listed(_) | SourceEvent::Degraded(_) | SourceEvent::Restored => None,
     }
@@ -152,12 +152,12 @@ mod tests {
     }
 
     fn ignored(name: &str) -> SourceEvent {
-        SourceEvent::Ignored(name.into())
+        SourceEvent::Ignored(PathBuf::from(name).into())
     }
 
     fn listing(name: &str) -> SourceEvent {
         SourceEvent::Listed(Listing {
-            ignored: vec![name.into()],
+            ignored: vec![PathBuf::from(name).into()],
             ..Listing::default()
         })
     }

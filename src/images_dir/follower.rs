@@ -5,7 +5,7 @@
 //! stop). A thread of its own, because looking at directories blocks, on a network file system for
 //! as long as its server is away.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::unreadables::Unreadables;
 use super::walk::{Walked, walk};
 use super::watch_limit::WatchLimit;
 use super::watch_tree::WatchTree;
-use crate::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
+use crate::source_event::{DirectoryId, Ignored, Listed, Listing, SourceEvent, Unreadable};
 
 /// Events are taken in no more often than this: the kernel makes one of equal ones that follow each
 /// other, such as the writes of a copy.
@@ -51,7 +51,7 @@ pub(super) struct Follower {
     pub(super) settling: Settling,
     pub(super) unreadables: Unreadables,
     /// What was told to be ignored.
-    pub(super) ignored: HashSet<PathBuf>,
+    pub(super) ignored: HashMap<PathBuf, Ignored>,
     /// Those of the last walk.
     pub(super) directories: BTreeMap<PathBuf, DirectoryId>,
     next_rescan: Option<Instant>,
@@ -87,7 +87,7 @@ impl Follower {
             limits: BTreeSet::new(),
             settling: Settling::new(options.settle, limits),
             unreadables: Unreadables::default(),
-            ignored: HashSet::new(),
+            ignored: HashMap::new(),
             directories: BTreeMap::new(),
             next_rescan: after(now, options.rescan),
             next_poll: None,
@@ -229,7 +229,7 @@ impl Follower {
                 Err(error) => _ = limits.insert(WatchLimit::of_instance(error)),
             }
         }
-        let mut walked = walk(&self.dir, self.inotify.as_mut());
+        let mut walked = walk(&self.dir, self.inotify.as_mut(), &self.ignored);
         limits.append(&mut walked.limits);
         self.follow(std::mem::take(&mut walked.tree));
         self.mounts.know(&table, |at| self.tree.concerns(at));
@@ -294,7 +294,8 @@ impl Follower {
         let paths = walked.unreadable.iter().map(|found| found.path.as_path());
         let paths = paths.collect::<HashSet<_>>();
         self.unreadables.keep(|path| paths.contains(path));
-        self.ignored = walked.ignored.iter().cloned().collect();
+        let ignored = walked.ignored.iter().cloned();
+        self.ignored = ignored.map(|other| (other.path.clone(), other)).collect();
         self.directories.clone_from(&walked.directories);
         self.tell(SourceEvent::Listed(Listing {
             entries,

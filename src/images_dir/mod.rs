@@ -15,6 +15,7 @@
 
 mod event_queue;
 mod follower;
+mod ignored;
 mod inotify;
 mod interpret;
 mod look;

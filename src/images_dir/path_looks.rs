@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::follower::Follower;
+use super::ignored::ignored;
 use super::interpret::Changed;
 use super::look::{LookCause, PathState, clock, is_removed};
 use super::orders::WalkCause;
@@ -58,9 +59,11 @@ impl Follower {
             }
             PathState::File(_) | PathState::Special | PathState::Unknown(_) => {
                 self.unreadables.remove(&path);
-                let news = self.ignored.insert(path.clone());
-                let tell = news || cause == LookCause::Asked;
-                tell.then_some(SourceEvent::Ignored(path))
+                let known = self.ignored.get(&path).cloned();
+                let tell = known.is_none() || cause == LookCause::Asked;
+                let ignored = known.or_else(|| ignored(path.clone()))?;
+                self.ignored.insert(path, ignored.clone());
+                tell.then_some(SourceEvent::Ignored(ignored))
             }
             PathState::Directory | PathState::Gone => {
                 self.want(WalkCause::Directories);
@@ -73,7 +76,7 @@ impl Follower {
     /// removed from them: what is out of sight has nothing at its path either.
     fn gone(&mut self, path: PathBuf, cause: LookCause) -> Option<SourceEvent> {
         let was_there = self.settling.knows(&path)
-            || self.ignored.contains(&path)
+            || self.ignored.contains_key(&path)
             || self.unreadables.has(&path);
         if was_there && (cause == LookCause::Unlinked || is_removed(&path, &self.directories)) {
             self.settling.gone(&path);

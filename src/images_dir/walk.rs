@@ -14,13 +14,14 @@ use std::vec;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, stat, statat, statfs};
 use rustix::io::Errno;
 
+use super::ignored::{self, BLOBS, OCI_LAYOUT};
 use super::inotify::{Inotify, Interest};
 use super::look::{PathState, directory_id, is_removed, open_directory};
 use super::path_walk::{End, PathWalk};
 use super::watch_limit::{WatchLimit, shared};
 use super::watch_tree::{Dependency, WatchTree};
 use crate::entry::{Entry, Verdict, name_order};
-use crate::source_event::{DirectoryId, Unreadable};
+use crate::source_event::{DirectoryId, Ignored, Unreadable};
 
 /// The directory at the root of a file system that fsck(8) puts what it finds into. Only root may
 /// read it.
@@ -31,7 +32,7 @@ pub(super) struct Walked {
     /// The entries, in name order.
     pub(super) entries: Vec<Entry>,
     /// What stowd does not act on: other files, and links to directories above.
-    pub(super) ignored: Vec<PathBuf>,
+    pub(super) ignored: Vec<Ignored>,
     /// What could not be looked at.
     pub(super) unreadable: Vec<Unreadable>,
     /// The directories that were listed whole.
@@ -43,9 +44,16 @@ pub(super) struct Walked {
 
 /// Walks through `dir`. That a directory or a file cannot be read ends nothing but the look at it.
 /// Without `inotify` nothing is watched.
-pub(super) fn walk(dir: &Path, inotify: Option<&mut Inotify>) -> Walked {
+///
+/// `known` are the files that were ignored before: they are not looked into again.
+pub(super) fn walk(
+    dir: &Path,
+    inotify: Option<&mut Inotify>,
+    known: &HashMap<PathBuf, Ignored>,
+) -> Walked {
     let mut walk = Walk {
         inotify,
+        known,
         found: Walked::default(),
         armed: HashMap::new(),
         above: above(dir),
@@ -90,6 +98,7 @@ fn above(dir: &Path) -> HashSet<(u64, u64)> {
 
 struct Walk<'a> {
     inotify: Option<&'a mut Inotify>,
+    known: &'a HashMap<PathBuf, Ignored>,
     found: Walked,
     armed: HashMap<PathBuf, Interest>,
     /// What is not walked, whatever leads there.
@@ -146,7 +155,7 @@ impl Walk<'_> {
         let stat = fstat(&directory)?;
         let itself = (stat.st_dev, stat.st_ino);
         if self.above.contains(&itself) {
-            self.found.ignored.push(listed.clone());
+            self.found.ignored.push(listed.clone().into());
             return Ok(Vec::new());
         }
         let id = directory_id(&directory)?;
@@ -160,8 +169,11 @@ impl Walk<'_> {
         self.file_system(real, stat.st_dev);
         self.found.tree.list(real, listed);
         let mut inside = Vec::new();
-        for name in names(&directory)? {
-            inside.extend(self.name(&directory, real, listed, &name));
+        let names = names(&directory)?;
+        let is_layout = names.iter().any(|name| name == OCI_LAYOUT);
+        // Of an OCI layout a line is told, not one for each blob.
+        for name in names.iter().filter(|name| !(is_layout && *name == BLOBS)) {
+            inside.extend(self.name(&directory, real, listed, name));
         }
         self.whole.insert(id);
         self.found.directories.insert(listed.clone(), id);
@@ -214,7 +226,10 @@ impl Walk<'_> {
             (PathState::Unknown(error), Verdict::Entry(_)) => {
                 self.found.unreadable.push(Unreadable { path, error });
             }
-            _ => self.found.ignored.push(path),
+            _ => match self.known.get(&path) {
+                Some(known) => self.found.ignored.push(known.clone()),
+                None => self.found.ignored.extend(ignored::ignored(path)),
+            },
         }
     }
 
@@ -321,7 +336,7 @@ mod tests {
         let dir = directory.path().to_owned();
         let walked = std::thread::Builder::new()
             .stack_size(128 << 10)
-            .spawn(move || walk(&dir, Inotify::new().ok().as_mut()))
+            .spawn(move || walk(&dir, Inotify::new().ok().as_mut(), &HashMap::new()))
             .unwrap()
             .join()
             .unwrap();
@@ -336,8 +351,8 @@ mod tests {
         fs::create_dir_all(dir.join("a/b")).unwrap();
         fs::write(dir.join("a/b/x.tar"), "x").unwrap();
         let mut inotify = Inotify::new().unwrap();
-        let watched = walk(&dir, Some(&mut inotify));
-        let unwatched = walk(&dir, None);
+        let watched = walk(&dir, Some(&mut inotify), &HashMap::new());
+        let unwatched = walk(&dir, None, &HashMap::new());
         assert_eq!(watched.entries, unwatched.entries);
         assert_eq!(watched.directories, unwatched.directories);
         let listed = ["", "a", "a/b"].map(|path| dir.join(path));

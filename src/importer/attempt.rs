@@ -56,6 +56,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             sent,
         } = self.list().await?;
         let (catalogue, resolution) = self.resolve(catalogue).await?;
+        check_end(&catalogue, || first_lacking(&resolution))?;
         for note in &resolution.notes {
             report(Happened::Noted {
                 entry: self.name.to_owned(),
@@ -81,6 +82,9 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             };
             sender.send_all(needed, &labels).await?
         };
+        check_end(&catalogue, || {
+            failed.values().next().map(ToString::to_string)
+        })?;
         // Checked again before images get names: a file that has changed must give none, nor an import
         // that was given up half way.
         self.check_identity()?;
@@ -179,7 +183,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         })
         .await;
         let resolution = resolution.map_err(|error| match error {
-            ResolveError::Layout(error) => ImportError::from(error),
+            ResolveError::Layout(error) => {
+                let ended = check_end(&catalogue, || Some(error.to_string()));
+                ended.err().unwrap_or_else(|| error.into())
+            }
             ResolveError::Source(WaitError::Store(error)) => error.into(),
             // No caller sees this: the import was given up, which is told instead, or dropped.
             ResolveError::Source(WaitError::Abandoned) => ArchiveError::Stopped.into(),
@@ -203,6 +210,31 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
     }
 }
 
+/// An archive that ends behind a member, without its end marker, may have been cut there. It counts as
+/// whole when it has all that it lists for the images that are wanted: fails where something is
+/// `lacking`.
+fn check_end(
+    catalogue: &Catalogue,
+    lacking: impl FnOnce() -> Option<String>,
+) -> Result<(), ImportError> {
+    let lacking = catalogue.unmarked_end.map(|offset| (offset, lacking()));
+    match lacking {
+        Some((offset, Some(lacking))) => Err(ArchiveError::NoEndMarker { offset, lacking }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The first thing that the images need and the archive itself does not have as it must be.
+fn first_lacking(resolution: &Resolution) -> Option<String> {
+    let blobs = resolution.images.iter().flat_map(|image| &image.blobs);
+    let mut elsewhere = blobs.filter(|blob| matches!(blob.source, BlobSource::Store(_)));
+    let problem = resolution.problems.first().map(ToString::to_string);
+    problem.or_else(|| {
+        let digest = &elsewhere.next()?.descriptor.digest;
+        Some(format!("blob {digest} is not in the archive"))
+    })
+}
+
 /// The bodies that the store must get, or must have: those that are neither documents nor `sent`.
 fn needed_bodies(
     catalogue: &Catalogue,
@@ -218,13 +250,13 @@ fn needed_bodies(
         }
         let origin = match &blob.source {
             BlobSource::Document(_) => continue,
-            BlobSource::Store => BodyOrigin::Store,
+            BlobSource::Store(link) => BodyOrigin::Store(link.clone()),
             BlobSource::Member(path) => match (catalogue.file(path), plain) {
                 (Some((_, file)), _) if documents::at_hand(file).is_some() => continue,
                 (Some((path, file)), Some(archive)) => {
                     BodyOrigin::Archive(archive.clone(), path.to_owned(), file.clone())
                 }
-                _ => BodyOrigin::Store,
+                _ => BodyOrigin::Store(None),
             },
         };
         needed.insert(digest, (blob.descriptor.size, origin));
@@ -254,7 +286,9 @@ impl PlaceError<'_> {
 /// When another try makes sense after a problem of an image.
 fn class_of(problem: &ImageProblem) -> FailureClass {
     match problem.fault {
-        Fault::MissingBlob { .. } => FailureClass::MissingBlob,
+        Fault::MissingBlob { .. } | Fault::MissingLayer { .. } | Fault::LayerLeftOut { .. } => {
+            FailureClass::MissingBlob
+        }
         _ => FailureClass::Content,
     }
 }

@@ -24,7 +24,7 @@ use crate::blocking::{blocking, joined};
 use crate::concurrency::{BODIES, BODIES_OF_ARCHIVE};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
-use crate::layout::FileMember;
+use crate::layout::{BrokenLink, FileMember};
 use crate::progress::Meter;
 use crate::tar::{PlainArchive, limits};
 
@@ -38,14 +38,18 @@ static ON_THEIR_WAY: Semaphore = Semaphore::const_new(BODIES);
 pub(super) enum BodyOrigin {
     /// From a file of a plain archive, with its path.
     Archive(PlainArchive, String, FileMember),
-    /// It is not in the archive, or has been sent: the store must have it.
-    Store,
+    /// It is not in the archive, because of a link perhaps, or has been sent: the store must have it.
+    Store(Option<BrokenLink>),
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("blob {digest} is neither in the archive nor in the store")]
-    Missing { digest: Digest },
+    #[error("blob {digest} is neither in the archive nor in the store{}", because_of(link.as_ref()))]
+    Missing {
+        digest: Digest,
+        /// Why it is not in the archive.
+        link: Option<BrokenLink>,
+    },
     #[error("{path}: its bytes have the digest {actual}, not {expected}")]
     Corrupt {
         path: String,
@@ -117,14 +121,15 @@ impl<S: ImageStore> BodySender<S> {
         origin: BodyOrigin,
         labels: Labels,
     ) -> Result<Result<(), BodyError>, StoreError> {
-        let missing = || BodyError::Missing {
+        let missing = |link| BodyError::Missing {
             digest: digest.clone(),
+            link,
         };
         let (archive, path, file) = match origin {
             BodyOrigin::Archive(archive, path, file) => (archive, path, file),
-            BodyOrigin::Store => {
+            BodyOrigin::Store(link) => {
                 let is_there = self.leased.adopt(digest, size, labels).await?;
-                return Ok(if is_there { Ok(()) } else { Err(missing()) });
+                return Ok(if is_there { Ok(()) } else { Err(missing(link)) });
             }
         };
         let blob = NewBlob::Known {
@@ -153,7 +158,7 @@ impl<S: ImageStore> BodySender<S> {
             // The import was given up or dropped: no image of it gets a name.
             Err(CopyError::Write(WaitError::Abandoned)) => {
                 writer.abort().await?;
-                return Ok(Err(missing()));
+                return Ok(Err(missing(None)));
             }
         }
         let actual = writer.digest();
@@ -170,6 +175,10 @@ impl<S: ImageStore> BodySender<S> {
         meter.step();
         Ok(Ok(()))
     }
+}
+
+fn because_of(link: Option<&BrokenLink>) -> String {
+    link.map_or_else(String::new, |link| format!(": {link}"))
 }
 
 /// Why a body was not copied to its end.

@@ -16,6 +16,6 @@ pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&
     match &blob.source {
         BlobSource::Document(document) => Some(document),
         BlobSource::Member(path) => catalogue.file(path).and_then(|(_, file)| at_hand(file)),
-        BlobSource::Store => None,
+        BlobSource::Store(_) => None,
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::image::{ArchiveImage, Resolution};
+use super::layout_error::LayoutError;
+use super::limits::{NAMES_MAX, NAMES_OF_IMAGE_MAX};
 use super::note::Note;
 use super::parsed_image::{NamePriority, ParsedImage, ParsedImages, Selection};
-use super::problem::{Fault, ImageProblem, LayoutError};
+use super::problem::{Fault, ImageProblem};
 use crate::digest::Digest;
 use crate::naming::{Owners, Reference};
 use crate::platform::{Platform, Wanted};
@@ -24,7 +26,7 @@ pub(super) fn assign_names(
         listed_in,
     } = images;
     list.retain(|image| !matches!(image.selection, Selection::NotAnImage));
-    let list = merge(list);
+    let mut list = merge(list);
     if list.is_empty() {
         return Err(LayoutError::Empty { member: listed_in });
     }
@@ -34,11 +36,12 @@ pub(super) fn assign_names(
             wanted: wanted.clone(),
         });
     }
+    bound_names(&mut list);
     let owners = owners(&list);
     let parts = parts(&list);
     let mut images = Vec::new();
     let mut problems = Vec::new();
-    // Of images that could not be asked for by a name.
+    // Of images that could not be asked for by a name, or are of no use here.
     let mut minor = Vec::new();
     for (number, image) in list.into_iter().enumerate() {
         let ParsedImage {
@@ -61,6 +64,12 @@ pub(super) fn assign_names(
                     let image = label.clone();
                     Note::NameRefused { image, reason }
                 }));
+                for layer in complete.mislabelled.into_iter().map(Note::Mislabelled) {
+                    // Images share layers.
+                    if !notes.contains(&layer) {
+                        notes.push(layer);
+                    }
+                }
                 images.push(ArchiveImage {
                     names: own,
                     target: complete.target,
@@ -78,10 +87,11 @@ pub(super) fn assign_names(
                 (list, Fault::NoName { said: names.said() })
             }
             Selection::OtherPlatforms(has) => {
-                let list = if nameless { &mut minor } else { &mut problems };
                 let wanted = wanted.clone();
-                (list, Fault::NoWantedPlatform { has, wanted })
+                (&mut minor, Fault::NoWantedPlatform { has, wanted })
             }
+            // An index may list what is no image, and a reader must ignore what it does not know.
+            Selection::Bad(fault @ Fault::NoManifest { .. }) if nameless => (&mut minor, fault),
             Selection::Bad(fault) => (&mut problems, fault),
             Selection::NotAnImage => continue,
         };
@@ -127,6 +137,25 @@ fn merge(list: Vec<ParsedImage>) -> Vec<ParsedImage> {
         names.retain(|name| seen.insert(name.clone()));
     }
     merged
+}
+
+/// Refuses images with too many names, and those that come after them with too many together.
+fn bound_names(list: &mut [ParsedImage]) {
+    let mut together = 0;
+    for image in list {
+        let own = image.names.usable.len();
+        let fault = if own > NAMES_OF_IMAGE_MAX {
+            Fault::TooManyNames(own)
+        } else if together + own > NAMES_MAX {
+            Fault::TooManyNamesTogether
+        } else {
+            together += own;
+            continue;
+        };
+        if !matches!(image.selection, Selection::OtherPlatforms(_)) {
+            image.selection = Selection::Bad(fault);
+        }
+    }
 }
 
 /// The platforms of all, if none has a wanted one.

@@ -7,6 +7,7 @@ use super::document_source::DocumentSource;
 use super::gc_labels;
 use super::image::{BlobSource, WantedBlob};
 use super::index_walk::{ManifestKind, ManifestRef};
+use super::layer_check::{MislabelledLayer, check};
 use super::problem::Fault;
 use crate::digest::Digest;
 use crate::image_store::Labels;
@@ -16,6 +17,8 @@ use crate::oci::{Descriptor, Index, Manifest, RawDescriptor, media_type};
 #[derive(Default)]
 pub(super) struct Closure {
     pub(super) blobs: Vec<WantedBlob>,
+    /// Layers that containerd unpacks all the same.
+    pub(super) mislabelled: Vec<MislabelledLayer>,
     sizes: HashMap<Digest, u64>,
 }
 
@@ -73,6 +76,7 @@ impl Closure {
         let config = manifest.config.descriptor().map_err(Fault::from)?;
         let source = documents.blob(&config)?;
         let digest = config.digest.clone();
+        let is_image = media_type::is_image_config(&config.media_type);
         self.push(config, source, Labels::new())?;
         for layer in &manifest.layers.0 {
             let layer = layer.descriptor().map_err(Fault::from)?;
@@ -82,6 +86,10 @@ impl Closure {
                 continue;
             }
             let source = documents.blob(&layer)?;
+            if is_image && let Some((_, file)) = documents.files.blob(&layer.digest) {
+                let mislabelled = check(&layer, file.compression).map_err(Fault::from)?;
+                self.mislabelled.extend(mislabelled);
+            }
             self.push(layer, source, Labels::new())?;
         }
         let source = documents.blob(descriptor)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::catalogue::Catalogue;
-use super::problem::{LayoutError, Members};
+use super::layout_error::{LayoutError, Members};
 use crate::compression;
 
 /// What an OCI layout lists its images in (OCI image spec, "Image Layout").
@@ -33,8 +33,9 @@ impl Layout {
 pub(super) fn find(catalogue: &Catalogue) -> Result<Layout, LayoutError> {
     let mut roots = vec![String::new()];
     roots.extend(only_directory(catalogue).map(|directory| format!("{directory}/")));
-    for root in roots {
+    for root in &roots {
         let has = |file: &str| catalogue.file(&format!("{root}{file}")).is_some();
+        let root = root.clone();
         if has(INDEX) {
             return Ok(Layout::Oci { root });
         } else if has(OCI_LAYOUT) {
@@ -48,9 +49,47 @@ pub(super) fn find(catalogue: &Catalogue) -> Result<Layout, LayoutError> {
             return Err(LayoutError::Legacy);
         }
     }
-    Err(LayoutError::Unrecognised {
-        seen: members(catalogue),
-    })
+    let lists = roots
+        .iter()
+        .flat_map(|root| [INDEX, SAVED].map(|list| format!("{root}{list}")));
+    if let Some(link) = lists.filter_map(|list| catalogue.broken_link(&list)).next() {
+        return Err(LayoutError::BrokenLink(link));
+    }
+    if roots.iter().any(|root| is_file_system(catalogue, root)) {
+        return Err(LayoutError::FileSystem);
+    }
+    match layouts_below(catalogue).as_slice() {
+        [] => Err(LayoutError::Unrecognised {
+            seen: members(catalogue),
+        }),
+        [root] => Ok(Layout::Oci { root: root.clone() }),
+        roots => Err(LayoutError::SeveralLayouts {
+            first: roots[0].clone(),
+            count: roots.len(),
+        }),
+    }
+}
+
+/// The directories that are OCI layouts, among other things. Packages of other tools hold one so, such
+/// as Zarf's, in `images/`.
+fn layouts_below(catalogue: &Catalogue) -> Vec<String> {
+    let markers = catalogue
+        .iter()
+        .filter_map(|(path, _)| path.strip_suffix(OCI_LAYOUT));
+    let roots = markers.filter(|root| root.ends_with('/'));
+    let roots = roots.filter(|root| catalogue.file(&format!("{root}{INDEX}")).is_some());
+    roots.map(str::to_owned).collect()
+}
+
+/// Whether a directory of the archive is the root of a container.
+fn is_file_system(catalogue: &Catalogue, root: &str) -> bool {
+    let below = catalogue
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix(root));
+    let tops = below.map(|path| path.split('/').next().unwrap_or_default());
+    let tops = tops.collect::<BTreeSet<_>>();
+    let has = |name| tops.contains(name);
+    has(".dockerenv") || (has("etc") && (has("bin") || has("usr")))
 }
 
 /// The directory that everything lies in. The `._` files are what macOS adds to a tar.

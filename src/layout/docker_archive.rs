@@ -9,17 +9,21 @@ use super::blob_path::claimed_digest;
 use super::catalogue::FileMember;
 use super::closure::Closure;
 use super::detect::SAVED;
+use super::document_cache::Stop;
+use super::document_source::DocumentSource;
 use super::gc_labels;
 use super::image::BlobSource;
+use super::layer_check::{LayerFault, is_unpacked};
+use super::layout_error::{LayoutError, ResolveError};
 use super::layout_files::{LayoutFiles, in_archive};
 use super::parsed_image::{
     CompleteImage, FoundNames, NamePriority, ParsedImage, ParsedImages, Selection,
 };
-use super::problem::{Fault, LayoutError, quoted};
-use crate::compression::Encoding;
+use super::problem::{Fault, quoted};
+use crate::compression::Compression;
 use crate::digest::Digest;
 use crate::image_store::Labels;
-use crate::oci::{self, Descriptor, ImageConfig, SavedImage, SavedImages, media_type};
+use crate::oci::{self, Descriptor, ImageConfig, Outline, SavedImage, SavedImages, media_type};
 use crate::platform::{Platform, Wanted};
 
 /// The manifest that is made for an image. The order of the fields is part of its digest.
@@ -33,57 +37,80 @@ struct GeneratedManifest<'a> {
 }
 
 /// Reads `manifest.json` and all that it names.
-pub(super) fn images(
+pub(super) fn images<D: DocumentSource>(
     files: &LayoutFiles<'_>,
+    source: &D,
     wanted: &Wanted,
     host: &Platform,
-) -> Result<ParsedImages, LayoutError> {
-    let (listed_in, saved) = files
-        .read::<SavedImages>(SAVED)?
-        .unwrap_or_else(|| (SAVED.to_owned(), SavedImages::default()));
-    let list = saved
-        .0
-        .iter()
-        .map(|image| parsed_image(files, image, wanted, host))
-        .collect();
+) -> Result<ParsedImages, ResolveError<D::Error>> {
+    let read = files.read::<SavedImages>(SAVED);
+    let read = read.map_err(|error| match error {
+        LayoutError::Json { member, .. } if is_manifest(files) => {
+            LayoutError::SkopeoDirectory { member }
+        }
+        other => other,
+    });
+    let (listed_in, saved) = read?.unwrap_or_else(|| (SAVED.to_owned(), SavedImages::default()));
+    let images = saved.0.iter();
+    let list = images.map(|image| parsed_image(files, source, image, wanted, host));
     Ok(ParsedImages {
-        list,
+        list: list
+            .collect::<Result<_, _>>()
+            .map_err(ResolveError::Source)?,
         notes: Vec::new(),
         listed_in,
     })
 }
 
-fn parsed_image(
+/// Whether the list of images is a manifest, or an index.
+fn is_manifest(files: &LayoutFiles<'_>) -> bool {
+    let read = files.read::<Outline>(SAVED);
+    read.is_ok_and(|found| found.is_some_and(|(_, outline)| outline.media_type().is_some()))
+}
+
+fn parsed_image<D: DocumentSource>(
     files: &LayoutFiles<'_>,
+    source: &D,
     image: &SavedImage,
     wanted: &Wanted,
     host: &Platform,
-) -> ParsedImage {
+) -> Result<ParsedImage, D::Error> {
     let mut names = FoundNames::default();
     let selection = files
         .spend(1 + image.layers.0.len() + image.repo_tags.0.len())
+        .map_err(Stop::Fault)
         .and_then(|()| {
             names.read(&image.repo_tags.0, "RepoTags");
-            read(files, image, wanted, host)
-        })
-        .unwrap_or_else(Selection::Bad);
+            read(files, source, image, wanted, host)
+        });
+    let selection = match selection {
+        Ok(selection) => selection,
+        Err(Stop::Fault(fault)) => Selection::Bad(fault),
+        Err(Stop::Source(error)) => return Err(error),
+    };
     if let Selection::Complete(complete) = &selection {
         names.refuse_others(&complete.target.digest);
     }
-    ParsedImage {
+    Ok(ParsedImage {
         label: format!("the image of {}", quoted(&image.config)),
         names,
         selection,
-    }
+    })
 }
 
-fn read(
+fn read<D: DocumentSource>(
     files: &LayoutFiles<'_>,
+    source: &D,
     image: &SavedImage,
     wanted: &Wanted,
     host: &Platform,
-) -> Result<Selection, Fault> {
-    let (member, file) = member(files, &image.config, "configuration")?;
+) -> Result<Selection, Stop<D::Error>> {
+    let (member, file) = files
+        .file(&image.config)
+        .ok_or_else(|| Fault::MissingConfig {
+            path: image.config.clone(),
+            link: files.broken_link(&image.config),
+        })?;
     let bytes = file.document.as_deref().ok_or_else(|| Fault::NoDocument {
         member: member.to_owned(),
     })?;
@@ -108,7 +135,7 @@ fn read(
     }
     let mut closure = Closure::default();
     closure.push(descriptor.clone(), document.source, Labels::new())?;
-    let layers = layers(files, image, member, &config, &mut closure)?;
+    let layers = layers(files, source, image, member, &config, &mut closure)?;
     let target = manifest(&descriptor, &layers, &mut closure)?;
     let (runs_on_host, priority) = match platform {
         // As containerd does with a manifest that is not out of an index.
@@ -121,48 +148,95 @@ fn read(
     Ok(Selection::Complete(CompleteImage {
         target,
         blobs: closure.blobs,
+        mislabelled: closure.mislabelled,
         runs_on_host,
         priority,
     }))
 }
 
 /// The layers as descriptors, collected on the way.
-fn layers(
+fn layers<D: DocumentSource>(
     files: &LayoutFiles<'_>,
+    source: &D,
     image: &SavedImage,
     config_member: &str,
     config: &ImageConfig,
     closure: &mut Closure,
-) -> Result<Vec<Descriptor>, Fault> {
+) -> Result<Vec<Descriptor>, Stop<D::Error>> {
     let diff_ids = config.diff_ids();
     if diff_ids.len() != image.layers.0.len() {
         return Err(Fault::LayerCount {
             config: config_member.to_owned(),
             layers: image.layers.0.len(),
             diff_ids: diff_ids.len(),
-        });
+        }
+        .into());
     }
     let mut layers = Vec::with_capacity(diff_ids.len());
     for (path, diff_id) in image.layers.0.iter().zip(diff_ids) {
-        let diff_id = Digest::parse(diff_id)?;
-        let (member, file) = member(files, path, "layer")?;
-        let layer = Descriptor {
-            media_type: match file.encoding {
-                Encoding::Plain => media_type::DOCKER_LAYER,
-                Encoding::Gzip | Encoding::Zstd => media_type::DOCKER_LAYER_GZIP,
+        let diff_id = Digest::parse(diff_id).map_err(Fault::from)?;
+        let (layer, source) = match files.file(path) {
+            Some((member, file)) => {
+                let layer = layer_in_archive(member, file, diff_id)?;
+                (layer, BlobSource::Member(member.to_owned()))
             }
-            .to_owned(),
-            digest: layer_digest(member, file, diff_id)?,
-            size: file.size,
+            None => {
+                let layer = layer_in_store(files, source, path, diff_id)?;
+                (layer, BlobSource::Store(files.broken_link(path)))
+            }
         };
-        closure.push(
-            layer.clone(),
-            BlobSource::Member(member.to_owned()),
-            Labels::new(),
-        )?;
+        closure.push(layer.clone(), source, Labels::new())?;
         layers.push(layer);
     }
     Ok(layers)
+}
+
+fn layer_in_archive(member: &str, file: &FileMember, diff_id: Digest) -> Result<Descriptor, Fault> {
+    if !is_unpacked(file.compression) {
+        return Err(LayerFault::Compression {
+            layer: quoted(member),
+            is: file.compression,
+        }
+        .into());
+    }
+    let is_plain = file.compression == Compression::Plain;
+    Ok(layer(
+        is_plain,
+        layer_digest(member, file, diff_id)?,
+        file.size,
+    ))
+}
+
+/// A layer that the archive does not have: the images of a node share their lower ones, and some tools
+/// save the upper ones alone.
+fn layer_in_store<D: DocumentSource>(
+    files: &LayoutFiles<'_>,
+    source: &D,
+    path: &str,
+    diff_id: Digest,
+) -> Result<Descriptor, Stop<D::Error>> {
+    match source.layer(&diff_id).map_err(Stop::Source)? {
+        Some(stored) => Ok(layer(stored.digest == diff_id, stored.digest, stored.size)),
+        None if path.is_empty() => Err(Fault::LayerLeftOut { diff_id }.into()),
+        None => Err(Fault::MissingLayer {
+            path: path.to_owned(),
+            link: files.broken_link(path),
+            diff_id,
+        }
+        .into()),
+    }
+}
+
+fn layer(is_plain: bool, digest: Digest, size: u64) -> Descriptor {
+    let media_type = match is_plain {
+        true => media_type::DOCKER_LAYER,
+        false => media_type::DOCKER_LAYER_GZIP,
+    };
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+    }
 }
 
 /// The digest of a layer's bytes, which decompressed must have the digest `diff_id`. A plain layer
@@ -171,9 +245,9 @@ fn layers(
 fn layer_digest(member: &str, file: &FileMember, diff_id: Digest) -> Result<Digest, Fault> {
     let claimed = claimed_digest(member);
     let digest = file.digest.clone().or_else(|| claimed.clone());
-    let decompressed = match file.encoding {
-        Encoding::Plain => digest.clone(),
-        Encoding::Gzip | Encoding::Zstd => file.diff_id.clone(),
+    let decompressed = match file.compression {
+        Compression::Plain => digest.clone(),
+        _ => file.diff_id.clone(),
     };
     match (digest, decompressed) {
         (_, Some(found)) if found != diff_id => Err(Fault::WrongLayer {
@@ -183,7 +257,7 @@ fn layer_digest(member: &str, file: &FileMember, diff_id: Digest) -> Result<Dige
         }),
         (Some(digest), Some(_)) => Ok(digest),
         (Some(digest), None) if claimed.is_some() => Ok(digest),
-        (None, None) if file.encoding == Encoding::Plain => Ok(diff_id),
+        (None, None) if file.compression == Compression::Plain => Ok(diff_id),
         _ => Err(Fault::DamagedLayer {
             member: member.to_owned(),
         }),
@@ -214,17 +288,6 @@ fn manifest(
     );
     closure.push(target.clone(), BlobSource::Document(bytes.into()), labels)?;
     Ok(target)
-}
-
-fn member<'a>(
-    files: &LayoutFiles<'a>,
-    path: &str,
-    what: &'static str,
-) -> Result<(&'a str, &'a FileMember), Fault> {
-    files.file(path).ok_or_else(|| Fault::MissingFile {
-        path: path.to_owned(),
-        what,
-    })
 }
 
 /// `….json`, `sha256:…` and `blobs/sha256/…` tell the digest of what they hold.

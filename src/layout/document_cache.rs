@@ -104,8 +104,8 @@ impl<'a, D: DocumentSource> DocumentCache<'a, D> {
         let digest = &descriptor.digest;
         let Some((member, file)) = self.files.blob(digest) else {
             return match self.documents.get(digest) {
-                Some(Ok(None)) => Err(missing(descriptor).into()),
-                _ => Ok(BlobSource::Store),
+                Some(Ok(None)) => Err(self.missing(descriptor).into()),
+                _ => Ok(BlobSource::Store(self.files.broken_blob(digest))),
             };
         };
         check_size(member, descriptor, file.size)?;
@@ -114,6 +114,14 @@ impl<'a, D: DocumentSource> DocumentCache<'a, D> {
         }
         check_digest(member, digest, file.digest.as_ref())?;
         Ok(BlobSource::Member(member.to_owned()))
+    }
+
+    fn missing(&self, descriptor: &Descriptor) -> Fault {
+        Fault::MissingBlob {
+            digest: descriptor.digest.clone(),
+            media_type: descriptor.media_type.clone(),
+            link: self.files.broken_blob(&descriptor.digest),
+        }
     }
 
     /// A manifest, an index or a configuration, wherever it is.
@@ -131,7 +139,7 @@ impl<'a, D: DocumentSource> DocumentCache<'a, D> {
                 found
             }
         };
-        let document = found?.ok_or_else(|| missing(descriptor))?;
+        let document = found?.ok_or_else(|| self.missing(descriptor))?;
         check_size(&document.name, descriptor, document.bytes.len() as u64)?;
         Ok(document)
     }
@@ -159,17 +167,10 @@ impl<'a, D: DocumentSource> DocumentCache<'a, D> {
         Ok(checked.map(|()| {
             Some(FoundDocument {
                 bytes: bytes.into(),
-                source: BlobSource::Store,
+                source: BlobSource::Store(None),
                 name,
             })
         }))
-    }
-}
-
-fn missing(descriptor: &Descriptor) -> Fault {
-    Fault::MissingBlob {
-        digest: descriptor.digest.clone(),
-        media_type: descriptor.media_type.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::catalogue::BrokenLink;
 use super::note::Note;
 use super::problem::ImageProblem;
 use crate::image_store::Labels;
@@ -48,6 +49,7 @@ pub enum BlobSource {
     Document(Arc<[u8]>),
     /// In the archive: the path of a regular file in its catalogue.
     Member(String),
-    /// Not in the archive. A document is in the store, anything else has to be.
-    Store,
+    /// Not in the archive, because of a link perhaps. A document is in the store, anything else has to
+    /// be.
+    Store(Option<BrokenLink>),
 }

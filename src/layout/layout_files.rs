@@ -3,11 +3,13 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::archive_path::normalise;
 use super::blob_path::blob_path;
-use super::catalogue::{Catalogue, FileMember};
+use super::catalogue::{BrokenLink, Catalogue, FileMember};
 use super::image::BlobSource;
+use super::layout_error::LayoutError;
 use super::limits::WORK_MAX;
-use super::problem::{Fault, LayoutError};
+use super::problem::Fault;
 use crate::digest::Digest;
 use crate::oci::{self, Descriptor};
 
@@ -48,9 +50,35 @@ impl<'a> LayoutFiles<'a> {
     }
 
     /// A file by its path in the layout, through links, with its path in the archive.
+    ///
+    /// An absolute path is one from the directory of the layout, or from the root of the archive.
     pub(super) fn file(&self, path: &str) -> Option<(&'a str, &'a FileMember)> {
-        let path = path.trim_start_matches("./");
-        self.catalogue.file(&format!("{}{path}", self.root))
+        let mut paths = self.paths(path);
+        paths.find_map(|path| self.catalogue.file(&path))
+    }
+
+    /// The link because of which there is no file at this path of the layout.
+    pub(super) fn broken_link(&self, path: &str) -> Option<BrokenLink> {
+        let mut paths = self.paths(path);
+        paths.find_map(|path| self.catalogue.broken_link(&path))
+    }
+
+    /// The link because of which the archive has not the blob.
+    pub(super) fn broken_blob(&self, digest: &Digest) -> Option<BrokenLink> {
+        self.broken_link(&blob_path(digest))
+    }
+
+    /// What a path of the layout may be in the archive.
+    fn paths(&self, path: &str) -> impl Iterator<Item = String> {
+        let path = normalise(path);
+        let below = path.as_ref().map(|path| format!("{}{path}", self.root));
+        let itself = path.filter(|_| !self.root.is_empty());
+        below.into_iter().chain(itself)
+    }
+
+    /// Whether the layout is the one in a package of Zarf.
+    pub(super) fn is_of_zarf(&self) -> bool {
+        self.root == "images/" && self.catalogue.file("zarf.yaml").is_some()
     }
 
     /// The file of a blob, with its path in the archive.
@@ -72,10 +100,14 @@ impl<'a> LayoutFiles<'a> {
         let Some((member, file)) = self.file(path) else {
             return Ok(None);
         };
-        let member = member.to_owned();
         let Some(bytes) = &file.document else {
-            return Err(LayoutError::NoDocument { member });
+            let (link, member) = (format!("{}{path}", self.root), member.to_owned());
+            return Err(match link == member {
+                true => LayoutError::NoDocument { member },
+                false => LayoutError::LinkToNoDocument { link, member },
+            });
         };
+        let member = member.to_owned();
         match oci::parse(bytes) {
             Ok(document) => Ok(Some((member, document))),
             Err(cause) => Err(LayoutError::Json { member, cause }),
@@ -136,7 +168,7 @@ pub(super) fn check_size(member: &str, descriptor: &Descriptor, found: u64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compression::Encoding;
+    use crate::compression::Compression;
 
     #[test]
     fn a_document_of_the_archive_is_in_memory_once() {
@@ -145,8 +177,9 @@ mod tests {
         let file = FileMember {
             size: 2,
             offset: None,
+            runs: None,
             digest: Some(digest.clone()),
-            encoding: Encoding::Plain,
+            compression: Compression::Plain,
             diff_id: None,
             document: Some(Arc::clone(&bytes)),
         };

@@ -7,6 +7,7 @@
 //!                             documents: document_cache <- the archive, else DocumentSource
 //! ```
 
+mod archive_path;
 mod assign_names;
 mod blob_path;
 mod catalogue;
@@ -18,6 +19,8 @@ mod document_source;
 mod gc_labels;
 mod image;
 mod index_walk;
+mod layer_check;
+mod layout_error;
 mod layout_files;
 pub mod limits;
 mod note;
@@ -27,10 +30,13 @@ mod problem;
 mod resolve;
 mod select;
 
+pub(crate) use archive_path::{normalise, symlink_target};
 pub(crate) use blob_path::claimed_digest;
-pub use catalogue::{Catalogue, FileMember, Member};
+pub use catalogue::{BrokenLink, Catalogue, DataRun, FileMember, Member};
 pub use document_source::DocumentSource;
 pub use image::{ArchiveImage, BlobSource, Resolution, WantedBlob};
+pub use layer_check::{LayerFault, MislabelledLayer};
+pub use layout_error::{LayoutError, Members, ResolveError};
 pub use note::Note;
-pub use problem::{Fault, ImageProblem, LayoutError, Members, ResolveError};
+pub use problem::{Fault, ImageProblem};
 pub use resolve::resolve;

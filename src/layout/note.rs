@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::layer_check::MislabelledLayer;
 use super::problem::ImageProblem;
 use crate::naming::Shadowed;
 
@@ -16,6 +17,11 @@ pub enum Note {
     LeftOut(ImageProblem),
     /// Where else names could be cannot be read; the text says why.
     NamesNotRead(String),
+    /// A layer is compressed in another way than its media type says, and containerd unpacks it all
+    /// the same.
+    Mislabelled(MislabelledLayer),
+    /// The archive has no end marker, and everything else.
+    NoEndMarker,
     /// There are so many more notes.
     More(usize),
 }
@@ -27,6 +33,11 @@ impl fmt::Display for Note {
             Self::NameRefused { image, reason } => write!(f, "{image}: {reason}"),
             Self::LeftOut(problem) => problem.fmt(f),
             Self::NamesNotRead(reason) => f.write_str(reason),
+            Self::Mislabelled(layer) => write!(f, "{layer}: containerd unpacks it all the same"),
+            Self::NoEndMarker => f.write_str(
+                "the tar archive has no end marker (two blocks of zeros); \
+                 what its images need is there, and each blob has its digest",
+            ),
             Self::More(count) => write!(f, "and {count} more notes of the kind"),
         }
     }

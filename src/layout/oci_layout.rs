@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use super::archive_path::normalise;
 use super::blob_path::blob_path;
 use super::detect::{INDEX, OCI_LAYOUT, SAVED};
 use super::document_source::DocumentSource;
+use super::layout_error::{LayoutError, ResolveError};
 use super::layout_files::LayoutFiles;
 use super::note::Note;
 use super::parsed_image::{FoundNames, ParsedImage, ParsedImages, Selection};
-use super::problem::{LayoutError, ResolveError, quoted};
+use super::problem::quoted;
 use super::select::{SelectedTarget, Selector};
 use crate::digest::Digest;
 use crate::naming::is_full_name;
@@ -19,6 +21,7 @@ use crate::platform::{Platform, Wanted};
 const VERSION: &str = "1.0.0";
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
 /// Reads `index.json` and all that it leads to.
 pub(super) fn images<D: DocumentSource>(
@@ -96,7 +99,7 @@ fn image(
     } = selected;
     let mut names = FoundNames::default();
     for descriptor in descriptors {
-        read_annotations(descriptor, &mut names);
+        read_annotations(descriptor, files.is_of_zarf(), &mut names);
     }
     if names.usable.is_empty() {
         let tags = configs
@@ -124,13 +127,21 @@ fn image(
 }
 
 /// Takes the name out of the annotations of a descriptor: the first that is one.
-fn read_annotations(descriptor: &RawDescriptor, names: &mut FoundNames) {
+///
+/// Zarf has the names of its images where others have those of the images that theirs are made of.
+fn read_annotations(descriptor: &RawDescriptor, is_of_zarf: bool, names: &mut FoundNames) {
     let Some(annotations) = &descriptor.annotations else {
         return;
     };
     let text = |annotation: &Option<String>| annotation.clone().filter(|name| !name.is_empty());
     if let Some(name) = text(&annotations.image_name)
         && names.add(&name, "io.containerd.image.name")
+    {
+        return;
+    }
+    if is_of_zarf
+        && let Some(name) = text(&annotations.base_name)
+        && names.add(&name, BASE_NAME)
     {
         return;
     }
@@ -151,9 +162,10 @@ fn saved_tags(files: &LayoutFiles<'_>) -> Result<HashMap<String, Vec<String>>, L
     let mut tags: HashMap<String, Vec<String>> = HashMap::new();
     if let Some((_, saved)) = files.read::<SavedImages>(SAVED)? {
         for image in saved.0 {
-            tags.entry(image.config)
-                .or_default()
-                .extend(image.repo_tags.0);
+            if let Some(config) = normalise(&image.config) {
+                let tags = tags.entry(config).or_default();
+                tags.extend(image.repo_tags.0);
+            }
         }
     }
     Ok(tags)

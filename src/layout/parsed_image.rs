@@ -1,6 +1,7 @@
 //! What was read of each image that a layout lists, before its names are assigned.
 
 use super::image::WantedBlob;
+use super::layer_check::MislabelledLayer;
 use super::note::Note;
 use super::problem::{Fault, quoted};
 use crate::digest::Digest;
@@ -40,6 +41,8 @@ pub(super) struct CompleteImage {
     pub(super) target: Descriptor,
     /// Children before parents.
     pub(super) blobs: Vec<WantedBlob>,
+    /// Layers that containerd unpacks all the same.
+    pub(super) mislabelled: Vec<MislabelledLayer>,
     pub(super) runs_on_host: bool,
     pub(super) priority: NamePriority,
 }

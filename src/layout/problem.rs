@@ -1,9 +1,10 @@
-//! Why an archive, or an image of it, cannot be imported. Texts out of the archive are quoted and
-//! shortened.
+//! Why an image of an archive cannot be imported. Texts out of the archive are quoted and shortened.
 
 use std::fmt;
 
-use super::limits::{DEPTH_MAX, DOCUMENTS_MAX, WORK_MAX};
+use super::catalogue::BrokenLink;
+use super::layer_check::LayerFault;
+use super::limits::{DEPTH_MAX, DOCUMENTS_MAX, NAMES_MAX, NAMES_OF_IMAGE_MAX, WORK_MAX};
 use crate::digest::{Digest, DigestError};
 use crate::oci::JsonError;
 use crate::oci::limits::DOCUMENT_MAX;
@@ -37,17 +38,61 @@ pub enum Fault {
     NoWantedPlatform { has: Vec<Platform>, wanted: Wanted },
     /// A blob that it needs is nowhere.
     #[error(
-        "blob {digest} ({}) is neither in the archive nor in the store",
-        shortened(media_type, SHOWN)
+        "blob {digest} ({}) is neither in the archive nor in the store{}",
+        shortened(media_type, SHOWN),
+        BecauseOf(link.as_ref())
     )]
-    MissingBlob { digest: Digest, media_type: String },
-    /// A file that its manifest names is not in the archive.
-    #[error("the archive has no file {}, its {what}", quoted(path))]
-    MissingFile {
-        path: String,
-        /// What it would be.
-        what: &'static str,
+    MissingBlob {
+        digest: Digest,
+        media_type: String,
+        /// Why it is not in the archive.
+        link: Option<BrokenLink>,
     },
+    /// The configuration that its manifest names is not in the archive.
+    #[error(
+        "the archive has no file {}, its configuration{}",
+        quoted(path),
+        BecauseOf(link.as_ref())
+    )]
+    MissingConfig {
+        path: String,
+        /// Why it is not there.
+        link: Option<BrokenLink>,
+    },
+    /// A layer that its manifest names is nowhere.
+    #[error(
+        "the archive has no file {}, its layer, and the store no layer {diff_id}{}",
+        quoted(path),
+        BecauseOf(link.as_ref())
+    )]
+    MissingLayer {
+        path: String,
+        /// The digest in the configuration.
+        diff_id: Digest,
+        /// Why it is not in the archive.
+        link: Option<BrokenLink>,
+    },
+    /// Its manifest has no path for a layer, and the layer is nowhere.
+    #[error(
+        "the layer was left out when the archive was saved: manifest.json has no path for \
+         {diff_id}, and the store has no such layer; save the image with all of its layers"
+    )]
+    LayerLeftOut {
+        /// The digest in the configuration.
+        diff_id: Digest,
+    },
+    /// A layer that containerd could not unpack.
+    #[error(transparent)]
+    Layer(#[from] LayerFault),
+    /// Each name costs the store a record, or more.
+    #[error("it has {0} names, and an image may have {NAMES_OF_IMAGE_MAX} in an archive")]
+    TooManyNames(usize),
+    /// The same for all images of an archive.
+    #[error(
+        "with it, the images of the archive together have more than {NAMES_MAX} names; \
+         make several archives of it"
+    )]
+    TooManyNamesTogether,
     /// A digest that cannot be used.
     #[error(transparent)]
     Digest(#[from] DigestError),
@@ -158,90 +203,20 @@ pub enum Fault {
     },
 }
 
-/// Why an archive cannot be read as one of images.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutError {
-    /// It has neither layout.
-    #[error(
-        "no images in it: neither index.json (an OCI layout) nor manifest.json (a docker-archive) \
-         is at its top{}",
-        Seen(seen)
-    )]
-    Unrecognised {
-        /// What is there instead.
-        seen: Members,
-    },
-    /// It has an `oci-layout`, but no index.
-    #[error(
-        "{} is there, but not index.json, which lists the images of an OCI layout",
-        quoted(layout)
-    )]
-    NoIndex { layout: String },
-    /// It is of a Docker before 1.10.
-    #[error(
-        "it has a file `repositories` but no manifest.json: it was saved by a Docker before 1.10; \
-         load it there and save it with a newer one"
-    )]
-    Legacy,
-    /// An OCI layout of a later generation.
-    #[error("{} says version {}; 1.0.0 is known", quoted(layout), quoted(version))]
-    Version {
-        layout: String,
-        /// What it says.
-        version: String,
-    },
-    /// The list of images is no JSON document.
-    #[error(
-        "{} is no JSON document of at most {} MiB",
-        quoted(member),
-        DOCUMENT_MAX >> 20
-    )]
-    NoDocument { member: String },
-    /// The list of images cannot be read.
-    #[error("{}, {cause}", quoted(member))]
-    Json { member: String, cause: JsonError },
-    #[error("{} lists no images", quoted(member))]
-    Empty { member: String },
-    /// None of its images is for a wanted platform.
-    #[error(
-        "none of its images is for a wanted platform: it has {}, and wanted is {wanted}",
-        Platforms(has)
-    )]
-    NoWantedPlatform { has: Vec<Platform>, wanted: Wanted },
-}
-
-/// Why the images of an archive were not found.
-#[derive(Debug)]
-pub enum ResolveError<E> {
-    /// It is not an archive of images.
-    Layout(LayoutError),
-    /// The source of documents did not answer.
-    Source(E),
-}
-
-impl<E> From<LayoutError> for ResolveError<E> {
-    fn from(error: LayoutError) -> Self {
-        Self::Layout(error)
-    }
-}
-
-/// The members of an archive that is not one of images.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Members {
-    /// A few of their paths.
-    pub some: Vec<String>,
-    /// How many there are.
-    pub count: usize,
-    /// A few of those that look like archives themselves.
-    pub archives: Vec<String>,
-}
-
 /// The most that an error line shows of one text.
 const SHOWN: usize = 200;
 
 /// A text out of the archive, in quotation marks and with control characters spelt out.
 pub(super) fn quoted(text: &str) -> String {
     one_line::quoted(text, SHOWN)
+}
+
+struct BecauseOf<'a>(Option<&'a BrokenLink>);
+
+impl fmt::Display for BecauseOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |link| write!(f, ": {link}"))
+    }
 }
 
 struct Reasons<'a>(&'a [String]);
@@ -255,7 +230,7 @@ impl fmt::Display for Reasons<'_> {
     }
 }
 
-struct Platforms<'a>(&'a [Platform]);
+pub(super) struct Platforms<'a>(pub(super) &'a [Platform]);
 
 impl fmt::Display for Platforms<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,39 +242,5 @@ impl fmt::Display for Platforms<'_> {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
-    }
-}
-
-struct Seen<'a>(&'a Members);
-
-impl fmt::Display for Seen<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Members {
-            some,
-            count,
-            archives,
-        } = self.0;
-        if some.is_empty() {
-            return f.write_str("; it is empty");
-        }
-        let list = |paths: &[String]| {
-            paths
-                .iter()
-                .map(|path| quoted(path))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        write!(f, "; it holds {}", list(some))?;
-        if *count > some.len() {
-            write!(f, " and {} more", count - some.len())?;
-        }
-        if !archives.is_empty() {
-            write!(
-                f,
-                "; it is a tar of archives ({}): unpack it and put those into the images directory",
-                list(archives)
-            )?;
-        }
-        Ok(())
     }
 }

@@ -152,6 +152,7 @@ impl<'a, D: DocumentSource> Selector<'a, D> {
         Ok(Selection::Complete(CompleteImage {
             target,
             blobs: closure.blobs,
+            mislabelled: closure.mislabelled,
             runs_on_host,
             priority,
         }))

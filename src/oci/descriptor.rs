@@ -27,13 +27,16 @@ pub(crate) struct RawDescriptor {
     pub(crate) annotations: Option<Annotations>,
 }
 
-/// The two annotations that name images.
+/// The annotations that name images.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Annotations {
     #[serde(rename = "io.containerd.image.name")]
     pub(crate) image_name: Option<String>,
     #[serde(rename = "org.opencontainers.image.ref.name")]
     pub(crate) ref_name: Option<String>,
+    /// The name of the image that this one is made of; in packages of Zarf its own.
+    #[serde(rename = "org.opencontainers.image.base.name")]
+    pub(crate) base_name: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +44,8 @@ struct PlatformFields {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
+    #[serde(rename = "os.features")]
+    features: Option<Vec<String>>,
 }
 
 impl RawDescriptor {
@@ -58,7 +63,13 @@ impl RawDescriptor {
 
     pub(crate) fn platform(&self) -> Option<Platform> {
         let platform = self.platform.as_ref()?;
-        platform_of(&platform.os, &platform.architecture, &platform.variant)
+        let PlatformFields {
+            os,
+            architecture,
+            variant,
+            features,
+        } = platform;
+        platform_of(os, architecture, variant, features)
     }
 }
 
@@ -68,8 +79,11 @@ pub(super) fn platform_of(
     os: &Option<String>,
     architecture: &Option<String>,
     variant: &Option<String>,
+    features: &Option<Vec<String>>,
 ) -> Option<Platform> {
     let [os, architecture, variant] =
         [os, architecture, variant].map(|field| field.as_deref().unwrap_or_default());
-    (!architecture.is_empty()).then(|| Platform::normalized(os, architecture, variant))
+    let features = features.iter().flatten().filter(|name| !name.is_empty());
+    (!architecture.is_empty())
+        .then(|| Platform::normalized(os, architecture, variant).needing(features.cloned()))
 }

@@ -108,6 +108,8 @@ pub(crate) struct ImageConfig {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
+    #[serde(rename = "os.features")]
+    features: Option<Vec<String>>,
     rootfs: Option<RootFs>,
 }
 
@@ -157,7 +159,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonEr
 
 impl ImageConfig {
     pub(crate) fn platform(&self) -> Option<Platform> {
-        platform_of(&self.os, &self.architecture, &self.variant)
+        platform_of(&self.os, &self.architecture, &self.variant, &self.features)
     }
 
     /// The digests of the layers when decompressed, the lowest first.

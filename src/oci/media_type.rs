@@ -3,10 +3,15 @@
 //! Sources: OCI image spec "Media Types"; Docker's image manifest v2 schema 2; containerd's
 //! `images` package (`IsLayerType`).
 
+use crate::compression::Compression;
+
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER_PREFIX: &str = "application/vnd.oci.image.layer.";
+pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(crate) const OCI_FOREIGN_LAYER: &str =
+    "application/vnd.oci.image.layer.nondistributable.v1.tar";
 const OCI_FOREIGN_PREFIX: &str = "application/vnd.oci.image.layer.nondistributable.";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -54,6 +59,22 @@ pub(crate) fn is_layer(media_type: &str) -> bool {
     media_type.starts_with(OCI_LAYER_PREFIX)
         || media_type.starts_with(DOCKER_FOREIGN_PREFIX)
         || matches!(base, DOCKER_LAYER | DOCKER_LAYER_GZIP | DOCKER_LAYER_ZSTD)
+}
+
+/// How the media type of a layer says that it is compressed; `None` where it does not tell, or says
+/// that it is encrypted as well.
+pub(crate) fn layer_compression(media_type: &str) -> Option<Compression> {
+    let (base, suffix) = media_type.split_once('+').unwrap_or((media_type, ""));
+    match (base, suffix) {
+        (OCI_LAYER | OCI_FOREIGN_LAYER | DOCKER_LAYER, "") => Some(Compression::Plain),
+        (OCI_LAYER | OCI_FOREIGN_LAYER, "gzip") | (DOCKER_LAYER_GZIP, "") => {
+            Some(Compression::Gzip)
+        }
+        (OCI_LAYER | OCI_FOREIGN_LAYER, "zstd") | (DOCKER_LAYER_ZSTD, "") => {
+            Some(Compression::Zstd)
+        }
+        _ => None,
+    }
 }
 
 /// Whether it is a layer that may not be distributed, such as a Windows base layer: archives are

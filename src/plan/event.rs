@@ -118,6 +118,8 @@ pub enum JobEnd {
     Through(EntryResult),
     /// The list names images that the store lacks.
     Absent(Arc<Looked>),
+    /// The list is none, and brings nothing; the text says what it is.
+    NoList(String),
     /// The file is not, or no longer, the version that the job was for.
     Changed,
     /// The store is away, which says nothing about the entry.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::entry::Identity;
+use crate::entry::{Identity, Kind};
 use crate::happened::Happened;
 use crate::ledger::{Attempt, FailureClass, Fingerprint, Imported, ImportedImage, Keeps, Outcome};
 use crate::source_event::Listed;
@@ -27,14 +27,18 @@ impl Plan {
             JobEnd::Through(_) | JobEnd::Absent(_) => true,
             JobEnd::StoreAway(_) => false,
             // It may not have needed the store.
-            JobEnd::Changed | JobEnd::Failed(..) => {
+            JobEnd::NoList(_) | JobEnd::Changed | JobEnd::Failed(..) => {
                 self.away_until.is_some_and(|until| until <= now.uptime)
             }
         };
         if is_there && !self.is_store_away() {
             self.away_until = None;
         }
-        if matches!(end, JobEnd::Through(_) | JobEnd::Failed(..)) {
+        let is_read = matches!(
+            end,
+            JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
+        );
+        if is_read {
             self.sandbox.doubt();
             self.restless.remove(&path);
         }
@@ -42,7 +46,7 @@ impl Plan {
             JobEnd::Changed => true,
             // What was not overtaken is queued again, and has a record then.
             JobEnd::Absent(_) | JobEnd::StoreAway(_) => running.overtaken.is_some(),
-            JobEnd::Through(_) | JobEnd::Failed(..) => {
+            JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..) => {
                 matches!(running.overtaken, Some(Overtaken::Forget))
             }
         };
@@ -63,10 +67,11 @@ impl Plan {
                 begun: Some(running.begun),
             }),
             JobEnd::Changed => self.changed(running, now),
-            JobEnd::Through(_) | JobEnd::Failed(..)
+            JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
                 if matches!(running.overtaken, Some(Overtaken::Forget)) => {}
+            JobEnd::NoList(error) => self.imported(running, Vec::new(), Some(error), now),
             JobEnd::Through(brought) if brought.problems.is_empty() => {
-                self.imported(running, brought.images, now);
+                self.imported(running, brought.images, None, now);
             }
             JobEnd::Through(brought) => {
                 let EntryResult {
@@ -80,10 +85,14 @@ impl Plan {
                 let known = record.into_iter().flat_map(|record| record.images());
                 let known = known.collect::<HashSet<_>>();
                 let has_news = !images.iter().all(|image| known.contains(image));
+                let imported = imported(&running, images, now);
+                if has_news && running.entry.kind == Kind::Archive {
+                    self.tell_imported(&running, &imported);
+                }
                 let failure = Failure {
                     class,
                     error: problems.join("; "),
-                    imported: imported(&running, images, now),
+                    imported,
                     keeps,
                     not_before,
                 };
@@ -121,20 +130,26 @@ impl Plan {
         }
     }
 
-    fn imported(&mut self, running: Running, images: Vec<ImportedImage>, now: Now) {
+    /// `no_list` says why a list brings nothing.
+    fn imported(
+        &mut self,
+        running: Running,
+        images: Vec<ImportedImage>,
+        no_list: Option<String>,
+        now: Now,
+    ) {
         let path = running.entry.path.clone();
-        let kind = running.entry.kind;
         let before = self.ledger.get(&path);
         let before = before.map(|record| record.outcome.imported().images.clone());
         let is_new = before.as_ref() != Some(&images);
         let imported = imported(&running, images, now);
-        self.tell(Happened::Imported {
-            path: path.clone(),
-            kind,
-            images: imported.images.clone(),
-            bytes: imported.bytes,
-            duration: imported.duration,
-        });
+        match no_list {
+            None => self.tell_imported(&running, &imported),
+            Some(error) => self.tell(Happened::NoList {
+                path: path.clone(),
+                error,
+            }),
+        }
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let identity = Some(running.entry.identity);
         let settings = running.fingerprint.clone();
@@ -153,6 +168,16 @@ impl Plan {
             None => self.entries.set(path, Life::Done(running.entry)),
             Some(_) => self.follow_source(running, true),
         }
+    }
+
+    fn tell_imported(&mut self, running: &Running, imported: &Imported) {
+        self.tell(Happened::Imported {
+            path: running.entry.path.clone(),
+            kind: running.entry.kind,
+            images: imported.images.clone(),
+            bytes: imported.bytes,
+            duration: imported.duration,
+        });
     }
 
     fn failed(&mut self, running: Running, failure: Failure, now: Now) {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::entry::{Entry, Kind};
 use crate::happened::{FoundBecause, Happened};
-use crate::source_event::{self, Absence, DirectoryId, Listed, Listing, SourceEvent, Unreadable};
+use crate::source_event::{
+    self, Absence, DirectoryId, Ignored, Listed, Listing, SourceEvent, Unreadable,
+};
 
 use super::event::{Effect, Now};
 use super::life::{Life, Overtaken, Queued, Running};
@@ -34,12 +36,12 @@ impl Plan {
                 }
             }
             SourceEvent::Unreadable(unreadable) => self.unreadable(unreadable),
-            SourceEvent::Ignored(path) => {
+            SourceEvent::Ignored(ignored) => {
                 // It may have been an entry: a pipe has its name now.
-                for path in self.entries.below(&path) {
+                for path in self.entries.below(&ignored.path) {
                     self.forget(&path, now);
                 }
-                self.ignore(path);
+                self.ignore(ignored);
             }
             SourceEvent::Degraded(cause) => self.tell(Happened::Degraded(cause)),
             SourceEvent::Restored => self.tell(Happened::Restored),
@@ -57,7 +59,8 @@ impl Plan {
             self.entries.begin_load(start.collect());
         }
         self.leave_absent(&listing, now);
-        let ignored = listing.ignored.iter().collect::<BTreeSet<_>>();
+        let ignored = listing.ignored.iter().map(|other| &other.path);
+        let ignored = ignored.collect::<BTreeSet<_>>();
         self.ignored.retain(|path| ignored.contains(path));
         for path in &listing.ignored {
             self.ignore(path.clone());
@@ -360,9 +363,9 @@ impl Plan {
         }
     }
 
-    fn ignore(&mut self, path: PathBuf) {
-        if self.ignored.insert(path.clone()) {
-            self.tell(Happened::Ignored(path));
+    fn ignore(&mut self, ignored: Ignored) {
+        if self.ignored.insert(ignored.path.clone()) {
+            self.tell(Happened::Ignored(ignored));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::image_list::ListError;
 use crate::plan::{JobEnd, Looked};
 
 use super::error::PullListError;
@@ -20,6 +21,9 @@ impl From<PullListError> for JobEnd {
     fn from(error: PullListError) -> Self {
         match error {
             PullListError::Changed => Self::Changed,
+            PullListError::List(error @ ListError::NoList { .. }) => {
+                Self::NoList(error.to_string())
+            }
             away if away.is_store_away() => Self::StoreAway(away.to_string()),
             other => Self::Failed(other.class(), other.to_string()),
         }

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use super::archive_file::ArchiveFile;
 use super::drop_behind::DropBehindReader;
+use super::file_bytes::{FileBytes, Part};
 use crate::layout::FileMember;
 
 /// How much of the first `bytes` bytes of a body counts when the index hashes it; what
@@ -19,28 +20,34 @@ pub struct MemberBody<'a> {
     archive: &'a ArchiveFile,
     /// Where the file is read; `None` for a member without a place in it.
     reader: Option<DropBehindReader<'a>>,
+    /// What is still to be read.
+    bytes: FileBytes,
     position: u64,
-    size: u64,
     was_hashed: bool,
 }
 
 impl<'a> MemberBody<'a> {
     pub(super) fn new(archive: &'a ArchiveFile, file: &FileMember, from: u64) -> Self {
         let from = from.min(file.size);
+        let mut bytes = match &file.runs {
+            None => FileBytes::stored(file.size),
+            Some(runs) => FileBytes::sparse(file.size, runs),
+        };
+        let passed = bytes.skip(from);
         let mut body = Self {
             archive,
             reader: file
                 .offset
-                .map(|offset| DropBehindReader::new(archive, offset + from)),
+                .map(|offset| DropBehindReader::new(archive, offset + passed)),
+            bytes,
             position: 0,
-            size: file.size,
             was_hashed: file.digest.is_some(),
         };
-        body.advance(from);
+        body.meter(from);
         body
     }
 
-    fn advance(&mut self, bytes: u64) {
+    fn meter(&mut self, bytes: u64) {
         let counted = |position| match self.was_hashed {
             true => position - counted_when_hashed(position),
             false => position,
@@ -61,17 +68,27 @@ impl Read for MemberBody<'_> {
             let why = "a member of a compressed archive cannot be read by its position";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         };
-        let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
-        let wanted = buf.len().min(left);
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let read = reader.read(&mut buf[..wanted])?;
-        if read == 0 {
-            let why = "the archive has become shorter while it was read";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
-        }
-        self.advance(read as u64);
+        let wanted = |left| usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let read = match self.bytes.next() {
+            Some(Part::Hole(left)) => {
+                let length = wanted(left);
+                buf[..length].fill(0);
+                length
+            }
+            Some(Part::Stored(left)) if !buf.is_empty() => {
+                let length = wanted(left);
+                match reader.read(&mut buf[..length])? {
+                    0 => {
+                        let why = "the archive has become shorter while it was read";
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+                    }
+                    read => read,
+                }
+            }
+            _ => return Ok(0),
+        };
+        self.bytes.advance(read as u64);
+        self.meter(read as u64);
         Ok(read)
     }
 }

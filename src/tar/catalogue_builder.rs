@@ -1,8 +1,9 @@
 //! Builds the catalogue of an archive as its members come, and holds it to the limits.
 
 use super::error::ArchiveError;
+use super::expansion::Expansion;
 use super::limits;
-use super::reader::TarMember;
+use super::reader::{MemberKind, TarMember};
 use crate::layout::limits::DOCUMENTS_MAX;
 use crate::layout::{Catalogue, FileMember, Member};
 use crate::oci::limits::DOCUMENT_MAX;
@@ -18,10 +19,15 @@ pub(super) struct CatalogueBuilder {
 }
 
 impl CatalogueBuilder {
-    pub(super) fn link(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
+    /// Adds what is no file: links.
+    pub(super) fn other(&mut self, kind: &MemberKind) -> Result<(), ArchiveError> {
+        let (path, target, member): (_, _, fn(String) -> Member) = match kind {
+            MemberKind::Link { path, target } => (path, target, Member::Link),
+            MemberKind::LinkOut { path, target } => (path, target, Member::LinkOut),
+            MemberKind::File(_) | MemberKind::Ignored => return Ok(()),
+        };
         self.count_names(path.len() + target.len())?;
-        self.catalogue
-            .insert(path.to_owned(), Member::Link(target.to_owned()));
+        self.catalogue.insert(path.clone(), member(target.clone()));
         Ok(())
     }
 
@@ -50,7 +56,9 @@ impl CatalogueBuilder {
         Ok(true)
     }
 
-    pub(super) fn finish(self) -> Catalogue {
+    /// The catalogue of an archive that ends there without its end marker, or that has one.
+    pub(super) fn finish(mut self, unmarked_end: Option<u64>) -> Catalogue {
+        self.catalogue.unmarked_end = unmarked_end;
         self.catalogue
     }
 
@@ -76,6 +84,16 @@ pub(super) fn check_document_size(member: &TarMember, path: &str) -> Result<(), 
         });
     }
     Ok(())
+}
+
+/// Counts the holes of a sparse file, which are bytes of it that the archive does not have.
+pub(super) fn count_holes(member: &TarMember, expansion: &Expansion) -> Result<(), ArchiveError> {
+    let Some(runs) = &member.runs else {
+        return Ok(());
+    };
+    let stored = runs.iter().map(|run| run.length).sum::<u64>();
+    let counted = expansion.count(member.size - stored);
+    counted.map_err(|halt| halt.error(Some(&member.name)))
 }
 
 fn is_json(head: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::archive_file::ArchiveFile;
-use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size};
+use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size, count_holes};
 use super::decode_error::DecodeError;
 use super::decoder::Decoder;
 use super::diff_id::DiffId;
@@ -16,7 +16,7 @@ use super::expansion::Expansion;
 use super::read_ahead::{ReadAhead, read_ahead};
 use super::reader::{MemberKind, TarMember, TarReader};
 use super::source::TarSource;
-use crate::compression::{Compression, Encoding};
+use crate::compression::Compression;
 use crate::digest::{Digest, Hasher};
 use crate::layout::{Catalogue, FileMember, claimed_digest};
 
@@ -96,16 +96,16 @@ fn read_members(
         match &member.kind {
             MemberKind::File(path) => {
                 check_document_size(&member, path)?;
+                count_holes(&member, expansion)?;
                 let (reader, catalogue) = (&mut reader, &mut catalogue);
                 let file = read_file(reader, catalogue, &member, path, expansion, sink)?;
                 catalogue.file(path, file)?;
             }
-            MemberKind::Link { path, target } => catalogue.link(path, target)?,
-            MemberKind::Ignored => {}
+            other => catalogue.other(other)?,
         }
     }
-    reader.finish()?;
-    Ok(catalogue.finish())
+    let unmarked_end = reader.finish()?;
+    Ok(catalogue.finish(unmarked_end))
 }
 
 fn read_file(
@@ -120,8 +120,9 @@ fn read_file(
     let mut file = FileMember {
         size: member.size,
         offset: None,
+        runs: None,
         digest: None,
-        encoding: Encoding::of_layer(&head),
+        compression: Compression::of_layer(&head),
         diff_id: None,
         document: None,
     };
@@ -131,7 +132,7 @@ fn read_file(
         file.document = Some(document.into());
         return Ok(file);
     }
-    let mut diff_id = DiffId::new(&member.name, path, file.encoding, expansion);
+    let mut diff_id = DiffId::new(&member.name, path, file.compression, expansion);
     let mut body = if member.size > 0 && !is_version(path) {
         let claimed = claimed_digest(path);
         unless_broken(sink.begin(path, claimed, member.size))?;
@@ -212,7 +213,7 @@ impl TarSource for StreamSource<'_> {
 
     fn next(&mut self, most: usize) -> Result<&[u8], ArchiveError> {
         let counted = |length| {
-            let counted = self.expansion.count(length);
+            let counted = self.expansion.count(length as u64);
             counted.map_err(|halt| halt.error(None))
         };
         if self.ahead.is_spent() {

@@ -13,8 +13,8 @@ use zstd::stream::zio;
 use super::error::ArchiveError;
 use super::expansion::{Expansion, Halt};
 use super::limits;
-use super::member_path::MemberName;
-use crate::compression::Encoding;
+use super::member_name::MemberName;
+use crate::compression::Compression;
 use crate::digest::{Digest, Hasher};
 use crate::layout::claimed_digest;
 
@@ -30,13 +30,12 @@ impl<'a> DiffId<'a> {
     pub(super) fn new(
         member: &'a MemberName,
         path: &str,
-        encoding: Encoding,
+        compression: Compression,
         expansion: &'a Expansion,
     ) -> Option<Self> {
         match claimed_digest(path) {
-            None => {
-                UnpackedDigest::new(encoding, expansion).map(|unpacked| Self { member, unpacked })
-            }
+            None => UnpackedDigest::new(compression, expansion)
+                .map(|unpacked| Self { member, unpacked }),
             Some(_) => None,
         }
     }
@@ -66,18 +65,18 @@ enum LayerDecoder<'a> {
 }
 
 impl<'a> UnpackedDigest<'a> {
-    /// For bytes in this encoding; `None` where there is nothing to decompress.
-    fn new(encoding: Encoding, expansion: &'a Expansion) -> Option<Self> {
+    /// For bytes in this compression; `None` where there is nothing to decompress.
+    fn new(compression: Compression, expansion: &'a Expansion) -> Option<Self> {
         let hasher = Counted {
             hasher: Hasher::default(),
             expansion,
         };
-        let format = match encoding {
-            Encoding::Plain => return None,
-            Encoding::Gzip => Some(LayerDecoder::Gzip(Box::new(MultiGzDecoder::new(hasher)))),
-            Encoding::Zstd => zstd_decoder()
+        let format = match compression {
+            Compression::Gzip => Some(LayerDecoder::Gzip(Box::new(MultiGzDecoder::new(hasher)))),
+            Compression::Zstd => zstd_decoder()
                 .ok()
                 .map(|decoder| LayerDecoder::Zstd(Box::new(zio::Writer::new(hasher, decoder)))),
+            _ => return None,
         };
         Some(Self { format })
     }
@@ -100,7 +99,7 @@ impl<'a> UnpackedDigest<'a> {
         }
     }
 
-    /// The digest; `None` where the bytes are no whole stream of their encoding.
+    /// The digest; `None` where the bytes are no whole stream of their compression.
     fn finish(self) -> Result<Option<Digest>, Halt> {
         let finished = match self.format {
             None => return Ok(None),
@@ -133,7 +132,7 @@ struct Counted<'a> {
 impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.expansion
-            .count(bytes.len())
+            .count(bytes.len() as u64)
             .map_err(io::Error::other)?;
         self.hasher.update(bytes);
         Ok(bytes.len())
@@ -156,9 +155,9 @@ mod tests {
 
     use super::*;
 
-    fn unpacked(encoding: Encoding, bytes: &[u8], step: usize) -> Option<Digest> {
+    fn unpacked(compression: Compression, bytes: &[u8], step: usize) -> Option<Digest> {
         let expansion = Expansion::new(1, Arc::default());
-        let mut digest = UnpackedDigest::new(encoding, &expansion).unwrap();
+        let mut digest = UnpackedDigest::new(compression, &expansion).unwrap();
         for chunk in bytes.chunks(step) {
             digest.update(chunk).unwrap();
         }
@@ -183,12 +182,12 @@ mod tests {
         for step in [1, 7, 4096] {
             let whole = [gzip(DATA), gzip(DATA)].concat();
             assert_eq!(
-                unpacked(Encoding::Gzip, &whole, step).as_ref(),
+                unpacked(Compression::Gzip, &whole, step).as_ref(),
                 Some(&twice)
             );
             let whole = [zstd(DATA), zstd(DATA)].concat();
             assert_eq!(
-                unpacked(Encoding::Zstd, &whole, step).as_ref(),
+                unpacked(Compression::Zstd, &whole, step).as_ref(),
                 Some(&twice)
             );
         }
@@ -196,7 +195,10 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_damaged_has_none() {
-        for (encoding, whole) in [(Encoding::Gzip, gzip(DATA)), (Encoding::Zstd, zstd(DATA))] {
+        for (encoding, whole) in [
+            (Compression::Gzip, gzip(DATA)),
+            (Compression::Zstd, zstd(DATA)),
+        ] {
             for length in 0..whole.len() {
                 assert_eq!(unpacked(encoding, &whole[..length], 4096), None, "{length}");
             }
@@ -207,12 +209,15 @@ mod tests {
             assert_eq!(unpacked(encoding, &trailing, 4096), None);
         }
         let expansion = Expansion::new(1, Arc::default());
-        assert!(UnpackedDigest::new(Encoding::Plain, &expansion).is_none());
+        assert!(UnpackedDigest::new(Compression::Plain, &expansion).is_none());
     }
 
     #[test]
     fn a_decoder_is_halted_in_the_middle_of_one_call() {
-        for (encoding, whole) in [(Encoding::Gzip, gzip(DATA)), (Encoding::Zstd, zstd(DATA))] {
+        for (encoding, whole) in [
+            (Compression::Gzip, gzip(DATA)),
+            (Compression::Zstd, zstd(DATA)),
+        ] {
             let stop = Arc::new(AtomicBool::new(true));
             let stopped = Expansion::new(1, stop);
             let mut digest = UnpackedDigest::new(encoding, &stopped).unwrap();

@@ -6,7 +6,7 @@ use std::io;
 use super::decode_error::DecodeError;
 use super::header::HeaderError;
 use super::limits;
-use super::member_path::MemberName;
+use super::member_name::MemberName;
 use crate::compression::Compression;
 use crate::layout::limits::DOCUMENTS_MAX;
 use crate::oci::limits::DOCUMENT_MAX;
@@ -84,6 +84,17 @@ pub enum ArchiveError {
         /// The last member that was begun.
         member: Option<MemberName>,
     },
+    /// The archive ends behind a member, without its end marker, and lacks something.
+    #[error(
+        "the tar archive ends early, at byte {offset}, with no end marker: it was cut, or is still \
+         being written; {lacking}"
+    )]
+    NoEndMarker {
+        /// Where in the tar archive, when decompressed.
+        offset: u64,
+        /// What of it cannot be found.
+        lacking: String,
+    },
     /// A block that should be a header is none.
     #[error("the tar archive is damaged at byte {offset}: {cause}")]
     Header {
@@ -160,12 +171,15 @@ pub enum ArchiveError {
     /// More bytes of paths than [`limits::NAMES_MAX`].
     #[error("the paths in the archive take more than {} MiB", limits::NAMES_MAX >> 20)]
     NamesTooLong,
-    /// A member with holes.
+    /// A member with holes, in another format than PAX 1.0.
     #[error(
-        "member {member} is a sparse file, which no image has; \
-         write the archive without tar's --sparse"
+        "member {member} is a sparse file of an old format, which is not read; write the archive \
+         without holes (GNU tar without --sparse, bsdtar with --no-read-sparse) or with --format=pax"
     )]
     Sparse { member: MemberName },
+    /// The map of a sparse member does not fit its bytes.
+    #[error("the map of the sparse file {member} is damaged, or too long")]
+    SparseMap { member: MemberName },
     /// A document that the formats prescribe is longer than [`DOCUMENT_MAX`].
     #[error(
         "{member} is {size} bytes long; a JSON document may have {} at most",

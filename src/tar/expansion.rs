@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::ArchiveError;
 use super::limits;
-use super::member_path::MemberName;
+use super::member_name::MemberName;
 
 /// Counts what is decompressed while one archive is read, its own stream and the layers in it
 /// together, against the length of the file.
@@ -47,12 +47,12 @@ impl Expansion {
         }
     }
 
-    /// Counts bytes that were decompressed.
-    pub(super) fn count(&self, bytes: usize) -> Result<(), Halt> {
+    /// Counts bytes that were decompressed, or are holes.
+    pub(super) fn count(&self, bytes: u64) -> Result<(), Halt> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Halt::Stopped);
         }
-        let left = self.left.get().checked_sub(bytes as u64);
+        let left = self.left.get().checked_sub(bytes);
         self.left.set(left.ok_or(Halt::TooMuch)?);
         Ok(())
     }

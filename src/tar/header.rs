@@ -152,13 +152,33 @@ pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,
     pub(super) target: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    pub(super) sparse: bool,
+    /// That it is a sparse file.
+    pub(super) sparse: Option<SparseRecords>,
+}
+
+/// What they say of a sparse member.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SparseRecords {
+    /// The format that its map has: 1.0 is the one that the usual tools write.
+    major: Option<u64>,
+    minor: Option<u64>,
+    /// The length of the file.
+    real_size: Option<u64>,
+}
+
+impl SparseRecords {
+    /// The length of the file, if its format is 1.0.
+    pub(super) fn length(&self) -> Option<u64> {
+        let is_read = (self.major, self.minor) == (Some(1), Some(0));
+        self.real_size.filter(|_| is_read)
+    }
 }
 
 impl PaxRecords {
     /// Reads `length key=value\n` records, where the length is that of the whole record.
     pub(super) fn parse(mut rest: &[u8]) -> Result<PaxRecords, HeaderError> {
         let mut records = PaxRecords::default();
+        let mut real_path = None;
         while !rest.is_empty() {
             let (record, after) = split_record(rest).ok_or(HeaderError::Records)?;
             rest = after;
@@ -167,14 +187,26 @@ impl PaxRecords {
             let value = &value[1..];
             // An empty value takes back what an earlier header said.
             let text = (!value.is_empty()).then(|| value.to_vec());
+            if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                let sparse = records.sparse.get_or_insert_default();
+                match key {
+                    b"major" => sparse.major = Some(decimal(value)?),
+                    b"minor" => sparse.minor = Some(decimal(value)?),
+                    b"realsize" => sparse.real_size = Some(decimal(value)?),
+                    b"name" => real_path = text,
+                    _ => {}
+                }
+                continue;
+            }
             match key {
                 b"path" => records.path = text,
                 b"linkpath" => records.target = text,
                 b"size" => records.size = text.map(|text| decimal(&text)).transpose()?,
-                key if key.starts_with(b"GNU.sparse.") => records.sparse = true,
                 _ => {}
             }
         }
+        // The path of a sparse member is one for tools that cannot read it.
+        records.path = real_path.or(records.path);
         Ok(records)
     }
 
@@ -187,7 +219,7 @@ impl PaxRecords {
             sparse,
         } = self;
         match (path, target, size, sparse) {
-            (None, None, None, false) => Ok(()),
+            (None, None, None, None) => Ok(()),
             (Some(_), ..) => Err(HeaderError::Global("path")),
             (_, Some(_), ..) => Err(HeaderError::Global("linkpath")),
             (_, _, Some(_), _) => Err(HeaderError::Global("size")),
@@ -205,7 +237,7 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record, after))
 }
 
-fn decimal(digits: &[u8]) -> Result<u64, HeaderError> {
+pub(super) fn decimal(digits: &[u8]) -> Result<u64, HeaderError> {
     if digits.first() == Some(&b'-') {
         return Err(HeaderError::NegativeSize);
     }
@@ -268,12 +300,26 @@ mod tests {
         let records = records.unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"a/b"[..]));
         assert_eq!(records.size, Some(12));
-        assert!(!records.sparse);
-        assert!(
-            PaxRecords::parse(b"22 GNU.sparse.major=1\n")
-                .unwrap()
-                .sparse
-        );
+        assert_eq!(records.sparse, None);
+    }
+
+    #[test]
+    fn a_sparse_member_has_another_name_and_length_than_it_seems() {
+        let parse = |records: &[&[u8]]| PaxRecords::parse(&records.concat()).unwrap();
+        let whole: [&[u8]; 5] = [
+            b"22 GNU.sparse.major=1\n",
+            b"22 GNU.sparse.minor=0\n",
+            b"21 GNU.sparse.name=a\n",
+            b"26 GNU.sparse.realsize=77\n",
+            b"10 path=b\n",
+        ];
+        let records = parse(&whole);
+        assert_eq!(records.path.as_deref(), Some(&b"a"[..]));
+        assert_eq!(records.sparse.unwrap().length(), Some(77));
+        // The formats 0.0 and 0.1, and one that is not whole.
+        for part in [&whole[1..], &whole[..3], &[b"24 GNU.sparse.map=0,512\n"]] {
+            assert_eq!(parse(part).sparse.unwrap().length(), None);
+        }
     }
 
     #[test]

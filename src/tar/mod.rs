@@ -14,8 +14,8 @@
 //! body is a layer that is wanted is known only when the index has been seen, which may come last.
 //! So every body is handed on as it comes; small JSON documents are kept, bodies are not. Nothing
 //! is unpacked to disk, no path of an archive touches the file system, and memory is bounded by
-//! [`limits`]. An archive that was cut never yields a catalogue: its end marker must be there, and
-//! the checksum of its compression right.
+//! [`limits`]. An archive that was cut inside a member, or whose compressed stream is not whole, never
+//! yields a catalogue. The catalogue of one that ends behind a member, without its end marker, says so.
 //!
 //! What the members mean is `layout`'s concern. Everything here blocks: call it from a thread that
 //! may.
@@ -30,22 +30,24 @@ mod diff_id;
 mod drop_behind;
 mod error;
 mod expansion;
+mod file_bytes;
 mod gzip;
 mod header;
 pub mod limits;
 mod lz4_frames;
-mod member_path;
+mod member_name;
 mod open;
 mod plain;
 mod read_ahead;
 mod reader;
 mod source;
+mod sparse;
 
 pub use body::MemberBody;
 pub use compressed::{BodySink, CompressedArchive};
 pub use decode_error::DecodeError;
 pub use error::{ArchiveError, FirstBytes};
 pub use header::HeaderError;
-pub use member_path::MemberName;
+pub use member_name::MemberName;
 pub use open::{OpenArchive, open};
 pub use plain::PlainArchive;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::archive_file::ArchiveFile;
 use super::body::{MemberBody, counted_when_hashed};
-use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size};
+use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size, count_holes};
 use super::diff_id::DiffId;
 use super::error::ArchiveError;
 use super::expansion::Expansion;
 use super::limits;
 use super::reader::{MemberKind, TarMember, TarReader};
 use super::source::TarSource;
-use crate::compression::Encoding;
+use crate::compression::Compression;
 use crate::digest::Hasher;
 use crate::layout::{Catalogue, FileMember};
 
@@ -54,6 +54,7 @@ impl PlainArchive {
             match &member.kind {
                 MemberKind::File(path) => {
                     check_document_size(&member, path)?;
+                    count_holes(&member, &expansion)?;
                     let (reader, catalogue) = (&mut reader, &mut catalogue);
                     let file = read_file(archive, reader, catalogue, &member, path, &expansion)?;
                     if file.document.is_none() {
@@ -61,13 +62,12 @@ impl PlainArchive {
                     }
                     catalogue.file(path, file)?;
                 }
-                MemberKind::Link { path, target } => catalogue.link(path, target)?,
-                MemberKind::Ignored => {}
+                other => catalogue.other(other)?,
             }
         }
-        reader.finish()?;
+        let unmarked_end = reader.finish()?;
         archive.meter.add(archive.size.saturating_sub(bodies));
-        Ok(catalogue.finish())
+        Ok(catalogue.finish(unmarked_end))
     }
 
     /// The body of a file that [`index`](Self::index) has listed, from its byte `from` on; those
@@ -90,12 +90,13 @@ fn read_file(
     let mut file = FileMember {
         size: member.size,
         offset: Some(member.offset),
+        runs: member.runs.clone(),
         digest: None,
-        encoding: Encoding::of_layer(&head),
+        compression: Compression::of_layer(&head),
         diff_id: None,
         document: None,
     };
-    let diff_id = DiffId::new(&member.name, path, file.encoding, expansion);
+    let diff_id = DiffId::new(&member.name, path, file.compression, expansion);
     if catalogue.keeps(member, &head)? {
         file.document = Some(reader.rest(head)?.into());
     } else if let Some(mut diff_id) = diff_id {
@@ -132,6 +133,13 @@ struct FileSource<'a> {
 impl TarSource for FileSource<'_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, ArchiveError> {
         let read = self.archive.read_at(buf, self.position)?;
+        if read == 0 && self.position < self.archive.size {
+            // It has become shorter: that is no end.
+            return Err(ArchiveError::Truncated {
+                offset: self.position,
+                member: None,
+            });
+        }
         self.position += read as u64;
         Ok(read)
     }

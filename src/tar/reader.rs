@@ -1,28 +1,36 @@
 //! Walks a tar archive, member by member.
 //!
 //! The `tar` crate's own walk takes the end of the file for the end of the archive, and reads long
-//! names and pax headers of any size into memory. So the walk is done here: the archive ends with
-//! two blocks of zeros or it was cut, and whatever a header asks for is held against a limit first.
+//! names and pax headers of any size into memory. So the walk is done here, and whatever a header asks
+//! for is held against a limit first. The archive ends with two blocks of zeros. One that ends behind a
+//! member without them may have been cut, or be of a tool that writes none: that is told.
 //!
 //! What may follow the end is zeros. Anything else is refused: it would be a second archive, whose
 //! images would silently be missing.
 
+use std::sync::Arc;
+
 use super::error::ArchiveError;
+use super::file_bytes::{FileBytes, Part};
 use super::header::{self, BLOCK, Header, HeaderError, HeaderKind, PaxRecords};
 use super::limits;
-use super::member_path::{self, MemberName};
+use super::member_name::MemberName;
 use super::source::TarSource;
+use super::sparse::{BadMap, SparseMap};
 use crate::compression::is_ustar;
+use crate::layout::{DataRun, normalise, symlink_target};
 
 /// A member of the archive, with what extension headers before it say.
 #[derive(Debug)]
 pub(super) struct TarMember {
     pub(super) name: MemberName,
     pub(super) kind: MemberKind,
-    /// The length of the body in bytes.
+    /// The length of the body in bytes, with its holes.
     pub(super) size: u64,
     /// Where the body begins in the archive.
     pub(super) offset: u64,
+    /// Of a sparse file, what of it is no hole.
+    pub(super) runs: Option<Arc<[DataRun]>>,
 }
 
 /// What a member is; its paths are normalised.
@@ -33,7 +41,12 @@ pub(super) enum MemberKind {
         path: String,
         target: String,
     },
-    /// Directories, devices, and what lies or points outside of the archive.
+    /// A link that leads out of the archive; its target is as it is written.
+    LinkOut {
+        path: String,
+        target: String,
+    },
+    /// Directories, devices, and what lies outside of the archive.
     Ignored,
 }
 
@@ -48,32 +61,46 @@ struct Extensions {
 pub(super) struct TarReader<T> {
     source: T,
     position: u64,
-    /// The body at hand: what is left of it, and its padding.
-    left: u64,
+    /// The body at hand: what is left of it, how much of that is in the archive, and its padding
+    /// there.
+    body: FileBytes,
+    stored: u64,
     padding: u64,
     name: Option<MemberName>,
     members: usize,
+    unmarked_end: Option<u64>,
 }
+
+/// What a read in a hole yields.
+static ZEROS: [u8; limits::CHUNK] = [0; limits::CHUNK];
 
 impl<T: TarSource> TarReader<T> {
     pub(super) fn new(source: T) -> Self {
         Self {
             source,
             position: 0,
-            left: 0,
+            body: FileBytes::default(),
+            stored: 0,
             padding: 0,
             name: None,
             members: 0,
+            unmarked_end: None,
         }
     }
 
-    /// The next member; `None` after the end marker.
+    /// The next member; `None` after the end marker, and where it should be.
     pub(super) fn next(&mut self) -> Result<Option<TarMember>, ArchiveError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip_body()?;
             let offset = self.position;
-            let block = self.block()?;
+            let Some(block) = self.block()? else {
+                if offset == 0 || !extensions.is_empty() {
+                    return Err(self.truncated());
+                }
+                self.unmarked_end = Some(offset);
+                return Ok(None);
+            };
             if is_zero(&block) {
                 if !extensions.is_empty() {
                     return Err(ArchiveError::Dangling { offset });
@@ -115,44 +142,46 @@ impl<T: TarSource> TarReader<T> {
 
     /// Reads on in the body of the member at hand; 0 at its end.
     pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, ArchiveError> {
-        let wanted = buf
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let read = self.source.read(&mut buf[..wanted])?;
-        if read == 0 {
-            return Err(self.truncated());
-        }
-        self.position += read as u64;
-        self.left -= read as u64;
-        Ok(read)
+        let piece = self.piece_of(buf.len())?;
+        buf[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
     }
 
     /// The next bytes of the body at hand, where they lie: at most [`limits::CHUNK`], and none only
     /// at its end.
     pub(super) fn piece(&mut self) -> Result<&[u8], ArchiveError> {
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        if left == 0 {
-            return Ok(&[]);
-        }
-        match self.source.next(left.min(limits::CHUNK))? {
-            [] => Err(ArchiveError::Truncated {
-                offset: self.position,
-                member: self.name.clone(),
-            }),
-            piece => {
-                self.position += piece.len() as u64;
-                self.left -= piece.len() as u64;
-                Ok(piece)
+        self.piece_of(limits::CHUNK)
+    }
+
+    fn piece_of(&mut self, most: usize) -> Result<&[u8], ArchiveError> {
+        let most = most.min(limits::CHUNK);
+        let wanted = |left| usize::try_from(left).unwrap_or(usize::MAX).min(most);
+        match self.body.next() {
+            Some(Part::Hole(left)) => {
+                let zeros = &ZEROS[..wanted(left)];
+                self.body.advance(zeros.len() as u64);
+                Ok(zeros)
             }
+            Some(Part::Stored(left)) if most > 0 => match self.source.next(wanted(left))? {
+                [] => Err(ArchiveError::Truncated {
+                    offset: self.position,
+                    member: self.name.clone(),
+                }),
+                piece => {
+                    let read = piece.len() as u64;
+                    self.position += read;
+                    self.stored -= read;
+                    self.body.advance(read);
+                    Ok(piece)
+                }
+            },
+            _ => Ok(&[]),
         }
     }
 
     /// The next bytes of the body at hand: as many as asked for, fewer only at its end.
     pub(super) fn chunk(&mut self, length: usize) -> Result<Vec<u8>, ArchiveError> {
-        let length = length.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let length = length.min(usize::try_from(self.body.left()).unwrap_or(usize::MAX));
         let mut chunk = vec![0; length];
         let mut filled = 0;
         while filled < length {
@@ -164,7 +193,7 @@ impl<T: TarSource> TarReader<T> {
     /// `bytes`, and after them the rest of the body at hand. The caller has held its length against a
     /// limit.
     pub(super) fn rest(&mut self, mut bytes: Vec<u8>) -> Result<Vec<u8>, ArchiveError> {
-        bytes.reserve_exact(usize::try_from(self.left).unwrap_or(0));
+        bytes.reserve_exact(usize::try_from(self.body.left()).unwrap_or(0));
         loop {
             let chunk = self.chunk(limits::CHUNK)?;
             if chunk.is_empty() {
@@ -175,8 +204,9 @@ impl<T: TarSource> TarReader<T> {
     }
 
     /// Reads what follows the end marker: to the end of the source, so that the checksum of a
-    /// compressed one has been verified, and nothing but zeros, which are not many.
-    pub(super) fn finish(mut self) -> Result<(), ArchiveError> {
+    /// compressed one has been verified, and nothing but zeros, which are not many. Returns where the
+    /// archive ends, if its end marker is missing.
+    pub(super) fn finish(mut self) -> Result<Option<u64>, ArchiveError> {
         let mut buf = vec![0; 64 << 10];
         let end = self.position;
         loop {
@@ -184,7 +214,7 @@ impl<T: TarSource> TarReader<T> {
                 return Err(ArchiveError::Padding);
             }
             match self.source.read(&mut buf)? {
-                0 => return Ok(()),
+                0 => return Ok(self.unmarked_end),
                 read if buf[..read].iter().all(|byte| *byte == 0) => self.position += read as u64,
                 _ => {
                     return Err(ArchiveError::Trailing {
@@ -211,36 +241,66 @@ impl<T: TarSource> TarReader<T> {
             .unwrap_or(header.target);
         let name = MemberName::new(&path);
         self.name = Some(name.clone());
-        if header.kind == HeaderKind::Sparse || records.sparse {
-            return Err(ArchiveError::Sparse { member: name });
-        }
+        let sparse = match (header.kind, &records.sparse) {
+            (HeaderKind::Sparse, _) => return Err(ArchiveError::Sparse { member: name }),
+            (HeaderKind::File, Some(sparse)) => Some(sparse.length().ok_or_else(|| {
+                let member = name.clone();
+                ArchiveError::Sparse { member }
+            })?),
+            _ => None,
+        };
         let too_long = || ArchiveError::PathTooLong {
             member: name.clone(),
         };
-        let path = member_path::normalise(&header::text(&path).ok_or_else(too_long)?);
+        let path = normalise(&header::text(&path).ok_or_else(too_long)?);
         let target = header::text(&target).ok_or_else(too_long)?;
         let size = match header.kind {
             HeaderKind::File => records.size.unwrap_or(header.size),
             _ => header.size,
         };
         self.begin_body(size, offset)?;
+        let runs = sparse.map(|length| self.sparse_body(length, &name));
         let kind = match (header.kind, path) {
             (HeaderKind::File, Some(path)) => MemberKind::File(path),
-            (HeaderKind::HardLink, Some(path)) => {
-                link(path, member_path::hard_link_target(&target))
-            }
+            // From the root of the archive (POSIX pax, "linkname").
+            (HeaderKind::HardLink, Some(path)) => link(path, normalise(&target), target),
             (HeaderKind::Symlink, Some(path)) => {
-                let target = member_path::symlink_target(&path, &target);
-                link(path, target)
+                let inside = symlink_target(&path, &target);
+                link(path, inside, target)
             }
             _ => MemberKind::Ignored,
         };
         Ok(TarMember {
             name,
             kind,
-            size,
+            runs: runs.transpose()?,
+            size: self.body.left(),
             offset: self.position,
         })
+    }
+
+    /// Reads the map at the beginning of a sparse member of `size` bytes.
+    fn sparse_body(
+        &mut self,
+        size: u64,
+        name: &MemberName,
+    ) -> Result<Arc<[DataRun]>, ArchiveError> {
+        let bad = |_| ArchiveError::SparseMap {
+            member: name.clone(),
+        };
+        let mut map = SparseMap::default();
+        loop {
+            let block = self.chunk(BLOCK)?;
+            if block.len() < BLOCK {
+                return Err(bad(BadMap));
+            }
+            if map.take(&block).map_err(bad)? {
+                break;
+            }
+        }
+        let runs = map.runs(size, self.stored).map_err(bad)?;
+        self.body = FileBytes::sparse(size, &runs);
+        Ok(runs.into())
     }
 
     fn extension(&mut self, offset: u64, header: &Header) -> Result<Vec<u8>, ArchiveError> {
@@ -258,19 +318,20 @@ impl<T: TarSource> TarReader<T> {
             let cause = HeaderError::HugeSize;
             return Err(ArchiveError::Header { offset, cause });
         }
-        self.left = size;
+        self.body = FileBytes::stored(size);
+        self.stored = size;
         self.padding = padded - size;
         Ok(())
     }
 
     fn skip_body(&mut self) -> Result<(), ArchiveError> {
-        let rest = self.left + self.padding;
-        let skipped = self.source.skip(rest)?;
+        let skipped = self.source.skip(self.stored + self.padding)?;
         self.position += skipped;
-        if skipped < rest {
+        // Some tools do not pad what comes last.
+        if skipped < self.stored {
             return Err(self.truncated());
         }
-        (self.left, self.padding) = (0, 0);
+        (self.body, self.stored, self.padding) = (FileBytes::default(), 0, 0);
         Ok(())
     }
 
@@ -282,27 +343,30 @@ impl<T: TarSource> TarReader<T> {
         Ok(())
     }
 
-    fn block(&mut self) -> Result<[u8; BLOCK], ArchiveError> {
+    /// The next block; `None` where the archive ends before it.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
             match self.source.read(&mut block[filled..])? {
+                0 if filled == 0 => return Ok(None),
                 0 => return Err(self.truncated()),
                 read => filled += read,
             }
         }
         self.position += BLOCK as u64;
-        Ok(block)
+        Ok(Some(block))
     }
 
-    /// The second block of the end marker. GNU tar accepts a file that has only one, with a
-    /// warning; no tool that makes images writes that, but a file that was cut may end so.
+    /// The second block of the end marker.
     fn end(&mut self, offset: u64) -> Result<(), ArchiveError> {
         self.name = None;
-        match is_zero(&self.block()?) {
-            true => Ok(()),
-            false => Err(ArchiveError::LoneZeroBlock { offset }),
+        match self.block()? {
+            None => self.unmarked_end = Some(self.position),
+            Some(block) if is_zero(&block) => {}
+            Some(_) => return Err(ArchiveError::LoneZeroBlock { offset }),
         }
+        Ok(())
     }
 
     fn truncated(&self) -> ArchiveError {
@@ -319,11 +383,12 @@ impl Extensions {
     }
 }
 
-fn link(path: String, target: Option<String>) -> MemberKind {
-    target.map_or(MemberKind::Ignored, |target| MemberKind::Link {
-        path,
-        target,
-    })
+/// A link to `inside`, if that is in the archive; its target is written as `target`.
+fn link(path: String, inside: Option<String>, target: String) -> MemberKind {
+    match inside {
+        Some(target) => MemberKind::Link { path, target },
+        None => MemberKind::LinkOut { path, target },
+    }
 }
 
 fn is_zero(block: &[u8; BLOCK]) -> bool {

@@ -9,6 +9,7 @@ mod support;
 mod archives;
 mod attached;
 mod bad;
+mod cases;
 mod child;
 mod churn;
 mod content;

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use stowd::compression::{Compression, Encoding};
+use stowd::compression::Compression;
 use stowd::digest::Digest;
 use stowd::layout::Member;
 use stowd::progress::Meter;
@@ -218,14 +218,14 @@ fn compressed_layers_outside_of_blobs_have_both_digests() {
     }
     assert_eq!(file("a.tar.gz").digest, Some(Digest::of(&gzip(LAYER))));
     assert_eq!(file("c.tar.gz").digest, Some(Digest::of(&zstd)));
-    assert_eq!(file("c.tar.gz").encoding, Encoding::Zstd);
+    assert_eq!(file("c.tar.gz").compression, Compression::Zstd);
     // It cannot be decompressed: whoever looks for its diff_id finds none.
     assert_eq!(file("cut.tar.gz").digest, Some(Digest::of(cut)));
     assert_eq!(file("cut.tar.gz").diff_id, None);
-    assert_eq!(file(&blob).encoding, Encoding::Gzip);
+    assert_eq!(file(&blob).compression, Compression::Gzip);
     assert_eq!((file(&blob).digest, file(&blob).diff_id), (None, None));
     assert_eq!((file("plain").digest, file("plain").diff_id), (None, None));
-    assert_eq!(file("plain").encoding, Encoding::Plain);
+    assert_eq!(file("plain").compression, Compression::Plain);
 }
 
 #[test]

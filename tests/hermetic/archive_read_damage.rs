@@ -1,6 +1,7 @@
 //! What is cut or damaged is never taken for whole.
 
 use stowd::compression::Compression;
+use stowd::layout::Catalogue;
 use stowd::tar::{ArchiveError, DecodeError};
 
 use crate::archive_read_support::*;
@@ -15,32 +16,60 @@ fn in_two_parts(compression: Compression, plain: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-#[test]
-fn an_archive_that_is_cut_at_any_byte_is_refused() {
-    let plain = sample();
-    read(&plain).unwrap();
-    for length in 0..plain.len() {
-        let cut = &plain[..length];
-        let by_index = read(cut).map(|catalogue| panic!("{length}: {catalogue:?}"));
-        by_index.unwrap_err();
-        let in_one_pass = streamed(cut).map(|read| panic!("{length}: {read:?}"));
-        in_one_pass.unwrap_err();
+/// What is read of an archive that was cut at a length: nothing, or all before a member's border, with
+/// the word that the end is missing.
+fn assert_cut(read: Result<Catalogue, ArchiveError>, members: usize, length: usize) -> bool {
+    match read {
+        Ok(catalogue) => {
+            assert!(catalogue.unmarked_end.is_some(), "{length}");
+            assert!(catalogue.len() <= members, "{length}");
+            true
+        }
+        Err(_) => false,
     }
 }
 
 #[test]
-fn a_compressed_archive_that_is_cut_at_any_byte_is_refused() {
+fn an_archive_that_is_cut_at_any_byte_is_refused_or_has_no_end() {
     let plain = sample();
+    let members = read(&plain).unwrap().len();
+    let mut borders = 0;
+    for length in 0..plain.len() {
+        let cut = &plain[..length];
+        let by_index = assert_cut(read(cut), members, length);
+        let in_one_pass = streamed(cut).map(|(catalogue, _)| catalogue);
+        assert_eq!(
+            by_index,
+            assert_cut(in_one_pass, members, length),
+            "{length}"
+        );
+        borders += usize::from(by_index);
+    }
+    // Behind each body, with as much of its padding as one likes, and in the middle of the end marker.
+    assert!(
+        borders > 2 * members && borders < plain.len() / 2,
+        "{borders}"
+    );
+}
+
+#[test]
+fn a_compressed_stream_that_is_cut_at_any_byte_is_refused() {
+    let plain = sample();
+    let members = read(&plain).unwrap().len();
     for compression in COMPRESSIONS {
         for whole in [
             compressed(compression, &plain),
             compressed_by_tool(compression, &plain),
             in_two_parts(compression, &plain),
         ] {
-            read(&whole).unwrap();
+            assert_eq!(read(&whole).unwrap().unmarked_end, None);
             for length in 0..whole.len() {
                 match read(&whole[..length]) {
-                    Ok(catalogue) => panic!("{compression} {length}: {catalogue:?}"),
+                    // Cut between two streams: what is there is whole.
+                    Ok(catalogue) => {
+                        assert_cut(Ok(catalogue), members, length);
+                        assert!(whole[length..].len() > 20, "{compression} {length}");
+                    }
                     // So short that there is no telling what it was; or cut between two members.
                     Err(ArchiveError::Empty | ArchiveError::NotTar { .. }) if length < 10 => {}
                     Err(ArchiveError::Truncated { .. }) => {}
@@ -48,6 +77,21 @@ fn a_compressed_archive_that_is_cut_at_any_byte_is_refused() {
                     Err(error) => panic!("{compression} {length}: {error}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_compressed_archive_without_end_marker_must_have_a_whole_stream() {
+    let plain = sample();
+    let unmarked = &plain[..plain.len() - 2 * BLOCK];
+    for compression in COMPRESSIONS {
+        let whole = compressed(compression, unmarked);
+        let end = read(&whole).unwrap().unmarked_end;
+        assert_eq!(end, Some(unmarked.len() as u64), "{compression}");
+        for less in 1..12 {
+            let cut = read(&whole[..whole.len() - less]);
+            assert!(matches!(cut, Err(ArchiveError::Decode(_))), "{compression}");
         }
     }
 }
@@ -72,15 +116,29 @@ fn the_message_of_a_cut_says_so() {
 }
 
 #[test]
-fn both_blocks_of_the_end_marker_must_be_there() {
+fn both_blocks_of_the_end_marker_are_missed() {
     let file = member("a", b'0', b"x");
-    let cut = |zeros: usize| refusal(&[file.clone(), vec![0; zeros]].concat());
-    for zeros in [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK - 1] {
-        assert!(
-            cut(zeros).starts_with("the tar archive ends early"),
-            "{zeros}"
-        );
+    let cut = |zeros: usize| [file.clone(), vec![0; zeros]].concat();
+    for (zeros, end) in [(0, 1024), (BLOCK, 1536)] {
+        assert_eq!(catalogue(&cut(zeros)).unmarked_end, Some(end));
     }
+    for zeros in [1, BLOCK - 1, 2 * BLOCK - 1] {
+        let error = refusal(&cut(zeros));
+        assert!(error.starts_with("the tar archive ends early"), "{zeros}");
+    }
+    // A body without its padding is whole, and one that is cut is not.
+    for (length, whole) in [(BLOCK, false), (BLOCK + 1, true), (1000, true)] {
+        match read(&file[..length]) {
+            Ok(catalogue) => {
+                assert_eq!((catalogue.unmarked_end, whole), (Some(length as u64), true))
+            }
+            Err(error) => assert!(!whole, "{length}: {error}"),
+        }
+    }
+    // Neither is a name without its member.
+    let name = member("././@LongLink", b'L', b"name\0");
+    let error = refusal(&[file.clone(), name].concat());
+    assert!(error.starts_with("the tar archive ends early"), "{error}");
     let lone = [file.clone(), vec![0; BLOCK], file.clone(), end()].concat();
     let error = refusal(&lone);
     assert_eq!(
@@ -89,7 +147,7 @@ fn both_blocks_of_the_end_marker_must_be_there() {
     );
     // Records of zeros, as tar writes them, and more.
     for zeros in [2 * BLOCK, 2 * BLOCK + 1, 10240, 1 << 20] {
-        read(&[file.clone(), vec![0; zeros]].concat()).unwrap();
+        assert_eq!(catalogue(&cut(zeros)).unmarked_end, None);
     }
 }
 
@@ -109,7 +167,7 @@ fn archives_that_were_joined_are_refused() {
 fn an_archive_of_nothing_has_no_members() {
     assert!(catalogue(&end()).is_empty());
     assert!(catalogue(&[0; 10240]).is_empty());
-    assert!(refusal(&[0; BLOCK]).starts_with("the tar archive ends early, at byte 512:"));
+    assert_eq!(catalogue(&[0; BLOCK]).unmarked_end, Some(512));
     assert!(refusal(&[0; 3]).starts_with("the tar archive ends early, at byte 0:"));
 }
 

@@ -1,11 +1,12 @@
 //! Tar archives as they are found: names, links, types, bodies.
 
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stowd::compression::Encoding;
+use stowd::compression::Compression;
 use stowd::digest::Digest;
 use stowd::layout::Member;
 use stowd::progress::Meter;
@@ -119,7 +120,7 @@ fn a_leading_dot_a_slash_and_a_detour_are_no_part_of_a_path() {
 }
 
 #[test]
-fn paths_and_links_that_lead_out_are_left_out() {
+fn paths_that_lead_out_are_left_out_and_links_that_do_lead_to_no_file() {
     let bytes = [
         member("../evil", b'0', b"x"),
         member("a/../../evil", b'0', b"{}"),
@@ -133,9 +134,40 @@ fn paths_and_links_that_lead_out_are_left_out() {
         end(),
     ];
     let bytes = bytes.concat();
-    assert_eq!(paths(&bytes), ["layer.tar"]);
+    let links = [
+        ("absolute", "/etc/passwd"),
+        ("hard", "../../etc/passwd"),
+        ("nowhere", ""),
+        ("out", "../evil"),
+    ];
+    let catalogue = catalogue(&bytes);
+    for (path, target) in links {
+        assert_eq!(catalogue.file(path), None);
+        let broken = catalogue.broken_link(path).unwrap();
+        assert_eq!(
+            (broken.link.as_str(), broken.target.as_str()),
+            (path, target)
+        );
+    }
+    assert_eq!(catalogue.len(), links.len() + 1);
     let (_, offered) = streamed(&bytes).unwrap();
     assert_eq!(offered.len(), 1);
+}
+
+#[test]
+fn backslashes_divide_paths() {
+    let bytes = [
+        member(r"blobs\sha256\00", b'0', b"x"),
+        member(r"..\evil", b'0', b"x"),
+        link(r"a\link", b'2', r"..\blobs\sha256\00"),
+        end(),
+    ];
+    let bytes = bytes.concat();
+    assert_eq!(paths(&bytes), ["a/link", "blobs/sha256/00"]);
+    assert_eq!(
+        catalogue(&bytes).file("a/link").unwrap().0,
+        "blobs/sha256/00"
+    );
 }
 
 #[test]
@@ -263,45 +295,152 @@ fn archives_of_gnu_tar_are_read_in_all_its_formats() {
     }
 }
 
-#[test]
-fn sparse_members_are_refused_by_name() {
-    let old = [member("sparse", b'S', b""), end()].concat();
+/// A member in the PAX format 1.0 for sparse files: its name, its length, its map and its bytes.
+fn sparse(name: &str, size: usize, runs: &[(usize, &[u8])]) -> Vec<u8> {
     let records = [
         record("GNU.sparse.major", "1"),
-        record("GNU.sparse.name", "real"),
+        record("GNU.sparse.minor", "0"),
+        record("GNU.sparse.name", name),
+        record("GNU.sparse.realsize", &size.to_string()),
+    ];
+    let lines = runs.iter();
+    let lines = lines.map(|(at, bytes)| format!("{at}\n{}\n", bytes.len()));
+    let mut body = format!("{}\n{}", runs.len(), lines.collect::<String>()).into_bytes();
+    body.resize(body.len().next_multiple_of(BLOCK), 0);
+    for (_, bytes) in runs {
+        body.extend_from_slice(bytes);
+    }
+    [
+        member("pax", b'x', &records.concat()),
+        member("GNUSparseFile.0/x", b'0', &body),
     ]
-    .concat();
-    let pax = [
-        member("pax", b'x', &records),
-        member("sparse", b'0', b"x"),
+    .concat()
+}
+
+#[test]
+fn sparse_members_are_read_with_their_holes() {
+    let mut layer = vec![0; 300_000];
+    layer[700..703].copy_from_slice(b"one");
+    layer[200_000..200_512].fill(7);
+    let packed = gzip(LAYER);
+    let mut document = b"{}".to_vec();
+    document.resize(2000, b' ');
+    let half = [&b"{}"[..], &[b' '; 998]].concat();
+    let bytes = [
+        sparse("layer.tar", 300_000, &[(700, b"one"), (200_000, &[7; 512])]),
+        sparse("packed", packed.len(), &[(0, &packed)]),
+        sparse("holes", 70_000, &[]),
+        sparse("index.json", 2000, &[(0, &half), (1000, &[b' '; 1000])]),
+        member("after", b'0', b"x"),
         end(),
-    ]
-    .concat();
+    ];
+    let bytes = bytes.concat();
+    let (stream, offered) = streamed(&bytes).unwrap();
+    let archive = plain(open(&bytes).unwrap());
+    let index = archive.index().unwrap();
+    for (path, body) in [
+        ("layer.tar", &layer),
+        ("packed", &packed),
+        ("holes", &vec![0; 70_000]),
+        ("after", &b"x".to_vec()),
+    ] {
+        let (_, file) = index.file(path).unwrap();
+        assert_eq!(file.size, body.len() as u64);
+        for from in [0, 699, 701, 703, 200_001, file.size] {
+            let from = from.min(file.size);
+            let mut read = Vec::new();
+            archive.body(file, from).read_to_end(&mut read).unwrap();
+            assert!(
+                read == body[usize::try_from(from).unwrap()..],
+                "{path} {from}"
+            );
+        }
+        let body_of = |offered: &&Offered| offered.path == path;
+        assert!(
+            offered.iter().find(body_of).unwrap().body == *body,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        index.file("packed").unwrap().1.diff_id,
+        Some(Digest::of(LAYER))
+    );
+    for catalogue in [index, stream] {
+        let (_, file) = catalogue.file("index.json").unwrap();
+        assert_eq!(file.document.as_deref(), Some(&document[..]));
+    }
+}
+
+#[test]
+fn sparse_members_of_gnu_tar_are_read_in_the_format_of_today() {
     let directory = tempfile::tempdir().unwrap();
-    let file = std::fs::File::create(directory.path().join("sparse")).unwrap();
+    let path = directory.path().join("sparse");
+    let file = std::fs::File::create(&path).unwrap();
     file.set_len(10 << 20).unwrap();
-    let by_tool = |format: &str| {
+    file.write_all_at(LAYER, 5 << 20).unwrap();
+    let by_tool = |format: &str, version: &str| {
         let mut tar = Command::new("tar");
         tar.arg("-cSC")
             .arg(directory.path())
             .arg(format!("--format={format}"))
+            .arg(format!("--sparse-version={version}"))
             .arg("sparse");
         tar.output().unwrap().stdout
     };
-    for bytes in [old, pax, by_tool("gnu"), by_tool("pax")] {
+    let (_, offered) = streamed(&by_tool("pax", "1.0")).unwrap();
+    assert!(offered[0].body == std::fs::read(&path).unwrap());
+    for bytes in [
+        [member("sparse", b'S', b""), end()].concat(),
+        by_tool("gnu", "1.0"),
+        by_tool("pax", "0.1"),
+        by_tool("pax", "0.0"),
+    ] {
         let error = refusal(&bytes);
-        assert!(error.contains("sparse is a sparse file"), "{error}");
-        assert!(error.contains("without tar's --sparse"), "{error}");
+        assert!(
+            error.contains("sparse is a sparse file of an old format"),
+            "{error}"
+        );
+        assert!(error.contains("bsdtar with --no-read-sparse"), "{error}");
     }
+}
+
+#[test]
+fn a_map_of_holes_that_does_not_fit_is_refused() {
+    let after = |sparse: Vec<u8>| refusal(&[sparse, end()].concat());
+    for bad in [
+        sparse("bad", 10, &[(8, b"four")]),
+        sparse("bad", 100, &[(50, b"four"), (51, b"four")]),
+        // Its map says less than there is.
+        [
+            sparse("bad", 9, &[])[..2 * BLOCK].to_vec(),
+            member("x", b'0', b"0\nmore"),
+        ]
+        .concat(),
+        // It has no map.
+        [
+            sparse("bad", 9, &[])[..2 * BLOCK].to_vec(),
+            member("x", b'0', b""),
+        ]
+        .concat(),
+    ] {
+        let error = after(bad);
+        assert_eq!(
+            error,
+            "the map of the sparse file bad is damaged, or too long"
+        );
+    }
+    let error = after(sparse("bad", 1 << 50, &[]));
+    let bomb = "member bad decompresses to more than 1 GiB and 2048 times the length of the file";
+    assert!(error.starts_with(bomb), "{error}");
 }
 
 #[test]
 fn what_begins_like_a_layer_is_told() {
     let bytes = tar_of(&[("gz", b"\x1f\x8b\x08rest"), ("plain", b"rest")]);
     let catalogue = catalogue(&bytes);
-    let encoding = |path| catalogue.file(path).unwrap().1.encoding;
-    assert_eq!(encoding("gz"), Encoding::Gzip);
-    assert_eq!(encoding("plain"), Encoding::Plain);
+    let encoding = |path| catalogue.file(path).unwrap().1.compression;
+    assert_eq!(encoding("gz"), Compression::Gzip);
+    assert_eq!(encoding("plain"), Compression::Plain);
 }
 
 #[test]

@@ -231,6 +231,131 @@ fn an_image_is_whole_labelled_named_and_pinned() {
     }
 }
 
+/// Two images, with `index.json` first: cut where it may be, the archive has all that it lists, or not.
+#[test]
+fn an_archive_without_its_end_is_imported_when_all_that_it_lists_is_there() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let a = draft.image(noise(3000, 1));
+    let b = draft.image(noise(2000, 2));
+    draft.index(&[("a:1", &a.manifest), ("b:1", &b.manifest)]);
+    let index = draft.members.pop().unwrap();
+    draft.members.insert(1, index);
+    let [plain, _] = draft.written(dir.path());
+    let bytes = std::fs::read(plain).unwrap();
+    let end = bytes.len() - 1024;
+    let last = draft.members.last().unwrap().1.len();
+    let border = end - last.next_multiple_of(512);
+    for (length, whole) in [
+        (end, true),
+        (end + 512, true),
+        // Without its last padding, with less, and behind the member before the last.
+        (border + last, true),
+        (border + last - 1, false),
+        (border - 512, false),
+        (512, false),
+    ] {
+        let cut = &bytes[..length];
+        for (name, bytes) in [
+            ("cut.tar", cut.to_vec()),
+            ("cut.tar.zst", zstd::encode_all(cut, 1).unwrap()),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let store = MemoryStore::default();
+            match run(&store, &path) {
+                Ok(report) => {
+                    assert!(whole, "{name} {length}: {report:?}");
+                    assert_eq!((report.images.len(), report.problems.len()), (2, 0));
+                }
+                Err(error) => {
+                    assert!(!whole, "{name} {length}: {error}");
+                    assert_eq!(error.class(), FailureClass::Content);
+                    let error = error.to_string();
+                    assert!(error.starts_with("the tar archive ends early"), "{error}");
+                    assert_eq!(
+                        error.contains("no end marker"),
+                        length == border - 512,
+                        "{error}"
+                    );
+                    assert!(store.state().images.is_empty());
+                }
+            }
+        }
+    }
+    // What only the store has may be what was cut off, and a blob may be wrong.
+    let store = MemoryStore::default();
+    let path = dir.path().join("whole.tar");
+    std::fs::write(&path, &bytes).unwrap();
+    run(&store, &path).unwrap();
+    std::fs::write(&path, &bytes[..border - 512]).unwrap();
+    let error = run(&store, &path).unwrap_err().to_string();
+    assert!(error.contains("is not in the archive"), "{error}");
+    let mut wrong = bytes[..end].to_vec();
+    let layer = wrong
+        .windows(64)
+        .position(|bytes| bytes == &noise(3000, 1)[..64]);
+    wrong[layer.unwrap() + 100] ^= 1;
+    std::fs::write(&path, &wrong).unwrap();
+    let store = MemoryStore::default();
+    let error = run(&store, &path).unwrap_err().to_string();
+    assert!(
+        error.contains("no end marker") && error.contains("have the digest"),
+        "{error}"
+    );
+    assert!(store.state().images.is_empty());
+}
+
+/// A base and what lies on it, in archives of their own.
+#[test]
+fn a_layer_that_the_store_has_need_not_be_in_a_docker_archive() {
+    let dir = TempDir::new().unwrap();
+    let [base, top] = [noise(3000, 1), noise(2000, 2)];
+    let diff_ids = [&base, &top].map(|layer| Digest::of(layer));
+    let config = format!(
+        r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{}","{}"]}}}}"#,
+        diff_ids[0], diff_ids[1]
+    );
+    let saved = r#"[{"Config":"config.json","RepoTags":["app:1"],"Layers":["base/layer.tar","top/layer.tar"]}]"#;
+    let members = [
+        ("config.json", config.into_bytes()),
+        ("top/layer.tar", top),
+        ("manifest.json", saved.as_bytes().to_vec()),
+    ];
+    let members = members
+        .map(|(path, bytes)| (path.to_owned(), bytes))
+        .to_vec();
+    for path in (Draft { members }).written(dir.path()) {
+        let store = MemoryStore::default();
+        let report = run(&store, &path).unwrap();
+        assert_eq!(report.class, FailureClass::MissingBlob);
+        assert!(
+            report.problems[0].contains("the store no layer"),
+            "{:?}",
+            report.problems
+        );
+        // It came compressed, and was unpacked.
+        let packed = zstd::encode_all(base.as_slice(), 1).unwrap();
+        let unpacked = (
+            "containerd.io/uncompressed".to_owned(),
+            diff_ids[0].to_string(),
+        );
+        let blob = (packed.clone(), [unpacked].into());
+        store.state().blobs.insert(Digest::of(&packed), blob);
+        let report = run(&store, &path).unwrap();
+        assert_eq!((report.images.len(), report.problems), (1, vec![]));
+        let state = store.state();
+        let manifest = &state.blobs[&report.images[0].digest].0;
+        let manifest = String::from_utf8(manifest.clone()).unwrap();
+        let layer = format!(
+            r#"diff.tar.gzip","digest":"{}","size":{}}}"#,
+            Digest::of(&packed),
+            packed.len()
+        );
+        assert!(manifest.contains(&layer), "{manifest}");
+    }
+}
+
 #[test]
 fn what_the_store_has_is_not_sent_again() {
     let (_dir, image, paths) = busybox();

@@ -3,6 +3,7 @@
 // Here a panic is how a helper reports.
 #![allow(clippy::unwrap_used)]
 
+mod archive_fixtures;
 mod archive_read_compression;
 mod archive_read_damage;
 mod archive_read_limits;

@@ -9,6 +9,7 @@ use stowd::credentials::Login;
 use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
     BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoreState,
+    StoredLayer,
 };
 use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
 use stowd::source_labels;
@@ -343,6 +344,20 @@ impl ImageStore for MemoryStore {
             .blobs
             .get(digest)
             .map(|(bytes, _)| bytes.clone()))
+    }
+
+    async fn layer(&self, diff_id: &Digest) -> Result<Option<StoredLayer>, StoreError> {
+        let state = self.state();
+        let unpacked = |labels: &Labels| {
+            let label = labels.get("containerd.io/uncompressed");
+            label.is_some_and(|label| label == diff_id.as_str())
+        };
+        let mut blobs = state.blobs.iter();
+        let found = blobs.find(|(digest, (_, labels))| *digest == diff_id || unpacked(labels));
+        Ok(found.map(|(digest, (bytes, _))| StoredLayer {
+            digest: digest.clone(),
+            size: bytes.len() as u64,
+        }))
     }
 
     async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {

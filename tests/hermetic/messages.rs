@@ -43,9 +43,9 @@ fn rows() -> Vec<Row> {
 
 /// A line of the log.
 #[derive(Debug, Default)]
-struct Line {
+pub(crate) struct Line {
     level: String,
-    message: String,
+    pub(crate) message: String,
     fields: BTreeSet<String>,
 }
 
@@ -59,7 +59,7 @@ impl Visit for Line {
 }
 
 /// Keeps what is logged.
-struct Kept(Arc<Mutex<Vec<Line>>>);
+pub(crate) struct Kept(pub(crate) Arc<Mutex<Vec<Line>>>);
 
 /// Keeps the messages that are logged above debug.
 #[derive(Default)]

@@ -839,7 +839,7 @@ fn what_is_ignored_is_mentioned_once_and_forgotten_when_it_has_gone() {
     let mut stage = Stage::loaded(&[]);
     let with = |ignored: &[&str]| {
         let mut listing = listing(&[]);
-        listing.ignored = ignored.iter().map(|name| path(name)).collect();
+        listing.ignored = ignored.iter().map(|name| path(name).into()).collect();
         Event::Source(SourceEvent::Listed(listing))
     };
     for ignored in [&["README"][..], &["README"], &[], &["README"]] {
@@ -851,7 +851,7 @@ fn what_is_ignored_is_mentioned_once_and_forgotten_when_it_has_gone() {
         2
     );
     stage.source(SourceEvent::Removed(path("README")));
-    stage.source(SourceEvent::Ignored(path("README")));
+    stage.source(SourceEvent::Ignored(path("README").into()));
     assert_eq!(stage.told("ignored: "), 3);
 }
 
@@ -1251,7 +1251,7 @@ fn each_thing_that_happened_has_one_line() {
     let hostile = PathBuf::from("/i/a\nb.tar");
     let all = [
         Happened::Gone(hostile.clone()),
-        Happened::Ignored(hostile.clone()),
+        Happened::Ignored(hostile.clone().into()),
         Happened::Changed(hostile.clone()),
         Happened::Skipped(hostile.clone()),
         Happened::OutOfSight {
@@ -1683,4 +1683,48 @@ fn a_directory_that_is_removed_takes_along_what_is_below_it_and_nothing_else() {
     for gone in told {
         assert_eq!(stage.told(&gone), 1, "{gone}");
     }
+}
+
+#[test]
+fn what_is_whole_of_an_archive_is_told_beside_its_failure_once() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    let half = |names: &[&str]| {
+        let JobEnd::Through(whole) = brought(names) else {
+            unreachable!()
+        };
+        let problems = vec!["bad".to_owned()];
+        JobEnd::Through(EntryResult { problems, ..whole })
+    };
+    stage.ends("a.tar", half(&["x"]));
+    assert_eq!(stage.told("imported /i/a.tar: r.example/x:1"), 1);
+    assert_eq!(stage.told("failed /i/a.tar: bad"), 1);
+    // The second try brings the same.
+    stage.pass(Duration::from_secs(3600));
+    stage.ends("a.tar", half(&["x"]));
+    assert_eq!(stage.told("imported /i/a.tar"), 1);
+    // Nothing of this one is whole.
+    stage.source(SourceEvent::Settled(entry("b.tar", 1)));
+    stage.ends("b.tar", half(&[]));
+    assert_eq!(stage.told("imported /i/b.tar"), 0);
+}
+
+#[test]
+fn a_text_that_is_no_list_is_one_line_and_no_failure() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["README.txt"]));
+    stage.on(store(&[]));
+    let prose = JobEnd::NoList("3 of its 3 lines name no image".to_owned());
+    stage.ends("README.txt", prose);
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.plan.ledger().summary().failed, 0);
+    let line = "ignored: no list of images: /i/README.txt: 3 of its 3 lines name no image";
+    assert_eq!(stage.told(line), 1);
+    assert_eq!(stage.told("imported "), 0);
+    // It is not read again before it changes.
+    let same = SourceEvent::Settled(entry("README.txt", 1));
+    assert_eq!(stage.source(same), NOTHING);
+    let changed = SourceEvent::Settled(entry("README.txt", 2));
+    assert_eq!(stage.source(changed), ["look at README.txt"]);
 }

@@ -1,5 +1,7 @@
 //! Platforms, held against the published tables of containerd's `platforms` package.
 
+use std::collections::BTreeSet;
+
 use stowd::platform::{Platform, PlatformError, Wanted};
 
 fn host() -> Platform {
@@ -170,6 +172,7 @@ fn the_best_match_of_each_wanted_platform_is_chosen_once_in_order() {
         os: "Linux".to_owned(),
         architecture: "aarch64".to_owned(),
         variant: Some("v8".to_owned()),
+        features: BTreeSet::new(),
     }];
     assert_eq!(each("linux/arm64").choose(&written), [0]);
 }

@@ -9,7 +9,7 @@ use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{Descriptor, Image, Labels, PullError, StoreError};
 use stowd::ledger::{FailureClass, Keeps};
 use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
-use stowd::plan::EntryResult;
+use stowd::plan::{EntryResult, JobEnd};
 use stowd::progress::Meter;
 use stowd::puller::{PullListError, PullRules, Puller};
 use tempfile::TempDir;
@@ -469,6 +469,11 @@ async fn what_is_no_list_is_so_until_it_changes_and_a_store_that_is_away_says_no
     let error = report.unwrap_err();
     assert_eq!(error.class(), FailureClass::Content, "{error}");
     assert!(!error.is_store_away());
+    // Checksums beside archives are plainly none, and no failure.
+    let checksum = format!("{}  images.tar\n", Digest::of(b"images").hex());
+    let (report, _) = stage.pull(&checksum).await;
+    let end = JobEnd::from(report.unwrap_err());
+    assert!(matches!(end, JobEnd::NoList(_)), "{end:?}");
     let away = PullListError::Store(StoreError::Unreachable {
         call: "ImageStatus",
         cause: "connection refused".to_owned(),

@@ -11,3 +11,4 @@ mod layouts;
 mod names;
 mod oci_layout;
 mod store;
+mod trouble;

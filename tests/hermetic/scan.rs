@@ -30,6 +30,10 @@ fn entries(dir: &Path, listing: &Listing) -> Vec<String> {
     below(dir, listing.entries.iter().map(|listed| &listed.entry.path))
 }
 
+fn ignored(listing: &Listing) -> impl Iterator<Item = &PathBuf> {
+    listing.ignored.iter().map(|other| &other.path)
+}
+
 fn put(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     File::create(path).unwrap();
@@ -70,7 +74,7 @@ fn directories_are_walked_in_name_order() {
         ]
     );
     assert_eq!(
-        below(dir, &found.ignored),
+        below(dir, ignored(&found)),
         ["a.zip", "b/b.zip", "b/c/y.zip", "z.zip"]
     );
 }
@@ -85,7 +89,7 @@ fn a_loop_of_links_is_walked_once() {
     symlink("self", dir.join("self")).unwrap();
     let found = list(dir);
     assert_eq!(entries(dir, &found), ["b/a.tar"]);
-    assert_eq!(below(dir, &found.ignored), ["self"]);
+    assert_eq!(below(dir, ignored(&found)), ["self"]);
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn links_to_directories_above_are_not_followed() {
     let found = list(&images);
     assert_eq!(entries(&images, &found), ["aside/b.tar", "inner/a.tar"]);
     assert_eq!(
-        below(&images, &found.ignored),
+        below(&images, ignored(&found)),
         ["aside/back", "inner/up", "root", "up", "upper"]
     );
     assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
@@ -129,5 +133,5 @@ fn an_images_directory_that_is_a_link_has_directories_above_on_both_sides() {
     symlink("..", images.join("resolved")).unwrap();
     let found = list(&images);
     assert_eq!(entries(&images, &found), ["a.tar"]);
-    assert_eq!(below(&images, &found.ignored), ["given", "resolved"]);
+    assert_eq!(below(&images, ignored(&found)), ["given", "resolved"]);
 }

@@ -34,7 +34,7 @@ pub use generations::{Generation, generation, generations};
 pub(crate) use generations::{on_each_generation, on_each_generation_in_turn};
 pub use hosts::{plain_http, write_hosts};
 pub use notify_socket::{Datagram, NotifySocket};
-pub use pause::{PAUSE_IMAGE, import_pause, write_static_image};
+pub use pause::{PAUSE_IMAGE, import_pause, write_static_image, write_static_image_in};
 pub use pod::{Ran, run_in_pod};
 pub use process::{is_running, is_stopped, kibibytes, stays_asleep, wake_ups};
 pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};

@@ -25,6 +25,18 @@ pub fn import_pause(daemon: &Daemon) {
 /// Writes an OCI archive with one image: Debian's static busybox as `/bin/busybox` and `/bin/sh`,
 /// which runs `command`. Its only layer is a plain tar. Answers the archive's path.
 pub fn write_static_image(dir: &Path, name: &str, command: &[&str]) -> PathBuf {
+    let plain = "application/vnd.oci.image.layer.v1.tar";
+    write_static_image_in(dir, name, command, plain, |layer| layer)
+}
+
+/// The same, with a layer of this media type, which `pack` may compress.
+pub fn write_static_image_in(
+    dir: &Path,
+    name: &str,
+    command: &[&str],
+    media_type: &str,
+    pack: fn(Vec<u8>) -> Vec<u8>,
+) -> PathBuf {
     let busybox =
         std::fs::read("/bin/busybox").expect("/bin/busybox: apt-get install busybox-static");
     let mut layer = tar::Builder::new(Vec::new());
@@ -51,16 +63,17 @@ pub fn write_static_image(dir: &Path, name: &str, command: &[&str]) -> PathBuf {
     let config = json!({
         "architecture": architecture,
         "os": "linux",
-        "config": { "Cmd": command, "Env": ["PATH=/bin"] },
+        "config": { "Cmd": command, "Env": ["PATH=/bin"], "Labels": { "name": name } },
         "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
     })
     .to_string()
     .into_bytes();
+    let layer = pack(layer);
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        "layers": [descriptor(media_type, &layer)],
     })
     .to_string()
     .into_bytes();

@@ -313,6 +313,7 @@ impl Stowd {
     }
 
     /// The lines that tell of the outcome of this file of the images directory, later tries left out.
+    /// What is whole of a file that failed is told before its failure, and left out too.
     pub fn outcomes(&self, file: &str) -> Vec<String> {
         let path = format!("{}/{file}", self.setup.images().display());
         let marks = ["imported", "failed"].map(|what| format!(" {what} {path}: "));
@@ -321,7 +322,13 @@ impl Stowd {
             let first = !line.contains("(attempt ") || line.contains("(attempt 1)");
             first && marks.iter().any(|mark| line.contains(mark))
         });
-        lines
+        let mut outcomes = Vec::<String>::new();
+        for line in lines {
+            let is_rest = line.contains(&marks[1]);
+            outcomes.pop_if(|before| is_rest && before.contains(&marks[0]));
+            outcomes.push(line);
+        }
+        outcomes
     }
 
     /// What its containerd holds.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use stowd::source_event::EntrySource as _;
 
 use super::harness::Images;
+use stowd::compression::Compression;
 use stowd::entry::{Identity, Kind};
-use stowd::source_event::SourceEvent;
+use stowd::source_event::{Ignored, LooksLike, SourceEvent};
 
 #[tokio::test]
 async fn a_file_that_is_written_and_closed_is_whole() {
@@ -175,15 +176,78 @@ async fn the_temporary_names_of_a_copy_are_not_told_but_the_last_one_is() {
 async fn what_is_no_entry_is_ignored() {
     let mut images = Images::empty();
     images.write("README.md");
-    let readme = SourceEvent::Ignored(images.at("README.md"));
+    let readme = SourceEvent::Ignored(images.at("README.md").into());
     while images.next().await != readme {}
     // Named like an archive, and not a file.
     let _socket = UnixListener::bind(images.at("a.tar")).unwrap();
-    let socket = SourceEvent::Ignored(images.at("a.tar"));
+    let socket = SourceEvent::Ignored(images.at("a.tar").into());
     while images.next().await != socket {}
     images.quiet().await;
-    let ignored = [images.at("README.md"), images.at("a.tar")];
+    let ignored = ["README.md", "a.tar"].map(|name| images.at(name).into());
     assert_eq!(images.listing.ignored, ignored);
+}
+
+#[tokio::test]
+async fn what_an_ignored_file_looks_like_is_told() {
+    let mut tar = vec![b'a'; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    let mut images = Images::over("images", |around| {
+        let images = around.join("images");
+        // A layout as a directory is one thing, and archives beside it count.
+        let layout = images.join("layout");
+        fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+        fs::write(images.join("a.tar.zstd"), b"\x28\xb5\x2f\xfd").unwrap();
+        fs::write(images.join("b.img"), &tar).unwrap();
+        fs::write(images.join("c.img"), "c").unwrap();
+        for number in 0..100 {
+            let blob = format!("blobs/sha256/{number:064x}");
+            fs::write(layout.join(blob), "blob").unwrap();
+        }
+        fs::write(layout.join("index.json"), "{}").unwrap();
+        fs::write(layout.join("oci-layout"), "{}").unwrap();
+        fs::write(layout.join("d.tar"), "d").unwrap();
+    });
+    images.quiet().await;
+    let like = |name: &str, looks_like| Ignored {
+        path: images.at(name),
+        looks_like,
+    };
+    let expected = [
+        like("a.tar.zstd", LooksLike::Archive(Compression::Zstd)),
+        like("b.img", LooksLike::Archive(Compression::Plain)),
+        like("c.img", LooksLike::Nothing),
+        like("layout/oci-layout", LooksLike::OciLayout),
+    ];
+    assert_eq!(images.listing.ignored, expected);
+    assert!(images.lists("layout/d.tar"));
+    // One that is put there later, file by file.
+    let seen = images.seen.len();
+    fs::create_dir_all(images.at("late/blobs/sha256")).unwrap();
+    images.write(&format!("late/blobs/sha256/{:064x}", 0));
+    images.write("late/index.json.tmp");
+    images.write("late/oci-layout");
+    fs::rename(
+        images.at("late/index.json.tmp"),
+        images.at("late/index.json"),
+    )
+    .unwrap();
+    images.quiet().await;
+    let late = Ignored {
+        path: images.at("late/oci-layout"),
+        looks_like: LooksLike::OciLayout,
+    };
+    let told = images.seen[seen..].iter().filter(|event| match event {
+        SourceEvent::Ignored(_) => true,
+        SourceEvent::Listed(listing) => listing.ignored.contains(&late),
+        _ => false,
+    });
+    assert!(told.count() >= 1, "{:?}", images.seen);
+    let mut all = expected.to_vec();
+    all.push(late);
+    all.sort();
+    images.source.rescan();
+    images.listed().await;
+    assert_eq!(images.listing.ignored, all);
 }
 
 #[tokio::test]
@@ -213,7 +277,7 @@ async fn a_look_is_answered_whatever_is_there() {
         let expected = "cannot be read: No such file or directory (os error 2)";
         assert_eq!(error, expected);
         images.source.look(&images.at("other"));
-        let other = SourceEvent::Ignored(images.at("other"));
+        let other = SourceEvent::Ignored(images.at("other").into());
         while images.next().await != other {}
         for path in ["sub.tar", "no.tar", "no/such/directory.tar"] {
             images.source.look(&images.at(path));

@@ -163,7 +163,7 @@ impl Images {
                 self.entries.remove(path);
                 self.removed.push(path.clone());
             }
-            SourceEvent::Ignored(path) => _ = self.entries.remove(path),
+            SourceEvent::Ignored(other) => _ = self.entries.remove(&other.path),
             SourceEvent::Unreadable(unreadable) => _ = self.entries.remove(&unreadable.path),
             SourceEvent::Listed(listing) => {
                 self.absent.clear();
@@ -331,7 +331,7 @@ impl Images {
     pub(super) async fn drained(&mut self) -> Vec<SourceEvent> {
         let mut told = Vec::new();
         let marker = self.around.join(MARKER);
-        let answer = SourceEvent::Ignored(marker.clone());
+        let answer = SourceEvent::Ignored(marker.clone().into());
         self.source.look(&marker);
         loop {
             let event = self.next().await;

@@ -60,8 +60,12 @@ async fn more_than_are_told_one_by_one_end_in_a_listing() {
     let last = images.at("last");
     loop {
         match images.next().await {
-            SourceEvent::Ignored(path) if path == last => break,
-            SourceEvent::Listed(listing) if listing.ignored.contains(&last) => break,
+            SourceEvent::Ignored(other) if other.path == last => break,
+            SourceEvent::Listed(listing)
+                if listing.ignored.iter().any(|other| other.path == last) =>
+            {
+                break;
+            }
             _ => {}
         }
     }

@@ -4,14 +4,16 @@ use std::iter::successors;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use stowd::compression::Compression;
 use stowd::digest::Digest;
 use stowd::entry::Kind;
 use stowd::happened::{
     DaemonEvent, FoundBecause, Happened, OutputEvent, ProcessEvent, Run, StoreEvent,
 };
-use stowd::layout::{Fault, ImageProblem, Note};
+use stowd::layout::{Fault, ImageProblem, MislabelledLayer, Note};
 use stowd::ledger::{Change, OverruledImage, Summary};
 use stowd::naming::{Reference, Shadowed};
+use stowd::source_event::{Ignored, LooksLike};
 
 /// All of them.
 pub(super) fn one_of_each() -> Vec<Happened> {
@@ -41,6 +43,11 @@ fn image() -> String {
 
 fn list() -> String {
     "/images/a.txt".to_owned()
+}
+
+fn looks(looks_like: LooksLike) -> Happened {
+    let path = path();
+    Happened::Ignored(Ignored { path, looks_like })
 }
 
 /// Those of entries and images.
@@ -91,8 +98,16 @@ fn of_entries() -> Vec<Happened> {
         }),
         Happened::NotNamed { .. } => Some(Happened::GoneUnimported(path())),
         Happened::GoneUnimported(_) => Some(Happened::Gone(path())),
-        Happened::Gone(_) => Some(Happened::Ignored(path())),
-        Happened::Ignored(_) => Some(Happened::DirectoryMissing(path())),
+        Happened::Gone(_) => Some(Happened::Ignored(path().into())),
+        Happened::Ignored(Ignored { looks_like, .. }) => Some(match looks_like {
+            LooksLike::Nothing => looks(LooksLike::OciLayout),
+            LooksLike::OciLayout => looks(LooksLike::Archive(Compression::Plain)),
+            LooksLike::Archive(_) => Happened::NoList {
+                path: path(),
+                error: error(),
+            },
+        }),
+        Happened::NoList { .. } => Some(Happened::DirectoryMissing(path())),
         Happened::DirectoryMissing(_) => Some(Happened::OutOfSight {
             first: path(),
             entries: 1,
@@ -158,7 +173,13 @@ fn notes() -> impl Iterator<Item = Note> {
             fault: Fault::TooMuch,
         })),
         Note::LeftOut(_) => Some(Note::NamesNotRead(error())),
-        Note::NamesNotRead(_) => Some(Note::More(1)),
+        Note::NamesNotRead(_) => Some(Note::Mislabelled(MislabelledLayer {
+            digest: Digest::of(b""),
+            is: Compression::Zstd,
+            says: Compression::Gzip,
+        })),
+        Note::Mislabelled(_) => Some(Note::NoEndMarker),
+        Note::NoEndMarker => Some(Note::More(1)),
         Note::More(_) => None,
     })
 }

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 
 use serde_json::{Value, json};
-use stowd::compression::Encoding;
+use stowd::compression::Compression;
 use stowd::digest::Digest;
+use stowd::image_store::StoredLayer;
 use stowd::layout::{
     ArchiveImage, Catalogue, DocumentSource, FileMember, ImageProblem, LayoutError, Member,
     Resolution, ResolveError, resolve,
@@ -15,7 +16,7 @@ use stowd::platform::{Platform, Wanted};
 pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub(super) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(super) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 pub(super) fn host() -> Platform {
     Platform::of_machine("x86_64", true, "")
@@ -60,6 +61,17 @@ impl DocumentSource for Store {
             .file(&format!("blobs/sha256/{}", digest.hex()));
         Ok(found.map(|(_, file)| file.document.as_deref().unwrap().to_vec()))
     }
+
+    fn layer(&self, diff_id: &Digest) -> Result<Option<StoredLayer>, Infallible> {
+        let found = self
+            .has
+            .catalogue
+            .file(&format!("blobs/sha256/{}", diff_id.hex()));
+        Ok(found.map(|(_, file)| StoredLayer {
+            digest: diff_id.clone(),
+            size: file.size,
+        }))
+    }
 }
 
 /// An archive that is being made.
@@ -79,8 +91,9 @@ impl Archive {
             FileMember {
                 size: bytes.len() as u64,
                 offset: Some(512),
+                runs: None,
                 digest: None,
-                encoding: Encoding::Plain,
+                compression: Compression::Plain,
                 diff_id: None,
                 document: document.map(Into::into),
             },

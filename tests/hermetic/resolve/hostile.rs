@@ -1,7 +1,7 @@
 //! Archives that are damaged, or made to do damage.
 
 use serde_json::{Value, json};
-use stowd::compression::Encoding;
+use stowd::compression::Compression;
 use stowd::digest::Digest;
 use stowd::layout::{Fault, FileMember, Note};
 
@@ -63,8 +63,9 @@ fn a_hashed_layer_with_another_digest_is_refused_with_both() {
     let file = FileMember {
         size: 7,
         offset: None,
+        runs: None,
         digest: Some(Digest::of(b"layer?a")),
-        encoding: Encoding::Gzip,
+        compression: Compression::Gzip,
         diff_id: None,
         document: None,
     };
@@ -215,7 +216,7 @@ fn notes_are_bounded() {
 }
 
 #[test]
-fn links_that_lead_nowhere_or_in_a_circle_are_missing_files() {
+fn a_list_that_is_a_link_in_a_circle_is_told_so() {
     let mut archive = Archive::default();
     archive.link("index.json", "there");
     archive.link("there", "index.json");
@@ -224,6 +225,8 @@ fn links_that_lead_nowhere_or_in_a_circle_are_missing_files() {
             .resolve("host")
             .unwrap_err()
             .to_string()
-            .starts_with("no images in it")
+            .starts_with(
+                r#"no images in it: "there" is a link to "index.json", which leads to no file"#
+            )
     );
 }

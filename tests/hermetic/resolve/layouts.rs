@@ -51,9 +51,17 @@ fn a_layout_may_lie_in_the_one_directory_of_an_archive() {
     for archive in [archive.clone(), with_doubles] {
         assert_eq!(names(&archive.only_image("host")), ["example.com/oci:1"]);
     }
+    // Among other things, it is an OCI layout that is found alone.
     archive.top = "";
     archive.file("other/file", b"x");
-    assert!(error(&archive).starts_with("no images in it: neither index.json"));
+    assert_eq!(names(&archive.only_image("host")), ["example.com/oci:1"]);
+    archive.json("other/oci-layout", &json!({"imageLayoutVersion": "1.0.0"}));
+    assert_eq!(names(&archive.only_image("host")), ["example.com/oci:1"]);
+    archive.json("other/index.json", &json!({"manifests": []}));
+    assert_eq!(
+        error(&archive),
+        "it holds 2 OCI layouts (\"bundle/\" …): make an archive of each, with index.json at its top"
+    );
 }
 
 #[test]

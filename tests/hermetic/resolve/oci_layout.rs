@@ -130,7 +130,7 @@ fn other_platforms_may_be_missing() {
 }
 
 #[test]
-fn a_foreign_image_is_a_problem_and_a_foreign_archive_an_error() {
+fn a_foreign_image_is_a_note_and_a_foreign_archive_an_error() {
     let MultiPlatform {
         mut archive, index, ..
     } = multi_platform();
@@ -144,8 +144,9 @@ fn a_foreign_image_is_a_problem_and_a_foreign_archive_an_error() {
     archive.layout(&[named(&index, "app:1"), named(&s390x, "only-s390x:1")]);
     let resolution = archive.resolve("host").unwrap();
     assert_eq!(resolution.images.len(), 1);
+    assert_eq!(resolution.problems, []);
     assert_eq!(
-        resolution.problems[0].to_string(),
+        resolution.notes[0].to_string(),
         "docker.io/library/only-s390x:1: it is for linux/s390x, and wanted is linux/amd64"
     );
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use serde_json::json;
 use stowd::digest::Digest;
+use stowd::image_store::StoredLayer;
 use stowd::layout::{BlobSource, DocumentSource, Fault, Resolution, ResolveError, resolve};
 use stowd::oci::limits::DOCUMENT_MAX;
 
@@ -40,7 +41,7 @@ fn documents_are_asked_of_the_store_level_by_level() {
         image
             .blobs
             .iter()
-            .all(|blob| blob.source == BlobSource::Store)
+            .all(|blob| blob.source == BlobSource::Store(None))
     );
     assert_eq!(image.blobs[2].labels.len(), 2);
 }
@@ -54,7 +55,7 @@ fn a_layer_that_the_archive_lacks_must_be_in_the_store() {
     let archive = archive.without(&layer);
     let (resolution, asked) = resolved(&archive, &Archive::default(), "host");
     let found = &resolution.images[0];
-    assert_eq!(found.blobs[1].source, BlobSource::Store);
+    assert_eq!(found.blobs[1].source, BlobSource::Store(None));
     assert_eq!(found.blobs[1].descriptor.digest, digest_of(&layer));
     assert_eq!(asked, [], "the importer asks for bodies, not the layout");
 }
@@ -143,6 +144,10 @@ impl DocumentSource for Liar {
     fn document(&self, _: &Digest) -> Result<Option<Vec<u8>>, Infallible> {
         Ok(Some(b"{}".to_vec()))
     }
+
+    fn layer(&self, _: &Digest) -> Result<Option<StoredLayer>, Infallible> {
+        Ok(None)
+    }
 }
 
 /// Answers nothing.
@@ -152,6 +157,10 @@ impl DocumentSource for Away {
     type Error = &'static str;
 
     fn document(&self, _: &Digest) -> Result<Option<Vec<u8>>, &'static str> {
+        Err("away")
+    }
+
+    fn layer(&self, _: &Digest) -> Result<Option<StoredLayer>, &'static str> {
         Err("away")
     }
 }

@@ -1,0 +1,62 @@
+//! What is said of files that are no entries.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::compression::of_misnamed;
+use crate::source_event::{Ignored, LooksLike};
+
+/// What marks a directory as an OCI layout, beside `index.json` (OCI image spec, "Image Layout").
+pub(super) const OCI_LAYOUT: &str = "oci-layout";
+/// Where such a directory has its blobs.
+pub(super) const BLOBS: &str = "blobs";
+
+const INDEX: &str = "index.json";
+
+/// As much of a file as tells an archive.
+const HEAD: u64 = 512;
+
+/// What is to be said of a file that is no entry; `None`: nothing, it is a part of an OCI layout, of
+/// which one line is enough.
+pub(super) fn ignored(path: PathBuf) -> Option<Ignored> {
+    let name = path.file_name().unwrap_or_default();
+    let is_part = is_blob(&path) || (name == INDEX && path.with_file_name(OCI_LAYOUT).exists());
+    if is_part {
+        return None;
+    }
+    let looks_like = match name == OCI_LAYOUT {
+        true => LooksLike::OciLayout,
+        false => of_content(&path),
+    };
+    Some(Ignored { path, looks_like })
+}
+
+/// Whether the path is that of a blob: `…/blobs/sha256/<hex>`.
+fn is_blob(path: &Path) -> bool {
+    let is_hex = |name: &OsStr| {
+        let name = name.as_encoded_bytes();
+        name.len() == 64 && name.iter().all(u8::is_ascii_hexdigit)
+    };
+    let above = path.parent().and_then(Path::file_name);
+    above == Some(OsStr::new("sha256")) && path.file_name().is_some_and(is_hex)
+}
+
+fn of_content(path: &Path) -> LooksLike {
+    let open = File::options()
+        .read(true)
+        // A named pipe would make the open wait for a writer.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    let mut head = Vec::new();
+    let read = open.and_then(|file| match file.metadata()?.is_file() {
+        true => file.take(HEAD).read_to_end(&mut head),
+        false => Ok(0),
+    });
+    let found = read.ok().and_then(|_| of_misnamed(&head));
+    found.map_or(LooksLike::Nothing, LooksLike::Archive)
+}
