@@ -163,6 +163,10 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         digest: &Digest,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// How many bytes are free for blobs on the store's file system; `None` where that cannot be told
+    /// from here.
+    fn free_space(&self) -> impl Future<Output = Option<u64>> + Send;
+
     /// Asks for a blob, and for a writer where it is not there. Waits while another writer is at
     /// the same blob: a caller that has a writer of it open must end that one first.
     fn open_blob(

@@ -16,7 +16,7 @@ use crate::reporter::report;
 
 /// Why blobs are sent.
 #[derive(Debug, thiserror::Error)]
-enum NotDirect {
+pub(super) enum NotDirect {
     #[error("{0}")]
     NotTold(StoreError),
     #[error("containerd does not tell of one content store of its own")]
@@ -52,7 +52,7 @@ impl Containerd {
         Ok(blocking(move || BlobsDir::open(&root, &witness)).await?)
     }
 
-    async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {
+    pub(super) async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {
         let filters = vec![
             format!("type=={CONTENT}"),
             format!("type=={METADATA},id==bolt"),
@@ -68,15 +68,25 @@ impl Containerd {
 const CONTENT: &str = "io.containerd.content.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
 
-/// Where the one content store is, if all namespaces share what is in it; and where the records of it
-/// are, which containerd has as soon as it serves.
-fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), NotDirect> {
+/// Where the one content store is, and its records, which containerd has as soon as it serves.
+pub(super) struct LocalContent {
+    pub(super) root: PathBuf,
+    pub(super) witness: PathBuf,
+    /// Which namespaces share what is in it.
+    policy: String,
+}
+
+/// Where the one content store is, if it is containerd's own.
+pub(super) fn local_content(plugins: &[Plugin]) -> Result<LocalContent, NotDirect> {
     let of = |kind: &'static str| plugins.iter().filter(move |plugin| plugin.r#type == kind);
     // One that is not containerd's own would be a proxy to another machine or another format.
     let mut stores = of(CONTENT).filter(|plugin| plugin.init_err.is_none());
     let (Some(store), None) = (stores.next(), stores.next()) else {
         return Err(NotDirect::NoStore);
     };
+    if store.id != "content" {
+        return Err(NotDirect::NoStore);
+    }
     let told = |exports: &HashMap<String, String>, key: &str| {
         exports.get(key).cloned().filter(|value| !value.is_empty())
     };
@@ -86,16 +96,23 @@ fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), NotDirect> {
             .ok_or(NotDirect::NoStore)
     };
     let metadata = of(METADATA).next().ok_or(NotDirect::NoStore)?;
-    let policy = told(&metadata.exports, "policy").unwrap_or_default();
-    if store.id != "content" {
-        Err(NotDirect::NoStore)
-    } else if policy != "shared" {
-        Err(NotDirect::NotShared { policy })
-    } else {
-        Ok((
-            path(&store.exports, "root")?,
-            path(&metadata.exports, "path")?,
-        ))
+    Ok(LocalContent {
+        root: path(&store.exports, "root")?,
+        witness: path(&metadata.exports, "path")?,
+        policy: told(&metadata.exports, "policy").unwrap_or_default(),
+    })
+}
+
+/// The same, if all namespaces share what is in it.
+fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), NotDirect> {
+    let LocalContent {
+        root,
+        witness,
+        policy,
+    } = local_content(plugins)?;
+    match policy.as_str() {
+        "shared" => Ok((root, witness)),
+        _ => Err(NotDirect::NotShared { policy }),
     }
 }
 

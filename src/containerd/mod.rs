@@ -4,10 +4,10 @@
 //! `writer` opens a blob for writing, in one of two ways: `stream_writer` sends every byte;
 //! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
-//! those that are there. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether the
-//! runtime sees them and `sandbox_image` which one it makes pods with, `pull` has it pull them, `instance`
-//! keeps a second stowd out, `serving` waits until all of that can be had, `events` hears of images that
-//! are deleted, `presence` whether containerd answers.
+//! those that are there, and `free_space` tells how many more there is room for. `images` names blobs,
+//! `leases` keeps them meanwhile, `cri` asks whether the runtime sees them and `sandbox_image` which one it
+//! makes pods with, `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all
+//! of that can be had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
 mod blob_file;
 mod blobs_dir;
@@ -20,6 +20,7 @@ mod direct_writer;
 mod direct_writes;
 mod events;
 mod failure;
+mod free_space;
 mod images;
 mod ingest;
 mod ingests;
@@ -83,6 +84,10 @@ impl ImageStore for Containerd {
 
     async fn has_blob(&self, lease: &Lease, digest: &Digest) -> Result<bool, StoreError> {
         self.has_content(lease, digest).await
+    }
+
+    async fn free_space(&self) -> Option<u64> {
+        self.free_content_space().await
     }
 
     async fn open_blob(

@@ -1,6 +1,7 @@
 //! One attempt at an import, from the open archive to the names of its images.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::admit::{Admission, ArchiveLabels, LeasedStore, archive_images, is_up_to_date};
 use crate::blocking::blocking;
@@ -21,6 +22,7 @@ use crate::tar::{ArchiveError, OpenArchive, PlainArchive};
 use super::blocking_bridge::{WaitError, Waiter};
 use super::bodies::{BodyError, BodyOrigin, BodySender};
 use super::report::{ImportError, ImportReport, ImportRules};
+use super::space::{Space, Wanted};
 use super::store_documents::StoreDocuments;
 use super::{documents, streamed};
 
@@ -33,6 +35,7 @@ pub(super) struct ArchiveImport<'a, S: ImageStore> {
     pub(super) rules: ImportRules<'a>,
     pub(super) archive: OpenArchive,
     pub(super) leased: LeasedStore<S>,
+    pub(super) space: Space<S>,
     pub(super) meter: Meter,
     pub(super) waiter: Waiter,
 }
@@ -50,6 +53,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
     /// Imports what can be imported.
     pub(super) async fn run(&self) -> Result<ImportReport, ImportError> {
         self.check_identity()?;
+        self.space.own().clear();
         let ListedArchive {
             catalogue,
             plain,
@@ -75,8 +79,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             HashMap::new()
         } else {
             let needed = needed_bodies(&catalogue, &images, plain.as_ref(), &sent);
+            self.reserve(&needed).await?;
             let sender = BodySender {
                 leased: self.leased.clone(),
+                reservation: Arc::clone(self.space.own()),
                 meter: self.meter.clone(),
                 waiter: self.waiter.clone(),
             };
@@ -123,13 +129,29 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                 Ok(image) => report.images.push(image),
                 Err(PlaceError::Store(away)) if away.is_away() => return Err(away.into()),
                 Err(error) => {
-                    report.class = report.class.max(error.class());
+                    let needs = self.space.own().needs();
+                    report.class = report.class.max(error.class(needs));
                     report.problems.push(format!("{}: {error}", image.names[0]));
                 }
             }
         }
         first_few(&mut report.problems);
         Ok(report)
+    }
+
+    /// Reserves space for the bodies that are read from the archive.
+    async fn reserve(
+        &self,
+        needed: &BTreeMap<Digest, (u64, BodyOrigin)>,
+    ) -> Result<(), ImportError> {
+        let read = needed.iter();
+        let read = read.filter(|(_, (_, origin))| matches!(origin, BodyOrigin::Archive(..)));
+        let read = read.map(|(digest, (size, _))| Wanted::known(digest, *size));
+        let reserved = self.space.reserve(read.collect(), &self.waiter);
+        reserved.await.map_err(|error| match error {
+            WaitError::Store(error) => error.into(),
+            WaitError::Abandoned => ImportError::Changed,
+        })
     }
 
     /// Lists the archive. Sends the bodies of a compressed one at the same time.
@@ -145,7 +167,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             }
             OpenArchive::Compressed(archive) => {
                 let (archive, waiter) = (archive.clone(), self.waiter.clone());
-                let received = streamed::receive(&self.leased, archive, &self.meter, waiter);
+                let received = streamed::receive(&self.space, archive, &self.meter, waiter);
                 let (catalogue, sent) = received.await?;
                 Ok(ListedArchive {
                     catalogue,
@@ -273,9 +295,10 @@ enum PlaceError<'a> {
 }
 
 impl PlaceError<'_> {
-    /// When another try makes sense.
-    fn class(&self) -> FailureClass {
+    /// When another try makes sense of an import that has so many bytes to write.
+    fn class(&self, needs: u64) -> FailureClass {
         match self {
+            Self::Store(StoreError::NoSpace { .. }) => FailureClass::NoSpace { needs },
             Self::Body(BodyError::Missing { .. }) => FailureClass::MissingBlob,
             Self::Body(BodyError::Corrupt { .. }) => FailureClass::Content,
             Self::Body(BodyError::Unreadable { .. }) | Self::Store(_) => FailureClass::Environment,

@@ -78,15 +78,21 @@ impl Waiter {
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, WaitError> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                // First: when stowd ends, the runtime's timer may be gone, and polling an answer that has
-                // a deadline would panic.
-                () = self.abandoned.cancelled() => Err(WaitError::Abandoned),
-                answer = answer => answer.map_err(WaitError::Store),
-            }
-        })
+        self.runtime.block_on(self.answered(answer))
+    }
+
+    /// The answer of the store, on a task.
+    pub(super) async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, WaitError> {
+        tokio::select! {
+            biased;
+            // First: when stowd ends, the runtime's timer may be gone, and polling an answer that has a
+            // deadline would panic.
+            () = self.abandoned.cancelled() => Err(WaitError::Abandoned),
+            answer = answer => answer.map_err(WaitError::Store),
+        }
     }
 
     /// Whether the import was given up or dropped.

@@ -15,6 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -29,6 +30,7 @@ use crate::progress::Meter;
 use crate::tar::{PlainArchive, limits};
 
 use super::blocking_bridge::{WaitError, Waiter};
+use super::reservations::Reservation;
 
 /// Bodies of plain archives that are on their way, in this process.
 static ON_THEIR_WAY: Semaphore = Semaphore::const_new(BODIES);
@@ -60,10 +62,11 @@ pub(super) enum BodyError {
     Unreadable { path: String, cause: io::Error },
 }
 
-/// Sends the bodies of one import. Clones share its lease and its meter.
+/// Sends the bodies of one import. Clones share its lease, its reservation and its meter.
 #[derive(Clone)]
 pub(super) struct BodySender<S: ImageStore> {
     pub(super) leased: LeasedStore<S>,
+    pub(super) reservation: Arc<Reservation>,
     pub(super) meter: Meter,
     pub(super) waiter: Waiter,
 }
@@ -97,8 +100,10 @@ impl<S: ImageStore> BodySender<S> {
                     if sender.waiter.is_abandoned() {
                         return Ok(None);
                     }
-                    let sent = sender.send(&digest, size, origin, labels).await?;
-                    Ok(sent.err().map(|error| (digest, error)))
+                    let reservation = Arc::clone(&sender.reservation);
+                    let sent = sender.send(&digest, size, origin, labels).await;
+                    reservation.done(digest.as_str(), matches!(sent, Ok(Ok(()))));
+                    Ok(sent?.err().map(|error| (digest, error)))
                 });
             }
             match sending.join_next().await.map(joined) {
@@ -139,12 +144,21 @@ impl<S: ImageStore> BodySender<S> {
         let writer = match self.leased.open(blob).await? {
             Opened::Writer(writer) => writer,
             Opened::Exists => {
+                self.reservation.is_there(digest.as_str(), size);
                 self.meter.add(size);
                 return Ok(Ok(()));
             }
         };
-        let Self { waiter, meter, .. } = self;
-        let (writer, copied) = blocking(move || copy(&archive, &file, writer, &waiter)).await;
+        let Self {
+            waiter,
+            meter,
+            reservation,
+            ..
+        } = self;
+        let name = digest.to_string();
+        let on_written = move |bytes| reservation.written(&name, bytes);
+        let copied = blocking(move || copy(&archive, &file, writer, &waiter, on_written));
+        let (writer, copied) = copied.await;
         match copied {
             Ok(()) => {}
             Err(CopyError::Read(cause)) => {
@@ -193,6 +207,7 @@ fn copy<W: BlobWriter>(
     file: &FileMember,
     mut writer: W,
     waiter: &Waiter,
+    on_written: impl Fn(u64),
 ) -> (W, Result<(), CopyError>) {
     let mut body = archive.body(file, 0);
     let mut left = file.size;
@@ -206,6 +221,7 @@ fn copy<W: BlobWriter>(
         if let Err(error) = waiter.wait(writer.write(chunk)) {
             return (writer, Err(CopyError::Write(error)));
         }
+        on_written(chunk.len() as u64);
         left -= chunk.len() as u64;
     }
     (writer, Ok(()))

@@ -14,6 +14,8 @@
 //! lease. That is a repair of the store's half-written blob, which says nothing of the archive: it would
 //! gain nothing from waiting, and its outcome is that of the second attempt.
 //!
+//! What does not fit the store's file system is refused before it is written (see `space`).
+//!
 //! An import that is given up ends at the next chunk that is read or written, and names nothing.
 //!
 //! One lease spans the whole import: no blob is collected before the last name is put, and all are when
@@ -27,6 +29,8 @@ mod bodies;
 mod documents;
 mod job_end;
 mod report;
+mod reservations;
+mod space;
 mod store_documents;
 mod streamed;
 
@@ -44,8 +48,10 @@ use crate::tar;
 
 use attempt::ArchiveImport;
 use blocking_bridge::{StopGuard, Waiter};
+use space::Space;
 
 pub use report::{ImportError, ImportReport, ImportRules};
+pub use reservations::Reservations;
 
 /// Imports what the rules want of an archive. `meter` counts up to the length of the file.
 ///
@@ -100,12 +106,14 @@ async fn under_lease<S: ImageStore>(
     let (path, metered, stop) = (entry.path.clone(), meter.clone(), Arc::clone(&guard.stop));
     let archive = blocking(move || tar::open(&path, metered, stop)).await?;
     let name = shown(&entry.path);
+    let leased = LeasedStore::begin(store, &name).await?;
     let attempt = ArchiveImport {
         name: &name,
         identity: entry.identity,
         rules,
         archive,
-        leased: LeasedStore::begin(store, &name).await?,
+        space: Space::new(&leased, rules.reservations),
+        leased,
         meter: meter.clone(),
         waiter: Waiter::new(guard),
     };
@@ -116,6 +124,13 @@ async fn under_lease<S: ImageStore>(
             meter.rewind();
             attempt.run().await
         }
+        other => other,
+    };
+    let imported = match imported {
+        Err(ImportError::Store(error @ StoreError::NoSpace { .. })) => Err(ImportError::NoSpace {
+            needs: attempt.space.needs().await,
+            error,
+        }),
         other => other,
     };
     let is_complete = matches!(&imported, Ok(report) if report.problems.is_empty());

@@ -9,9 +9,13 @@ use crate::ledger::{FailureClass, ImportedImage};
 use crate::platform::Wanted;
 use crate::tar::ArchiveError;
 
+use super::reservations::Reservations;
+
 /// The settings that shape what an entry brings.
 #[derive(Debug, Clone, Copy)]
 pub struct ImportRules<'a> {
+    /// What imports at the same time reserve of the store's space.
+    pub reservations: &'a Reservations,
     /// Which platforms of an image are imported.
     pub wanted: &'a Wanted,
     /// Images are also named as if they came from these.
@@ -45,6 +49,13 @@ pub enum ImportError {
     Layout(#[from] LayoutError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store has no room for what the import has to write.
+    #[error("{error}")]
+    NoSpace {
+        /// How many bytes it has to write, as far as is known.
+        needs: u64,
+        error: StoreError,
+    },
     /// The file is another version than the one that was to be imported, or the import was given up.
     #[error("changed while it was read")]
     Changed,
@@ -62,6 +73,7 @@ impl ImportError {
         match self {
             Self::Archive(error) if !error.is_of_system() => FailureClass::Content,
             Self::Layout(_) => FailureClass::Content,
+            Self::NoSpace { needs, .. } => FailureClass::NoSpace { needs: *needs },
             _ => FailureClass::Environment,
         }
     }

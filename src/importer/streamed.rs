@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::admit::LeasedStore;
 use crate::blocking::{blocking, joined};
 use crate::concurrency::BODIES_OF_ARCHIVE;
 use crate::digest::Digest;
@@ -17,17 +17,18 @@ use crate::tar::{self, CompressedArchive};
 use super::blob_sink::BlobSink;
 use super::blocking_bridge::{WaitError, Waiter};
 use super::report::ImportError;
+use super::space::{Space, Wanted};
 
 /// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
 /// blobs the store has under the lease now.
 pub(super) async fn receive<S: ImageStore>(
-    leased: &LeasedStore<S>,
+    space: &Space<S>,
     archive: CompressedArchive,
     meter: &Meter,
     waiter: Waiter,
 ) -> Result<(Catalogue, HashSet<Digest>), ImportError> {
     let mut bodies = Bodies {
-        leased: leased.clone(),
+        space: space.clone(),
         meter: meter.clone(),
         waiter,
         begun: 0,
@@ -49,7 +50,11 @@ pub(super) async fn receive<S: ImageStore>(
         ..
     } = bodies;
     // First: a commit may wait for the blob that this one holds.
-    if let Some((BlobSink::Write(writer), _)) = at_hand {
+    if let Some(Body {
+        sink: BlobSink::Write(writer),
+        ..
+    }) = at_hand
+    {
         match &failed {
             Some(WaitError::Store(error)) => writer.give_up(error).await,
             // The archive is broken, or the import was given up: that is what is reported.
@@ -71,13 +76,21 @@ pub(super) async fn receive<S: ImageStore>(
     }
 }
 
+/// The body that is being read.
+struct Body<W> {
+    sink: BlobSink<W>,
+    claimed: Option<Digest>,
+    /// What its reservation goes by.
+    name: String,
+}
+
 /// The body that is being read, and those that are being committed.
 struct Bodies<S: ImageStore> {
-    leased: LeasedStore<S>,
+    space: Space<S>,
     meter: Meter,
     waiter: Waiter,
     begun: u64,
-    at_hand: Option<(BlobSink<S::Writer>, Option<Digest>)>,
+    at_hand: Option<Body<S::Writer>>,
     ending: JoinSet<Result<Option<Digest>, StoreError>>,
     there: HashSet<Digest>,
     /// Why reading was ended.
@@ -118,27 +131,49 @@ impl<S: ImageStore> Bodies<S> {
 impl<S: ImageStore> tar::BodySink for Bodies<S> {
     fn begin(&mut self, _: &str, claimed: Option<Digest>, size: u64) -> ControlFlow<()> {
         self.begun += 1;
-        let blob = match &claimed {
-            Some(digest) => NewBlob::Known {
-                digest: digest.clone(),
-                size,
-            },
-            // Not its path: a second member of the same path would discard the first, which may not be
-            // committed yet.
-            None => NewBlob::Unnamed {
-                key: format!("body-{}", self.begun),
-                size,
-            },
+        // Not its path: a second member of the same path would discard the first, which may not be
+        // committed yet.
+        let key = format!("body-{}", self.begun);
+        let (blob, wanted) = match &claimed {
+            Some(digest) => (
+                NewBlob::Known {
+                    digest: digest.clone(),
+                    size,
+                },
+                Wanted::known(digest, size),
+            ),
+            None => (
+                NewBlob::Unnamed {
+                    key: key.clone(),
+                    size,
+                },
+                self.space.unnamed(&key, size),
+            ),
         };
-        let opened = BlobSink::open(&self.leased, blob);
+        let name = wanted.name.clone();
+        let reserved = self.space.reserve(vec![wanted], &self.waiter);
+        let reserved = self.waiter.runtime().block_on(reserved);
+        self.step(reserved)?;
+        let opened = BlobSink::open(self.space.leased(), blob);
         let opened = self.waiter.wait(opened);
-        self.at_hand = Some((self.step(opened)?, claimed));
+        let sink = self.step(opened)?;
+        if let BlobSink::HashOnly(_) = sink {
+            self.space.own().is_there(&name, size);
+        }
+        self.at_hand = Some(Body {
+            sink,
+            claimed,
+            name,
+        });
         ControlFlow::Continue(())
     }
 
     fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let taken = match &mut self.at_hand {
-            Some((body, _)) => self.waiter.wait(body.take(bytes)),
+            Some(body) => {
+                self.space.own().written(&body.name, bytes.len() as u64);
+                self.waiter.wait(body.sink.take(bytes))
+            }
             None => Ok(()),
         };
         self.step(taken)
@@ -146,12 +181,22 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
 
     fn end(&mut self) -> ControlFlow<(), Digest> {
         // The archive begins each body before it ends it.
-        let Some((body, claimed)) = self.at_hand.take() else {
+        let Some(Body {
+            sink,
+            claimed,
+            name,
+        }) = self.at_hand.take()
+        else {
             return ControlFlow::Break(());
         };
-        let digest = body.digest();
+        let digest = sink.digest();
         let (actual, meter) = (digest.clone(), self.meter.clone());
-        let end = async move { end(body, claimed, &actual, &meter).await };
+        let reservation = Arc::clone(self.space.own());
+        let end = async move {
+            let ended = end(sink, claimed, &actual, &meter).await;
+            reservation.done(&name, matches!(ended, Ok(Some(_))));
+            ended
+        };
         self.ending.spawn_on(end, self.waiter.runtime());
         // After the spawn: other commits may wait for the blob that this one holds.
         let room = self.make_room();

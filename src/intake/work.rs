@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::ImageStore;
-use crate::importer::{self, ImportRules};
+use crate::importer::{self, ImportRules, Reservations};
 use crate::pin::PinOwner;
 use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage};
 use crate::progress::{Meter, Work};
@@ -23,6 +23,7 @@ use super::Settings;
 pub(super) struct Jobs<S> {
     store: S,
     puller: Puller<S>,
+    reservations: Reservations,
     tasks: JoinSet<Event>,
     under_way: BTreeMap<PathBuf, UnderWay>,
     /// How far those came that have ended.
@@ -44,6 +45,7 @@ impl<S: ImageStore> Jobs<S> {
         Self {
             puller: Puller::new(store.clone(), settings.pulls.clone()),
             store,
+            reservations: Reservations::default(),
             tasks: JoinSet::new(),
             under_way: BTreeMap::new(),
             moved: 0,
@@ -68,8 +70,10 @@ impl<S: ImageStore> Jobs<S> {
         match job {
             Job::Import => {
                 let (store, settings) = (self.store.clone(), Arc::clone(settings));
+                let reservations = self.reservations.clone();
                 self.tasks.spawn(async move {
                     let rules = ImportRules {
+                        reservations: &reservations,
                         wanted: &settings.wanted,
                         extra_registries: &settings.pulls.extra_registries,
                     };

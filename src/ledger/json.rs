@@ -238,7 +238,8 @@ impl LineClass {
         match class {
             FailureClass::Content => Self::Content,
             FailureClass::MissingBlob => Self::MissingBlob,
-            FailureClass::Environment => Self::Environment,
+            // How much room it needs is not written: a restart tries it, and refuses it again.
+            FailureClass::NoSpace { .. } | FailureClass::Environment => Self::Environment,
         }
     }
 

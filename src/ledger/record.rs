@@ -62,8 +62,21 @@ pub enum FailureClass {
     /// A blob that neither the archive nor the store has. It is tried when another entry brought
     /// something.
     MissingBlob,
-    /// Anything around it: I/O errors, space, containerd, a registry. It is tried for ever.
+    /// The store has no room. It is tried for ever, but not before there is room for what the entry has
+    /// to write.
+    NoSpace {
+        /// So many bytes, as far as is known.
+        needs: u64,
+    },
+    /// Anything else around it: I/O errors, containerd, a registry. It is tried for ever.
     Environment,
+}
+
+impl FailureClass {
+    /// Whether the file itself is not what is wrong, nor what it lacks.
+    pub(crate) fn is_of_surroundings(self) -> bool {
+        matches!(self, Self::NoSpace { .. } | Self::Environment)
+    }
 }
 
 /// An attempt at an entry that has ended.
@@ -221,7 +234,7 @@ impl Record {
             }
         }
         let has_failed = outcome.error().is_some();
-        let is_of_surroundings = has_failed && class == FailureClass::Environment;
+        let is_of_surroundings = has_failed && class.is_of_surroundings();
         Self {
             identity,
             settings,

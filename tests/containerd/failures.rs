@@ -23,6 +23,7 @@ on_each_generation!(
 on_each_generation_both_ways!(
     a_full_disk_is_named,
     what_is_thrown_away_makes_room_at_once,
+    a_disk_that_fills_meanwhile_is_left_as_it_was,
     a_full_disk_is_named_to_all_who_want_the_same_blob,
 );
 
@@ -194,6 +195,44 @@ async fn a_full_disk_is_named(generation: Generation, way: Way) {
     let reference = format!("stowd-{}", Digest::of(&blob));
     assert_eq!(Raw::connect(&daemon).await.ingest(&reference).await, None);
     put(&store, &lease, &bytes(5, 8 * MIB), Labels::new())
+        .await
+        .unwrap();
+}
+
+/// Another process fills the disk, which had room enough when the blob was begun.
+async fn a_disk_that_fills_meanwhile_is_left_as_it_was(generation: Generation, way: Way) {
+    let (small, daemon, store) = small_disk(&generation, way).await;
+    let lease = store.begin_lease("filled").await.unwrap();
+    let before = small.free();
+    assert!(store.free_space().await.unwrap().abs_diff(before) < NOTES);
+    let filler = small.path().join("filler");
+    for written in [2 * MIB, 10 * MIB] {
+        let blob = bytes(written as u64, 12 * MIB);
+        let mut open = writer(&store, &lease, known(&blob)).await;
+        open.write(&blob[..written]).await.unwrap();
+        assert!(std::fs::write(&filler, vec![0; 16 * MIB]).is_err());
+        let mut ended = Ok(());
+        for chunk in blob[written..].chunks(MIB) {
+            ended = open.write(chunk).await;
+            if ended.is_err() {
+                break;
+            }
+        }
+        let error = match ended {
+            Ok(()) => open.commit(&Digest::of(&blob), Labels::new()).await,
+            Err(error) => {
+                open.give_up(&error).await;
+                Err(error)
+            }
+        };
+        std::fs::remove_file(&filler).unwrap();
+        let error = error.expect_err("the disk is full");
+        assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+        small.assert_free(before, "a blob that was cut short");
+        let reference = format!("stowd-{}", Digest::of(&blob));
+        assert_eq!(Raw::connect(&daemon).await.ingest(&reference).await, None);
+    }
+    put(&store, &lease, &bytes(99, 12 * MIB), Labels::new())
         .await
         .unwrap();
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use stowd::importer::{ImportRules, import};
+use stowd::importer::{ImportRules, Reservations, import};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,7 @@ fn imported(store: &MemoryStore, path: &Path) -> String {
     let rules = ImportRules {
         wanted: &wanted,
         extra_registries: &[],
+        reservations: &Reservations::default(),
     };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let subscriber = tracing_subscriber::registry().with(Kept(Arc::clone(&lines)));

@@ -20,6 +20,7 @@ mod image_list;
 mod images_dir;
 mod importer;
 mod importer_names;
+mod importer_space;
 mod intake;
 mod layers;
 mod ledger;

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub opened: usize,
     /// Writers that were neither committed nor aborted: what a dropped one leaves takes room.
     pub open: usize,
+    /// The bytes of blobs that it has room for, if it tells.
+    pub capacity: Option<u64>,
     /// The keys of the unnamed blobs that were opened.
     pub keys: Vec<String>,
     /// The first chunk of a blob waits here for those of others.
@@ -294,6 +296,14 @@ impl ImageStore for MemoryStore {
         let mut state = self.state();
         state.asked += 1;
         Ok(state.blobs.contains_key(digest))
+    }
+
+    async fn free_space(&self) -> Option<u64> {
+        let state = self.state();
+        let taken = state.blobs.values().map(|(bytes, _)| bytes.len() as u64);
+        let half = state.ingests.values().map(|bytes| bytes.len() as u64);
+        let taken = taken.chain(half).sum();
+        Some(state.capacity?.saturating_sub(taken))
     }
 
     async fn open_blob(&self, (): &(), blob: NewBlob) -> Result<Opened<Writer>, StoreError> {

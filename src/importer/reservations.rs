@@ -1,0 +1,199 @@
+//! The space that imports are still to take of the store's file system. What one has still to write is
+//! not free for another one, although no file has it yet.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+/// The reservations of all imports. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Reservations(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    blobs: Mutex<HashMap<String, Reserved>>,
+    /// Told when less is reserved.
+    released: Arc<Notify>,
+}
+
+/// A blob that is to be written: once, however many imports want it.
+#[derive(Debug)]
+struct Reserved {
+    size: u64,
+    left: u64,
+    imports: usize,
+}
+
+/// The reservation of one import. It ends with the value.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    all: Reservations,
+    own: Mutex<Own>,
+}
+
+#[derive(Debug, Default)]
+struct Own {
+    blobs: Vec<(String, u64)>,
+    needs: u64,
+}
+
+impl Reservations {
+    fn blobs(&self) -> MutexGuard<'_, HashMap<String, Reserved>> {
+        lock(&self.0.blobs)
+    }
+
+    /// Returns when less is reserved than when this was called.
+    pub(super) fn released(&self) -> OwnedNotified {
+        Arc::clone(&self.0.released).notified_owned()
+    }
+}
+
+impl Reservation {
+    pub(super) fn new(all: &Reservations) -> Self {
+        Self {
+            all: all.clone(),
+            own: Mutex::default(),
+        }
+    }
+
+    /// Reserves space for blobs, by their names, if they fit into what is `free` beside all that is
+    /// reserved. Otherwise tells how much is reserved.
+    pub(super) fn add(&self, blobs: &[(String, u64)], free: u64) -> Result<(), u64> {
+        let mut all = self.all.blobs();
+        let reserved = all.values().map(|blob| blob.left).sum::<u64>();
+        let new = blobs.iter().filter(|(name, _)| !all.contains_key(name));
+        let new = new.map(|(_, size)| size).sum::<u64>();
+        if new > 0 && reserved.saturating_add(new) > free {
+            return Err(reserved);
+        }
+        let mut own = lock(&self.own);
+        for (name, size) in blobs {
+            let blob = all.entry(name.clone()).or_insert(Reserved {
+                size: *size,
+                left: *size,
+                imports: 0,
+            });
+            blob.imports += 1;
+            own.blobs.push((name.clone(), *size));
+        }
+        Ok(())
+    }
+
+    /// So many bytes more are to be written by the import, whether or not there is room for them.
+    pub(super) fn need(&self, bytes: u64) {
+        lock(&self.own).needs += bytes;
+    }
+
+    /// How many bytes the import has to write, as far as is known.
+    pub(super) fn needs(&self) -> u64 {
+        lock(&self.own).needs
+    }
+
+    /// So many bytes of a blob were written.
+    pub(super) fn written(&self, name: &str, bytes: u64) {
+        if let Some(blob) = self.all.blobs().get_mut(name) {
+            blob.left = blob.left.saturating_sub(bytes);
+        }
+    }
+
+    /// The store has this blob: the import has not to write it.
+    pub(super) fn is_there(&self, name: &str, size: u64) {
+        self.done(name, true);
+        let mut own = lock(&self.own);
+        own.needs = own.needs.saturating_sub(size);
+    }
+
+    /// The blobs that the import has not begun to write, or has begun and not ended.
+    pub(super) fn open(&self) -> Vec<(String, u64)> {
+        lock(&self.own).blobs.clone()
+    }
+
+    /// The import does not write this blob any more. If the store does not have it, other imports that
+    /// want it have all of it to write.
+    pub(super) fn done(&self, name: &str, is_there: bool) {
+        let is_own = {
+            let mut own = lock(&self.own);
+            let place = own.blobs.iter().position(|(own, _)| own == name);
+            place.map(|place| own.blobs.swap_remove(place)).is_some()
+        };
+        if is_own {
+            self.release(name, is_there);
+        }
+    }
+
+    /// Reserves nothing any more, and needs nothing.
+    pub(super) fn clear(&self) {
+        let own = std::mem::take(&mut *lock(&self.own));
+        for (name, _) in own.blobs {
+            self.release(&name, false);
+        }
+    }
+
+    fn release(&self, name: &str, is_there: bool) {
+        let mut all = self.all.blobs();
+        if let Some(blob) = all.get_mut(name) {
+            blob.imports -= 1;
+            blob.left = if is_there { 0 } else { blob.size };
+            if blob.imports == 0 {
+                all.remove(name);
+            }
+        }
+        self.all.0.released.notify_waiters();
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blobs(blobs: &[(&str, u64)]) -> Vec<(String, u64)> {
+        let blobs = blobs.iter();
+        blobs
+            .map(|(name, size)| ((*name).to_owned(), *size))
+            .collect()
+    }
+
+    #[test]
+    fn what_one_has_still_to_write_is_not_free_for_another() {
+        let all = Reservations::default();
+        let (one, two) = (Reservation::new(&all), Reservation::new(&all));
+        assert_eq!(one.add(&blobs(&[("a", 6), ("b", 1)]), 10), Ok(()));
+        assert_eq!(two.add(&blobs(&[("c", 4)]), 10), Err(7));
+        // Four bytes are on the disk now, and six are free.
+        one.written("a", 4);
+        assert_eq!(two.add(&blobs(&[("c", 4)]), 6), Err(3));
+        assert_eq!(two.add(&blobs(&[("c", 3)]), 6), Ok(()));
+        one.done("b", false);
+        drop(two);
+        assert_eq!(one.add(&blobs(&[("d", 4)]), 6), Ok(()));
+        drop(one);
+        assert!(all.blobs().is_empty());
+    }
+
+    #[test]
+    fn a_blob_that_several_want_is_written_once() {
+        let all = Reservations::default();
+        let (one, two) = (Reservation::new(&all), Reservation::new(&all));
+        assert_eq!(one.add(&blobs(&[("base", 8), ("a", 1)]), 10), Ok(()));
+        assert_eq!(two.add(&blobs(&[("base", 8), ("b", 1)]), 10), Ok(()));
+        // The first is given up half way, and the second one has all of it to write.
+        one.written("base", 8);
+        one.done("base", false);
+        let three = Reservation::new(&all);
+        assert_eq!(three.add(&blobs(&[("c", 1)]), 10), Err(10));
+        two.done("base", true);
+        assert_eq!(three.add(&blobs(&[("c", 1)]), 3), Ok(()));
+    }
+}

@@ -1,0 +1,151 @@
+//! The space that an import takes: asked for before it is written, and given back when it fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, import};
+use stowd::ledger::FailureClass;
+use stowd::platform::{Platform, Wanted};
+use stowd::progress::Meter;
+use tempfile::TempDir;
+use tokio::sync::Barrier;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::importer::{Draft, entry, noise};
+use crate::memory_store::MemoryStore;
+
+const MIB: u64 = 1 << 20;
+
+/// Room for documents.
+const SOME: u64 = 64 << 10;
+
+/// An archive, plain or compressed, of an image with a layer of 3 MiB.
+fn archive(seed: u8, way: usize) -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image_with(noise(3 << 20, seed), "a");
+    draft.index(&[(&format!("a:{seed}"), &image.manifest)]);
+    let path = draft.written(dir.path())[way].clone();
+    (dir, path)
+}
+
+/// Imports archives at once.
+fn imported(
+    store: &MemoryStore,
+    archives: &[&Path],
+    given_up: &[CancellationToken],
+) -> Vec<Result<ImportReport, ImportError>> {
+    let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
+    let reservations = Reservations::default();
+    let imports = archives.iter().zip(given_up).map(|(path, given_up)| {
+        let entry = entry(path);
+        let rules = ImportRules {
+            reservations: &reservations,
+            wanted: &wanted,
+            extra_registries: &[],
+        };
+        async move { import(store, &entry, rules, Meter::default(), given_up).await }
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let all = futures_util::future::join_all(imports);
+    let all = async { timeout(Duration::from_secs(60), all).await };
+    runtime.block_on(all).expect("they wait for each other")
+}
+
+fn full(capacity: u64) -> MemoryStore {
+    let store = MemoryStore::default();
+    store.state().capacity = Some(capacity);
+    store
+}
+
+fn no_one() -> [CancellationToken; 2] {
+    [CancellationToken::new(), CancellationToken::new()]
+}
+
+#[test]
+fn what_cannot_fit_is_refused_before_its_first_byte() {
+    for way in 0..2 {
+        let (_dir, path) = archive(1, way);
+        let store = full(2 * MIB);
+        let error = imported(&store, &[&path], &no_one()).pop().unwrap();
+        let error = error.unwrap_err();
+        assert_eq!(error.class(), FailureClass::NoSpace { needs: 3 * MIB });
+        let words = "3.0 MiB are to be written, 2.0 MiB are free";
+        assert!(error.to_string().ends_with(words), "{error}");
+        let state = store.state();
+        assert_eq!((state.opened, state.chunks, state.collected), (0, 0, 0));
+        assert_eq!(state.leases, 0);
+    }
+}
+
+#[test]
+fn what_the_store_has_takes_no_room() {
+    for way in 0..2 {
+        let (_dir, path) = archive(1, way);
+        let store = full(3 * MIB + SOME);
+        for _ in 0..2 {
+            let report = imported(&store, &[&path], &no_one())
+                .pop()
+                .unwrap()
+                .unwrap();
+            assert_eq!(report.problems, Vec::<String>::new());
+            store.state().images.clear();
+        }
+        assert_eq!(store.state().opened, 3, "a layer and two documents");
+    }
+}
+
+#[test]
+fn what_another_import_has_still_to_write_is_not_free() {
+    for way in 0..2 {
+        let ((_one, one), (_two, two)) = (archive(1, way), archive(2, way));
+        for (capacity, fit) in [(5 * MIB, 1), (6 * MIB + SOME, 2)] {
+            let store = full(capacity);
+            let reports = imported(&store, &[&one, &two], &no_one());
+            let (good, bad): (Vec<_>, Vec<_>) = reports.into_iter().partition(Result::is_ok);
+            assert_eq!(good.len(), fit, "{capacity}: {bad:?}");
+            assert_eq!(store.state().opened, 3 * fit, "nothing of the other");
+            for error in bad.into_iter().filter_map(Result::err) {
+                assert_eq!(error.class(), FailureClass::NoSpace { needs: 3 * MIB });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_two_imports_bring_is_counted_once() {
+    for way in 0..2 {
+        let ((_one, one), (_two, two)) = (archive(1, way), archive(1, way));
+        let store = full(3 * MIB + SOME);
+        for report in imported(&store, &[&one, &two], &no_one()) {
+            assert_eq!(report.unwrap().problems, Vec::<String>::new());
+        }
+    }
+}
+
+/// It waits for what another import has reserved, which hangs.
+#[test]
+fn an_import_that_waits_for_space_can_be_given_up() {
+    let ((_one, one), (_two, two)) = (archive(1, 0), archive(2, 0));
+    let store = full(5 * MIB);
+    let given_up = no_one();
+    let gather = Arc::new(Barrier::new(2));
+    store.state().gather = Some(Arc::clone(&gather));
+    let cancel = std::thread::spawn({
+        let given_up = given_up.clone();
+        move || {
+            // One of them hangs, and the other waits.
+            std::thread::sleep(Duration::from_millis(300));
+            for import in given_up {
+                import.cancel();
+            }
+        }
+    });
+    for report in imported(&store, &[&one, &two], &given_up) {
+        assert!(matches!(report, Err(ImportError::Changed)), "{report:?}");
+    }
+    cancel.join().unwrap();
+    assert_eq!(store.state().opened, 1);
+}
