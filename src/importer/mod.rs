@@ -33,6 +33,7 @@ mod reservations;
 mod space;
 mod store_documents;
 mod streamed;
+mod verify;
 
 use std::io;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use space::Space;
 
 pub use report::{ImportError, ImportReport, ImportRules};
 pub use reservations::Reservations;
+pub use verify::verify;
 
 /// Imports what the rules want of an archive. `meter` counts up to the length of the file.
 ///

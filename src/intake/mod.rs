@@ -160,6 +160,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::Abandon(path) => self.jobs.abandon(&path),
             Effect::LookAgain(path) => self.source.look(&path),
             Effect::ListImages => self.jobs.list_images(),
+            Effect::AskSpace => self.jobs.ask_space(),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
             Effect::Tell(happened) => reporter::report(happened),

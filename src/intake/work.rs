@@ -68,7 +68,7 @@ impl<S: ImageStore> Jobs<S> {
         let path = entry.path.clone();
         self.under_way.insert(path.clone(), under_way);
         match job {
-            Job::Import => {
+            Job::Import | Job::Verify => {
                 let (store, settings) = (self.store.clone(), Arc::clone(settings));
                 let reservations = self.reservations.clone();
                 self.tasks.spawn(async move {
@@ -77,8 +77,16 @@ impl<S: ImageStore> Jobs<S> {
                         wanted: &settings.wanted,
                         extra_registries: &settings.pulls.extra_registries,
                     };
-                    let report = importer::import(&store, &entry, rules, meter, &stop).await;
-                    Event::Ended(path, report.map_or_else(JobEnd::from, JobEnd::from))
+                    let end = if job == Job::Verify {
+                        match importer::verify(&store, &entry, rules, meter, &stop).await {
+                            Ok(report) if report.problems.is_empty() => JobEnd::Whole,
+                            read => read.map_or_else(JobEnd::from, JobEnd::from),
+                        }
+                    } else {
+                        let report = importer::import(&store, &entry, rules, meter, &stop).await;
+                        report.map_or_else(JobEnd::from, JobEnd::from)
+                    };
+                    Event::Ended(path, end)
                 });
             }
             Job::Look => {
@@ -103,6 +111,12 @@ impl<S: ImageStore> Jobs<S> {
         if let Some(under_way) = self.under_way.get(path) {
             under_way.stop.cancel();
         }
+    }
+
+    pub(super) fn ask_space(&mut self) {
+        let store = self.store.clone();
+        let free = async move { Event::FreeSpace(store.free_space().await) };
+        self.tasks.spawn(free);
     }
 
     pub(super) fn list_images(&mut self) {

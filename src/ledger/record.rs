@@ -251,6 +251,16 @@ impl Record {
         }
     }
 
+    /// Whether this failure and another one are the same: of the same version, for the same reason. How
+    /// much space is free makes no other reason of a lack of it.
+    pub(crate) fn failed_alike(&self, other: &Self) -> bool {
+        let is_of_space = matches!(other.class, Some(FailureClass::NoSpace { .. }));
+        self.identity == other.identity
+            && self.settings == other.settings
+            && self.class == other.class
+            && (is_of_space || self.outcome.error() == other.outcome.error())
+    }
+
     /// What another version goes on holding when it fails: of versions that failed one after the
     /// other it is the last whole one's. An entry that comes anew every night and always lacks
     /// something must not pin all that it ever brought.

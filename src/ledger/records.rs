@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::one_line::cut;
 use crate::source_event::DirectoryId;
@@ -77,6 +78,14 @@ impl Ledger {
         self.records.insert(key, Arc::new(record));
         self.confirm(&path);
         &self.records[path.as_os_str()]
+    }
+
+    /// An entry that has failed is not tried before then. Does nothing where there is no record.
+    pub(crate) fn put_off(&mut self, path: &Path, next_try: SystemTime) {
+        if let Some(record) = self.records.get_mut(path.as_os_str()) {
+            Arc::make_mut(record).next_try = Some(next_try);
+            self.revision += 1;
+        }
     }
 
     /// The record of an entry, whether it stands or not.

@@ -10,7 +10,7 @@ use crate::retry;
 use crate::source_event::Listed;
 
 use super::brought_back::{Again, BroughtBack};
-use super::event::{Effect, Now};
+use super::event::{Effect, Job, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
 
@@ -141,6 +141,7 @@ impl Plan {
     fn act(&mut self, listed: Listed, decision: Decision, now: Now) {
         let Listed { entry, whole } = listed;
         let path = entry.path.clone();
+        let mut job = Job::first(entry.kind);
         match decision {
             Decision::Unchanged => {
                 if !self.ledger.stands(&path) {
@@ -150,13 +151,14 @@ impl Plan {
                 return self.entries.set(path, Life::Done(entry));
             }
             Decision::Failed => {
-                let until = self.next_try(&path, now);
+                let until = self.until(&path, now);
                 // An entry that a run before has failed to import is tried at once, unless only a
                 // change of its file can help. One that is not whole is not tried before it is.
                 if until == Until::Change || (whole && self.ledger.stands(&path)) {
                     self.ledger.confirm(&path);
                     return self.entries.set(path, Life::Waiting(entry, until));
                 }
+                job = self.job_of_retry(&entry);
             }
             Decision::Missing(names) => self.tell(Happened::Missing { path, names }),
             Decision::Changed(change) => self.tell(Happened::Found {
@@ -166,7 +168,10 @@ impl Plan {
             }),
         }
         if whole {
-            self.queue(Queued::first(entry, false));
+            self.queue(Queued {
+                job,
+                ..Queued::first(entry, false)
+            });
         } else {
             self.ledger.reopen(&entry.path);
             // The source may have said before that it is still written, and says it once.
@@ -180,8 +185,11 @@ impl Plan {
         let record = self.ledger.get(&entry.path)?;
         let has_failed = record.outcome.error().is_some() && record.serial > self.due_at_once;
         let is_of_it = has_failed && self.is_recorded(entry);
-        let until = is_of_it.then(|| self.next_try(&entry.path, now))?;
-        matches!(until, Until::Uptime(until) if until > now.uptime).then_some(until)
+        let until = is_of_it.then(|| self.until(&entry.path, now))?;
+        match until {
+            Until::Uptime(due) | Until::Space { due, .. } => (due > now.uptime).then_some(until),
+            _ => None,
+        }
     }
 
     /// What an entry that has failed waits for, as its record says.

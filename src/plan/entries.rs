@@ -87,11 +87,13 @@ impl Entries {
             *count += 1;
         }
         self.pinning += usize::from(life.is_pinning());
+        if let Some(due) = life.due() {
+            self.due.insert((due, path.clone()));
+        }
         match &life {
             Life::Queued(queued) => _ = self.queued.insert(key(queued)),
             Life::Running(_) => _ = self.running.insert(path.clone()),
             Life::OutOfSight { .. } => _ = self.out_of_sight.insert(path.clone()),
-            Life::Waiting(_, Until::Uptime(due)) => _ = self.due.insert((*due, path.clone())),
             Life::Waiting(_, Until::OtherEntry) => _ = self.lacking.insert(path.clone()),
             _ => {}
         }
@@ -123,13 +125,13 @@ impl Entries {
             *count -= 1;
         }
         self.pinning -= usize::from(life.is_pinning());
+        if let Some(due) = life.due() {
+            self.due.remove(&(due, path.to_owned()));
+        }
         match &life {
             Life::Queued(queued) => _ = self.queued.remove(&key(queued)),
             Life::Running(_) => _ = self.running.remove(path),
             Life::OutOfSight { .. } => _ = self.out_of_sight.remove(path),
-            Life::Waiting(_, Until::Uptime(due)) => {
-                self.due.remove(&(*due, path.to_owned()));
-            }
             Life::Waiting(_, Until::OtherEntry) => _ = self.lacking.remove(path),
             _ => {}
         }

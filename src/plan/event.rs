@@ -33,6 +33,8 @@ pub enum Event {
     Images(Result<Vec<Image>, String>),
     /// A job has ended; the path is that of its entry.
     Ended(PathBuf, JobEnd),
+    /// The answer to [`Effect::AskSpace`]: how many bytes are free in the store, if that can be told.
+    FreeSpace(Option<u64>),
     /// The answer to [`Effect::Unpin`]: the names that have lost their pin, and what went wrong.
     Unpinned(Vec<String>, Result<(), String>),
     /// The answer to what [`Plan::await_sandbox_image`](super::Plan::await_sandbox_image) announces.
@@ -63,6 +65,8 @@ pub enum Effect {
     LookAgain(PathBuf),
     /// Have the store list its images; [`Event::Images`] follows.
     ListImages,
+    /// Ask how much space the store has; [`Event::FreeSpace`] follows.
+    AskSpace,
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
     Unpin(Vec<String>),
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the
@@ -75,6 +79,8 @@ pub enum Effect {
 pub enum Job {
     /// An archive is imported.
     Import,
+    /// An archive that was found broken is read once more, and nothing is written.
+    Verify,
     /// The images of a list that the store has are named and pinned.
     Look,
     /// The images that the store lacked at the look are pulled, named and pinned.
@@ -84,9 +90,17 @@ pub enum Job {
 impl Job {
     pub(super) fn kind(&self) -> JobKind {
         match self {
-            Self::Import => JobKind::Import,
+            Self::Import | Self::Verify => JobKind::Import,
             Self::Look => JobKind::Look,
             Self::Pull(_) => JobKind::Pull,
+        }
+    }
+
+    /// What is begun when it was interrupted.
+    pub(super) fn anew(self) -> Self {
+        match self {
+            Self::Pull(_) => Self::Look,
+            other => other,
         }
     }
 
@@ -120,6 +134,8 @@ pub enum JobEnd {
     Absent(Arc<Looked>),
     /// The list is none, and brings nothing; the text says what it is.
     NoList(String),
+    /// Nothing is wrong with an archive that was found broken before.
+    Whole,
     /// The file is not, or no longer, the version that the job was for.
     Changed,
     /// The store is away, which says nothing about the entry.

@@ -9,7 +9,7 @@ impl Plan {
     /// Begins what is due, as slots are free.
     pub(super) fn begin_jobs(&mut self, now: Now) {
         while let Some(path) = self.entries.first_due(now.uptime) {
-            self.entries.try_again(&path, true);
+            self.try_due(&path);
         }
         if self.away_until.is_some_and(|until| until > now.uptime) {
             return;

@@ -21,7 +21,8 @@
 //!               the file changed while it was read                Rereading
 //!               it has changed at each reading for too long       Unfinished
 //!   Rereading   seen                                              Settling, Queued
-//!   Waiting     due; another entry has brought something; reload  Queued
+//!   Waiting     due, and there is space for it if it lacked any;
+//!               another entry has brought something; reload       Queued
 //!   Done        the store has lost something                      Queued
 //!   any         another version is seen                           Settling, Queued
 //!               it cannot be looked at                            Unreadable
@@ -105,6 +106,15 @@ impl Queued {
 pub(super) enum Until {
     /// This uptime.
     Uptime(Duration),
+    /// So many free bytes in the store, which is asked for them at this uptime.
+    Space {
+        due: Duration,
+        needs: u64,
+        /// How often it was tried, and asked for.
+        times: u32,
+    },
+    /// The same, and the store was asked.
+    Answer { needs: u64, times: u32 },
     /// Another entry that brings something.
     OtherEntry,
     /// A change of its file.
@@ -154,6 +164,14 @@ impl Life {
                 _ => Some(&running.entry),
             },
             Self::Unreadable { .. } | Self::OutOfSight { .. } => None,
+        }
+    }
+
+    /// When an entry that has failed is due.
+    pub(super) fn due(&self) -> Option<Duration> {
+        match self {
+            Self::Waiting(_, Until::Uptime(due) | Until::Space { due, .. }) => Some(*due),
+            _ => None,
         }
     }
 

@@ -12,7 +12,7 @@
 //!                                                                   |
 //!   job ended ----> outcome -- record, next try --+             queued or done
 //!                                                 v                 |
-//!   tick ---------> due ------------------------> jobs <------------+
+//!   tick ---------> due --(is there space?)-----> jobs <------------+
 //!                                                  |
 //!                   load: is everything of the start done?     pins: what does no entry bring?
 //! ```
@@ -31,6 +31,7 @@ mod outcome;
 mod pin_check;
 mod pins;
 mod restless;
+mod retries;
 mod sandbox_check;
 mod sighting;
 mod state;
@@ -52,6 +53,7 @@ impl Plan {
             Event::Source(event) => self.sighted(event, now),
             Event::Store(state) => self.store_told(state, now),
             Event::Images(images) => self.store_listed(images, now),
+            Event::FreeSpace(free) => self.space_told(free, now),
             Event::Ended(path, end) => self.ended(path, end, now),
             Event::Unpinned(names, result) => self.unpinned(names, result, now),
             Event::SandboxImage(image) => self.sandbox.answered(image),
@@ -92,6 +94,7 @@ impl Plan {
         self.rules = rules;
         self.brought_back.clear();
         self.due_at_once = self.ledger.serial();
+        self.told.clear();
         let again = self.entries.iter().filter_map(|(_, life)| match life {
             // The operator may have mended what they failed of.
             Life::Waiting(entry, _) => Some(Queued::first(entry.clone(), true)),

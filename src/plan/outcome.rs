@@ -27,7 +27,7 @@ impl Plan {
             JobEnd::Through(_) | JobEnd::Absent(_) => true,
             JobEnd::StoreAway(_) => false,
             // It may not have needed the store.
-            JobEnd::NoList(_) | JobEnd::Changed | JobEnd::Failed(..) => {
+            JobEnd::NoList(_) | JobEnd::Changed | JobEnd::Whole | JobEnd::Failed(..) => {
                 self.away_until.is_some_and(|until| until <= now.uptime)
             }
         };
@@ -44,6 +44,7 @@ impl Plan {
         }
         let has_no_record = match &end {
             JobEnd::Changed => true,
+            JobEnd::Whole => false,
             // What was not overtaken is queued again, and has a record then.
             JobEnd::Absent(_) | JobEnd::StoreAway(_) => running.overtaken.is_some(),
             JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..) => {
@@ -67,6 +68,8 @@ impl Plan {
                 begun: Some(running.begun),
             }),
             JobEnd::Changed => self.changed(running, now),
+            JobEnd::Whole if running.overtaken.is_some() => self.follow_source(running, true),
+            JobEnd::Whole => self.queue(Queued::first(running.entry, running.again)),
             JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
                 if matches!(running.overtaken, Some(Overtaken::Forget)) => {}
             JobEnd::NoList(error) => self.imported(running, Vec::new(), Some(error), now),
@@ -123,6 +126,7 @@ impl Plan {
         }
         match running.overtaken {
             None => self.queue(Queued {
+                job: running.job.anew(),
                 begun: Some(running.begun),
                 ..Queued::first(running.entry, running.again)
             }),
@@ -143,6 +147,7 @@ impl Plan {
         let before = before.map(|record| record.outcome.imported().images.clone());
         let is_new = before.as_ref() != Some(&images);
         let imported = imported(&running, images, now);
+        self.told.remove(&path);
         match no_list {
             None => self.tell_imported(&running, &imported),
             Some(error) => self.tell(Happened::NoList {
@@ -193,7 +198,7 @@ impl Plan {
             // It was made with other rules: it says nothing about these.
             None if is_outdated => self.queue(Queued::first(running.entry, true)),
             None => {
-                let until = self.next_try(&path, now);
+                let until = self.until(&path, now);
                 self.entries.set(path, Life::Waiting(running.entry, until));
             }
         }
@@ -247,7 +252,7 @@ impl Plan {
         }
     }
 
-    /// Writes a failure down and tells it.
+    /// Writes a failure down, and tells it where it is not the one that was told last.
     pub(super) fn record_failure(
         &mut self,
         path: &Path,
@@ -274,8 +279,14 @@ impl Plan {
             not_before,
             ..self.attempt(path, identity, settings, outcome, now)
         };
+        let told = self.ledger.get(path);
+        let told = told.filter(|_| self.told.contains(path)).cloned();
         let record = self.ledger.record(path.to_owned(), attempt);
+        if told.is_some_and(|told| told.failed_alike(record)) {
+            return;
+        }
         let (attempts, next_try) = (record.attempts, record.next_try);
+        self.told.insert(path.to_owned());
         self.tell(Happened::Failed {
             path: path.to_owned(),
             images,

@@ -36,6 +36,10 @@ pub struct Plan {
     pub(super) lost: BTreeSet<PathBuf>,
     /// That entries are out of sight was told.
     pub(super) is_sight_told: bool,
+    /// Entries whose failure, as the ledger has it, was told.
+    pub(super) told: BTreeSet<PathBuf>,
+    /// The store was asked how much space it has.
+    pub(super) is_space_asked: bool,
     /// Entries that have brought something new since those that lack a blob were tried.
     pub(super) news: BTreeSet<PathBuf>,
     pub(super) query: StoreQuery,
@@ -75,6 +79,8 @@ impl Plan {
             brought_back: BTreeMap::new(),
             lost: BTreeSet::new(),
             is_sight_told: false,
+            told: BTreeSet::new(),
+            is_space_asked: false,
             news: BTreeSet::new(),
             query: StoreQuery::default(),
             is_audit_due: false,

@@ -37,3 +37,4 @@ mod sandbox;
 mod serving;
 mod shadowed;
 mod sight;
+mod wear;

@@ -21,6 +21,7 @@ mod images_dir;
 mod importer;
 mod importer_names;
 mod importer_space;
+mod importer_verify;
 mod intake;
 mod layers;
 mod ledger;

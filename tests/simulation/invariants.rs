@@ -26,7 +26,7 @@ use stowd::plan::{Job, JobEnd, Plan};
 use stowd::source_event::{Listed, SourceEvent};
 
 use crate::content::{Content, SimImage, kind};
-use crate::directory::Directory;
+use crate::directory::{Away, Directory};
 use crate::node::Node;
 use crate::store::Store;
 
@@ -655,8 +655,14 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
         let is_archive = kind(path) == Kind::Archive;
         !(node.directory.is_visible(path) || is_archive && is_recorded)
     });
-    // Without a ledger, and without an entry seen, what the pins are for is not known either.
-    let is_unknown = is_unknown || node.disk.is_empty();
+    // Without a ledger, and without an entry seen, what the pins are for is not known either; nor where a
+    // directory cannot be listed, or what is out of sight was never read whole.
+    let is_unlisted = node.directory.sub_away == Some(Away::Unreadable);
+    let is_unlisted = is_unlisted || node.directory.root_away.is_some();
+    let mut unknown = ledger
+        .unknown()
+        .filter(|path| !node.directory.is_visible(path));
+    let is_unknown = is_unknown || is_unlisted || unknown.next().is_some() || node.disk.is_empty();
     for (name, record) in images {
         if record.is_own() && !held.contains(name) && !is_unknown {
             return Err(Violation::new(format!(

@@ -17,7 +17,7 @@ use stowd::platform::Wanted;
 use crate::content::{Content, IN_REGISTRY, SimImage};
 use crate::directory::{Directory, ROOT, SETTLE, Source};
 use crate::invariants::{Oracle, Violation};
-use crate::store::Store;
+use crate::store::{SPACE, Store};
 
 /// Work that is under way.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) enum UnderWay {
     ListImages(Option<Vec<Image>>),
     Unpin(Vec<String>),
     TakeOver(Vec<String>),
+    AskSpace,
 }
 
 #[derive(Debug)]
@@ -248,6 +249,7 @@ impl Node {
                 self.oracle.unpins(&names, &self.process.plan)?;
                 self.process.under_way.push(UnderWay::Unpin(names));
             }
+            Effect::AskSpace => self.process.under_way.push(UnderWay::AskSpace),
             Effect::TakeOver(names) => self.process.under_way.push(UnderWay::TakeOver(names)),
             Effect::Tell(_) => {}
         }
@@ -283,6 +285,7 @@ impl Node {
                 }
                 Event::Unpinned(names, Ok(()))
             }
+            UnderWay::AskSpace => Event::FreeSpace(self.store.free()),
             UnderWay::TakeOver(names) => {
                 if !self.store.is_down {
                     self.store.take_over(names);
@@ -348,7 +351,7 @@ impl Node {
             return Some(JobEnd::StoreAway("down".to_owned()));
         }
         match job.job {
-            Job::Import => self.import(job),
+            Job::Import | Job::Verify => self.import(job),
             Job::Look => self.look(job),
             Job::Pull(_) => self.pull(job),
         }
@@ -402,6 +405,9 @@ impl Node {
         if job.step == 2 && !self.is_still(&job.entry) {
             return Some(JobEnd::Changed);
         }
+        if job.job == Job::Verify {
+            return end(self, JobEnd::Whole);
+        }
         let all = images.iter().chain(lacking).collect::<Vec<_>>();
         let Some(image) = all.get(job.step - 2) else {
             return end(self, JobEnd::Through(job.brought.clone()));
@@ -410,7 +416,7 @@ impl Node {
         let is_missing = lacking.contains(image) && !self.store.blobs.contains(&digest);
         let (problem, class) = match (is_missing, self.store.is_full) {
             (true, _) => ("a blob is missing", FailureClass::MissingBlob),
-            (_, true) => ("no space left", FailureClass::Environment),
+            (_, true) => ("no space left", FailureClass::NoSpace { needs: SPACE }),
             _ => {
                 self.store.blobs.insert(digest);
                 let image = self.place(&job.entry, **image);

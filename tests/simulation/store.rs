@@ -37,7 +37,16 @@ pub(crate) struct Store {
     lost: BTreeMap<String, u64>,
 }
 
+/// What an archive needs.
+pub(crate) const SPACE: u64 = 1;
+
 impl Store {
+    /// How much space it has, if it answers.
+    pub(crate) fn free(&self) -> Option<u64> {
+        let free = if self.is_full { 0 } else { SPACE };
+        (!self.is_down).then_some(free)
+    }
+
     /// Points a name to an image and pins it, unless the pin is somebody else's.
     pub(crate) fn put(&mut self, name: String, digest: Digest) {
         let record = self.point(&name, digest);

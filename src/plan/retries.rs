@@ -1,0 +1,109 @@
+//! How an entry that has failed is tried again.
+//!
+//! An archive that was found broken is read once more and not written. One that lacked space is tried when
+//! there is room for what it has to write: the store is asked for that when the entry is due, with the
+//! backoff of retries.
+
+use std::path::{Path, PathBuf};
+
+use crate::entry::{Entry, Kind};
+use crate::ledger::FailureClass;
+use crate::retry;
+
+use super::event::{Effect, Job, Now};
+use super::life::{Life, Queued, Until};
+use super::state::Plan;
+
+impl Plan {
+    /// What an entry that has just failed waits for.
+    pub(super) fn until(&self, path: &Path, now: Now) -> Until {
+        let record = self.ledger.get(path);
+        match (self.next_try(path, now), record) {
+            (Until::Uptime(due), Some(record)) => match record.class {
+                Some(FailureClass::NoSpace { needs }) => Until::Space {
+                    due,
+                    needs,
+                    times: record.attempts,
+                },
+                _ => Until::Uptime(due),
+            },
+            (until, _) => until,
+        }
+    }
+
+    /// An entry that has failed is due: it is tried, or the store is asked for space first.
+    pub(super) fn try_due(&mut self, path: &Path) {
+        let Some(Life::Waiting(entry, Until::Space { needs, times, .. })) = self.entries.get(path)
+        else {
+            return self.try_again(path);
+        };
+        let asked = Until::Answer {
+            needs: *needs,
+            times: *times,
+        };
+        let life = Life::Waiting(entry.clone(), asked);
+        self.entries.set(path.to_owned(), life);
+        if !std::mem::replace(&mut self.is_space_asked, true) {
+            self.effects.push(Effect::AskSpace);
+        }
+    }
+
+    /// The store has told how much space it has.
+    pub(super) fn space_told(&mut self, free: Option<u64>, now: Now) {
+        self.is_space_asked = false;
+        let waiting = self.entries.iter().filter_map(|(path, life)| match life {
+            Life::Waiting(entry, Until::Answer { needs, times }) => {
+                Some((path.to_owned(), entry.clone(), *needs, *times))
+            }
+            _ => None,
+        });
+        for (path, entry, needs, times) in waiting.collect::<Vec<_>>() {
+            // Where it cannot be told there may be room.
+            if free.is_none_or(|free| free >= needs) {
+                self.try_again(&path);
+            } else {
+                self.put_off(path, entry, needs, times.saturating_add(1), now);
+            }
+        }
+    }
+
+    fn put_off(&mut self, path: PathBuf, entry: Entry, needs: u64, times: u32, now: Now) {
+        let wait = retry::delay(times, &path, self.rules.seed);
+        if let Some(next) = now.wall.checked_add(wait) {
+            self.ledger.put_off(&path, next);
+        }
+        let until = Until::Space {
+            due: now.uptime + wait,
+            needs,
+            times,
+        };
+        self.entries.set(path, Life::Waiting(entry, until));
+    }
+
+    /// Queues an entry that waits; its outcome stands until then.
+    fn try_again(&mut self, path: &Path) {
+        self.entries.try_again(path, true);
+        if let Some(Life::Queued(queued)) = self.entries.get(path) {
+            let job = self.job_of_retry(&queued.entry);
+            let queued = Queued {
+                job,
+                ..queued.clone()
+            };
+            self.entries.set(path.to_owned(), Life::Queued(queued));
+        }
+    }
+
+    /// What is done with an entry that has failed.
+    pub(super) fn job_of_retry(&self, entry: &Entry) -> Job {
+        let record = self.ledger.get(&entry.path);
+        let is_broken = record.is_some_and(|record| {
+            record.is_broken
+                && record.identity.as_ref() == Some(&entry.identity)
+                && record.settings == self.rules.fingerprint
+        });
+        match entry.kind {
+            Kind::Archive if is_broken => Job::Verify,
+            kind => Job::first(kind),
+        }
+    }
+}
