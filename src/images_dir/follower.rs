@@ -35,6 +35,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// directories does not cost more than a fifth of a core.
 const REST: u32 = 4;
 
+/// Paths that could not be looked at are looked at this much too early, so that thousands of them are
+/// a few looks and not one each.
+const EARLY: Duration = Duration::from_secs(1);
+
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
@@ -179,7 +183,7 @@ impl Follower {
             self.want(WalkCause::Polling);
         }
         self.look_at(self.settling.due_files(now), LookCause::Due);
-        for path in self.unreadables.take_due(now) {
+        for path in self.unreadables.take_due(now + EARLY) {
             if is_entry(&path) {
                 self.look_at([path], LookCause::Due);
             } else {

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_client::services::v1 as api;
 use containerd_client::types::Descriptor;
+use rustix::process::Signal;
 use stowd::containerd::Containerd;
 use stowd::image_store::ImageStore as _;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    Daemon, Generation, PAUSE_IMAGE, Setup, generation, on_each_generation_in_turn, run_in_pod,
-    write_static_image, write_static_image_in,
+    Daemon, Generation, PAUSE_IMAGE, Setup, Stowd, generation, on_each_generation_in_turn,
+    run_in_pod, write_static_image, write_static_image_in,
 };
 
 const SOON: Duration = Duration::from_secs(180);
@@ -200,6 +202,37 @@ on_each_generation_in_turn!(
     a_pod_of_an_image_with_a_mislabelled_layer_runs_or_the_image_is_refused,
     what_is_refused_is_what_containerd_cannot_unpack,
 );
+
+/// An images directory of links to a disk that is not there.
+#[test]
+fn twenty_thousand_links_that_lead_nowhere_hold_nothing() {
+    let setup = Setup::new(&generation("2.x"));
+    let images = setup.images();
+    for number in 0..20_000 {
+        let link = images.join(format!("{number}.tar"));
+        symlink(format!("/nowhere/{number}.tar"), link).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let good = write_static_image(dir.path(), "stowd.test/good:1", &["true"]);
+    setup.stow_as(&good, "good.tar");
+    let began = Instant::now();
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    println!("READY after {:?}", began.elapsed());
+    assert_eq!(stowd.outcomes("good.tar").len(), 1);
+    assert_eq!(stowd.lines("ready: 1 image from 20001 entries").len(), 1);
+    let late = write_static_image(dir.path(), "stowd.test/late:1", &["true"]);
+    stowd.signal(Signal::HUP);
+    std::fs::copy(late, images.join("late.tar")).unwrap();
+    let began = Instant::now();
+    let is_imported = |stowd: &Stowd| !stowd.outcomes("late.tar").is_empty();
+    stowd.wait_until(SOON, "the late archive is imported", is_imported);
+    println!("imported beside a rescan after {:?}", began.elapsed());
+    assert_eq!(stowd.lines(" failed /").len(), 20_000, "each is told once");
+    let began = Instant::now();
+    assert_eq!(stowd.stop(), Some(0));
+    println!("stopped after {:?}", began.elapsed());
+}
 
 /// One answer has room for 16 MiB, and these records have 24.
 #[tokio::test(flavor = "multi_thread")]
