@@ -88,6 +88,7 @@ impl Plan {
                 let known = record.into_iter().flat_map(|record| record.images());
                 let known = known.collect::<HashSet<_>>();
                 let has_news = !images.iter().all(|image| known.contains(image));
+                let has_news = has_news || (!images.is_empty() && self.is_other_version(&running));
                 let imported = imported(&running, images, now);
                 if has_news && running.entry.kind == Kind::Archive {
                     self.tell_imported(&running, &imported);
@@ -109,6 +110,13 @@ impl Plan {
             }
         }
         self.audit_losses();
+    }
+
+    /// Whether the record of an entry, which the job for it is about to replace, is about another version.
+    /// All blobs were written then: what a store has lost of them without losing a name is back.
+    fn is_other_version(&self, running: &Running) -> bool {
+        let record = self.ledger.get(&running.entry.path);
+        record.is_some_and(|record| record.identity != Some(running.entry.identity))
     }
 
     /// Whether a job for this entry that no record tells of may have taken names of other entries.
@@ -155,6 +163,7 @@ impl Plan {
                 error,
             }),
         }
+        let is_news = is_new || self.is_other_version(&running);
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let identity = Some(running.entry.identity);
         let settings = running.fingerprint.clone();
@@ -166,7 +175,7 @@ impl Plan {
             // to be read again, with the rules that have come meanwhile.
             self.is_audit_due = true;
         }
-        if self.lost.remove(&path) || is_new {
+        if self.lost.remove(&path) || is_news {
             self.news.insert(path.clone());
         }
         match running.overtaken {

@@ -1525,6 +1525,18 @@ fn what_a_new_store_lacks_is_news_when_another_version_brings_it_again() {
     assert!(words.contains(&"import b.tar".to_owned()), "{words:?}");
 }
 
+/// A blob was lost, and not the name: the store's images do not tell.
+#[test]
+fn what_another_version_of_an_entry_brings_again_is_news() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    stage.source(SourceEvent::Settled(entry("b.tar", 1)));
+    stage.ends("b.tar", failed(FailureClass::MissingBlob));
+    stage.source(SourceEvent::Settled(entry("a.tar", 2)));
+    assert_eq!(stage.ends("a.tar", brought(&["a"])), ["import b.tar"]);
+    let words = stage.ends("b.tar", failed(FailureClass::MissingBlob));
+    assert_eq!(words, NOTHING);
+}
+
 #[test]
 fn new_version_interrupted_then_io_error_keeps_its_pins() {
     let mut stage = Stage::loaded(&["a.tar"]);
