@@ -200,7 +200,8 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Creates the image, or points the existing name to its new target. Labels are set one by one:
-    /// those that others set stay, and so does the pin of another owner.
+    /// those that others set stay, and so does the pin of another owner. A name that another instance has
+    /// pinned goes on pointing to where it does.
     fn put_image(
         &self,
         lease: &Self::Lease,

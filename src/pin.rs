@@ -5,7 +5,9 @@
 //!   io.stowd.pinned=INSTANCE            the stowd instance that has set the pin, and may take it off
 //! ```
 //!
-//! A pin without the second label, or with another instance's, is left to its owner.
+//! A pin without the second label, or with another instance's, is left to its owner. So is a name that
+//! another instance has pinned, also where it points to another image: two instances that bring
+//! different images under one name do not move it to and fro.
 
 /// The label by which CRI knows that the kubelet must not collect an image.
 pub const RUNTIME_PIN: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
@@ -51,6 +53,18 @@ impl PinOwner {
     /// Whether a pin with this value of [`OWNER_LABEL`] is its own.
     pub fn owns(&self, label: Option<&String>) -> bool {
         label.is_some_and(|label| *label == self.0) || self.takes_over(label)
+    }
+
+    /// The other instance that has pinned the image that has these labels, if one has.
+    pub(crate) fn another<'l>(
+        &self,
+        label: impl Fn(&str) -> Option<&'l String>,
+    ) -> Option<&'l str> {
+        let (pinned, value) = RUNTIME_PIN;
+        let is_pinned = label(pinned).is_some_and(|found| found == value);
+        let owner = label(OWNER_LABEL).filter(|owner| is_pinned && *owner != BEFORE_INSTANCES);
+        let another = owner.filter(|owner| !self.owns(Some(owner)));
+        another.map(String::as_str)
     }
 
     /// Whether this value of [`OWNER_LABEL`] is to be replaced by its own name: pins from before there

@@ -38,6 +38,14 @@ pub fn report(happened: impl Into<Happened>) {
         Happened::Missing { path, names } => {
             info!(entry = shown(path), names = first_of(names), "{happened}");
         }
+        Happened::LeftToInstance {
+            path,
+            instance,
+            names,
+        } => {
+            let (entry, names) = (shown(path), names.join(" "));
+            warn!(entry, instance, names, "{happened}");
+        }
         Happened::Imported {
             path,
             images,

@@ -22,7 +22,7 @@ const RACES: usize = 20;
 
 impl Containerd {
     /// Creates the image, or changes the existing record in place: never is the name missing. The pin of
-    /// another owner stays as it is.
+    /// another owner stays as it is, and the target of a name that another instance has pinned.
     pub(super) async fn create_or_update_image(
         &self,
         lease: &Lease,
@@ -154,7 +154,9 @@ fn change(existing: &api::Image, wanted: &Image, owner: &PinOwner) -> Option<Upd
     let labels = labels_to_set(&existing.labels, &wanted.labels, owner);
     let mut paths: Vec<String> = labels.keys().map(|key| format!("labels.{key}")).collect();
     let target = existing.target.as_ref();
-    if target.is_none_or(|target| to_descriptor(target).as_ref() != Some(&wanted.target)) {
+    let is_other =
+        target.is_none_or(|target| to_descriptor(target).as_ref() != Some(&wanted.target));
+    if is_other && owner.another(|key| existing.labels.get(key)).is_none() {
         paths.push("target".to_owned());
     }
     (!paths.is_empty()).then(|| UpdateImageRequest {
@@ -305,6 +307,25 @@ mod tests {
         let owner = PinOwner::default();
         assert_eq!(unpinned(of(&[RUNTIME_PIN, theirs]), &owner), None);
         assert_eq!(taken_over(of(&[RUNTIME_PIN, theirs]), &owner), None);
+    }
+
+    #[test]
+    fn a_name_that_another_instance_has_pinned_stays_where_it_points_to() {
+        let theirs = (OWNER_LABEL, "edge");
+        let old = (OWNER_LABEL, BEFORE_INSTANCES);
+        let moved = |pins: &[(&str, &str)], owner: &str| {
+            let mut record = to_record(&wanted(), &labels(pins));
+            record.target.as_mut().unwrap().digest = Digest::of(b"b").to_string();
+            let change = change(&record, &wanted(), &PinOwner::of_instance(owner));
+            let paths = change.map_or(Vec::new(), |change| change.update_mask.unwrap().paths);
+            paths.contains(&"target".to_owned())
+        };
+        assert!(!moved(&[RUNTIME_PIN, theirs], "default"));
+        assert!(moved(&[RUNTIME_PIN, theirs], "edge"));
+        // Not pinned, or by a client that is no stowd, or by one from before there were instances.
+        assert!(moved(&[theirs], "default"));
+        assert!(moved(&[RUNTIME_PIN], "default"));
+        assert!(moved(&[RUNTIME_PIN, old], "edge"));
     }
 
     #[test]

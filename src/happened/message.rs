@@ -38,6 +38,16 @@ impl fmt::Display for Happened {
                 shown(path),
                 first_of(names)
             ),
+            Self::LeftToInstance {
+                path,
+                instance,
+                names,
+            } => write!(
+                f,
+                "left to instance {instance}, which has pinned other images under these names of {}: {}",
+                shown(path),
+                names.join(" ")
+            ),
             Self::Imported {
                 path,
                 kind,

@@ -51,6 +51,12 @@ pub enum Happened {
         path: PathBuf,
         names: Vec<String>,
     },
+    /// Another instance has pinned other images under these names, which the entry brings as well.
+    LeftToInstance {
+        path: PathBuf,
+        instance: String,
+        names: Vec<String>,
+    },
     /// All of the entry is in the store; or some of an archive, before it is told to have failed.
     Imported {
         path: PathBuf,

@@ -18,6 +18,7 @@ use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 pub struct Audit<'a> {
     ledger: &'a Ledger,
     images: &'a [Image],
+    owner: &'a PinOwner,
     by_name: HashMap<&'a str, &'a Image>,
     /// Which entry is to have each name: of several that bring it, the last in name order.
     owners: Owners<&'a str, (), InNameOrder<&'a Path>>,
@@ -63,9 +64,9 @@ impl fmt::Display for Change {
 }
 
 impl<'a> Audit<'a> {
-    /// Compares. `images` are all of the namespace. Records of entries that are gone have been
-    /// removed from the ledger, or what they brought counts.
-    pub fn new(ledger: &'a Ledger, images: &'a [Image]) -> Self {
+    /// Compares. `images` are all of the namespace, `owner` is that of the pins. Records of entries that
+    /// are gone have been removed from the ledger, or what they brought counts.
+    pub fn new(ledger: &'a Ledger, images: &'a [Image], owner: &'a PinOwner) -> Self {
         // An entry that fails goes on having what it is to keep.
         let claims = ledger.iter().flat_map(|(path, record)| {
             let names = record.images().flat_map(|image| &image.names);
@@ -74,6 +75,7 @@ impl<'a> Audit<'a> {
         Self {
             ledger,
             images,
+            owner,
             by_name: images.iter().map(|i| (i.name.as_str(), i)).collect(),
             owners: Owners::of(claims),
             #[cfg(test)]
@@ -121,15 +123,31 @@ impl<'a> Audit<'a> {
     }
 
     /// Whether the store has the name, pinned, under this digest; or under whatever digest when
-    /// another entry is to have it. An entry that is imported takes all of its names, also from later
+    /// another entry is to have it, or another instance has pinned it. An entry that is imported takes all of its names, also from later
     /// entries, which take theirs back: only a later one is ever imported for that, so it ends.
     fn holds(&self, path: &Path, name: &str, digest: &Digest) -> bool {
         #[cfg(test)]
         self.lookups.set(self.lookups.get() + 1);
         let is_owner = self.owners.owner(&name) == Some(&InNameOrder(path));
-        self.by_name
-            .get(name)
-            .is_some_and(|image| is_pinned(image) && (image.target.digest == *digest || !is_owner))
+        self.by_name.get(name).is_some_and(|image| {
+            let is_left = !is_owner || self.owner.another(|key| image.labels.get(key)).is_some();
+            is_pinned(image) && (image.target.digest == *digest || is_left)
+        })
+    }
+
+    /// The names that other instances have pinned for other images than the entries bring which would have
+    /// them here: each with its entry and the instance, in the store's order.
+    pub fn left(&self) -> impl Iterator<Item = (&'a Path, &'a str, &'a str)> {
+        self.images.iter().filter_map(|image| {
+            let instance = self.owner.another(|key| image.labels.get(key))?;
+            let name = image.name.as_str();
+            let InNameOrder(path) = self.owners.owner(&name)?;
+            let mut brought = self.ledger.get(path)?.images();
+            let is_other = |brought: &ImportedImage| {
+                brought.digest != image.target.digest && brought.names.contains(&image.name)
+            };
+            brought.any(is_other).then_some((*path, name, instance))
+        })
     }
 
     /// The names of images that carry the owner's pin although no entry brings them any more, in the
@@ -140,10 +158,10 @@ impl<'a> Audit<'a> {
     /// before the initial load is over, an entry that is still to be imported may have no record.
     ///
     /// [`ImageStore::images`]: crate::image_store::ImageStore::images
-    pub fn stale_pins(&self, owner: &PinOwner) -> Vec<&'a str> {
+    pub fn stale_pins(&self) -> Vec<&'a str> {
         self.images
             .iter()
-            .filter(|image| owner.owns(image.labels.get(OWNER_LABEL)))
+            .filter(|image| self.owner.owns(image.labels.get(OWNER_LABEL)))
             .map(|image| image.name.as_str())
             .filter(|name| self.owners.owner(name).is_none())
             .filter(|name| !self.ledger.is_brought_elsewhere(name))
@@ -221,7 +239,8 @@ mod tests {
             };
             ledger.record(format!("{entry}.tar").into(), attempt);
         }
-        let audit = Audit::new(&ledger, &store);
+        let owner = PinOwner::default();
+        let audit = Audit::new(&ledger, &store, &owner);
         for entry in 0..ENTRIES {
             let path = format!("{entry}.tar");
             let decision = audit.decide(path.as_ref(), &identity(entry), &Fingerprint::default());
@@ -229,6 +248,6 @@ mod tests {
         }
         assert_eq!(audit.lookups.get(), 1000 * NAMES);
         assert_eq!(audit.by_name.len(), 1000 * NAMES);
-        assert!(audit.stale_pins(&PinOwner::default()).is_empty());
+        assert!(audit.stale_pins().is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger against the store: which entries need work, decided when the store has told its images.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::entry::Entry;
@@ -53,7 +54,7 @@ impl Plan {
     /// Decides about every entry that awaits it, and about every one that is done: the store may
     /// have lost what it brought. Records that are newer than the question are right by themselves.
     fn audit(&mut self, images: &[Image], asked_at: u64, now: Now) {
-        let audit = Audit::new(&self.ledger, images);
+        let audit = Audit::new(&self.ledger, images, &self.rules.owner);
         let (mut decided, mut broken) = (Vec::new(), Vec::new());
         for (path, life) in self.entries.iter() {
             if self
@@ -98,6 +99,22 @@ impl Plan {
             if decision != Decision::Unchanged || !matches!(life, Life::Done(_)) {
                 decided.push((listed, decision, is_lost));
             }
+        }
+        let left = audit
+            .left()
+            .filter(|(_, name, _)| !self.left.contains(*name));
+        let mut untold = BTreeMap::<_, Vec<_>>::new();
+        for (path, name, instance) in left {
+            let names = untold.entry((path.to_owned(), instance.to_owned()));
+            names.or_default().push(name.to_owned());
+        }
+        self.left = audit.left().map(|(_, name, _)| name.to_owned()).collect();
+        for ((path, instance), names) in untold {
+            self.tell(Happened::LeftToInstance {
+                path,
+                instance,
+                names,
+            });
         }
         for (listed, decision, is_lost) in decided {
             let may = match &decision {

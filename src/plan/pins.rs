@@ -66,7 +66,7 @@ impl Plan {
             // An entry has come meanwhile, and what it brings is not in the ledger yet; or a reload.
             return self.pins.put_off(now.uptime + self.rules.settle);
         }
-        let stale = Audit::new(&self.ledger, images).stale_pins(&self.rules.owner);
+        let stale = Audit::new(&self.ledger, images, &self.rules.owner).stale_pins();
         let promises = self.promises();
         let stale = stale.into_iter().filter(|name| !promises.include(name));
         let stale = stale.map(str::to_owned).collect::<Vec<_>>();

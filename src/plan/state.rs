@@ -34,6 +34,8 @@ pub struct Plan {
     pub(super) brought_back: BTreeMap<PathBuf, BroughtBack>,
     /// Entries whose images the store has lost: when they are back that is news.
     pub(super) lost: BTreeSet<PathBuf>,
+    /// Names that another instance has pinned for other images: each was told.
+    pub(super) left: BTreeSet<String>,
     /// That entries are out of sight was told.
     pub(super) is_sight_told: bool,
     /// Entries whose failure, as the ledger has it, was told.
@@ -78,6 +80,7 @@ impl Plan {
             due_at_once,
             brought_back: BTreeMap::new(),
             lost: BTreeSet::new(),
+            left: BTreeSet::new(),
             is_sight_told: false,
             told: BTreeSet::new(),
             is_space_asked: false,

@@ -53,7 +53,11 @@ fn store(images: &[(&str, Pin)]) -> Vec<Image> {
 }
 
 fn decide(ledger: &Ledger, store: &[Image], path: &str, number: u64) -> Decision {
-    Audit::new(ledger, store).decide(Path::new(path), &version(number), &settings("n"))
+    Audit::new(ledger, store, &PinOwner::default()).decide(
+        Path::new(path),
+        &version(number),
+        &settings("n"),
+    )
 }
 
 fn missing(names: &[&str]) -> Decision {
@@ -66,7 +70,8 @@ fn at_digest(repo: &str, content: &str) -> String {
 
 /// What is to be unpinned.
 fn stale(ledger: &Ledger, store: &[Image]) -> Vec<String> {
-    let stale = Audit::new(ledger, store).stale_pins(&PinOwner::default());
+    let owner = PinOwner::default();
+    let stale = Audit::new(ledger, store, &owner).stale_pins();
     stale.into_iter().map(str::to_owned).collect()
 }
 
@@ -121,7 +126,8 @@ fn another_length_or_time_makes_another_file_and_another_inode_alone_does_not() 
     let mut ledger = Ledger::default();
     ledger.record("a.tar".into(), good(1, &["a:1=x"]));
     let store = store(&[("a:1=x", Pin::Own)]);
-    let audit = Audit::new(&ledger, &store);
+    let owner = PinOwner::default();
+    let audit = Audit::new(&ledger, &store, &owner);
     let decide = |change: fn(&mut stowd::entry::Identity)| {
         let mut identity = version(1);
         change(&mut identity);
@@ -306,8 +312,8 @@ fn a_record_that_does_not_stand_yet_holds_its_images() {
     let (ledger, _) = Ledger::from_json(&json, Path::new("/images"));
     let store = store(&[("a:1=x", Pin::Own)]);
     assert!(
-        Audit::new(&ledger, &store)
-            .stale_pins(&PinOwner::default())
+        Audit::new(&ledger, &store, &PinOwner::default())
+            .stale_pins()
             .is_empty()
     );
     assert_eq!(

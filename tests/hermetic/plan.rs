@@ -711,6 +711,45 @@ fn pins_of_another_instance_are_left_alone_and_those_from_before_are_taken_over(
     assert_eq!(stage.on(owned_by("edge", &["a"])), NOTHING, "it is pinned");
 }
 
+/// Each would bring its own image back whenever the other one has: the pin says whose the name is.
+#[test]
+fn a_name_that_another_instance_has_pinned_for_another_image_is_left_to_it() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought(&["a"]));
+    stage.ends("b.tar", brought_x(false, None));
+    let of_both = |owner: &str| {
+        let (mut images, mut x) = (stored(&["a"]), other_x());
+        for image in &mut x {
+            image
+                .labels
+                .insert(OWNER_LABEL.to_owned(), owner.to_owned());
+        }
+        images.extend(x);
+        Event::Images(Ok(images))
+    };
+    for _ in 0..3 {
+        stage.on(listed(&["a.tar", "b.tar"]));
+        stage.pass(seconds(60));
+        assert_eq!(stage.on(of_both("edge")), NOTHING);
+    }
+    let warning = "left to instance edge, which has pinned other images under these names of /i/b.tar: \
+                   r.example/x:1";
+    assert_eq!(stage.told(warning), 1);
+    // It has unpinned them, or they are its own now: they are brought back.
+    for (store, what) in [(of_both("default"), "own"), (store(&["a"]), "gone")] {
+        stage.on(listed(&["a.tar", "b.tar"]));
+        stage.pass(seconds(60));
+        assert_eq!(stage.on(store), ["import b.tar"], "{what}");
+        stage.ends("b.tar", brought_x(false, None));
+    }
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.pass(seconds(60));
+    assert_eq!(stage.on(of_both("edge")), NOTHING);
+    assert_eq!(stage.told(warning), 2, "it is news again");
+}
+
 #[test]
 fn a_list_that_is_pulled_keeps_what_it_has_pinned_and_may_pin() {
     let mut stage = Stage::new();

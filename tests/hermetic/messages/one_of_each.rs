@@ -58,7 +58,12 @@ fn of_entries() -> Vec<Happened> {
             path: path(),
             names: vec![image()],
         }),
-        Happened::Missing { .. } => Some(Happened::Imported {
+        Happened::Missing { .. } => Some(Happened::LeftToInstance {
+            path: path(),
+            instance: "edge".to_owned(),
+            names: vec![image()],
+        }),
+        Happened::LeftToInstance { .. } => Some(Happened::Imported {
             path: path(),
             kind: Kind::Archive,
             images: Vec::new(),
