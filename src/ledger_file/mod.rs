@@ -1,0 +1,202 @@
+//! The ledger on disk: where it is, how it is read, when and how it is written.
+//!
+//! It is `ledger.json` in the state directory; or `.cache.json` in the images directory, for as
+//! long as there is such a file. stowd never creates the latter: an operator does, to keep what
+//! stowd knows beside the archives.
+//!
+//! A ledger says of which images directory it is. Where `ledger.json` is of another one, it is left as it
+//! is, and the ledger is `ledger-HASH.json`, after the path of the images directory. What the ledgers of
+//! other images directories have brought stays pinned.
+
+mod place;
+mod read;
+mod replace;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Ledger, Snapshot};
+
+use place::Place;
+use read::read;
+use replace::{remove_rest, replace};
+
+pub use place::OtherLedger;
+pub use read::{LoadWarning, Unused};
+pub use replace::WriteError;
+
+/// After a write, this many times as long as it took passes before the next: a storm of entries
+/// must not spend its time on ledgers.
+const REST: u32 = 9;
+/// But no longer than this.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// How long after a failure the next write waits.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+
+/// Keeps a ledger on disk. It neither waits nor logs: it says what is to be run and what is to be
+/// said.
+#[derive(Debug)]
+pub struct LedgerFile {
+    place: Place,
+    /// The revision of the ledger that is on disk; `None` where the disk has none or a bad one.
+    on_disk: Option<u64>,
+    writing: bool,
+    not_before: Option<Instant>,
+    /// What the last write failed of, for as long as it does.
+    trouble: Option<io::ErrorKind>,
+}
+
+/// A ledger that was read, and what is to be said about that.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What could be used.
+    pub ledger: Ledger,
+    /// What could not, a line for each file.
+    pub warnings: Vec<LoadWarning>,
+    /// Ledgers of other images directories.
+    pub others: Vec<OtherLedger>,
+}
+
+/// A write that is to be run where it may block.
+#[derive(Debug)]
+#[must_use = "nothing is written until it is run"]
+pub struct Write {
+    place: Place,
+    snapshot: Snapshot,
+    revision: u64,
+}
+
+/// A write that was run.
+#[derive(Debug)]
+#[must_use = "LedgerFile::ended must know"]
+pub struct Written {
+    revision: u64,
+    took: Duration,
+    result: Result<PathBuf, WriteError>,
+}
+
+/// A change that is worth a line in the log.
+#[derive(Debug)]
+pub enum News {
+    /// Writes fail from now on, or fail of something else than before.
+    Failing(WriteError),
+    /// Writes succeed again; the file.
+    Recovered(PathBuf),
+}
+
+impl LedgerFile {
+    /// The file of a daemon with these directories.
+    pub fn new(state_dir: &Path, images_dir: &Path) -> Self {
+        Self {
+            place: Place::new(state_dir, images_dir),
+            on_disk: None,
+            writing: false,
+            not_before: None,
+            trouble: None,
+        }
+    }
+
+    /// Reads the ledger, and removes what a write that was cut off has left. Blocks. Always gives a
+    /// ledger; a missing or an empty file is one with nothing in it. When `.cache.json` has no
+    /// record, as when it was created a moment ago, the one in the state directory is used.
+    pub fn load(&mut self) -> Loaded {
+        let mut warnings = Vec::new();
+        self.place.choose_own();
+        let cache = self.place.cache();
+        let own = self.place.own();
+        for path in cache.iter().chain([&own]) {
+            remove_rest(path);
+        }
+        let home = cache.as_ref().unwrap_or(&own);
+        let (mut ledger, warning) = read(home, self.place.images_dir());
+        let mut is_on_disk = warning.is_none();
+        warnings.extend(warning);
+        if cache.is_some() && ledger.iter().next().is_none() {
+            let warning;
+            (ledger, warning) = read(&own, self.place.images_dir());
+            is_on_disk &= warning.is_none() && ledger.iter().next().is_none();
+            warnings.extend(warning);
+        }
+        // What could not be used is replaced by something that can.
+        self.on_disk = is_on_disk.then(|| ledger.revision());
+        let others = self.place.read_others(&mut ledger, &mut warnings);
+        Loaded {
+            ledger,
+            warnings,
+            others,
+        }
+    }
+
+    /// Whether the disk lacks something of the ledger.
+    pub fn lacks(&self, ledger: &Ledger) -> bool {
+        self.on_disk != Some(ledger.revision())
+    }
+
+    /// The write that is due, if one is. Cheap: it is to be asked whenever something may have
+    /// changed, and at [`due`](Self::due). One write is in work at a time, and what changes
+    /// meanwhile is the next one's.
+    pub fn begin(&mut self, ledger: &Ledger, now: Instant) -> Option<Write> {
+        let rests = self.not_before.is_some_and(|not_before| now < not_before);
+        if rests {
+            None
+        } else {
+            self.begin_at_once(ledger)
+        }
+    }
+
+    /// As [`begin`](Self::begin), but without a rest after the last write: before the end, and
+    /// when an operator asks for it.
+    pub fn begin_at_once(&mut self, ledger: &Ledger) -> Option<Write> {
+        if self.writing || !self.lacks(ledger) {
+            return None;
+        }
+        self.writing = true;
+        Some(Write {
+            place: self.place.clone(),
+            snapshot: ledger.snapshot(),
+            revision: ledger.revision(),
+        })
+    }
+
+    /// When the next write is due; `None` when nothing is to be written, or one is in work.
+    pub fn due(&self, ledger: &Ledger, now: Instant) -> Option<Instant> {
+        let wanted = !self.writing && self.lacks(ledger);
+        wanted.then(|| self.not_before.unwrap_or(now).max(now))
+    }
+
+    /// A write that was begun has ended. Says what is worth a line: a failure that is not the one
+    /// of before, and the end of failures.
+    pub fn ended(&mut self, written: Written, now: Instant) -> Option<News> {
+        self.writing = false;
+        match written.result {
+            Ok(path) => {
+                self.on_disk = Some(written.revision);
+                self.not_before = Some(now + (written.took * REST).min(REST_MAX));
+                self.trouble.take().map(|_| News::Recovered(path))
+            }
+            Err(error) => {
+                self.not_before = Some(now + AFTER_FAILURE);
+                let trouble = Some(error.cause.kind());
+                let news = self.trouble != trouble;
+                self.trouble = trouble;
+                news.then_some(News::Failing(error))
+            }
+        }
+    }
+}
+
+impl Write {
+    /// Writes. Blocks until the disk has it.
+    pub fn run(self) -> Written {
+        let begun = Instant::now();
+        let path = self.place.home();
+        let json = self.snapshot.to_json(self.place.images_dir());
+        let result = replace(&path, &json);
+        Written {
+            revision: self.revision,
+            took: begun.elapsed(),
+            result: result.map(|()| path),
+        }
+    }
+}

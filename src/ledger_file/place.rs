@@ -1,0 +1,135 @@
+//! Where the ledger of an images directory is, and where those of others are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::read::{LoadWarning, bytes, understood};
+use crate::digest::Digest;
+use crate::ledger::{Ledger, images_dir_of};
+
+/// In the state directory, of the images directory that was the first.
+const OWN: &str = "ledger.json";
+/// In the state directory, of another one; the length of a hash in hexadecimal.
+const OF_ANOTHER: (&str, &str) = ("ledger-", ".json");
+const HASH_LENGTH: usize = 16;
+/// In the images directory, where an operator created it. k3s's name for the same purpose.
+pub(super) const CACHE: &str = ".cache.json";
+
+/// Where the ledger may be.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    state_dir: PathBuf,
+    images_dir: PathBuf,
+    /// The name of the file in the state directory.
+    own: PathBuf,
+}
+
+/// The ledger of another images directory. It is read, and not written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OtherLedger {
+    pub path: PathBuf,
+    /// The directory; `None` where an older stowd has not said it.
+    pub images_dir: Option<PathBuf>,
+    /// How many names of images it has.
+    pub names: usize,
+}
+
+impl Place {
+    /// Of a daemon with these directories.
+    pub(super) fn new(state_dir: &Path, images_dir: &Path) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            // Without a slash at its end, and no two in a row.
+            images_dir: images_dir.components().collect(),
+            own: OWN.into(),
+        }
+    }
+
+    pub(super) fn images_dir(&self) -> &Path {
+        &self.images_dir
+    }
+
+    /// The file that counts now.
+    pub(super) fn home(&self) -> PathBuf {
+        self.cache().unwrap_or_else(|| self.own())
+    }
+
+    pub(super) fn own(&self) -> PathBuf {
+        resolved(self.state_dir.join(&self.own))
+    }
+
+    /// A ledger that was begun under a name stays there, also when the one that was in its way has gone.
+    pub(super) fn choose_own(&mut self) {
+        let named = self.named();
+        let first = bytes(&self.state_dir.join(OWN)).unwrap_or_default();
+        let is_first = images_dir_of(&first).is_none_or(|dir| dir == self.images_dir);
+        let is_named = !is_first || self.state_dir.join(&named).exists();
+        self.own = if is_named { named } else { OWN.into() };
+    }
+
+    fn named(&self) -> PathBuf {
+        let digest = Digest::of(self.images_dir.as_os_str().as_bytes());
+        let (begin, end) = OF_ANOTHER;
+        format!("{begin}{}{end}", &digest.hex()[..HASH_LENGTH]).into()
+    }
+
+    /// Reads the ledgers of other images directories that are in the state directory. Of what they know
+    /// the ledger gets the names of images. `.cache.json` of another directory is not looked for: that
+    /// directory may be on a file system that hangs, and is not what this run is about.
+    pub(super) fn read_others(
+        &self,
+        ledger: &mut Ledger,
+        warnings: &mut Vec<LoadWarning>,
+    ) -> Vec<OtherLedger> {
+        let mut others = Vec::new();
+        for path in self.ledgers() {
+            let json = bytes(&path);
+            let images_dir = json.as_deref().ok().and_then(images_dir_of);
+            if images_dir.as_deref() == Some(&self.images_dir) {
+                continue;
+            }
+            let (other, warning) = understood(&path, json, Path::new("/"));
+            warnings.extend(warning);
+            let images = other.iter().flat_map(|(_, record)| record.images());
+            let names = images.flat_map(|image| image.names.iter().cloned());
+            let names = names.collect::<BTreeSet<_>>();
+            others.push(OtherLedger {
+                path,
+                images_dir,
+                names: names.len(),
+            });
+            ledger.bring_elsewhere(names);
+        }
+        others
+    }
+
+    /// The ledgers of the state directory but for the own one, in name order.
+    fn ledgers(&self) -> BTreeSet<PathBuf> {
+        let items = fs::read_dir(&self.state_dir).into_iter().flatten();
+        let mut names = items
+            .flatten()
+            .map(|item| PathBuf::from(item.file_name()))
+            .collect::<BTreeSet<_>>();
+        let (begin, end) = OF_ANOTHER;
+        names.retain(|name| {
+            let text = name.to_string_lossy();
+            let is_ledger = text == OWN || (text.starts_with(begin) && text.ends_with(end));
+            is_ledger && *name != self.own
+        });
+        names.iter().map(|name| self.state_dir.join(name)).collect()
+    }
+
+    pub(super) fn cache(&self) -> Option<PathBuf> {
+        let path = self.images_dir.join(CACHE);
+        fs::metadata(&path)
+            .is_ok_and(|metadata| metadata.is_file())
+            .then(|| resolved(path))
+    }
+}
+
+/// What a link leads to: renaming onto the link itself would replace it.
+fn resolved(path: PathBuf) -> PathBuf {
+    fs::canonicalize(&path).unwrap_or(path)
+}
