@@ -38,6 +38,8 @@ pub struct Ledger {
     names: HashMap<String, usize>,
     /// Names that ledgers of other images directories have.
     elsewhere: HashSet<String>,
+    /// A ledger of another images directory that could not be read, or not all of it.
+    lacking_elsewhere: Option<PathBuf>,
     serial: u64,
     revision: u64,
     is_remembered: bool,
@@ -53,6 +55,17 @@ impl Ledger {
     /// Whether an entry of another images directory brings this name.
     pub fn is_brought_elsewhere(&self, name: &str) -> bool {
         self.elsewhere.contains(name)
+    }
+
+    /// Which names entries of another images directory bring is not known in full: their ledger, this file,
+    /// cannot be read.
+    pub fn lack_elsewhere(&mut self, ledger: PathBuf) {
+        self.lacking_elsewhere.get_or_insert(ledger);
+    }
+
+    /// The first ledger of another images directory that could not be read, or not all of it.
+    pub fn lacking_elsewhere(&self) -> Option<&Path> {
+        self.lacking_elsewhere.as_deref()
     }
 
     /// Writes down how an attempt at the entry has ended, in place of an earlier one, and returns

@@ -2,11 +2,12 @@
 //!
 //! It is `ledger.json` in the state directory; or `.cache.json` in the images directory, for as
 //! long as there is such a file. stowd never creates the latter: an operator does, to keep what
-//! stowd knows beside the archives.
+//! stowd knows beside the archives. The state directory has a copy of it then: by that a run with another
+//! images directory knows what this one has brought.
 //!
-//! A ledger says of which images directory it is. Where `ledger.json` is of another one, it is left as it
-//! is, and the ledger is `ledger-HASH.json`, after the path of the images directory. What the ledgers of
-//! other images directories have brought stays pinned.
+//! A ledger says of which images directory it is. Where `ledger.json` is of another one, or may be, because
+//! it cannot be read, it is left as it is, and the ledger is `ledger-HASH.json`, after the path of the
+//! images directory. What the ledgers of other images directories have brought stays pinned.
 
 mod place;
 mod read;
@@ -74,6 +75,8 @@ pub struct Written {
     revision: u64,
     took: Duration,
     result: Result<PathBuf, WriteError>,
+    /// Why the copy in the state directory was not written, where there is to be one.
+    copy: Result<(), WriteError>,
 }
 
 /// A change that is worth a line in the log.
@@ -110,7 +113,7 @@ impl LedgerFile {
         }
         let home = cache.as_ref().unwrap_or(&own);
         let (mut ledger, warning) = read(home, self.place.images_dir());
-        let mut is_on_disk = warning.is_none();
+        let mut is_on_disk = warning.is_none() && self.place.is_copied();
         warnings.extend(warning);
         if cache.is_some() && ledger.iter().next().is_none() {
             let warning;
@@ -169,14 +172,14 @@ impl LedgerFile {
     /// of before, and the end of failures.
     pub fn ended(&mut self, written: Written, now: Instant) -> Option<News> {
         self.writing = false;
-        match written.result {
-            Ok(path) => {
-                self.on_disk = Some(written.revision);
-                self.not_before = Some(now + (written.took * REST).min(REST_MAX));
-                self.trouble.take().map(|_| News::Recovered(path))
-            }
+        self.not_before = Some(now + AFTER_FAILURE);
+        if written.result.is_ok() {
+            self.on_disk = Some(written.revision);
+            self.not_before = Some(now + (written.took * REST).min(REST_MAX));
+        }
+        match written.result.and_then(|path| written.copy.map(|()| path)) {
+            Ok(path) => self.trouble.take().map(|_| News::Recovered(path)),
             Err(error) => {
-                self.not_before = Some(now + AFTER_FAILURE);
                 let trouble = Some(error.cause.kind());
                 let news = self.trouble != trouble;
                 self.trouble = trouble;
@@ -190,13 +193,19 @@ impl Write {
     /// Writes. Blocks until the disk has it.
     pub fn run(self) -> Written {
         let begun = Instant::now();
-        let path = self.place.home();
+        let (own, cache) = (self.place.own(), self.place.cache());
         let json = self.snapshot.to_json(self.place.images_dir());
+        let copy = match cache {
+            Some(_) => replace(&own, &json),
+            None => Ok(()),
+        };
+        let path = cache.unwrap_or(own);
         let result = replace(&path, &json);
         Written {
             revision: self.revision,
             took: begun.elapsed(),
             result: result.map(|()| path),
+            copy,
         }
     }
 }

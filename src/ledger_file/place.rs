@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::read::{LoadWarning, bytes, understood};
+use super::read::{LoadWarning, Unused, bytes, understood};
 use crate::digest::Digest;
-use crate::ledger::{Ledger, images_dir_of};
+use crate::ledger::{Dropped, Ledger, images_dir_of};
 
 /// In the state directory, of the images directory that was the first.
 const OWN: &str = "ledger.json";
@@ -51,11 +51,6 @@ impl Place {
         &self.images_dir
     }
 
-    /// The file that counts now.
-    pub(super) fn home(&self) -> PathBuf {
-        self.cache().unwrap_or_else(|| self.own())
-    }
-
     pub(super) fn own(&self) -> PathBuf {
         resolved(self.state_dir.join(&self.own))
     }
@@ -63,10 +58,34 @@ impl Place {
     /// A ledger that was begun under a name stays there, also when the one that was in its way has gone.
     pub(super) fn choose_own(&mut self) {
         let named = self.named();
-        let first = bytes(&self.state_dir.join(OWN)).unwrap_or_default();
-        let is_first = images_dir_of(&first).is_none_or(|dir| dir == self.images_dir);
-        let is_named = !is_first || self.state_dir.join(&named).exists();
+        let is_named = self.state_dir.join(&named).exists() || !self.is_first();
         self.own = if is_named { named } else { OWN.into() };
+    }
+
+    /// Whether `ledger.json`, if there is one, is of this images directory, or tells nothing.
+    fn is_first(&self) -> bool {
+        // One that cannot be read may be of another directory.
+        let Ok(json) = bytes(&self.state_dir.join(OWN)) else {
+            return false;
+        };
+        match images_dir_of(&json) {
+            Some(dir) => dir == self.images_dir,
+            // A whole one is that of an older stowd. Of one that is damaged it is not known whose records
+            // those are that can still be read.
+            None => {
+                let (_, dropped) = Ledger::from_json(&json, &self.images_dir);
+                !matches!(dropped, Some(Dropped::Damaged { kept: 1.., .. }))
+            }
+        }
+    }
+
+    /// Whether the state directory has a copy of what is in `.cache.json`, where that is used.
+    pub(super) fn is_copied(&self) -> bool {
+        let Some(cache) = self.cache() else {
+            return true;
+        };
+        let (cache, own) = (bytes(&cache), bytes(&self.own()));
+        matches!((cache, own), (Ok(cache), Ok(own)) if cache == own)
     }
 
     fn named(&self) -> PathBuf {
@@ -77,7 +96,7 @@ impl Place {
 
     /// Reads the ledgers of other images directories that are in the state directory. Of what they know
     /// the ledger gets the names of images. `.cache.json` of another directory is not looked for: that
-    /// directory may be on a file system that hangs, and is not what this run is about.
+    /// directory may be on a file system that hangs, and there is a copy.
     pub(super) fn read_others(
         &self,
         ledger: &mut Ledger,
@@ -90,16 +109,22 @@ impl Place {
             if images_dir.as_deref() == Some(&self.images_dir) {
                 continue;
             }
+            let (is_read, is_file) = (json.is_ok(), !matches!(json, Err(Unused::NotAFile)));
             let (other, warning) = understood(&path, json, Path::new("/"));
+            if warning.is_some() && is_file {
+                ledger.lack_elsewhere(path.clone());
+            }
             warnings.extend(warning);
             let images = other.iter().flat_map(|(_, record)| record.images());
             let names = images.flat_map(|image| image.names.iter().cloned());
             let names = names.collect::<BTreeSet<_>>();
-            others.push(OtherLedger {
-                path,
-                images_dir,
-                names: names.len(),
-            });
+            if is_read {
+                others.push(OtherLedger {
+                    path,
+                    images_dir,
+                    names: names.len(),
+                });
+            }
             ledger.bring_elsewhere(names);
         }
         others

@@ -50,11 +50,13 @@ impl Plan {
         open.archives == 0 && open.lists == 0 && !self.entries.is_pinning()
     }
 
-    /// An entry that may bring images of which no record tells.
+    /// An entry, or a ledger of other entries, that may bring images of which no record tells.
     fn first_unaccounted_for(&self) -> Option<&Path> {
         let restless = self.restless.keys().next().map(PathBuf::as_path);
         let unrecorded = self.entries.first_unrecorded();
-        restless.or(unrecorded).or(self.ledger.unknown().next())
+        let unknown = self.ledger.unknown().next();
+        let elsewhere = self.ledger.lacking_elsewhere();
+        restless.or(unrecorded).or(unknown).or(elsewhere)
     }
 
     /// Unpins what no entry brings, if that is what the images were asked for.

@@ -130,7 +130,6 @@ fn an_operators_file_is_used_and_takes_over_what_is_known() {
     let (mut file, Loaded { mut ledger, .. }) = dirs.start();
     dirs.record(&mut ledger, "a.tar", 1);
     save(&mut file, &ledger);
-    let before = fs::read(dirs.own()).unwrap();
 
     fs::write(dirs.cache(), "").unwrap();
     let (
@@ -146,15 +145,63 @@ fn an_operators_file_is_used_and_takes_over_what_is_known() {
     assert!(file.lacks(&ledger), "the operator's file has none of it");
     dirs.record(&mut ledger, "b.tar", 2);
     save(&mut file, &ledger);
-    assert_eq!(
-        fs::read(dirs.own()).unwrap(),
-        before,
-        "the other file is left alone"
-    );
     assert_eq!(files(&dirs.images()), [".cache.json"]);
     let (file, loaded) = dirs.start();
     assert_eq!(names(&loaded.ledger), ["a.tar", "b.tar"]);
     assert!(!file.lacks(&loaded.ledger));
+    // The state directory has a copy, which comes again, and is used where there is nothing else.
+    assert_eq!(
+        fs::read(dirs.own()).unwrap(),
+        fs::read(dirs.cache()).unwrap()
+    );
+    fs::remove_file(dirs.own()).unwrap();
+    let (mut file, loaded) = dirs.start();
+    assert!(file.lacks(&loaded.ledger));
+    save(&mut file, &loaded.ledger);
+    fs::write(dirs.cache(), "broken").unwrap();
+    assert_eq!(names(&dirs.start().1.ledger), ["a.tar", "b.tar"]);
+}
+
+/// The copy is what a run with another images directory knows it by.
+#[test]
+fn what_a_ledger_in_another_images_directory_says_stays_pinned() {
+    let dirs = Dirs::new();
+    fs::write(dirs.cache(), "").unwrap();
+    let (mut file, mut loaded) = dirs.start();
+    dirs.record(&mut loaded.ledger, "a.tar", 1);
+    assert!(save(&mut file, &loaded.ledger).is_none());
+    let other_dir = dirs.root.path().join("other");
+    let mut file = LedgerFile::new(&dirs.state(), &other_dir);
+    let mut loaded = file.load();
+    assert!(loaded.ledger.is_brought_elsewhere("a:1"));
+    assert_eq!(loaded.others.len(), 1);
+    let record = good(2, &["b:1=y"]);
+    loaded.ledger.record(other_dir.join("b.tar"), record);
+    assert!(save(&mut file, &loaded.ledger).is_none());
+    let (_, loaded) = dirs.start();
+    assert_eq!(names(&loaded.ledger), ["a.tar"]);
+    assert!(loaded.ledger.is_brought_elsewhere("b:1"));
+}
+
+/// Where the state directory cannot be written the operator's file is all the same, and is not written
+/// again and again for that.
+#[test]
+fn a_copy_that_cannot_be_written_is_told_once() {
+    let dirs = Dirs::new();
+    fs::write(dirs.cache(), "").unwrap();
+    fs::create_dir(dirs.own()).unwrap();
+    let (mut file, mut loaded) = dirs.start();
+    for dir in [dirs.own(), dirs.state()] {
+        fs::remove_dir(dir).unwrap();
+    }
+    fs::write(dirs.state(), "").unwrap();
+    dirs.record(&mut loaded.ledger, "a.tar", 1);
+    let told = failing(save(&mut file, &loaded.ledger));
+    assert!(told.contains("state/ledger"), "{told}");
+    assert!(!file.lacks(&loaded.ledger));
+    dirs.record(&mut loaded.ledger, "b.tar", 2);
+    assert!(save(&mut file, &loaded.ledger).is_none(), "the same again");
+    assert_eq!(names(&dirs.start().1.ledger), ["a.tar", "b.tar"]);
 }
 
 #[test]
@@ -220,6 +267,41 @@ fn a_ledger_that_is_cut_off_is_still_that_of_its_directory() {
     assert!(loaded.ledger.is_brought_elsewhere("a:1"));
     assert!(warning(&loaded).contains("damaged ("), "{loaded:?}");
     assert_eq!(names(&dirs.start().1.ledger), ["a.tar"]);
+}
+
+/// It may be of another directory, which can read it, or some of it, when the disk is mended.
+#[test]
+fn a_ledger_that_does_not_tell_its_directory_is_left_alone_and_so_are_the_pins() {
+    let dirs = Dirs::new();
+    let (mut file, Loaded { mut ledger, .. }) = dirs.start();
+    dirs.record(&mut ledger, "a.tar", 1);
+    save(&mut file, &ledger);
+    let whole = fs::read_to_string(dirs.own()).unwrap();
+    let (_, records) = whole.split_once('\n').unwrap();
+    let (no_head, too_long) = (format!("?\n{records}"), (64 << 20) + 1);
+    for (length, is_named) in [(no_head.len() as u64, true), (too_long, false)] {
+        fs::write(dirs.own(), &no_head).unwrap();
+        let own = fs::File::options().write(true).open(dirs.own()).unwrap();
+        own.set_len(length).unwrap();
+        let other_dir = dirs.root.path().join("other");
+        let mut file = LedgerFile::new(&dirs.state(), &other_dir);
+        let mut loaded = file.load();
+        assert!(loaded.ledger.iter().next().is_none());
+        assert_eq!(loaded.ledger.is_brought_elsewhere("a:1"), is_named);
+        assert_eq!(loaded.ledger.lacking_elsewhere(), Some(&*dirs.own()));
+        assert_eq!(loaded.warnings.len(), 1);
+        let record = good(2, &["b:1=y"]);
+        loaded.ledger.record(other_dir.join("b.tar"), record);
+        assert!(save(&mut file, &loaded.ledger).is_none());
+        let written = files(&dirs.state());
+        assert_eq!(written.len(), 2, "{written:?}");
+        assert_eq!(fs::metadata(dirs.own()).unwrap().len(), length);
+        fs::remove_file(dirs.state().join(&written[0])).unwrap();
+    }
+    fs::write(dirs.own(), whole).unwrap();
+    let (_, loaded) = dirs.start();
+    assert_eq!(names(&loaded.ledger), ["a.tar"]);
+    assert_eq!(loaded.ledger.lacking_elsewhere(), None);
 }
 
 #[test]
@@ -304,7 +386,6 @@ fn the_operators_file_may_come_and_go_while_stowd_runs() {
         }
         dirs.record(&mut ledger, "a.tar", number);
         assert!(save(&mut file, &ledger).is_none());
-        assert_eq!(dirs.own().exists(), !cached);
         let (_, loaded) = dirs.start();
         let record = loaded.ledger.get(&dirs.images().join("a.tar")).unwrap();
         assert_eq!(record.identity, Some(version(number)));

@@ -1480,6 +1480,25 @@ fn nothing_is_unpinned_while_a_directory_cannot_be_read() {
     assert_eq!(words, ["unpin r.example/a:1"]);
 }
 
+/// What it says may be pinned for entries of another images directory.
+#[test]
+fn nothing_is_unpinned_while_a_ledger_of_another_directory_cannot_be_read() {
+    for is_read in [false, true] {
+        let mut ledger = Ledger::default();
+        if !is_read {
+            ledger.lack_elsewhere("/s/ledger.json".into());
+        }
+        let mut stage = Stage::with(ledger);
+        stage.on(listed(&["b.tar"]));
+        stage.on(store(&["a"]));
+        let words = stage.ends("b.tar", brought(&["b"]));
+        let unpinned = stage.unpinned(words, &["a", "b"]);
+        assert_eq!(unpinned.is_empty(), !is_read, "{unpinned:?}");
+        let held = "unpinning nothing until it is known what this brings: /s/ledger.json";
+        assert_eq!(stage.told(held), usize::from(!is_read));
+    }
+}
+
 #[test]
 fn an_error_of_the_medium_between_two_readings_of_a_broken_file_is_not_a_third_chance() {
     let mut stage = Stage::new();
