@@ -45,7 +45,7 @@ impl Plan {
             self.follow_source(running, false);
         } else {
             self.tell(Happened::Changed(path.clone()));
-            self.load.sign();
+            self.load.step();
             self.ledger.reopen(&path);
             self.effects.push(Effect::LookAgain(path.clone()));
             self.entries.set(path, Life::Rereading(running.entry));

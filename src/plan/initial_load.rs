@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-/// Between two signs that a start which waits for lists goes on: CRI does not tell how far a pull
-/// has come.
-const SIGN: Duration = Duration::from_secs(60);
+/// Between two steps of a start that waits for lists: CRI does not tell how far a pull has come.
+const STEP: Duration = Duration::from_secs(60);
 
 /// How far the initial load has come.
 #[derive(Debug, Default)]
 pub(super) struct InitialLoad {
     phase: Phase,
-    signs: u64,
+    steps: u64,
 }
 
 #[derive(Debug, Default)]
@@ -22,10 +21,10 @@ enum Phase {
     #[default]
     New,
     Loading,
-    /// Nothing but lists was left at this uptime. The next sign is due at the other.
+    /// Nothing but lists was left at this uptime. The next step is due at the other.
     Lists {
         begun: Duration,
-        sign: Duration,
+        step: Duration,
     },
     Over,
 }
@@ -44,13 +43,14 @@ impl InitialLoad {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Something moved that no meter tells.
-    pub(super) fn sign(&mut self) {
-        self.signs += 1;
+    /// The start has come further, and no meter tells.
+    pub(super) fn step(&mut self) {
+        self.steps += 1;
     }
 
-    pub(super) fn signs(&self) -> u64 {
-        self.signs
+    /// Steps that no meter tells: for as long as there are new ones the start goes on.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Whether something has been listed and the load is not over.
@@ -68,15 +68,15 @@ impl InitialLoad {
         if !matches!(self.phase, Phase::Lists { .. }) {
             self.phase = Phase::Lists {
                 begun: uptime,
-                sign: uptime + SIGN,
+                step: uptime + STEP,
             };
         }
-        let Phase::Lists { begun, sign } = &mut self.phase else {
+        let Phase::Lists { begun, step } = &mut self.phase else {
             return false;
         };
-        if *sign <= uptime {
-            *sign = uptime + SIGN;
-            self.signs += 1;
+        if *step <= uptime {
+            *step = uptime + STEP;
+            self.steps += 1;
         }
         *begun + timeout <= uptime
     }
@@ -84,7 +84,7 @@ impl InitialLoad {
     /// When [`wait_for_lists`](Self::wait_for_lists) is to be asked again.
     pub(super) fn due(&self, timeout: Duration) -> Option<Duration> {
         match self.phase {
-            Phase::Lists { begun, sign } => Some(sign.min(begun + timeout)),
+            Phase::Lists { begun, step } => Some(step.min(begun + timeout)),
             _ => None,
         }
     }

@@ -138,7 +138,7 @@ impl Plan {
     /// Counts progress that no [`Meter`](crate::progress::Meter) counts: an archive that was seen to
     /// grow, and each minute of a wait for lists, because CRI does not tell how far a pull has come.
     pub fn unmetered_steps(&self) -> u64 {
-        self.load.signs()
+        self.load.steps()
     }
 
     pub(super) fn tell(&mut self, happened: Happened) {
