@@ -15,6 +15,7 @@ mod json;
 mod overruled;
 mod path_text;
 mod record;
+mod record_line;
 mod records;
 mod snapshot;
 mod tally;
