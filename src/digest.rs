@@ -34,6 +34,11 @@ impl Digest {
         }
     }
 
+    /// Reads the 64 hexadecimal digits.
+    pub fn of_hex(hex: &str) -> Result<Self, DigestError> {
+        Self::parse(&format!("{ALGORITHM}{hex}"))
+    }
+
     /// The digest of bytes that are at hand.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::default();

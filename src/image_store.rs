@@ -8,6 +8,7 @@ use std::future::Future;
 
 use crate::credentials::Login;
 use crate::digest::Digest;
+use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
 
 pub use crate::oci::Descriptor;
@@ -147,7 +148,8 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// [`put_image`](Self::put_image) would change nothing.
     fn has_image(&self, image: &Image) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Whether the store has a blob of this length in its namespace, with these labels among its own.
+    /// Whether the store has a blob of this length in its namespace, whole, with these labels among its
+    /// own.
     /// It is not put under a lease: it stays only as long as something else keeps it.
     fn has_labelled(
         &self,
@@ -156,7 +158,7 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         labels: &Labels,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Whether the store has a blob in its namespace. If it has, the blob is under the lease now.
+    /// Whether the store has a blob in its namespace, whole. If it has, the blob is under the lease now.
     fn has_blob(
         &self,
         lease: &Self::Lease,
@@ -167,8 +169,23 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// from here.
     fn free_space(&self) -> impl Future<Output = Option<u64>> + Send;
 
-    /// Asks for a blob, and for a writer where it is not there. Waits while another writer is at
-    /// the same blob: a caller that has a writer of it open must end that one first.
+    /// What is wrong with those of these blobs that are not there, or not of their length, in the
+    /// store's namespace. Their bytes are not read. Blobs that are being written are left out.
+    fn faults(
+        &self,
+        blobs: Vec<NeededBlob>,
+    ) -> impl Future<Output = Result<BlobFaults, StoreError>> + Send;
+
+    /// Throws away what there is of a damaged blob, so that it is written anew. What it has kept from
+    /// collection is kept by the lease.
+    fn discard(
+        &self,
+        lease: &Self::Lease,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Asks for a blob, and for a writer where it is not there, or is damaged. Waits while another writer
+    /// is at the same blob: a caller that has a writer of it open must end that one first.
     fn open_blob(
         &self,
         lease: &Self::Lease,

@@ -70,6 +70,13 @@ impl KeyedLock {
         KeyGuard { _held: held, slot }
     }
 
+    /// Whether the lock of `key` is held or waited for.
+    pub(crate) fn is_in_use(&self, key: &str) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get(key);
+        slot.is_some_and(|slot| Arc::strong_count(slot) > 1)
+    }
+
     /// How often the holders of `key` have reported progress. It grows as long as the lock is held or
     /// waited for without a break.
     pub(crate) fn progress(&self, key: &str) -> u64 {

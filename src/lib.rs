@@ -29,8 +29,8 @@
 //!   L0  reporter                 writes what happened to the log, for every layer
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
-//!   L0  journal_stream, layout, ledger, naming, oci, one_line, pin, plan, platform, progress, retry,
-//!   L0  source_event, source_labels  pure: values, and decisions about them
+//!   L0  journal_stream, layout, ledger, naming, needed_blob, oci, one_line, pin, plan, platform,
+//!   L0  progress, retry, source_event, source_labels  pure: values, and decisions about them
 //! ```
 
 // L0
@@ -49,6 +49,7 @@ pub(crate) mod keyed_lock;
 pub mod layout;
 pub mod ledger;
 pub mod naming;
+pub mod needed_blob;
 pub mod oci;
 pub(crate) mod one_line;
 pub mod pin;

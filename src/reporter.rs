@@ -14,6 +14,7 @@ use crate::happened::{
 use crate::layout::Note;
 use crate::ledger::{OverruledImage, Summary};
 use crate::naming::Shadowed;
+use crate::one_line::first_few;
 
 /// Writes the line, with its fields.
 pub fn report(happened: impl Into<Happened>) {
@@ -45,6 +46,16 @@ pub fn report(happened: impl Into<Happened>) {
         } => {
             let (entry, names) = (shown(path), names.join(" "));
             warn!(entry, instance, names, "{happened}");
+        }
+        Happened::Damaged { path, damage } => {
+            let mut images = damage
+                .iter()
+                .map(|one| one.image.clone())
+                .collect::<Vec<_>>();
+            images.dedup();
+            first_few(&mut images);
+            let (entry, images, blobs) = (shown(path), images.join(" "), damage.len());
+            warn!(entry, images, blobs, "{happened}");
         }
         Happened::Imported {
             path,

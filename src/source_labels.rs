@@ -37,6 +37,12 @@ pub fn of<'a>(names: impl IntoIterator<Item = &'a Reference>) -> Labels {
     )
 }
 
+/// The labels of a blob that had some and gets the `wanted` too.
+pub(crate) fn together(mut had: Labels, wanted: &Labels) -> Labels {
+    had.extend(missing(&had, wanted));
+    had
+}
+
 /// What must be set on a blob with the labels `had` for it to have the `wanted` too. Repositories are
 /// added to those that are there; any other label is to have the wanted value. What does not fit a
 /// label is left out.

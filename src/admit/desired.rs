@@ -34,11 +34,12 @@ impl DesiredImage {
         source_labels::of(self.names.iter())
     }
 
-    /// What the ledger keeps of it.
+    /// What the ledger keeps of it, but for its blobs.
     pub(super) fn imported(&self) -> ImportedImage {
         ImportedImage {
             names: self.names.iter().map(Reference::to_string).collect(),
             digest: self.target.digest.clone(),
+            blobs: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use crate::image_store::{Descriptor, ImageStore, Labels, StoreError};
+use crate::needed_blob::NeededBlob;
 use crate::oci::Children;
 use crate::oci::limits::DOCUMENT_MAX;
 
@@ -32,12 +33,12 @@ pub(super) async fn label<S: ImageStore>(
             };
             let children = Children::of(&document);
             store.label_blob(&digest, labels.clone()).await?;
-            for leaf in children.leaves {
-                if seen.insert(leaf.clone()) && store.has_blob(lease, &leaf).await? {
-                    store.label_blob(&leaf, labels.clone()).await?;
+            for NeededBlob { digest, .. } in children.leaves {
+                if seen.insert(digest.clone()) && store.has_blob(lease, &digest).await? {
+                    store.label_blob(&digest, labels.clone()).await?;
                 }
             }
-            below.extend(children.documents);
+            below.extend(children.documents.into_iter().map(|blob| blob.digest));
         }
         documents = below;
     }

@@ -24,6 +24,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
+use super::blob_files::SeenFiles;
 use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
 use super::lease::Lease;
@@ -96,6 +97,7 @@ pub struct Containerd {
     pub(super) direct_writes: DirectWrites,
     /// Leases that could not be ended, by their ids: containerd was away.
     pub(super) unreleased: Arc<Mutex<BTreeSet<String>>>,
+    pub(super) files: SeenFiles,
 }
 
 impl Containerd {
@@ -120,6 +122,7 @@ impl Containerd {
             locks: KeyedLock::default(),
             direct_writes: DirectWrites::default(),
             unreleased: Arc::default(),
+            files: SeenFiles::default(),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::source_labels;
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 impl Containerd {
-    /// Whether a blob is there; if so, the lease keeps it. It is put under the lease before it is
+    /// Whether a blob is there, whole; if so, the lease keeps it. It is put under the lease before it is
     /// looked for: in the other order it could be collected in between. A lease may name a missing
     /// blob.
     pub(super) async fn has_content(
@@ -27,10 +27,14 @@ impl Containerd {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         self.keep_content(lease, digest).await?;
-        self.has_content_of(digest).await
+        let Some(info) = self.content_info(digest).await? else {
+            return Ok(false);
+        };
+        let size = u64::try_from(info.size).unwrap_or(0);
+        Ok(!self.file_state(digest, size).await.is_damaged())
     }
 
-    /// Whether a blob is there, of this length and with these labels.
+    /// Whether a blob is there, whole, of this length and with these labels.
     pub(super) async fn has_content_labelled(
         &self,
         digest: &Digest,
@@ -42,16 +46,17 @@ impl Containerd {
         };
         let had = info.labels.into_iter().collect();
         let has_all = source_labels::missing(&had, labels).is_empty();
-        Ok(u64::try_from(info.size) == Ok(size) && has_all)
+        let is_right = u64::try_from(info.size) == Ok(size) && has_all;
+        Ok(is_right && !self.file_state(digest, size).await.is_damaged())
     }
 
-    /// Whether a blob is there now.
+    /// Whether there is a record of a blob now.
     pub(super) async fn has_content_of(&self, digest: &Digest) -> Result<bool, StoreError> {
         Ok(self.content_info(digest).await?.is_some())
     }
 
     /// What containerd knows of a blob; `None` where there is none.
-    async fn content_info(&self, digest: &Digest) -> Result<Option<Info>, StoreError> {
+    pub(super) async fn content_info(&self, digest: &Digest) -> Result<Option<Info>, StoreError> {
         let request = InfoRequest {
             digest: digest.as_str().to_owned(),
         };

@@ -1,4 +1,5 @@
-//! Where containerd's content store is, and whether direct writes to it are possible.
+//! Where containerd's content store is, whether its files can be seen, and whether direct writes to it are
+//! possible.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 
 use containerd_client::services::v1::{Plugin, PluginsRequest};
 
+use super::blob_files::BlobFiles;
 use super::blobs_dir::{BlobsDir, Unusable};
 use super::blocking::blocking;
 use super::client::{Containerd, answered};
@@ -13,6 +15,7 @@ use super::failure::CallFailure;
 use crate::happened::StoreEvent;
 use crate::image_store::StoreError;
 use crate::reporter::report;
+use tracing::debug;
 
 /// Why blobs are sent.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +48,37 @@ impl Containerd {
         }
     }
 
+    /// Finds out whether the files of blobs can be seen, and has them looked at from now on if they can.
+    /// To be called when containerd serves.
+    pub async fn see_content_store(&self) {
+        if let Err(cause) = self.told_store().await {
+            debug!(%cause, "the files of blobs are not seen");
+        }
+    }
+
     async fn find_content_store(&self) -> Result<BlobsDir, NotDirect> {
+        let ToldStore {
+            root,
+            witness,
+            policy,
+        } = self.told_store().await?;
+        if policy != "shared" {
+            return Err(NotDirect::NotShared { policy });
+        }
+        Ok(blocking(move || BlobsDir::open(&root, &witness)).await?)
+    }
+
+    /// Where containerd says that its content store is. Its files are looked at from now on, if they are
+    /// to be seen from here.
+    async fn told_store(&self) -> Result<ToldStore, NotDirect> {
+        self.files.set(None);
         let told = self.plugins().await;
         let told = told.map_err(|failure| NotDirect::NotTold(failure.into()))?;
-        let (root, witness) = shared_content(&told)?;
-        Ok(blocking(move || BlobsDir::open(&root, &witness)).await?)
+        let store = ToldStore::of(&told)?;
+        let (root, witness) = (store.root.clone(), store.witness.clone());
+        let files = blocking(move || BlobFiles::of(&root, &witness)).await;
+        self.files.set(files.ok());
+        Ok(store)
     }
 
     pub(super) async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {
@@ -68,51 +97,41 @@ impl Containerd {
 const CONTENT: &str = "io.containerd.content.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
 
-/// Where the one content store is, and its records, which containerd has as soon as it serves.
-pub(super) struct LocalContent {
+/// What containerd tells of its one content store.
+#[derive(Debug)]
+pub(super) struct ToldStore {
     pub(super) root: PathBuf,
+    /// The records of it, which containerd has as soon as it serves.
     pub(super) witness: PathBuf,
-    /// Which namespaces share what is in it.
+    /// Whether all namespaces share what is in it: `shared`.
     policy: String,
 }
 
-/// Where the one content store is, if it is containerd's own.
-pub(super) fn local_content(plugins: &[Plugin]) -> Result<LocalContent, NotDirect> {
-    let of = |kind: &'static str| plugins.iter().filter(move |plugin| plugin.r#type == kind);
-    // One that is not containerd's own would be a proxy to another machine or another format.
-    let mut stores = of(CONTENT).filter(|plugin| plugin.init_err.is_none());
-    let (Some(store), None) = (stores.next(), stores.next()) else {
-        return Err(NotDirect::NoStore);
-    };
-    if store.id != "content" {
-        return Err(NotDirect::NoStore);
-    }
-    let told = |exports: &HashMap<String, String>, key: &str| {
-        exports.get(key).cloned().filter(|value| !value.is_empty())
-    };
-    let path = |exports, key| {
-        let path = told(exports, key).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-            .ok_or(NotDirect::NoStore)
-    };
-    let metadata = of(METADATA).next().ok_or(NotDirect::NoStore)?;
-    Ok(LocalContent {
-        root: path(&store.exports, "root")?,
-        witness: path(&metadata.exports, "path")?,
-        policy: told(&metadata.exports, "policy").unwrap_or_default(),
-    })
-}
-
-/// The same, if all namespaces share what is in it.
-fn shared_content(plugins: &[Plugin]) -> Result<(PathBuf, PathBuf), NotDirect> {
-    let LocalContent {
-        root,
-        witness,
-        policy,
-    } = local_content(plugins)?;
-    match policy.as_str() {
-        "shared" => Ok((root, witness)),
-        _ => Err(NotDirect::NotShared { policy }),
+impl ToldStore {
+    pub(super) fn of(plugins: &[Plugin]) -> Result<Self, NotDirect> {
+        let of = |kind: &'static str| plugins.iter().filter(move |plugin| plugin.r#type == kind);
+        // One that is not containerd's own would be a proxy to another machine or another format.
+        let mut stores = of(CONTENT).filter(|plugin| plugin.init_err.is_none());
+        let (Some(store), None) = (stores.next(), stores.next()) else {
+            return Err(NotDirect::NoStore);
+        };
+        if store.id != "content" {
+            return Err(NotDirect::NoStore);
+        }
+        let told = |exports: &HashMap<String, String>, key: &str| {
+            exports.get(key).cloned().filter(|value| !value.is_empty())
+        };
+        let path = |exports, key| {
+            let path = told(exports, key).map(PathBuf::from);
+            path.filter(|path| path.is_absolute())
+                .ok_or(NotDirect::NoStore)
+        };
+        let metadata = of(METADATA).next().ok_or(NotDirect::NoStore)?;
+        Ok(Self {
+            root: path(&store.exports, "root")?,
+            witness: path(&metadata.exports, "path")?,
+            policy: told(&metadata.exports, "policy").unwrap_or_default(),
+        })
     }
 }
 
@@ -141,25 +160,22 @@ mod tests {
     }
 
     fn why(plugins: &[Plugin]) -> String {
-        shared_content(plugins).unwrap_err().to_string()
+        ToldStore::of(plugins).unwrap_err().to_string()
     }
 
     #[test]
     fn the_paths_are_told_by_the_plugins() {
-        let (root, witness) = shared_content(&whole()).unwrap();
-        assert_eq!(root, PathBuf::from("/c/content"));
-        assert_eq!(witness, PathBuf::from("/c/meta.db"));
+        let store = ToldStore::of(&whole()).unwrap();
+        assert_eq!(store.root, PathBuf::from("/c/content"));
+        assert_eq!(store.witness, PathBuf::from("/c/meta.db"));
+        assert_eq!(store.policy, "shared");
     }
 
     #[test]
-    fn what_is_not_told_or_not_shared_is_not_used() {
+    fn what_is_not_told_is_not_used() {
         let mut plugins = whole();
-        plugins[1]
-            .exports
-            .insert("policy".into(), "isolated".into());
-        assert!(why(&plugins).contains("\"isolated\""));
         plugins[1].exports.remove("policy");
-        assert!(why(&plugins).contains("content_sharing_policy"));
+        assert_eq!(ToldStore::of(&plugins).unwrap().policy, "");
         plugins.pop();
         assert!(why(&plugins).contains("does not tell"));
 

@@ -10,13 +10,19 @@ use tokio::time::Instant;
 use super::client::{Containerd, answered};
 use super::failure::CallFailure;
 use crate::image_store::{Image, StoreError};
+use crate::naming::Reference;
 
 /// Between two looks at what CRI shows, which is twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long CRI may take to show an image before it is told once more, and four times as long each time.
+const FIRST_ANNOUNCEMENT: Duration = Duration::from_millis(100);
+
 impl Containerd {
-    /// CRI learns of images through events, a little after they were put. If another image got the
+    /// CRI learns of images through events, a little after they were put. One whose blobs were damaged
+    /// when containerd started it has left out, and there is no event when only its blobs come back: a
+    /// record that is not shown soon is written once more. If another image got the
     /// name meanwhile, this one is not waited for: CRI will never show it, and the last write of a
     /// name counts.
     pub(super) async fn wait_for_runtime(&self, image: &Image) -> Result<(), StoreError> {
@@ -26,6 +32,7 @@ impl Containerd {
         let deadline = self.deadlines().runtime;
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let mut announcement = FIRST_ANNOUNCEMENT;
         while !self.cri_shows(image).await? {
             if self.was_moved(image).await? {
                 return Ok(());
@@ -41,8 +48,22 @@ impl Containerd {
                     ),
                 });
             }
+            if began.elapsed() >= announcement {
+                self.announce(image).await?;
+                announcement *= 4;
+            }
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
+        }
+        Ok(())
+    }
+
+    /// Has CRI look at both names by which it is asked for the image.
+    async fn announce(&self, image: &Image) -> Result<(), StoreError> {
+        self.announce_image(&image.name).await?;
+        if let Ok(name) = Reference::parse(&image.name) {
+            let by_digest = format!("{}@{}", name.repository(), image.target.digest);
+            self.announce_image(&by_digest).await?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::stream_writer::{OpenedStream, StreamWriter};
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
 use crate::keyed_lock::KeyGuard;
+use crate::source_labels;
 
 /// What a failure of work with the content store's directory is reported under.
 const DIRECT_WRITE: &str = "direct write";
@@ -162,7 +163,7 @@ impl WrittenBlob {
         store: &Containerd,
         lease: &Lease,
         ingest: Ingest,
-        labels: Labels,
+        mut labels: Labels,
     ) -> Result<(), StoreError> {
         // The digest of an unnamed blob is known now: another import may be writing that blob.
         let (ingest, _second) = match &ingest.expected {
@@ -171,6 +172,8 @@ impl WrittenBlob {
                 let known = Ingest::known(self.digest.clone(), ingest.size);
                 let second = store.lock_ingest(&known).await?;
                 store.clear_ingest(&known).await?;
+                let had = store.clear_way(lease, &self.digest, known.size).await?;
+                labels = source_labels::together(had, &labels);
                 (known, Some(second))
             }
         };

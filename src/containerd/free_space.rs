@@ -7,7 +7,7 @@ use rustix::fs::fstatvfs;
 
 use super::blocking::{assert_may_wait, blocking};
 use super::client::Containerd;
-use super::content_store::local_content;
+use super::content_store::ToldStore;
 
 impl Containerd {
     /// How many bytes are free on the file system of the content store, as `df` tells it: what is kept
@@ -17,7 +17,7 @@ impl Containerd {
             return blocking(move || free_on(blobs.dir())).await;
         }
         let plugins = self.plugins().await.ok()?;
-        let content = local_content(&plugins).ok()?;
+        let content = ToldStore::of(&plugins).ok()?;
         blocking(move || {
             // Without it stowd sees another file system than containerd.
             content.witness.exists().then_some(())?;

@@ -83,6 +83,16 @@ impl Containerd {
             .await
     }
 
+    /// Has containerd publish that the record was changed, which it is not: each update is an event.
+    pub(super) async fn announce_image(&self, name: &str) -> Result<(), StoreError> {
+        let as_it_is = |existing: api::Image| {
+            let (pin, _) = RUNTIME_PIN;
+            let labels = existing.labels.clone();
+            Some(with_labels(existing, &[pin], labels))
+        };
+        self.relabel(name, as_it_is).await
+    }
+
     /// Makes the change of a record that is there, if one is to be made.
     async fn relabel(
         &self,

@@ -9,13 +9,16 @@
 //! makes pods with, `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all
 //! of that can be had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
+mod blob_check;
 mod blob_file;
+mod blob_files;
 mod blobs_dir;
 mod blocking;
 mod client;
 mod content;
 mod content_store;
 mod cri;
+mod damage;
 mod direct_writer;
 mod direct_writes;
 mod events;
@@ -47,6 +50,7 @@ use crate::digest::Digest;
 use crate::image_store::{
     Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
 };
+use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
 
 impl ImageStore for Containerd {
@@ -88,6 +92,14 @@ impl ImageStore for Containerd {
 
     async fn free_space(&self) -> Option<u64> {
         self.free_content_space().await
+    }
+
+    async fn faults(&self, blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {
+        self.blob_faults(blobs).await
+    }
+
+    async fn discard(&self, lease: &Lease, digest: &Digest) -> Result<(), StoreError> {
+        self.discard_content(lease, digest).await.map(drop)
     }
 
     async fn open_blob(

@@ -24,6 +24,7 @@ use super::lease::Lease;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{BlobWriter, Labels, StoreError};
 use crate::keyed_lock::KeyGuard;
+use crate::source_labels;
 
 /// The most bytes of a blob in one message. containerd takes 16 MiB; larger ones gain no speed, and
 /// cost the allocator more than they hold.
@@ -40,7 +41,7 @@ const COMMIT: &str = "Content.Write (commit)";
 
 /// Writes one blob. While it lives, containerd refuses other writers of the same blob under stowd's
 /// name: opening it a second time waits until this one is gone.
-pub struct StreamWriter {
+pub(super) struct StreamWriter {
     store: Containerd,
     lease: Lease,
     ingest: Ingest,
@@ -268,7 +269,13 @@ impl BlobWriter for StreamWriter {
         self.hasher.clone().finish()
     }
 
-    async fn commit(mut self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
+    async fn commit(mut self, digest: &Digest, mut labels: Labels) -> Result<(), StoreError> {
+        if self.ingest.expected.is_none() {
+            // Now it is known which blob it is.
+            let (store, size) = (&self.store, self.ingest.size);
+            let had = store.clear_way(&self.lease, digest, size).await?;
+            labels = source_labels::together(had, &labels);
+        }
         match self.send_commit(digest, &labels).await {
             Ok(()) => Ok(()),
             // Another writer, one that uses another name, was first. That answer neither sets

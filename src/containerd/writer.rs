@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blob_file::BlobFile;
 use super::blobs_dir::{self, BlobsDir};
 use super::client::Containerd;
+use super::damage::FileState;
 use super::direct_writer::{self, DirectWriter};
 use super::direct_writes::DIRECT_FROM;
 use super::ingest::Ingest;
@@ -12,10 +13,15 @@ use super::lease::Lease;
 use super::stream_writer::{OpenedStream, StreamWriter};
 use crate::digest::Digest;
 use crate::image_store::{BlobWriter, Labels, NewBlob, Opened, StoreError};
+use crate::source_labels;
 
 /// Writes one blob. While it lives, no other writer of this process writes the same blob: opening it a
 /// second time waits until this one is gone.
-pub struct ContentWriter(Medium);
+pub struct ContentWriter {
+    medium: Medium,
+    /// Labels of the damaged blob that this one replaces.
+    had: Labels,
+}
 
 enum Medium {
     /// Every byte goes over the socket.
@@ -26,7 +32,8 @@ enum Medium {
 
 impl Containerd {
     /// Asks for a blob. Where another writer has it (an import of an image with the same base layer),
-    /// waits until that one has committed it or let go of it, as long as it gets on.
+    /// waits until that one has committed it or let go of it, as long as it gets on. One that is damaged
+    /// is thrown away, and to be written.
     pub(super) async fn open_content(
         &self,
         lease: &Lease,
@@ -34,39 +41,71 @@ impl Containerd {
     ) -> Result<Opened<ContentWriter>, StoreError> {
         let ingest = Ingest::of(lease, blob);
         let guard = self.lock_ingest(&ingest).await?;
+        let mut had = Labels::new();
+        let state = match &ingest.expected {
+            Some(digest) => self.make_way(lease, digest, ingest.size, &mut had).await?,
+            None => FileState::Unseen,
+        };
         if let Some(blobs) = self.direct_writes.dir()
             && ingest.size >= DIRECT_FROM
+            && state != FileState::Whole
+            && self
+                .may_write_directly(lease, &ingest, state, &mut had)
+                .await?
             && let Some(file) = self.direct_file(&blobs, &ingest).await?
         {
-            let writer = DirectWriter::new(self, lease, &ingest, blobs, file, guard);
-            return Ok(Opened::Writer(writer.into()));
+            let medium = DirectWriter::new(self, lease, &ingest, blobs, file, guard);
+            let medium = Medium::Direct(Box::new(medium));
+            return Ok(Opened::Writer(ContentWriter { medium, had }));
         }
         if ingest.expected.is_none() {
             // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
             self.abort_ingest(&ingest.reference).await?;
         }
-        match self.open_stream(lease, &ingest).await? {
+        let mut opened = self.open_stream(lease, &ingest).await?;
+        if let (OpenedStream::Exists, FileState::Missing, Some(digest)) =
+            (&opened, state, &ingest.expected)
+        {
+            had.extend(self.discard_content(lease, digest).await?);
+            opened = self.open_stream(lease, &ingest).await?;
+        }
+        match opened {
             OpenedStream::Exists => Ok(Opened::Exists),
             OpenedStream::Writer(mut writer) => {
                 writer.guard = Some(guard);
-                Ok(Opened::Writer(writer.into()))
+                let medium = Medium::Stream(writer);
+                Ok(Opened::Writer(ContentWriter { medium, had }))
             }
         }
     }
 
-    /// A file to write the blob to; `None` where it is to be sent, or asked for, over the socket: this
-    /// namespace has the blob, or the store has it from another one, or no file can be had. What was
-    /// half sent of a blob that gets a file is thrown away.
+    /// Whether containerd has no record of the blob. One without a file is thrown away.
+    async fn may_write_directly(
+        &self,
+        lease: &Lease,
+        ingest: &Ingest,
+        state: FileState,
+        had: &mut Labels,
+    ) -> Result<bool, StoreError> {
+        let Some(digest) = &ingest.expected else {
+            return Ok(true);
+        };
+        let is_recorded = self.has_content_of(digest).await?;
+        if is_recorded && state == FileState::Missing {
+            had.extend(self.discard_content(lease, digest).await?);
+            return Ok(true);
+        }
+        Ok(!is_recorded)
+    }
+
+    /// A file to write the blob to; `None` where it is to be sent, or asked for, over the socket: the
+    /// store has it from another namespace, or no file can be had. What was half sent of a blob that
+    /// gets a file is thrown away.
     async fn direct_file(
         &self,
         blobs: &Arc<BlobsDir>,
         ingest: &Ingest,
     ) -> Result<Option<BlobFile>, StoreError> {
-        if let Some(digest) = &ingest.expected
-            && self.has_content_of(digest).await?
-        {
-            return Ok(None);
-        }
         match direct_writer::new_file(blobs, ingest).await {
             Ok(None) => Ok(None),
             Ok(Some(file)) => {
@@ -84,49 +123,39 @@ impl Containerd {
     }
 }
 
-impl From<Box<StreamWriter>> for ContentWriter {
-    fn from(writer: Box<StreamWriter>) -> Self {
-        Self(Medium::Stream(writer))
-    }
-}
-
-impl From<DirectWriter> for ContentWriter {
-    fn from(writer: DirectWriter) -> Self {
-        Self(Medium::Direct(Box::new(writer)))
-    }
-}
-
 impl BlobWriter for ContentWriter {
     fn offset(&self) -> u64 {
-        match &self.0 {
+        match &self.medium {
             Medium::Stream(writer) => writer.offset(),
             Medium::Direct(writer) => writer.offset(),
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        match &mut self.0 {
+        match &mut self.medium {
             Medium::Stream(writer) => writer.write(bytes).await,
             Medium::Direct(writer) => writer.write(bytes).await,
         }
     }
 
     fn digest(&self) -> Digest {
-        match &self.0 {
+        match &self.medium {
             Medium::Stream(writer) => writer.digest(),
             Medium::Direct(writer) => writer.digest(),
         }
     }
 
     async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
-        match self.0 {
+        let Self { medium, had } = self;
+        let labels = source_labels::together(had, &labels);
+        match medium {
             Medium::Stream(writer) => writer.commit(digest, labels).await,
             Medium::Direct(writer) => writer.commit(digest, labels).await,
         }
     }
 
     async fn abort(self) -> Result<(), StoreError> {
-        match self.0 {
+        match self.medium {
             Medium::Stream(writer) => writer.abort().await,
             Medium::Direct(writer) => writer.abort().await,
         }

@@ -48,6 +48,12 @@ impl fmt::Display for Happened {
                 shown(path),
                 names.join(" ")
             ),
+            Self::Damaged { path, damage } => {
+                let mut damage = damage.iter().map(ToString::to_string).collect();
+                first_few(&mut damage);
+                let (path, damage) = (shown(path), damage.join("; "));
+                write!(f, "bringing back what is damaged of {path}: {damage}")
+            }
             Self::Imported {
                 path,
                 kind,

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use crate::entry::Kind;
 use crate::layout::Note;
 use crate::ledger::{Change, ImportedImage, OverruledImage};
+use crate::needed_blob::BlobDamage;
 use crate::source_event::Ignored;
 
 pub use daemon_event::DaemonEvent;
@@ -50,6 +51,12 @@ pub enum Happened {
     Missing {
         path: PathBuf,
         names: Vec<String>,
+    },
+    /// The file is the one that was imported, and these blobs of its images are damaged in the store.
+    /// They are brought back from it.
+    Damaged {
+        path: PathBuf,
+        damage: Vec<BlobDamage>,
     },
     /// Another instance has pinned other images under these names, which the entry brings as well.
     LeftToInstance {

@@ -12,7 +12,7 @@ use crate::image_store::{ImageStore, StoreError};
 use crate::layout::{
     ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Resolution, ResolveError, resolve,
 };
-use crate::ledger::FailureClass;
+use crate::ledger::{FailureClass, ImportedImage};
 use crate::one_line::first_few;
 use crate::platform::Platform;
 use crate::progress::Meter;
@@ -126,7 +126,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                 }
             };
             match outcome {
-                Ok(image) => report.images.push(image),
+                Ok(placed) => report.images.push(ImportedImage {
+                    blobs: image.needed(),
+                    ..placed
+                }),
                 Err(PlaceError::Store(away)) if away.is_away() => return Err(away.into()),
                 Err(error) => {
                     let needs = self.space.own().needs();

@@ -11,8 +11,9 @@ use crate::credentials::Login;
 use crate::digest::{Digest, Hasher};
 use crate::entry::Entry;
 use crate::image_store::{
-    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError,
+    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
 };
+use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
 use crate::progress::Meter;
 
@@ -128,6 +129,14 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
         None
     }
 
+    async fn faults(&self, blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {
+        self.store.faults(blobs).await
+    }
+
+    async fn discard(&self, (): &(), _digest: &Digest) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn open_blob(
         &self,
         (): &(),
@@ -149,6 +158,10 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
 
     async fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.read_blob(digest, limit).await
+    }
+
+    async fn layer(&self, diff_id: &Digest) -> Result<Option<StoredLayer>, StoreError> {
+        self.store.layer(diff_id).await
     }
 
     async fn label_blob(&self, _digest: &Digest, _labels: Labels) -> Result<(), StoreError> {
@@ -181,6 +194,10 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
 
     async fn runtime_has(&self, name: &str) -> Result<bool, StoreError> {
         self.store.runtime_has(name).await
+    }
+
+    async fn sandbox_image(&self) -> Option<String> {
+        self.store.sandbox_image().await
     }
 
     async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {

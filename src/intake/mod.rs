@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Kind, file_name, shown};
 use crate::image_store::{ImageStore, StoreState};
+use crate::ledger::{Ledger, Record};
 use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
@@ -137,7 +138,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 () = stop.cancelled() => return Ok(()),
             };
             for effect in plan.on(event, self.now()) {
-                self.carry_out(effect);
+                self.carry_out(effect, plan.ledger());
             }
         }
     }
@@ -154,13 +155,19 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         self.settings.rules(self.jobs.owner(), self.seed)
     }
 
-    fn carry_out(&mut self, effect: Effect) {
+    fn carry_out(&mut self, effect: Effect, ledger: &Ledger) {
         match effect {
-            Effect::Begin(entry, job) => self.jobs.begin(entry, job, &self.settings),
+            Effect::Begin(entry, job) => {
+                let record = ledger.get(&entry.path);
+                let known = record.into_iter().flat_map(Record::images);
+                let known = known.cloned().collect();
+                self.jobs.begin(entry, job, known, &self.settings);
+            }
             Effect::Abandon(path) => self.jobs.abandon(&path),
             Effect::LookAgain(path) => self.source.look(&path),
             Effect::ListImages => self.jobs.list_images(),
             Effect::AskSpace => self.jobs.ask_space(),
+            Effect::CheckBlobs(blobs) => self.jobs.check_blobs(blobs),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
             Effect::Tell(happened) => reporter::report(happened),

@@ -11,6 +11,8 @@ use tracing::debug;
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::ImageStore;
 use crate::importer::{self, ImportRules, Reservations};
+use crate::ledger::ImportedImage;
+use crate::needed_blob::NeededBlob;
 use crate::pin::PinOwner;
 use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage};
 use crate::progress::{Meter, Work};
@@ -57,7 +59,14 @@ impl<S: ImageStore> Jobs<S> {
         self.puller.set_rules(settings.pulls.clone());
     }
 
-    pub(super) fn begin(&mut self, entry: Entry, job: Job, settings: &Arc<Settings>) {
+    /// Begins a job. `known` is what the entry has brought before.
+    pub(super) fn begin(
+        &mut self,
+        entry: Entry,
+        job: Job,
+        known: Vec<ImportedImage>,
+        settings: &Arc<Settings>,
+    ) {
         let under_way = UnderWay {
             kind: entry.kind,
             size: entry.identity.size,
@@ -92,7 +101,7 @@ impl<S: ImageStore> Jobs<S> {
             Job::Look => {
                 let puller = self.puller.clone();
                 self.tasks.spawn(async move {
-                    let looked = puller.look(&entry, &meter).await;
+                    let looked = puller.look(&entry, &known, &meter).await;
                     Event::Ended(path, looked.map_or_else(JobEnd::from, JobEnd::from))
                 });
             }
@@ -100,7 +109,8 @@ impl<S: ImageStore> Jobs<S> {
                 let puller = self.puller.clone();
                 self.tasks.spawn(async move {
                     let looked = Looked::clone(&looked);
-                    let pulled = puller.pull(&entry, looked, &meter, &stop).await;
+                    let pulled = puller.pull(&entry, &known, looked, &meter, &stop);
+                    let pulled = pulled.await;
                     Event::Ended(path, pulled.map_or_else(JobEnd::from, JobEnd::Through))
                 });
             }
@@ -138,6 +148,14 @@ impl<S: ImageStore> Jobs<S> {
             });
             // A store that does not answer is another trouble, and is told elsewhere.
             Event::SandboxImage(image.ok())
+        });
+    }
+
+    pub(super) fn check_blobs(&mut self, blobs: Vec<NeededBlob>) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let checked = tokio::try_join!(store.images(), store.faults(blobs));
+            Event::Checked(checked.map_err(|error| error.to_string()))
         });
     }
 

@@ -8,6 +8,7 @@ use super::note::Note;
 use super::problem::ImageProblem;
 use crate::image_store::Labels;
 use crate::naming::Reference;
+use crate::needed_blob::NeededBlob;
 use crate::oci::Descriptor;
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -32,6 +33,14 @@ pub struct ArchiveImage {
     pub blobs: Vec<WantedBlob>,
     /// Whether it has what the host would run of it: only then the host's CRI sees it.
     pub runs_on_host: bool,
+}
+
+impl ArchiveImage {
+    /// All that it needs, as a store has it.
+    pub(crate) fn needed(&self) -> Vec<NeededBlob> {
+        let blobs = self.blobs.iter();
+        blobs.map(|blob| blob.descriptor.needed()).collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The ledger against the store: which entries need nothing, and which pins no entry needs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::entry::{Identity, InNameOrder};
 use crate::image_store::Image;
 use crate::naming::Owners;
+use crate::needed_blob::{BlobDamage, BlobFaults};
 use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 
 /// The ledger against all images of the store, each indexed once: a question about an entry costs
@@ -20,6 +21,7 @@ pub struct Audit<'a> {
     images: &'a [Image],
     owner: &'a PinOwner,
     by_name: HashMap<&'a str, &'a Image>,
+    faults: Option<&'a BlobFaults>,
     /// Which entry is to have each name: of several that bring it, the last in name order.
     owners: Owners<&'a str, (), InNameOrder<&'a Path>>,
     #[cfg(test)]
@@ -31,15 +33,43 @@ pub struct Audit<'a> {
 pub enum Decision {
     /// Nothing: all that it brings is in the store and pinned.
     Unchanged,
-    /// The file is the one that was imported, but the store has not these names of its images, or
-    /// has them unpinned or under another digest. They are to be brought back. In the order in
-    /// which they were brought.
-    Missing(Vec<String>),
+    /// The file is the one that was imported, but the store has not all of it as it is to be. It is to
+    /// be brought back.
+    Missing(Lack),
     /// The same version failed the last time; [`Record::next_try`] says when it is due. At a start
     /// it is due at once.
     Failed,
     /// It is to be imported, whatever the store has.
     Changed(Change),
+}
+
+/// What the store lacks of the images of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lack {
+    /// The names that it has not, or has unpinned or under another digest, in the order in which they
+    /// were brought.
+    pub names: Vec<String>,
+    /// Blobs that are not there or not whole, each once.
+    pub damage: Vec<BlobDamage>,
+}
+
+impl Lack {
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.damage.is_empty()
+    }
+
+    /// The names that are not there, and those of images with blobs that are not.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let damaged = self.damage.iter().map(|damage| &damage.image);
+        let mut images = self
+            .names
+            .iter()
+            .chain(damaged)
+            .cloned()
+            .collect::<Vec<_>>();
+        images.dedup();
+        images
+    }
 }
 
 /// Why what the ledger knows does not count.
@@ -77,16 +107,25 @@ impl<'a> Audit<'a> {
             images,
             owner,
             by_name: images.iter().map(|i| (i.name.as_str(), i)).collect(),
+            faults: None,
             owners: Owners::of(claims),
             #[cfg(test)]
             lookups: std::cell::Cell::default(),
         }
     }
 
-    /// Whether the store has no image at all of one of these names.
-    pub(crate) fn lacks(&self, names: &[String]) -> bool {
-        let mut names = names.iter();
-        names.any(|name| !self.by_name.contains_key(name.as_str()))
+    /// The same, where the blobs of the ledger's images were looked at as well and these are not as they
+    /// should be.
+    pub fn with_faults(mut self, faults: &'a BlobFaults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Whether the store has lost something: it has no image at all of one of these names, or a blob of
+    /// its images is damaged. What is there and unpinned is not lost.
+    pub(crate) fn has_lost(&self, lack: &Lack) -> bool {
+        let mut names = lack.names.iter();
+        !lack.damage.is_empty() || names.any(|name| !self.by_name.contains_key(name.as_str()))
     }
 
     /// Decides about the entry at `path`, of which `identity` was seen now, under the `settings` of
@@ -102,24 +141,47 @@ impl<'a> Audit<'a> {
         } else if record.outcome.error().is_some() {
             Decision::Failed
         } else {
-            match self.missing(path, record) {
-                missing if missing.is_empty() => Decision::Unchanged,
-                missing => Decision::Missing(missing),
+            match self.lack(path, record) {
+                lack if lack.is_empty() => Decision::Unchanged,
+                lack => Decision::Missing(lack),
             }
         }
     }
 
-    /// The names of the images of an entry, whole or not, that the store has not as they are to be.
-    pub(crate) fn missing_of(&self, path: &Path) -> Vec<String> {
+    /// What the store has not as it is to be of the images that an entry, whole or not, has brought.
+    pub(crate) fn lack_of(&self, path: &Path) -> Lack {
         let record = self.ledger.get(path);
-        record.map_or_else(Vec::new, |record| self.missing(path, record))
+        record.map_or_else(Lack::default, |record| self.lack(path, record))
     }
 
-    fn missing(&self, path: &Path, record: &Record) -> Vec<String> {
-        names(&record.outcome.imported().images)
-            .filter(|(name, digest)| !self.holds(path, name, digest))
-            .map(|(name, _)| name.to_owned())
-            .collect()
+    fn lack(&self, path: &Path, record: &Record) -> Lack {
+        let images = &record.outcome.imported().images;
+        let names = names(images).filter(|(name, digest)| !self.holds(path, name, digest));
+        Lack {
+            names: names.map(|(name, _)| name.to_owned()).collect(),
+            damage: self.damage(images),
+        }
+    }
+
+    /// What is wrong with the blobs of these images. One that several need counts for the first.
+    fn damage(&self, images: &[ImportedImage]) -> Vec<BlobDamage> {
+        let Some(faults) = self.faults.filter(|faults| !faults.is_empty()) else {
+            return Vec::new();
+        };
+        let mut seen = HashSet::new();
+        let blobs = images.iter().flat_map(|image| {
+            let blobs = image.blobs.iter();
+            blobs.map(move |blob| (image, blob))
+        });
+        let damage = blobs.filter_map(|(image, blob)| {
+            let fault = *faults.get(&blob.digest)?;
+            seen.insert(&blob.digest).then(|| BlobDamage {
+                image: image.names.first().cloned().unwrap_or_default(),
+                blob: blob.clone(),
+                fault,
+            })
+        });
+        damage.collect()
     }
 
     /// Whether the store has the name, pinned, under this digest; or under whatever digest when
@@ -208,7 +270,11 @@ mod tests {
                 let digest = Digest::of(format!("{entry}/{image}").as_bytes());
                 let repo = format!("r.example/{entry}/{image}");
                 let names = vec![format!("{repo}:1"), format!("{repo}@{digest}")];
-                ImportedImage { names, digest }
+                ImportedImage {
+                    names,
+                    digest,
+                    blobs: Vec::new(),
+                }
             });
             let images = images.collect::<Vec<_>>();
             for (name, digest) in names(&images) {

@@ -4,8 +4,9 @@ use crate::digest::{Digest, Hasher};
 use crate::platform::Wanted;
 
 /// To be raised when a new stowd brings something else from the same file with the same settings
-/// (other names, other labels): entries that an older one imported are then imported again.
-const RULES: u32 = 2;
+/// (other names, other labels), or writes down more of it: entries that an older one imported are then
+/// imported again.
+const RULES: u32 = 3;
 
 /// Tells settings apart under which the same file brings different images or names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

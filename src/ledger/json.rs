@@ -4,7 +4,7 @@
 //! {"version":1,"images_dir":"/var/lib/stowd/images","entries":[
 //! {"path":"app.tar.zst","outcome":"imported","identity":{"device":2049,"inode":12,"size":7,
 //!  "mtime":"1763712000123456789","ctime":"1763712000123456789"},"settings":"sha256:…",
-//!  "images":[{"digest":"sha256:…","names":["docker.io/library/app:1"]}],"bytes":7,
+//!  "images":[{"digest":"sha256:…","names":["docker.io/library/app:1"],"blobs":["…:7"]}],"bytes":7,
 //!  "duration_ns":1200000000,"finished":"2026-11-21T08:00:00.000000000Z","attempts":1,"serial":3,
 //!  "checksum":"sha256:…"}
 //! ]}

@@ -20,7 +20,7 @@ mod records;
 mod snapshot;
 mod tally;
 
-pub use audit::{Audit, Change, Decision};
+pub use audit::{Audit, Change, Decision, Lack};
 pub use fingerprint::Fingerprint;
 pub use json::{Dropped, VERSION, images_dir_of};
 pub use overruled::OverruledImage;

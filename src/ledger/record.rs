@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::fingerprint::Fingerprint;
 use crate::digest::Digest;
 use crate::entry::Identity;
+use crate::needed_blob::NeededBlob;
 use crate::one_line::cut;
 use crate::retry;
 use crate::source_event::DirectoryId;
@@ -48,6 +49,9 @@ pub struct ImportedImage {
     pub names: Vec<String>,
     /// The digest of its manifest or index.
     pub digest: Digest,
+    /// All blobs that it needs here, each once: those of platforms that are not wanted are none of
+    /// them. An archive may have so many as [`crate::layout`] takes, which bounds what is kept of it.
+    pub blobs: Vec<NeededBlob>,
 }
 
 /// What is wrong with an entry that failed, as far as it decides when it is tried again.

@@ -5,6 +5,8 @@
 //!   that read JSON numbers as floating point would round them.
 //! - `finished` and `next_try` are RFC 3339. A failed entry also has `error`, `class`, `kept`,
 //!   `next_try` where it is tried again by itself, and `unknown` where no version was gone through.
+//! - `blobs` are the digests of the blobs that an image needs, without their algorithm, and the length
+//!   of each.
 //! - `seen_in` are the directories above the file, the images directory first: the file system's
 //!   identifier in hexadecimal and the inode of each.
 //! - `checksum` is the SHA-256 of the record's values: of the line as stowd writes it, without the
@@ -22,6 +24,7 @@ use super::path_text;
 use super::record::{FailureClass, Imported, ImportedImage, Outcome, Record};
 use crate::digest::{Digest, Hasher};
 use crate::entry::Identity;
+use crate::needed_blob::NeededBlob;
 use crate::source_event::DirectoryId;
 
 /// Before the bytes that are hashed, so that no line of another version passes for one of this.
@@ -107,6 +110,8 @@ struct LineIdentity {
 struct LineImage {
     digest: Digest,
     names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blobs: Vec<String>,
 }
 
 impl RecordLine {
@@ -165,7 +170,7 @@ impl RecordLine {
         }
         let wrong = |what: &str| format!("its {what} cannot be understood");
         let imported = Imported {
-            images: self.images.into_iter().map(LineImage::read).collect(),
+            images: read_images(self.images).ok_or_else(|| wrong("images"))?,
             bytes: self.bytes,
             duration: Duration::from_nanos(self.duration_ns),
         };
@@ -195,7 +200,7 @@ impl RecordLine {
             is_broken: class == Some(FailureClass::Content),
             class,
             seen_in: seen_in.ok_or_else(|| wrong("seen_in"))?,
-            kept: self.kept.into_iter().map(LineImage::read).collect(),
+            kept: read_images(self.kept).ok_or_else(|| wrong("kept"))?,
             is_unknown: self.unknown,
             finished: read_time(&self.finished).ok_or_else(|| wrong("finished"))?,
             attempts: self.attempts,
@@ -234,15 +239,34 @@ impl LineImage {
         Self {
             digest: image.digest.clone(),
             names: image.names.clone(),
+            blobs: image.blobs.iter().map(write_blob).collect(),
         }
     }
 
-    fn read(self) -> ImportedImage {
-        ImportedImage {
+    fn read(self) -> Option<ImportedImage> {
+        let blobs = self.blobs.iter().map(|text| read_blob(text));
+        Some(ImportedImage {
             names: self.names,
             digest: self.digest,
-        }
+            blobs: blobs.collect::<Option<_>>()?,
+        })
     }
+}
+
+fn read_images(images: Vec<LineImage>) -> Option<Vec<ImportedImage>> {
+    images.into_iter().map(LineImage::read).collect()
+}
+
+fn write_blob(blob: &NeededBlob) -> String {
+    format!("{}:{}", blob.digest.hex(), blob.size)
+}
+
+fn read_blob(text: &str) -> Option<NeededBlob> {
+    let (hex, size) = text.split_once(':')?;
+    Some(NeededBlob {
+        digest: Digest::of_hex(hex).ok()?,
+        size: size.parse().ok()?,
+    })
 }
 
 /// As text: the numbers have 64 bits.

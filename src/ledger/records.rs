@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::needed_blob::NeededBlob;
 use crate::one_line::cut;
 use crate::source_event::DirectoryId;
 
@@ -228,6 +229,15 @@ impl Ledger {
 
     pub fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// The blobs of all images that were brought at the last attempts, each once.
+    pub fn needed_blobs(&self) -> Vec<NeededBlob> {
+        let records = self.records.values();
+        let images = records.flat_map(|record| &record.outcome.imported().images);
+        let blobs = images.flat_map(|image| &image.blobs);
+        let blobs = blobs.collect::<HashSet<_>>();
+        blobs.into_iter().cloned().collect()
     }
 
     /// Removes what is known of an entry that is gone; says whether it had an outcome or was in trouble.

@@ -2,37 +2,36 @@
 
 use super::descriptor::RawDescriptor;
 use super::document::{Index, Manifest, parse};
-use crate::digest::Digest;
+use crate::needed_blob::NeededBlob;
 
 /// The blobs that a document points to. Those whose digest stowd cannot read are left out: no store
 /// of SHA-256 has them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Children {
     /// Manifests and indexes, which have children themselves.
-    pub(crate) documents: Vec<Digest>,
+    pub(crate) documents: Vec<NeededBlob>,
     /// Configurations and layers, which have none.
-    pub(crate) leaves: Vec<Digest>,
+    pub(crate) leaves: Vec<NeededBlob>,
 }
 
 impl Children {
     /// Of the bytes of a manifest or an index (OCI image spec); none of what is neither.
     pub(crate) fn of(document: &[u8]) -> Self {
-        let digests = |descriptors: &[RawDescriptor]| {
-            let digests = descriptors
-                .iter()
-                .filter_map(|descriptor| descriptor.digest().ok());
-            digests.collect()
+        let needed = |descriptors: &[RawDescriptor]| {
+            let needed = descriptors.iter();
+            let needed = needed.filter_map(|descriptor| descriptor.needed().ok());
+            needed.collect()
         };
         if let Ok(manifest) = parse::<Manifest>(document) {
-            let mut leaves: Vec<_> = digests(&manifest.layers.0);
-            leaves.extend(manifest.config.digest());
+            let mut leaves: Vec<_> = needed(&manifest.layers.0);
+            leaves.extend(manifest.config.needed());
             Self {
                 documents: Vec::new(),
                 leaves,
             }
         } else if let Ok(index) = parse::<Index>(document) {
             Self {
-                documents: digests(&index.manifests.0),
+                documents: needed(&index.manifests.0),
                 leaves: Vec::new(),
             }
         } else {
@@ -44,11 +43,17 @@ impl Children {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
 
     #[test]
     fn manifests_have_leaves_and_indexes_have_documents() {
-        let [one, two] = [b"1", b"2"].map(|bytes| Digest::of(bytes));
-        let descriptor = |digest: &Digest| format!(r#"{{"digest":"{digest}","size":1}}"#);
+        let [one, two] = [(b"1", 1), (b"2", 2)].map(|(bytes, size)| NeededBlob {
+            digest: Digest::of(bytes),
+            size,
+        });
+        let descriptor = |NeededBlob { digest, size }: &NeededBlob| {
+            format!(r#"{{"digest":"{digest}","size":{size}}}"#)
+        };
         let manifest = format!(
             r#"{{"config":{},"layers":[{},{{"digest":"sha512:00","size":1}}]}}"#,
             descriptor(&one),

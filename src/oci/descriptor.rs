@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::digest::{Digest, DigestError};
+use crate::needed_blob::NeededBlob;
 use crate::platform::Platform;
 
 /// What a manifest, an index or an image record points to.
@@ -13,6 +14,15 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
+}
+
+impl Descriptor {
+    pub(crate) fn needed(&self) -> NeededBlob {
+        NeededBlob {
+            digest: self.digest.clone(),
+            size: self.size,
+        }
+    }
 }
 
 /// A descriptor as it is written in a document. Its digest may be one that stowd cannot use.
@@ -51,6 +61,13 @@ struct PlatformFields {
 impl RawDescriptor {
     pub(crate) fn digest(&self) -> Result<Digest, DigestError> {
         Digest::parse(&self.digest)
+    }
+
+    pub(crate) fn needed(&self) -> Result<NeededBlob, DigestError> {
+        Ok(NeededBlob {
+            digest: self.digest()?,
+            size: self.size,
+        })
     }
 
     pub(crate) fn descriptor(&self) -> Result<Descriptor, DigestError> {

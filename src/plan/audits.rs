@@ -1,12 +1,14 @@
 //! The ledger against the store: which entries need work, decided when the store has told its images.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::entry::Entry;
 use crate::happened::{FoundBecause, Happened};
 use crate::image_store::Image;
-use crate::ledger::{Audit, Decision, FailureClass};
+use crate::ledger::{Audit, Decision, FailureClass, Lack};
+use crate::needed_blob::BlobFaults;
 use crate::retry;
 use crate::source_event::Listed;
 
@@ -14,6 +16,10 @@ use super::brought_back::{Again, BroughtBack};
 use super::event::{Effect, Job, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
+
+/// Between two looks at all blobs, where the images are asked for more often: a look costs some
+/// microseconds a blob.
+const BLOBS_REST: Duration = Duration::from_secs(60);
 
 impl Plan {
     /// Wants the audit that had to wait for the end of all archives.
@@ -26,19 +32,45 @@ impl Plan {
     /// Asks for the images when an audit is wanted, or the pins are to be checked.
     pub(super) fn ask_the_store(&mut self, now: Now) {
         let serial = self.ledger.serial();
-        if self.query.ask(now.uptime, self.pins.is_asking(), serial) {
-            self.effects.push(Effect::ListImages);
+        if !self.query.ask(now.uptime, self.pins.is_asking(), serial) {
+            return;
         }
+        let blobs = match self.is_blob_check_due(now) {
+            true => self.ledger.needed_blobs(),
+            false => Vec::new(),
+        };
+        self.effects.push(match blobs.is_empty() {
+            true => Effect::ListImages,
+            false => Effect::CheckBlobs(blobs),
+        });
     }
 
-    pub(super) fn store_listed(&mut self, images: Result<Vec<Image>, String>, now: Now) {
+    /// Whether the blobs are to be looked at with the next question for the images: always when an
+    /// entry waits for the answer whose record may hold, else not too often.
+    fn is_blob_check_due(&self, now: Now) -> bool {
+        let rested = self.blobs_checked.map(|last| last + BLOBS_REST);
+        let is_awaited =
+            |life: &Life| matches!(life, Life::Checking(listed) if self.is_recorded(&listed.entry));
+        let mut lives = self.entries.iter().map(|(_, life)| life);
+        rested.is_none_or(|rested| rested <= now.uptime) || lives.any(is_awaited)
+    }
+
+    /// The store has told its images, and that its blobs have these faults where they were looked at.
+    pub(super) fn store_listed(
+        &mut self,
+        listed: Result<(Vec<Image>, Option<BlobFaults>), String>,
+        now: Now,
+    ) {
         let Some(asked_at) = self.query.answered() else {
             return;
         };
-        match images {
-            Ok(images) => {
+        match listed {
+            Ok((images, faults)) => {
                 self.take_over_pins(&images);
-                self.audit(&images, asked_at, now);
+                if faults.is_some() {
+                    self.blobs_checked = Some(now.uptime);
+                }
+                self.audit(&images, &faults.unwrap_or_default(), asked_at, now);
                 self.check_stale(&images, now);
                 self.look_for_sandbox_image(&images);
                 self.tell_overruled();
@@ -53,8 +85,8 @@ impl Plan {
 
     /// Decides about every entry that awaits it, and about every one that is done: the store may
     /// have lost what it brought. Records that are newer than the question are right by themselves.
-    fn audit(&mut self, images: &[Image], asked_at: u64, now: Now) {
-        let audit = Audit::new(&self.ledger, images, &self.rules.owner);
+    fn audit(&mut self, images: &[Image], faults: &BlobFaults, asked_at: u64, now: Now) {
+        let audit = Audit::new(&self.ledger, images, &self.rules.owner).with_faults(faults);
         let (mut decided, mut broken) = (Vec::new(), Vec::new());
         for (path, life) in self.entries.iter() {
             if self
@@ -67,10 +99,10 @@ impl Plan {
             }
             let listed = match life {
                 Life::Waiting(entry, Until::Change | Until::OtherEntry) => {
-                    let names = audit.missing_of(path);
-                    if !names.is_empty() {
-                        let is_lost = audit.lacks(&names);
-                        broken.push((entry.clone(), names, is_lost));
+                    let lack = audit.lack_of(path);
+                    if !lack.is_empty() {
+                        let is_lost = audit.has_lost(&lack);
+                        broken.push((entry.clone(), lack, is_lost));
                     }
                     continue;
                 }
@@ -84,16 +116,16 @@ impl Plan {
             let identity = &listed.entry.identity;
             let decision = match audit.decide(path, identity, &self.rules.fingerprint) {
                 // What of a broken entry is whole is to be there before READY.
-                Decision::Failed => match audit.missing_of(path) {
-                    names if names.is_empty() => Decision::Failed,
-                    names => Decision::Missing(names),
+                Decision::Failed => match audit.lack_of(path) {
+                    lack if lack.is_empty() => Decision::Failed,
+                    lack => Decision::Missing(lack),
                 },
                 decision => decision,
             };
             // Also of another version, or with other rules: it may bring the same again.
             let is_lost = match &decision {
-                Decision::Missing(names) => audit.lacks(names),
-                Decision::Changed(_) => audit.lacks(&audit.missing_of(path)),
+                Decision::Missing(lack) => audit.has_lost(lack),
+                Decision::Changed(_) => audit.has_lost(&audit.lack_of(path)),
                 Decision::Unchanged | Decision::Failed => false,
             };
             if decision != Decision::Unchanged || !matches!(life, Life::Done(_)) {
@@ -118,7 +150,7 @@ impl Plan {
         }
         for (listed, decision, is_lost) in decided {
             let may = match &decision {
-                Decision::Missing(names) => self.may_bring_back(&listed.entry, names, now),
+                Decision::Missing(lack) => self.may_bring_back(&listed.entry, &lack.images(), now),
                 _ => true,
             };
             if may {
@@ -127,11 +159,11 @@ impl Plan {
                 self.act(listed, decision, now);
             }
         }
-        for (entry, names, is_lost) in broken {
-            if self.may_bring_back(&entry, &names, now) {
+        for (entry, lack, is_lost) in broken {
+            if self.may_bring_back(&entry, &lack.images(), now) {
                 let path = entry.path.clone();
                 self.lost.extend(is_lost.then(|| path.clone()));
-                self.tell(Happened::Missing { path, names });
+                self.tell_lack(path, lack);
                 self.queue(Queued::first(entry, true));
             }
         }
@@ -177,7 +209,7 @@ impl Plan {
                 }
                 job = self.job_of_retry(&entry);
             }
-            Decision::Missing(names) => self.tell(Happened::Missing { path, names }),
+            Decision::Missing(lack) => self.tell_lack(path, lack),
             Decision::Changed(change) => self.tell(Happened::Found {
                 path,
                 bytes: entry.identity.size,
@@ -206,6 +238,17 @@ impl Plan {
         match until {
             Until::Uptime(due) | Until::Space { due, .. } => (due > now.uptime).then_some(until),
             _ => None,
+        }
+    }
+
+    fn tell_lack(&mut self, path: PathBuf, lack: Lack) {
+        let Lack { names, damage } = lack;
+        if !names.is_empty() {
+            let path = path.clone();
+            self.tell(Happened::Missing { path, names });
+        }
+        if !damage.is_empty() {
+            self.tell(Happened::Damaged { path, damage });
         }
     }
 

@@ -10,6 +10,7 @@ use crate::happened::Happened;
 use crate::image_list::Line;
 use crate::image_store::{Image, StoreState};
 use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
+use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::one_line::first_few;
 use crate::pin::PinOwner;
 use crate::source_event::SourceEvent;
@@ -31,6 +32,8 @@ pub enum Event {
     Store(StoreState),
     /// The answer to [`Effect::ListImages`].
     Images(Result<Vec<Image>, String>),
+    /// The answer to [`Effect::CheckBlobs`]: the images, and what is wrong with the blobs.
+    Checked(Result<(Vec<Image>, BlobFaults), String>),
     /// A job has ended; the path is that of its entry.
     Ended(PathBuf, JobEnd),
     /// The answer to [`Effect::AskSpace`]: how many bytes are free in the store, if that can be told.
@@ -67,6 +70,8 @@ pub enum Effect {
     ListImages,
     /// Ask how much space the store has; [`Event::FreeSpace`] follows.
     AskSpace,
+    /// The same, and have these blobs looked at; [`Event::Checked`] follows.
+    CheckBlobs(Vec<NeededBlob>),
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
     Unpin(Vec<String>),
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the

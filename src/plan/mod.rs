@@ -52,7 +52,13 @@ impl Plan {
         match event {
             Event::Source(event) => self.sighted(event, now),
             Event::Store(state) => self.store_told(state, now),
-            Event::Images(images) => self.store_listed(images, now),
+            Event::Images(listed) => {
+                self.store_listed(listed.map(|images| (images, None)), now);
+            }
+            Event::Checked(checked) => {
+                let checked = checked.map(|(images, faults)| (images, Some(faults)));
+                self.store_listed(checked, now);
+            }
             Event::FreeSpace(free) => self.space_told(free, now),
             Event::Ended(path, end) => self.ended(path, end, now),
             Event::Unpinned(names, result) => self.unpinned(names, result, now),

@@ -81,7 +81,7 @@ impl Plan {
     }
 
     /// Queues an entry that waits; its outcome stands until then.
-    fn try_again(&mut self, path: &Path) {
+    pub(super) fn try_again(&mut self, path: &Path) {
         self.entries.try_again(path, true);
         if let Some(Life::Queued(queued)) = self.entries.get(path) {
             let job = self.job_of_retry(&queued.entry);

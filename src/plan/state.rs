@@ -45,6 +45,8 @@ pub struct Plan {
     /// Entries that have brought something new since those that lack a blob were tried.
     pub(super) news: BTreeSet<PathBuf>,
     pub(super) query: StoreQuery,
+    /// The uptime at which the blobs of the ledger's images were looked at last.
+    pub(super) blobs_checked: Option<Duration>,
     /// An audit is wanted when no archive is in work: one that is takes names from others, and is not
     /// their owner before it has a record.
     pub(super) is_audit_due: bool,
@@ -86,6 +88,7 @@ impl Plan {
             is_space_asked: false,
             news: BTreeSet::new(),
             query: StoreQuery::default(),
+            blobs_checked: None,
             is_audit_due: false,
             pins: PinCheck::default(),
             has_memory,

@@ -32,12 +32,13 @@ impl Plan {
         self.away_until = None;
         self.brought_back.clear();
         self.query.returned();
+        self.blobs_checked = None;
         self.pins.want(now.uptime + self.rules.settle);
         // They may have failed for the store.
         let mut failed = self.entries.lacking();
         failed.extend(self.entries.all_due());
         for path in failed {
-            self.entries.try_again(&path, true);
+            self.try_again(&path);
         }
     }
 

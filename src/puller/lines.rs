@@ -9,11 +9,13 @@ use tokio::time::timeout;
 use crate::admit::{Admission, LeasedStore, line_image};
 use crate::concurrency::QUESTIONS_OF_LIST;
 use crate::credentials::Credentials;
+use crate::digest::Digest;
 use crate::happened::Happened;
 use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
 use crate::ledger::{FailureClass, ImportedImage};
 use crate::naming::{ExtraNames, Reference};
+use crate::needed_blob::BlobFaults;
 use crate::one_line::shortened;
 use crate::plan::Looked;
 use crate::progress::Meter;
@@ -24,6 +26,7 @@ use super::login;
 use super::login::LoginError;
 use super::permits::Permits;
 use super::rules::PullRules;
+use super::stored_image::StoredImage;
 
 /// The most characters of an error: a registry may answer with pages, for each line of a list.
 const ERROR_MAX: usize = 400;
@@ -32,6 +35,8 @@ pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) store: &'a S,
     pub(super) rules: &'a PullRules,
     pub(super) permits: &'a Permits,
+    /// What the list has brought before.
+    pub(super) known: &'a [ImportedImage],
     /// The path, for people.
     pub(super) name: String,
     pub(super) names: ExtraNames<'a>,
@@ -47,6 +52,17 @@ enum PullLineError {
     Late(Duration),
     #[error("CRI has pulled it, and containerd has no image of that name")]
     Vanished,
+    #[error("CRI has pulled it, and its blob {0} is still damaged")]
+    Damaged(Digest),
+}
+
+/// What the store has of the image of a line.
+enum LineImage {
+    Absent,
+    /// The store has the image, or some of it, and these of its blobs are not whole.
+    Damaged(BlobFaults),
+    /// Named and pinned.
+    Kept(ImportedImage),
 }
 
 impl From<StoreError> for PullLineError {
@@ -77,12 +93,12 @@ impl<S: ImageStore> ListWork<'_, S> {
             self.failed(&mut looked, *number, None, cause);
         }
         let mut looks = stream::iter(list.lines.clone())
-            .map(async |line| (self.what_is_there(&line).await, line))
+            .map(async |line| (self.what_is_there(&line, self.known).await, line))
             .buffer_unordered(QUESTIONS_OF_LIST);
         while let Some((there, line)) = looks.next().await {
             match there.map_err(PullLineError::or_away) {
-                Ok(Some(image)) => self.has(&mut looked, line.number, image),
-                Ok(None) => looked.absent.push(line),
+                Ok(LineImage::Kept(image)) => self.has(&mut looked, line.number, image),
+                Ok(LineImage::Absent | LineImage::Damaged(_)) => looked.absent.push(line),
                 Err(error) => self.failed(&mut looked, line.number, Some(&line.reference), &error?),
             }
         }
@@ -116,17 +132,34 @@ impl<S: ImageStore> ListWork<'_, S> {
         Ok(looked)
     }
 
-    /// The image of a line, named and pinned, if the runtime has it. Its target is read from the record
-    /// that the runtime made, never from the line.
-    async fn what_is_there(&self, line: &Line) -> Result<Option<ImportedImage>, PullLineError> {
+    /// The image of a line, named and pinned, if the runtime has it and it is whole. Its target is read
+    /// from the record that the runtime made, never from the line. `known` are images that were whole
+    /// before.
+    async fn what_is_there(
+        &self,
+        line: &Line,
+        known: &[ImportedImage],
+    ) -> Result<LineImage, PullLineError> {
         let name = line.reference.to_string();
-        if !self.store.runtime_has(&name).await? {
-            return Ok(None);
-        }
-        match self.store.image(&name).await? {
-            Some(image) => Ok(Some(self.keep(line, &image.target).await?)),
-            None => Ok(None),
-        }
+        let is_seen = self.store.runtime_has(&name).await?;
+        let target = self.store.image(&name).await?.map(|image| image.target);
+        let known = known.iter().find(|image| match &target {
+            Some(target) => image.digest == target.digest,
+            None => image.names.contains(&name),
+        });
+        let known = known.map_or_else(Vec::new, |image| image.blobs.clone());
+        let StoredImage { blobs, faults } = match &target {
+            Some(target) => StoredImage::look(self.store, target, known).await?,
+            None => StoredImage::without_record(self.store, known).await?,
+        };
+        let target = match target {
+            // The runtime does not see an image whose documents are damaged.
+            _ if !faults.is_empty() => return Ok(LineImage::Damaged(faults)),
+            Some(target) if is_seen => target,
+            _ => return Ok(LineImage::Absent),
+        };
+        let kept = self.keep(line, &target).await?;
+        Ok(LineImage::Kept(ImportedImage { blobs, ..kept }))
     }
 
     async fn fetch(
@@ -136,16 +169,42 @@ impl<S: ImageStore> ListWork<'_, S> {
     ) -> Result<ImportedImage, PullLineError> {
         let permit = self.permits.take(&line.reference).await;
         // An archive, or another list, may have brought it meanwhile.
-        if let Some(image) = self.what_is_there(line).await? {
-            return Ok(image);
-        }
-        let pulled = self.pull_image(&line.reference, logins).await;
+        let pulled = match self.what_is_there(line, self.known).await? {
+            LineImage::Kept(image) => return Ok(image),
+            LineImage::Absent => self.pull_image(&line.reference, logins).await,
+            LineImage::Damaged(faults) => self.replace(&line.reference, &faults, logins).await,
+        };
         drop(permit);
-        match (self.what_is_there(line).await?, pulled) {
-            (Some(image), _) => Ok(image),
-            (None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(PullLineError::Vanished),
+        // Layers that are unpacked are not pulled again.
+        match (self.what_is_there(line, &[]).await?, pulled) {
+            (LineImage::Kept(image), _) => Ok(image),
+            (_, Err(error)) => Err(error),
+            (LineImage::Absent, Ok(())) => Err(PullLineError::Vanished),
+            (LineImage::Damaged(faults), Ok(())) => Err(match faults.into_keys().next() {
+                Some(digest) => PullLineError::Damaged(digest),
+                None => PullLineError::Vanished,
+            }),
         }
+    }
+
+    /// Throws the damaged blobs of an image away and has it pulled: of what is there nothing is pulled
+    /// again.
+    async fn replace(
+        &self,
+        image: &Reference,
+        faults: &BlobFaults,
+        logins: &Credentials,
+    ) -> Result<(), PullLineError> {
+        let leased = LeasedStore::begin(self.store, &self.name).await?;
+        let replaced = async {
+            for digest in faults.keys() {
+                self.store.discard(&leased.lease, digest).await?;
+            }
+            self.pull_image(image, logins).await
+        };
+        let replaced = replaced.await;
+        leased.release().await;
+        replaced
     }
 
     async fn pull_image(

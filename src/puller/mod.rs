@@ -19,6 +19,7 @@ mod lines;
 mod login;
 mod permits;
 mod rules;
+mod stored_image;
 
 use std::io;
 
@@ -30,6 +31,7 @@ use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX};
 use crate::image_store::ImageStore;
 use crate::importer::is_still;
+use crate::ledger::ImportedImage;
 use crate::plan::{EntryResult, Looked};
 use crate::progress::Meter;
 
@@ -67,12 +69,17 @@ impl<S: ImageStore> Puller<S> {
         self.rules = rules;
     }
 
-    /// Names and pins the images of a list that the store has, and returns which it lacks. `meter`
-    /// counts lines.
-    pub async fn look(&self, entry: &Entry, meter: &Meter) -> Result<Looked, PullListError> {
+    /// Names and pins the images of a list that the store has whole, and returns which it lacks. `known`
+    /// is what the list has brought before; `meter` counts lines.
+    pub async fn look(
+        &self,
+        entry: &Entry,
+        known: &[ImportedImage],
+        meter: &Meter,
+    ) -> Result<Looked, PullListError> {
         let list = ImageList::parse(&read(entry).await?)?;
         meter.expect((list.lines.len() + list.problems.len()) as u64);
-        let looked = self.work(entry, &list, meter).look(&list).await?;
+        let looked = self.work(entry, &list, known, meter).look(&list).await?;
         still(entry).await.map(|()| looked)
     }
 
@@ -81,6 +88,7 @@ impl<S: ImageStore> Puller<S> {
     pub async fn pull(
         &self,
         entry: &Entry,
+        known: &[ImportedImage],
         looked: Looked,
         meter: &Meter,
         stop: &CancellationToken,
@@ -89,17 +97,24 @@ impl<S: ImageStore> Puller<S> {
         let dealt_with = (looked.images.len() + looked.problems.len()) as u64;
         meter.expect(dealt_with + looked.absent.len() as u64);
         meter.add(dealt_with);
-        let work = self.work(entry, &list, meter);
+        let work = self.work(entry, &list, known, meter);
         let pulled = stop.run_until_cancelled(work.pull(looked)).await;
         let pulled = pulled.ok_or(PullListError::Changed)??;
         still(entry).await.map(|()| pulled.into())
     }
 
-    fn work<'a>(&'a self, entry: &Entry, list: &ImageList, meter: &'a Meter) -> ListWork<'a, S> {
+    fn work<'a>(
+        &'a self,
+        entry: &Entry,
+        list: &ImageList,
+        known: &'a [ImportedImage],
+        meter: &'a Meter,
+    ) -> ListWork<'a, S> {
         ListWork {
             store: &self.store,
             rules: &self.rules,
             permits: &self.permits,
+            known,
             name: shown(&entry.path),
             names: line_names(list, &self.rules.extra_registries),
             meter,

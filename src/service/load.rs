@@ -112,9 +112,7 @@ impl<S: StoreService> Load<'_, S> {
         start: impl FnOnce() -> Result<D, Unwatchable>,
         settings: watch::Receiver<Settings>,
     ) -> Result<(), FatalError> {
-        if self.options.direct {
-            self.store.write_directly().await;
-        }
+        self.store.find_content(self.options.direct).await;
         // They are what this run resumes: cleared when the load is over.
         let stale = stale_leases(self.store).await;
         let source = start()?;

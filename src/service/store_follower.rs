@@ -66,9 +66,7 @@ impl<S: StoreService> StoreFollower<'_, S> {
             report_wait(timeout, &error.to_string());
             sleep(NOT_SERVING).await;
         }
-        if self.direct {
-            store.write_directly().await;
-        }
+        store.find_content(self.direct).await;
         let stale = stale_leases(store).await;
         in_time(Run::Earlier, store.clear_leases(&stale)).await;
     }

@@ -37,8 +37,9 @@ pub trait StoreService: ImageStore {
         state: &watch::Sender<StoreState>,
     ) -> impl Future<Output = Infallible>;
 
-    /// Writes blobs directly from now on, where that is safe.
-    fn write_directly(&self) -> impl Future<Output = ()> + Send;
+    /// Looks from now on at the files in which it keeps its blobs, where they are to be seen. `direct`:
+    /// blobs are written there as well, where that is safe.
+    fn find_content(&self, direct: bool) -> impl Future<Output = ()> + Send;
 
     /// The leases that earlier runs left, and those that this one could not release.
     fn stale_leases(&self) -> impl Future<Output = Result<Vec<Self::Lease>, StoreError>> + Send;
@@ -91,8 +92,11 @@ impl StoreService for Containerd {
         Self::follow_state(self, is_asked, state).await
     }
 
-    async fn write_directly(&self) {
-        self.enable_direct_writes().await;
+    async fn find_content(&self, direct: bool) {
+        match direct {
+            true => self.enable_direct_writes().await,
+            false => self.see_content_store().await,
+        }
     }
 
     async fn stale_leases(&self) -> Result<Vec<Self::Lease>, StoreError> {

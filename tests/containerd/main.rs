@@ -13,6 +13,7 @@ mod cases;
 mod child;
 mod churn;
 mod content;
+mod damage;
 mod deletions;
 mod disk;
 mod failures;

@@ -9,6 +9,7 @@ use stowd::ledger::{
     Attempt, FailureClass, Fingerprint, Imported, ImportedImage, Keeps, Ledger, Outcome, Record,
     Summary,
 };
+use stowd::needed_blob::NeededBlob;
 use stowd::platform::Wanted;
 use stowd::retry;
 
@@ -30,7 +31,16 @@ pub(crate) fn image(text: &str) -> ImportedImage {
     let (repo, _) = name.split_once(':').expect("a tag");
     ImportedImage {
         names: vec![name.to_owned(), format!("{repo}@{digest}")],
+        blobs: [content, "layer"].map(blob).to_vec(),
         digest,
+    }
+}
+
+/// The blob of these bytes.
+pub(crate) fn blob(content: &str) -> NeededBlob {
+    NeededBlob {
+        digest: Digest::of(content.as_bytes()),
+        size: content.len() as u64,
     }
 }
 
@@ -282,7 +292,11 @@ fn an_image_that_two_entries_bring_is_one_image() {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let digest = Digest::of(b"");
         Imported {
-            images: vec![ImportedImage { names, digest }],
+            images: vec![ImportedImage {
+                names,
+                digest,
+                blobs: Vec::new(),
+            }],
             ..Imported::default()
         }
     };

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, Labels};
-use stowd::ledger::{Attempt, Audit, Change, Decision, Ledger};
+use stowd::ledger::{Attempt, Audit, Change, Decision, Lack, Ledger};
+use stowd::needed_blob::{BlobDamage, BlobFault, BlobFaults};
 use stowd::pin::{DEFAULT_PIN, PinOwner, RUNTIME_PIN};
 
-use crate::ledger::{bad, good, image, settings, version};
+use crate::ledger::{bad, blob, good, image, settings, version};
 
 /// How an image of the store is pinned.
 #[derive(Clone, Copy)]
@@ -61,7 +62,10 @@ fn decide(ledger: &Ledger, store: &[Image], path: &str, number: u64) -> Decision
 }
 
 fn missing(names: &[&str]) -> Decision {
-    Decision::Missing(names.iter().map(|name| (*name).to_owned()).collect())
+    Decision::Missing(Lack {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        damage: Vec::new(),
+    })
 }
 
 fn at_digest(repo: &str, content: &str) -> String {
@@ -119,6 +123,61 @@ fn an_unchanged_entry_is_skipped_when_the_store_has_all_of_it_pinned() {
         missing(&["a:1"]),
         "not a pin to CRI"
     );
+}
+
+#[test]
+fn an_entry_is_not_skipped_while_a_blob_of_its_images_is_damaged() {
+    let mut ledger = Ledger::default();
+    ledger.record("a.tar".into(), good(1, &["a:1=x", "b:1=y"]));
+    ledger.record("c.tar".into(), bad(1, &["c:1=z"]));
+    let store = store(&[
+        ("a:1=x", Pin::Own),
+        ("b:1=y", Pin::Own),
+        ("c:1=z", Pin::Own),
+    ]);
+    let damage = |image: &str, content, fault| BlobDamage {
+        image: image.to_owned(),
+        blob: blob(content),
+        fault,
+    };
+    let at_fault = |contents: &[(&str, BlobFault)]| {
+        let faults = contents.iter();
+        faults
+            .map(|(content, fault)| (blob(content).digest, *fault))
+            .collect::<BlobFaults>()
+    };
+    let (gone, cut) = (BlobFault::NoFile, BlobFault::FileLength(3));
+    for (faults, expected) in [
+        (vec![], vec![]),
+        (vec![("foreign", gone)], vec![]),
+        (vec![("y", cut)], vec![damage("b:1", "y", cut)]),
+        // Both images have it: it counts for the first.
+        (
+            vec![("layer", BlobFault::NoRecord)],
+            vec![damage("a:1", "layer", BlobFault::NoRecord)],
+        ),
+        (
+            vec![("y", gone), ("x", cut)],
+            vec![damage("a:1", "x", cut), damage("b:1", "y", gone)],
+        ),
+    ] {
+        let faults = at_fault(&faults);
+        let owner = PinOwner::default();
+        let audit = Audit::new(&ledger, &store, &owner).with_faults(&faults);
+        let decide = |path: &str| audit.decide(Path::new(path), &version(1), &settings("n"));
+        let lack = Lack {
+            names: Vec::new(),
+            damage: expected,
+        };
+        let expected = match lack.is_empty() {
+            true => Decision::Unchanged,
+            false => Decision::Missing(lack),
+        };
+        assert_eq!(decide("a.tar"), expected);
+        assert_eq!(decide("c.tar"), Decision::Failed, "it is tried in any case");
+    }
+    let needed = ledger.needed_blobs();
+    assert_eq!(needed.len(), 4, "each once: {needed:?}");
 }
 
 #[test]

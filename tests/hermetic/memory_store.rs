@@ -11,6 +11,7 @@ use stowd::image_store::{
     BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoreState,
     StoredLayer,
 };
+use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
 use stowd::source_labels;
 use tokio::sync::Barrier;
@@ -97,7 +98,7 @@ pub(crate) enum Doing {
 pub(crate) enum Step {
     Serve,
     Claim,
-    WriteDirectly,
+    FindContent,
     FindStaleLeases,
     ListImages,
     BeginLease,
@@ -122,6 +123,14 @@ impl State {
             Some((bad, doing, error)) if bad == name && *doing == now => Err(error.clone()),
             _ => Ok(()),
         }
+    }
+
+    /// A pull has brought this image. Its manifest, which stands for all of it, has its name for bytes.
+    pub(crate) fn receive(&mut self, name: &str, image: Image) {
+        let bytes = name.as_bytes().to_vec();
+        let digest = image.target.digest.clone();
+        self.blobs.entry(digest).or_insert((bytes, Labels::new()));
+        self.images.insert(name.to_owned(), image);
     }
 
     fn label(&mut self, digest: &Digest, labels: &Labels) {
@@ -292,6 +301,21 @@ impl ImageStore for MemoryStore {
         }))
     }
 
+    async fn faults(&self, blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {
+        let state = self.state();
+        let fault = |blob: NeededBlob| match state.blobs.get(&blob.digest) {
+            None => Some((blob.digest, BlobFault::NoRecord)),
+            Some((bytes, _)) if bytes.len() as u64 == blob.size => None,
+            Some((bytes, _)) => Some((blob.digest, BlobFault::FileLength(bytes.len() as u64))),
+        };
+        Ok(blobs.into_iter().filter_map(fault).collect())
+    }
+
+    async fn discard(&self, (): &(), digest: &Digest) -> Result<(), StoreError> {
+        self.state().blobs.remove(digest);
+        Ok(())
+    }
+
     async fn has_blob(&self, (): &(), digest: &Digest) -> Result<bool, StoreError> {
         let mut state = self.state();
         state.asked += 1;
@@ -456,7 +480,7 @@ impl ImageStore for MemoryStore {
         self.state().pulling -= 1;
         match answer {
             Some(Ok(image)) => {
-                self.state().images.insert(name.to_owned(), image);
+                self.state().receive(name, image);
                 Ok(())
             }
             Some(Err(error)) => Err(error),

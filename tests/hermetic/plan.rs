@@ -11,9 +11,10 @@ use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
 use stowd::image_list::Line;
-use stowd::image_store::{Descriptor, Image, Labels};
+use stowd::image_store::{Descriptor, Image, Labels, StoreState};
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::{Names, Reference};
+use stowd::needed_blob::{BlobFault, NeededBlob};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_PIN, OWNER_LABEL, PinOwner, RUNTIME_PIN};
 use stowd::plan::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
@@ -111,6 +112,7 @@ fn image(name: &str) -> ImportedImage {
             format!("r.example/{name}@{digest}"),
         ],
         digest,
+        blobs: Vec::new(),
     }
 }
 
@@ -213,6 +215,7 @@ impl Stage {
                 Effect::LookAgain(path) => words.push(format!("look again at {}", name(&path))),
                 Effect::ListImages => words.push("list images".to_owned()),
                 Effect::AskSpace => words.push("ask for space".to_owned()),
+                Effect::CheckBlobs(blobs) => words.push(format!("check {} blobs", blobs.len())),
                 Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
                 Effect::TakeOver(names) => words.push(format!("take over {}", names.join(", "))),
                 Effect::Tell(happened) => self.told.push(happened.to_string()),
@@ -265,6 +268,107 @@ fn nothing_is_begun_or_ready_before_the_store_has_told_its_images() {
     stage.ends("a.tar", brought(&["a"]));
     assert!(stage.plan.is_loaded());
     assert_eq!(stage.told("imported /i/a.tar: r.example/a:1"), 1);
+}
+
+/// An archive with the image `x` and its one blob was imported by a run before this.
+fn with_blob() -> (Stage, NeededBlob) {
+    let digest = Digest::of(b"blob");
+    let blob = NeededBlob { digest, size: 4 };
+    let mut before = Stage::new();
+    before.on(listed(&["a.tar"]));
+    before.on(store(&[]));
+    before.ends("a.tar", through_with(&blob));
+    let json = before.plan.ledger().snapshot().to_json(Path::new("/i"));
+    let (ledger, dropped) = Ledger::from_json(&json, Path::new("/i"));
+    assert_eq!(dropped, None);
+    (Stage::with(ledger), blob)
+}
+
+fn through_with(blob: &NeededBlob) -> JobEnd {
+    let JobEnd::Through(mut result) = brought(&["x"]) else {
+        unreachable!()
+    };
+    result.images[0].blobs = vec![blob.clone()];
+    JobEnd::Through(result)
+}
+
+/// The store with the image `x`, and what is wrong with its blob.
+fn checked(blob: &NeededBlob, fault: Option<BlobFault>) -> Event {
+    let Event::Images(Ok(images)) = store(&["x"]) else {
+        unreachable!()
+    };
+    let faults = fault.map(|fault| (blob.digest.clone(), fault));
+    Event::Checked(Ok((images, faults.into_iter().collect())))
+}
+
+#[test]
+fn an_unchanged_entry_is_skipped_only_when_its_blobs_are_whole() {
+    let (mut stage, blob) = with_blob();
+    assert_eq!(stage.on(listed(&["a.tar"])), ["check 1 blobs"]);
+    assert!(!stage.plan.is_loaded());
+    assert_eq!(stage.on(checked(&blob, None)), NOTHING);
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.told("skipped "), 1);
+
+    for fault in [
+        BlobFault::NoRecord,
+        BlobFault::RecordLength(3),
+        BlobFault::NoFile,
+        BlobFault::FileLength(0),
+    ] {
+        let (mut stage, blob) = with_blob();
+        stage.on(listed(&["a.tar"]));
+        assert_eq!(stage.on(checked(&blob, Some(fault))), ["import a.tar"]);
+        assert!(!stage.plan.is_loaded(), "{fault:?}");
+        let told = stage.told("bringing back what is damaged of /i/a.tar: r.example/x:1: blob ");
+        assert_eq!((told, stage.told("bringing back what is missing")), (1, 0));
+        stage.ends("a.tar", through_with(&blob));
+        assert!(stage.plan.is_loaded());
+    }
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_asked_for_the_blobs_again() {
+    let (mut stage, blob) = with_blob();
+    stage.on(listed(&["a.tar"]));
+    assert_eq!(stage.on(Event::Checked(Err("away".to_owned()))), NOTHING);
+    assert_eq!(stage.pass_to_due().unwrap(), ["check 1 blobs"]);
+    stage.on(checked(&blob, None));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn blobs_are_looked_at_once_a_minute_and_damage_after_ready_is_brought_back() {
+    let (mut stage, blob) = with_blob();
+    stage.on(listed(&["a.tar"]));
+    stage.on(checked(&blob, None));
+    assert_eq!(stage.pass(seconds(2)), ["list images"], "for the pins");
+    assert_eq!(stage.on(store(&["x"])), NOTHING);
+    stage.pass(seconds(57));
+    assert_eq!(stage.on(listed(&["a.tar"])), ["list images"]);
+    assert_eq!(stage.on(store(&["x"])), NOTHING);
+    stage.pass(seconds(1));
+    assert_eq!(stage.on(listed(&["a.tar"])), ["check 1 blobs"]);
+    let damaged = checked(&blob, Some(BlobFault::NoFile));
+    assert_eq!(stage.on(damaged), ["import a.tar"]);
+}
+
+/// Within the minute as well: it may be another store.
+#[test]
+fn a_store_that_returns_has_its_blobs_looked_at() {
+    let (mut stage, blob) = with_blob();
+    stage.on(listed(&["a.tar"]));
+    stage.on(checked(&blob, None));
+    let away = StoreState {
+        away: Some("no answer".to_owned()),
+        ..StoreState::default()
+    };
+    assert_eq!(stage.on(Event::Store(away)), NOTHING);
+    let returned = StoreState {
+        returns: 1,
+        ..StoreState::default()
+    };
+    assert_eq!(stage.on(Event::Store(returned)), ["check 1 blobs"]);
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn a_store_that_returns_is_compared_and_what_it_may_have_failed_is_tried() {
     let mut stage = at_rest();
     stage.source(SourceEvent::Settled(entry("b.tar", 1)));
     stage.ends("b.tar", failed(FailureClass::Content));
-    while stage.pass_to_due().unwrap() != ["import b.tar"] {
+    while stage.pass_to_due().unwrap() != ["verify b.tar"] {
         stage.on(store(&["a"]));
     }
     // Only its file can help.

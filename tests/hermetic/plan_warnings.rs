@@ -72,6 +72,7 @@ fn image(name: &str, bytes: &str) -> ImportedImage {
     ImportedImage {
         names: vec![name.to_owned(), format!("{repository}@{digest}")],
         digest,
+        blobs: Vec::new(),
     }
 }
 

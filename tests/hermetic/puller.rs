@@ -7,7 +7,8 @@ use std::time::Duration;
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::{Descriptor, Image, Labels, PullError, StoreError};
-use stowd::ledger::{FailureClass, Keeps};
+use stowd::ledger::{FailureClass, ImportedImage, Keeps};
+use stowd::needed_blob::NeededBlob;
 use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::plan::{EntryResult, JobEnd};
 use stowd::progress::Meter;
@@ -27,6 +28,8 @@ struct Stage {
     store: MemoryStore,
     rules: PullRules,
     stop: CancellationToken,
+    /// What the list has brought before.
+    known: Vec<ImportedImage>,
     /// An archive brings this between the look and the pull.
     arrives: Option<(String, Image)>,
 }
@@ -37,7 +40,7 @@ fn image(name: &str) -> Image {
         target: Descriptor {
             media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
             digest: Digest::of(name.as_bytes()),
-            size: 1,
+            size: name.len() as u64,
         },
         labels: Labels::new(),
     }
@@ -55,6 +58,7 @@ impl Stage {
                 auth_file: None,
             },
             stop: CancellationToken::new(),
+            known: Vec::new(),
             arrives: None,
         }
     }
@@ -82,6 +86,15 @@ impl Stage {
         }
     }
 
+    /// A blob has other bytes from now on, or is gone.
+    fn damage(&self, digest: &Digest, bytes: Option<Vec<u8>>) {
+        let mut state = self.store.state();
+        match bytes {
+            None => drop(state.blobs.remove(digest)),
+            Some(bytes) => state.blobs.get_mut(digest).unwrap().0 = bytes,
+        }
+    }
+
     /// What came of the list, and the images that the look found absent.
     async fn pull(&self, text: &str) -> (Result<EntryResult, PullListError>, Vec<String>) {
         self.pull_entry(&self.list(text), &Meter::default()).await
@@ -94,7 +107,7 @@ impl Stage {
     ) -> (Result<EntryResult, PullListError>, Vec<String>) {
         let puller = Puller::new(self.store.clone(), self.rules.clone());
         let pulled = self.store.state().pulled.len();
-        let looked = match puller.look(entry, meter).await {
+        let looked = match puller.look(entry, &self.known, meter).await {
             Ok(looked) => looked,
             Err(error) => return (Err(error), Vec::new()),
         };
@@ -112,9 +125,10 @@ impl Stage {
             return (Ok(looked.into()), absent);
         }
         if let Some((name, image)) = self.arrives.clone() {
-            self.store.state().images.insert(name, image);
+            self.store.state().receive(&name, image);
         }
-        (puller.pull(entry, looked, meter, &self.stop).await, absent)
+        let pulled = puller.pull(entry, &self.known, looked, meter, &self.stop);
+        (pulled.await, absent)
     }
 }
 
@@ -137,16 +151,17 @@ fn by_digest(name: &str) -> String {
 async fn what_is_there_is_pinned_before_anything_is_pulled() {
     let stage = Stage::new().serving(&[A]);
     let there = image(B);
-    stage.store.state().images.insert(B.to_owned(), there);
+    stage.store.state().receive(B, there);
     let entry = stage.list(&format!("{A}\n{B}\n"));
     let puller = Puller::new(stage.store.clone(), stage.rules.clone());
-    let looked = puller.look(&entry, &Meter::default()).await.unwrap();
+    let meter = Meter::default();
+    let looked = puller.look(&entry, &[], &meter).await.unwrap();
     for name in [B.to_owned(), by_digest(B)] {
         assert!(is_pinned(&stage.store.state().images[&name]), "{name}");
     }
     assert_eq!(stage.store.state().pulled, [""; 0]);
     let report = puller
-        .pull(&entry, looked, &Meter::default(), &stage.stop)
+        .pull(&entry, &[], looked, &Meter::default(), &stage.stop)
         .await;
     let report = report.unwrap();
     assert_eq!(report.problems, [""; 0]);
@@ -159,6 +174,37 @@ async fn what_is_there_is_pinned_before_anything_is_pulled() {
         }
     }
     assert_eq!(state.leases, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_was_whole_before_and_is_damaged_is_pulled_again() {
+    let mut stage = Stage::new().serving(&[A]);
+    let (report, _) = stage.pull(A).await;
+    stage.known = report.unwrap().images;
+    let digest = image(A).target.digest;
+    let needed = NeededBlob {
+        digest: digest.clone(),
+        size: A.len() as u64,
+    };
+    assert_eq!(stage.known[0].blobs, [needed]);
+    let (report, absent) = stage.pull(A).await;
+    assert_eq!(
+        (report.unwrap().images, absent),
+        (stage.known.clone(), vec![])
+    );
+    for damage in [
+        None,
+        Some(Vec::new()),
+        Some(b"longer than it was before".to_vec()),
+    ] {
+        stage.damage(&digest, damage);
+        let (report, absent) = stage.pull(A).await;
+        assert_eq!(report.unwrap().images, stage.known);
+        assert_eq!(absent, [A]);
+        assert_eq!(stage.store.state().blobs[&digest].0, A.as_bytes());
+    }
+    assert_eq!(stage.store.state().pulled, [A; 4]);
+    assert_eq!(stage.store.state().leases, 0);
 }
 
 #[tokio::test(start_paused = true)]

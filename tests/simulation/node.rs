@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use stowd::digest::Digest;
 use stowd::entry::Entry;
 use stowd::image_list::Line;
 use stowd::image_store::Image;
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::Reference;
+use stowd::needed_blob::{BlobFaults, NeededBlob};
 use stowd::pin::PinOwner;
 use stowd::plan::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
@@ -25,6 +27,8 @@ pub(crate) enum UnderWay {
     Job(Box<JobUnderWay>),
     /// What was there when the store looked; it may be old when the answer arrives.
     ListImages(Option<Vec<Image>>),
+    /// The same, and what was wrong with these blobs then.
+    CheckBlobs(Vec<NeededBlob>, Option<(Vec<Image>, BlobFaults)>),
     Unpin(Vec<String>),
     TakeOver(Vec<String>),
     AskSpace,
@@ -70,6 +74,14 @@ pub(crate) struct Node {
     pub(crate) jobs: usize,
     /// A trace of what happened, for a failing history.
     pub(crate) trace: Option<Vec<String>>,
+}
+
+/// The one blob of an image.
+fn needed(digest: &Digest) -> NeededBlob {
+    NeededBlob {
+        digest: digest.clone(),
+        size: 1,
+    }
 }
 
 pub(crate) fn rules() -> Rules {
@@ -245,6 +257,11 @@ impl Node {
             Effect::ListImages => {
                 self.process.under_way.push(UnderWay::ListImages(None));
             }
+            Effect::CheckBlobs(blobs) => {
+                self.process
+                    .under_way
+                    .push(UnderWay::CheckBlobs(blobs, None));
+            }
             Effect::Unpin(names) => {
                 self.oracle.unpins(&names, &self.process.plan)?;
                 self.process.under_way.push(UnderWay::Unpin(names));
@@ -271,6 +288,19 @@ impl Node {
                 }
                 None => {
                     *images = Some(self.store.list());
+                    return Ok(());
+                }
+            },
+            UnderWay::CheckBlobs(..) if self.store.is_down => {
+                Event::Checked(Err("down".to_owned()))
+            }
+            UnderWay::CheckBlobs(blobs, checked) => match checked.take() {
+                Some(checked) => {
+                    self.oracle.answered(&checked.0);
+                    Event::Checked(Ok(checked))
+                }
+                None => {
+                    *checked = Some((self.store.list(), self.store.faults(blobs)));
                     return Ok(());
                 }
             },
@@ -438,6 +468,7 @@ impl Node {
         }
         ImportedImage {
             names: image.names().to_vec(),
+            blobs: vec![needed(&digest)],
             digest,
         }
     }
@@ -521,12 +552,7 @@ impl Node {
     }
 
     /// Names and pins what a line names.
-    fn keep(
-        &mut self,
-        entry: &Entry,
-        line: &Line,
-        digest: &stowd::digest::Digest,
-    ) -> ImportedImage {
+    fn keep(&mut self, entry: &Entry, line: &Line, digest: &Digest) -> ImportedImage {
         let tagged = line.reference.to_string();
         let repository = tagged.trim_end_matches(":1");
         let names = vec![tagged.clone(), format!("{repository}@{digest}")];
@@ -538,6 +564,7 @@ impl Node {
         ImportedImage {
             names,
             digest: digest.clone(),
+            blobs: vec![needed(digest)],
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, Labels};
+use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL, RUNTIME_PIN};
 
 use crate::content::SimImage;
@@ -108,6 +109,14 @@ impl Store {
                 record.owner = Some(DEFAULT_INSTANCE);
             }
         }
+    }
+
+    /// What is wrong with these blobs.
+    pub(crate) fn faults(&self, blobs: &[NeededBlob]) -> BlobFaults {
+        let lost = blobs.iter().map(|blob| &blob.digest);
+        let lost = lost.filter(|digest| !self.blobs.contains(digest));
+        lost.map(|digest| (digest.clone(), BlobFault::NoFile))
+            .collect()
     }
 
     pub(crate) fn list(&self) -> Vec<Image> {

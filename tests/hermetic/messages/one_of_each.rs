@@ -13,6 +13,7 @@ use stowd::happened::{
 use stowd::layout::{Fault, ImageProblem, MislabelledLayer, Note};
 use stowd::ledger::{Change, OverruledImage, Summary};
 use stowd::naming::{Reference, Shadowed};
+use stowd::needed_blob::{BlobDamage, BlobFault, NeededBlob};
 use stowd::source_event::{Ignored, LooksLike};
 
 /// All of them.
@@ -58,7 +59,18 @@ fn of_entries() -> Vec<Happened> {
             path: path(),
             names: vec![image()],
         }),
-        Happened::Missing { .. } => Some(Happened::LeftToInstance {
+        Happened::Missing { .. } => Some(Happened::Damaged {
+            path: path(),
+            damage: vec![BlobDamage {
+                image: image(),
+                blob: NeededBlob {
+                    digest: Digest::of(b"a"),
+                    size: 1,
+                },
+                fault: BlobFault::NoFile,
+            }],
+        }),
+        Happened::Damaged { .. } => Some(Happened::LeftToInstance {
             path: path(),
             instance: "edge".to_owned(),
             names: vec![image()],

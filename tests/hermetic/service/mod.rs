@@ -86,7 +86,7 @@ const FAILURES: &[Scenario] = &[
     ),
     (
         "containerd exits while direct writes are tried",
-        |stage| exits_at(stage, Step::WriteDirectly),
+        |stage| exits_at(stage, Step::FindContent),
         "exit status: 3; last lines: out of luck",
     ),
     (
@@ -240,7 +240,7 @@ const STOPS: &[Scenario] = &[
     ),
     (
         "stopped while direct writes are tried",
-        |stage| stops_at(stage, Step::WriteDirectly),
+        |stage| stops_at(stage, Step::FindContent),
         "",
     ),
     (
@@ -403,14 +403,14 @@ const RETURN: Scenario = (
             Act::Until(SILENT),
             Act::Do(stage.says(None, 1)),
             // Each step of a start is done again.
-            Act::Until("written directly"),
+            Act::Until("content found"),
             Act::Until("stale leases found"),
             Act::Until("stale leases cleared"),
             Act::Do(stop()),
         ]);
         let again = |mark| [Fate::Well, Fate::After(mark)];
         for (step, mark) in [
-            (Step::WriteDirectly, "written directly"),
+            (Step::FindContent, "content found"),
             (Step::FindStaleLeases, "stale leases found"),
             (Step::ClearLeases, "stale leases cleared"),
         ] {

@@ -359,9 +359,9 @@ impl StoreService for MemoryStore {
         }
     }
 
-    async fn write_directly(&self) {
+    async fn find_content(&self, _direct: bool) {
         // It is done without where it cannot be had.
-        let _ = self.live(Step::WriteDirectly).await;
+        let _ = self.live(Step::FindContent).await;
     }
 
     async fn stale_leases(&self) -> Result<Vec<()>, StoreError> {

@@ -1,0 +1,157 @@
+//! Whether blobs are there with their lengths: in containerd's records, and as files where those can be
+//! seen from here. No byte of them is read.
+//!
+//! containerd lists the records of the whole namespace in one call, which costs it some microseconds a
+//! record; a call for each blob would cost twenty times that. Whatever is suspect then is asked for
+//! once more by itself: a blob may have come, or have been replaced, since it was listed.
+//!
+//! Memory: the blobs that were asked for, a few words each, and one message of containerd's.
+
+use std::collections::{HashMap, HashSet};
+
+use containerd_client::services::v1::{ListContentRequest, ReadContentRequest};
+use futures_util::{StreamExt as _, stream};
+
+use super::blocking::begin_blocking;
+use super::client::{Containerd, answered};
+use super::damage::FileState;
+use super::failure::CallFailure;
+use super::ingest::Ingest;
+use crate::blocking::finished;
+use crate::concurrency::QUESTIONS_OF_ARCHIVE;
+use crate::digest::Digest;
+use crate::image_store::StoreError;
+use crate::needed_blob::{BlobFault, BlobFaults, NeededBlob};
+
+/// So many blobs are asked for one by one: the records of a large store need not be listed for them.
+const FEW: usize = 32;
+
+impl Containerd {
+    pub(super) async fn blob_faults(
+        &self,
+        blobs: Vec<NeededBlob>,
+    ) -> Result<BlobFaults, StoreError> {
+        let suspects = match blobs.len() {
+            0..=FEW => blobs,
+            _ => self.suspects(blobs).await?,
+        };
+        let mut asked = stream::iter(suspects)
+            .map(async |blob| (self.fault_of(&blob).await, blob.digest))
+            .buffer_unordered(QUESTIONS_OF_ARCHIVE);
+        let mut faults = BlobFaults::new();
+        while let Some((fault, digest)) = asked.next().await {
+            if let Some(fault) = fault? {
+                faults.insert(digest, fault);
+            }
+        }
+        drop(asked);
+        self.check_view(&mut faults).await?;
+        Ok(faults)
+    }
+
+    /// Those of the blobs of which something seems to be wrong.
+    async fn suspects(&self, blobs: Vec<NeededBlob>) -> Result<Vec<NeededBlob>, StoreError> {
+        let (files, looked_at) = (self.files.get(), blobs.clone());
+        let wrong_files = begin_blocking(move || {
+            let Some(files) = files else {
+                return HashSet::new();
+            };
+            let mut wrong = looked_at;
+            wrong.retain(|blob| !matches!(files.length(&blob.digest), Ok(Some(length)) if length == blob.size));
+            wrong.into_iter().map(|blob| blob.digest).collect()
+        });
+        let wrong_records = self.without_record(&blobs).await;
+        let wrong_files = finished(wrong_files).await;
+        let wrong_records = wrong_records?;
+        let mut suspects = blobs;
+        suspects.retain(|NeededBlob { digest, .. }| {
+            wrong_files.contains(digest) || wrong_records.contains(digest)
+        });
+        Ok(suspects)
+    }
+
+    /// Those of the blobs of which containerd has no record of that length.
+    async fn without_record(&self, blobs: &[NeededBlob]) -> Result<HashSet<Digest>, StoreError> {
+        const LIST: &str = "Content.List";
+        let deadline = self.deadlines().answer;
+        let open = blobs.iter().map(|blob| (blob.digest.as_str(), blob));
+        let mut open = open.collect::<HashMap<_, _>>();
+        let mut content = self.content(None);
+        let listed = content.list(ListContentRequest::default());
+        let mut listed = answered(LIST, deadline, listed).await?;
+        loop {
+            match tokio::time::timeout(deadline, listed.next()).await {
+                Ok(Some(Ok(part))) => {
+                    for info in part.info {
+                        let wanted = open.get(info.digest.as_str());
+                        if wanted.is_some_and(|blob| u64::try_from(info.size) == Ok(blob.size)) {
+                            open.remove(info.digest.as_str());
+                        }
+                    }
+                }
+                Ok(Some(Err(status))) => return Err(CallFailure::of(LIST, &status).into()),
+                Ok(None) => break,
+                Err(_) => return Err(CallFailure::late(LIST, deadline).into()),
+            }
+        }
+        Ok(open.into_values().map(|blob| blob.digest.clone()).collect())
+    }
+
+    async fn fault_of(&self, blob: &NeededBlob) -> Result<Option<BlobFault>, StoreError> {
+        let NeededBlob { digest, size } = blob;
+        let ingest = Ingest::known(digest.clone(), *size);
+        let is_written = || self.locks.is_in_use(&ingest.reference);
+        if is_written() {
+            return Ok(None);
+        }
+        let fault = match self.content_info(digest).await? {
+            None => Some(BlobFault::NoRecord),
+            Some(info) if u64::try_from(info.size) != Ok(*size) => Some(BlobFault::RecordLength(
+                u64::try_from(info.size).unwrap_or(0),
+            )),
+            Some(_) => match self.file_state(digest, *size).await {
+                FileState::Unseen | FileState::Whole => None,
+                FileState::Missing => Some(BlobFault::NoFile),
+                FileState::Other(length) => Some(BlobFault::FileLength(length)),
+            },
+        };
+        Ok(fault.filter(|_| !is_written()))
+    }
+
+    /// Where containerd can read a blob whose file is not seen, it keeps its files elsewhere: what is
+    /// seen says nothing.
+    async fn check_view(&self, faults: &mut BlobFaults) -> Result<(), StoreError> {
+        let missing = faults
+            .iter()
+            .find(|(_, fault)| **fault == BlobFault::NoFile);
+        let Some((digest, _)) = missing else {
+            return Ok(());
+        };
+        if self.is_readable(digest).await? {
+            self.files.set(None);
+            self.direct_writes
+                .give_up(&"containerd keeps its blobs in another place than it is seen from here");
+            faults.retain(|_, fault| {
+                matches!(fault, BlobFault::NoRecord | BlobFault::RecordLength(_))
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether containerd can read the first byte of a blob.
+    async fn is_readable(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let request = ReadContentRequest {
+            digest: digest.as_str().to_owned(),
+            offset: 0,
+            size: 1,
+        };
+        let deadline = self.deadlines().answer;
+        let mut content = self.content(None);
+        let read = answered("Content.Read", deadline, content.read(request)).await;
+        let Ok(mut parts) = read else {
+            return Ok(false);
+        };
+        let part = tokio::time::timeout(deadline, parts.next()).await;
+        Ok(matches!(part, Ok(Some(Ok(part))) if !part.data.is_empty()))
+    }
+}

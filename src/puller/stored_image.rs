@@ -1,0 +1,107 @@
+//! An image that the store has: the blobs that it consists of there, and what is wrong with them.
+//!
+//! Of an index only the platforms of this node are there. And a layer may have been thrown away when it
+//! was unpacked (CRI's `discard_unpacked_layers`), or not have been pulled because it is unpacked: it
+//! counts only where an earlier look has found it.
+
+use std::collections::HashSet;
+
+use crate::image_store::{Descriptor, ImageStore, StoreError};
+use crate::needed_blob::{BlobFault, BlobFaults, NeededBlob};
+use crate::oci::Children;
+use crate::oci::limits::DOCUMENT_MAX;
+
+/// The levels of documents of an image that are followed. Real images have no more than three.
+const LEVELS: usize = 4;
+
+/// The most blobs of an image that are looked at.
+const BLOBS_MAX: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct StoredImage {
+    /// All that are there.
+    pub(super) blobs: Vec<NeededBlob>,
+    /// What is wrong with it. The image is whole where nothing is.
+    pub(super) faults: BlobFaults,
+}
+
+impl StoredImage {
+    /// Looks at the image. `known` are the blobs that an earlier look has found.
+    pub(super) async fn look<S: ImageStore>(
+        store: &S,
+        target: &Descriptor,
+        known: Vec<NeededBlob>,
+    ) -> Result<Self, StoreError> {
+        let before = Self::without_record(store, known).await?;
+        if !before.faults.is_empty() {
+            return Ok(before);
+        }
+        let mut image = Self::default();
+        let leaves = image.follow(store, target.needed()).await?;
+        if !image.faults.is_empty() {
+            return Ok(image);
+        }
+        let faults = store.faults(leaves.clone()).await?;
+        let is_there = |leaf: &NeededBlob| faults.get(&leaf.digest) != Some(&BlobFault::NoRecord);
+        image.blobs.extend(leaves.into_iter().filter(is_there));
+        image.faults = faults;
+        image
+            .faults
+            .retain(|_, fault| *fault != BlobFault::NoRecord);
+        Ok(image)
+    }
+
+    /// Looks at what is left of an image that has no record any more.
+    pub(super) async fn without_record<S: ImageStore>(
+        store: &S,
+        known: Vec<NeededBlob>,
+    ) -> Result<Self, StoreError> {
+        let faults = store.faults(known).await?;
+        let blobs = Vec::new();
+        Ok(Self { blobs, faults })
+    }
+
+    /// Takes in the documents from `target` on, and returns the blobs that they refer to and that are none
+    /// themselves.
+    async fn follow<S: ImageStore>(
+        &mut self,
+        store: &S,
+        target: NeededBlob,
+    ) -> Result<Vec<NeededBlob>, StoreError> {
+        let mut leaves = Vec::new();
+        let mut seen = HashSet::new();
+        let mut level = vec![target];
+        for depth in 0..LEVELS {
+            let mut below = Vec::new();
+            for blob in level {
+                if seen.len() >= BLOBS_MAX || !seen.insert(blob.digest.clone()) {
+                    continue;
+                }
+                let document = match store.read_blob(&blob.digest, DOCUMENT_MAX).await {
+                    Ok(None) if depth > 0 => continue,
+                    Ok(Some(document)) => document,
+                    Ok(None) => return Ok(self.is_damaged(blob, BlobFault::NoRecord)),
+                    Err(error) if error.is_refusal() => {
+                        return Ok(self.is_damaged(blob, BlobFault::Bytes));
+                    }
+                    Err(error) => return Err(error),
+                };
+                self.blobs.push(blob);
+                let children = Children::of(&document);
+                for leaf in children.leaves {
+                    if seen.len() < BLOBS_MAX && seen.insert(leaf.digest.clone()) {
+                        leaves.push(leaf);
+                    }
+                }
+                below.extend(children.documents);
+            }
+            level = below;
+        }
+        Ok(leaves)
+    }
+
+    fn is_damaged(&mut self, blob: NeededBlob, fault: BlobFault) -> Vec<NeededBlob> {
+        self.faults.insert(blob.digest, fault);
+        Vec::new()
+    }
+}
