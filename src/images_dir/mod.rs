@@ -7,7 +7,7 @@
 //!                           |  mounts      what is mounted over them
 //!                           |  look        what is at a path
 //!                           |  unreadables when to look again at what could not be looked at
-//!                           +- settling    whether a file is whole
+//!                           +- settling    whether a file is whole; unsettled: one that is not
 //! ```
 //!
 //! `path_walk` says which names a path goes through, `watch_tree` what each watch is for, and
@@ -26,11 +26,12 @@ mod path_walk;
 mod settling;
 mod source;
 mod unreadables;
+mod unsettled;
 mod walk;
 mod watch_limit;
 mod watch_tree;
 mod writers;
 
 pub use orders::SourceOptions;
-pub use settling::SettleLimits;
 pub use source::{Source, Unwatchable};
+pub use unsettled::SettleLimits;

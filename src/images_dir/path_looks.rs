@@ -8,7 +8,7 @@ use super::ignored::ignored;
 use super::interpret::Changed;
 use super::look::{LookCause, PathState, clock, is_removed};
 use super::orders::WalkCause;
-use super::settling::{Judged, Stage};
+use super::unsettled::{Judged, Stage};
 use crate::entry::{Entry, Verdict};
 use crate::source_event::{SourceEvent, Unreadable};
 

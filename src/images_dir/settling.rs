@@ -9,53 +9,15 @@
 //! ```
 //!
 //! A file is whole when `images.settle` has passed since it was last touched, and no process is
-//! known to have it open for writing. An event is as old as the monotonic clock says. Where no event
-//! told, the times of the file say when it was touched last. The clocks of small machines jump when
-//! they boot: a time in the future is worth one whole `images.settle`, never more.
+//! known to have it open for writing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::unsettled::{Judged, SettleLimits, Stage, Unsettled};
 use super::writers::{Writers, later};
 use crate::entry::{Entry, Identity};
-
-/// How long a file may take to become whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SettleLimits {
-    /// After so long it is [`Stage::StillWritten`].
-    pub unsettled: Duration,
-    /// A writer that has been silent for so long is not taken for one any more: truncate(2) writes,
-    /// and never closes.
-    pub silence: Duration,
-}
-
-impl Default for SettleLimits {
-    fn default() -> Self {
-        Self {
-            unsettled: Duration::from_secs(2 * 60),
-            silence: Duration::from_secs(10 * 60),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// It was touched less than `images.settle` ago, or it is open for writing.
-    Settling,
-    /// It has been settling for so long that nothing is to wait for it.
-    StillWritten,
-    /// It can be read.
-    Whole,
-}
-
-/// The stage of a file, and whether it is another one than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judged {
-    pub stage: Stage,
-    /// It was in another stage, or not known, when it was judged before.
-    pub news: bool,
-}
 
 /// The files that are entries, how far each has come, and which files are open for writing.
 #[derive(Debug)]
@@ -66,15 +28,6 @@ pub(super) struct Settling {
     unsettled: BTreeMap<PathBuf, Unsettled>,
     /// The files that are open for writing.
     pub writers: Writers,
-}
-
-/// A file that is not whole.
-#[derive(Debug)]
-struct Unsettled {
-    identity: Identity,
-    touched: Instant,
-    since: Instant,
-    told: Stage,
 }
 
 impl Settling {
@@ -105,10 +58,8 @@ impl Settling {
     /// This file was found just now, and an event told that it was touched.
     pub(super) fn touched(&mut self, entry: &Entry, now: Instant) -> Judged {
         self.whole.remove(&entry.path);
-        let known = self.unsettled.get(&entry.path);
-        let since = known.map_or(now, |file| file.since);
-        let told = known.map(|file| file.told);
-        self.judge(entry, now, since, told, now)
+        let before = self.unsettled.remove(&entry.path);
+        self.judge(entry, Unsettled::touched(before, entry.identity, now), now)
     }
 
     /// This file was found just now, and no event told of it. `clock` is the time of day in
@@ -122,52 +73,22 @@ impl Settling {
             };
         }
         self.whole.remove(&entry.path);
-        let quiet = quiet(&entry.identity, clock);
-        // Before the machine was started, or before time began: it is worth a whole quiet time.
-        let last = now.checked_sub(quiet).unwrap_or(now);
-        let (touched, since, told) = match self.unsettled.get(&entry.path) {
-            Some(file) if file.identity == entry.identity => {
-                (file.touched, file.since, Some(file.told))
-            }
-            Some(file) => (file.touched.max(last), file.since, Some(file.told)),
-            None => (last, now, None),
-        };
-        self.judge(entry, touched, since, told, now)
+        let before = self.unsettled.remove(&entry.path);
+        let file = Unsettled::found(before, entry.identity, now, clock);
+        self.judge(entry, file, now)
     }
 
-    fn judge(
-        &mut self,
-        entry: &Entry,
-        touched: Instant,
-        since: Instant,
-        told: Option<Stage>,
-        now: Instant,
-    ) -> Judged {
+    fn judge(&mut self, entry: &Entry, mut file: Unsettled, now: Instant) -> Judged {
         let path = &entry.path;
-        let stage = if self.whole_at(path, touched, now) <= now {
-            Stage::Whole
-        } else if now.saturating_duration_since(since) < self.limits.unsettled {
-            Stage::Settling
-        } else {
-            Stage::StillWritten
-        };
-        if stage == Stage::Whole {
-            self.unsettled.remove(path);
+        let whole_at = self.whole_at(path, file.touched, now);
+        let judged = file.judge(whole_at, now, &self.limits);
+        if judged.stage == Stage::Whole {
             self.writers.closed(path);
             self.whole.insert(path.clone(), entry.identity);
         } else {
-            let file = Unsettled {
-                identity: entry.identity,
-                touched,
-                since,
-                told: stage,
-            };
             self.unsettled.insert(path.clone(), file);
         }
-        Judged {
-            stage,
-            news: told != Some(stage),
-        }
+        judged
     }
 
     fn whole_at(&self, path: &Path, touched: Instant, now: Instant) -> Instant {
@@ -209,18 +130,8 @@ impl Settling {
     }
 
     fn due_of(&self, path: &Path, file: &Unsettled, now: Instant) -> Instant {
-        let whole = self.whole_at(path, file.touched, now);
-        match file.told {
-            Stage::Settling => whole.min(later(file.since, self.limits.unsettled)),
-            Stage::StillWritten | Stage::Whole => whole,
-        }
+        file.due(self.whole_at(path, file.touched, now), &self.limits)
     }
-}
-
-/// How long the times of a file say that it has been left alone.
-fn quiet(identity: &Identity, clock: i128) -> Duration {
-    let touched = identity.mtime.max(identity.ctime);
-    u64::try_from(clock - touched).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -233,22 +144,18 @@ mod tests {
     const NOON: i128 = 1_000_000 * SECOND;
     const SETTLE: Duration = Duration::from_secs(2);
 
-    fn identity(mtime: i128, ctime: i128) -> Identity {
-        Identity {
-            device: 1,
-            inode: 1,
-            size: 1,
-            mtime,
-            ctime,
-        }
-    }
-
     /// Last changed at this time of day.
     fn entry(name: &str, changed: i128) -> Entry {
         Entry {
             path: name.into(),
             kind: Kind::Archive,
-            identity: identity(changed, changed),
+            identity: Identity {
+                device: 1,
+                inode: 1,
+                size: 1,
+                mtime: changed,
+                ctime: changed,
+            },
         }
     }
 
@@ -313,34 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn quiet_time_is_counted_from_the_last_touch_whichever_clock_told_it() {
-        for (mtime, ctime, expected) in [
-            (-3, -3, None),
-            (-1, -10, Some(1000)),
-            // cp -p keeps the mtime.
-            (-90, -1, Some(1000)),
-            // A clock that was ahead.
-            (400, -10, Some(2000)),
-            (i64::MAX / 2, -10, Some(2000)),
-        ] {
-            let mut test = Test::new();
-            let of = |seconds: i64| NOON + i128::from(seconds) * SECOND;
-            let a = Entry {
-                identity: identity(of(mtime), of(ctime)),
-                ..entry("a", 0)
-            };
-            test.found(&a, 0);
-            assert_eq!(test.due(0), expected, "{mtime} {ctime}");
-            // A time in the future is worth one quiet time, however often it is found.
-            for millis in [500, 1000, 1999] {
-                test.found(&a, millis);
-            }
-            assert_eq!(test.found(&a, 2000).stage, Stage::Whole, "{mtime} {ctime}");
-            assert_eq!(test.found(&a, 2000), known(Stage::Whole));
-        }
-    }
-
-    #[test]
     fn a_clock_that_is_set_back_touches_no_file() {
         let mut test = Test::new();
         let a = entry("a", NOON - 3 * SECOND);
@@ -369,25 +248,6 @@ mod tests {
         let ahead = entry("a", NOON + 1000 * SECOND);
         assert_eq!(test.touched(&ahead, 4000), news(Stage::Settling));
         assert_eq!(test.found(&ahead, 6000), news(Stage::Whole));
-    }
-
-    #[test]
-    fn a_file_that_changes_without_an_event_settles_anew() {
-        let mut test = Test::new();
-        for second in 0..5 {
-            let grows = entry("a", NOON + i128::from(second) * SECOND);
-            let judged = test.found(&grows, second * 1000);
-            assert_eq!(judged.stage, Stage::Settling);
-        }
-        let last = entry("a", NOON + 4 * SECOND);
-        assert_eq!(test.found(&last, 5999), known(Stage::Settling));
-        assert_eq!(test.found(&last, 6000), news(Stage::Whole));
-        // The server's clock is ahead: each change is worth a whole quiet time.
-        for second in 7..10 {
-            let grows = entry("a", NOON + i128::from(second + 60) * SECOND);
-            assert_eq!(test.found(&grows, second * 1000).stage, Stage::Settling);
-        }
-        assert_eq!(test.due(9000), Some(11_000));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::event_queue::EventQueue;
 use super::follower::Follower;
 use super::orders::{Orders, SourceOptions};
-use super::settling::SettleLimits;
+use super::unsettled::SettleLimits;
 use crate::source_event::{EntrySource, SourceEvent};
 
 /// The thread that follows the directory could not be started.
