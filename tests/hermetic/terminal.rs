@@ -144,12 +144,11 @@ fn a_second_hangup_of_a_terminal_forces_nothing() {
     // This containerd takes a second to end, and says that it has.
     let config = fs::read_to_string(site.path("stowd.toml")).unwrap();
     let done = site.path("done").display().to_string();
-    let slow = format!("trap 'sleep 1; touch {done}; exit 0' TERM; while :; do sleep 0.1; done");
-    fs::write(
-        site.path("stowd.toml"),
-        config.replace("exec sleep 1000", &slow),
-    )
-    .unwrap();
+    // It has its trap before it is seen to run.
+    let trap = format!("trap 'sleep 1; touch {done}; exit 0' TERM; echo $$");
+    let config = config.replace("echo $$", &trap);
+    let slow = config.replace("exec sleep 1000", "while :; do sleep 0.1; done");
+    fs::write(site.path("stowd.toml"), slow).unwrap();
     let (master, slave) = terminal();
     start_on(&mut site, &slave);
     site.signal(Signal::HUP);
