@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::made::recipe;
 use crate::support::{
     Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
 };
@@ -13,6 +14,7 @@ const SKOPEO: &str = "registry.stowd.test/skopeo:1.35";
 
 on_each_generation_in_turn!(
     instances_that_share_a_containerd_unpin_only_their_own,
+    a_name_that_two_instances_bring_is_the_first_ones_until_it_unpins_it,
     pins_from_before_there_were_instances_are_taken_over,
     a_run_with_another_images_directory_unpins_only_its_own,
 );
@@ -30,12 +32,8 @@ fn remove(stowd: &Stowd, file: &str) {
     fs::remove_file(stowd.setup().images().join(file)).unwrap();
 }
 
-fn instances_that_share_a_containerd_unpin_only_their_own(generation: &Generation) {
-    let setup = Setup::new(generation);
-    setup.stow(&fixture("umoci.tar").path);
-    let mut first = setup.start();
-    first.wait_ready(SOON);
-
+/// The setup of another instance on the same containerd.
+fn edge(generation: &Generation, first: &Stowd) -> Setup {
     let mut setup = Setup::new(generation);
     setup.containerd = "supervise = false\n".to_owned();
     setup.environment = vec![
@@ -45,6 +43,16 @@ fn instances_that_share_a_containerd_unpin_only_their_own(generation: &Generatio
             first.address().display().to_string(),
         ),
     ];
+    setup
+}
+
+fn instances_that_share_a_containerd_unpin_only_their_own(generation: &Generation) {
+    let setup = Setup::new(generation);
+    setup.stow(&fixture("umoci.tar").path);
+    let mut first = setup.start();
+    first.wait_ready(SOON);
+
+    let setup = edge(generation, &first);
     for file in ["umoci.tar", "skopeo-oci.tar"] {
         setup.stow(&fixture(file).path);
     }
@@ -74,6 +82,46 @@ fn instances_that_share_a_containerd_unpin_only_their_own(generation: &Generatio
         owner(first, UMOCI).is_none()
     });
     assert_eq!(owner(&first, SKOPEO).as_deref(), Some("edge"));
+    assert_eq!(second.stop(), Some(0));
+}
+
+fn a_name_that_two_instances_bring_is_the_first_ones_until_it_unpins_it(generation: &Generation) {
+    const NAME: &str = "registry.stowd.test/both:1";
+    let archive = |seed| recipe(seed, NAME).oci().tar();
+    let setup = Setup::new(generation);
+    fs::write(setup.images().join("a.tar"), archive(911)).unwrap();
+    let mut first = setup.start();
+    first.wait_ready(SOON);
+    let target = |stowd: &Stowd| stowd.store().images()[NAME].target.clone();
+    let of_first = target(&first);
+
+    let mut setup = edge(generation, &first);
+    setup.images += "rescan = \"2s\"\n";
+    fs::write(setup.images().join("b.tar"), archive(912)).unwrap();
+    let mut second = setup.start();
+    second.wait_ready(SOON);
+    second.wait_until(SOON, "it says whose the name is", |second| {
+        let told = second.lines(" left to instance default, ");
+        told.len() == 1 && told[0].contains(NAME)
+    });
+    assert_eq!(target(&first), of_first);
+    first.setup().stow(&fixture("umoci.tar").path);
+    first.wait_until(SOON, "another entry is imported", |first| {
+        first.outcomes("umoci.tar").len() == 1
+    });
+    remove(&first, "umoci.tar");
+    first.wait_until(SOON, "its pins are checked", |first| {
+        owner(first, UMOCI).is_none()
+    });
+    for stowd in [&first, &second] {
+        assert_eq!(stowd.lines(" bringing back "), Vec::<String>::new());
+    }
+    assert_eq!(target(&first), of_first);
+
+    remove(&first, "a.tar");
+    second.wait_until(SOON, "the name is its own", |_| {
+        target(&first) != of_first && owner(&first, NAME).as_deref() == Some("edge")
+    });
     assert_eq!(second.stop(), Some(0));
 }
 
