@@ -255,6 +255,15 @@ impl Record {
         }
     }
 
+    /// The entry could not be tried for what it has failed of: that is one more attempt. Says whether it
+    /// still counts that it is not known what the entry brings.
+    pub(super) fn put_off(&mut self, next_try: Option<SystemTime>) -> bool {
+        self.attempts = self.attempts.saturating_add(1);
+        self.next_try = next_try.or(self.next_try);
+        self.is_unknown &= self.attempts <= UNKNOWN_ATTEMPTS;
+        self.is_unknown
+    }
+
     /// Whether this failure and another one are the same: of the same version, for the same reason. How
     /// much space is free makes no other reason of a lack of it.
     pub(crate) fn failed_alike(&self, other: &Self) -> bool {

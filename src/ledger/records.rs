@@ -94,10 +94,13 @@ impl Ledger {
         &self.records[path.as_os_str()]
     }
 
-    /// An entry that has failed is not tried before then. Does nothing where there is no record.
-    pub(crate) fn put_off(&mut self, path: &Path, next_try: SystemTime) {
+    /// An entry that has failed is not tried before then, which counts as an attempt. Does nothing where
+    /// there is no record.
+    pub(crate) fn put_off(&mut self, path: &Path, next_try: Option<SystemTime>) {
         if let Some(record) = self.records.get_mut(path.as_os_str()) {
-            Arc::make_mut(record).next_try = Some(next_try);
+            if !Arc::make_mut(record).put_off(next_try) {
+                self.unknown.remove(path);
+            }
             self.revision += 1;
         }
     }

@@ -107,14 +107,9 @@ pub(super) enum Until {
     /// This uptime.
     Uptime(Duration),
     /// So many free bytes in the store, which is asked for them at this uptime.
-    Space {
-        due: Duration,
-        needs: u64,
-        /// How often it was tried, and asked for.
-        times: u32,
-    },
+    Space { due: Duration, needs: u64 },
     /// The same, and the store was asked.
-    Answer { needs: u64, times: u32 },
+    Answer { needs: u64 },
     /// Another entry that brings something.
     OtherEntry,
     /// A change of its file.

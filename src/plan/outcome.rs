@@ -72,6 +72,11 @@ impl Plan {
             JobEnd::Whole => self.queue(Queued::first(running.entry, running.again)),
             JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
                 if matches!(running.overtaken, Some(Overtaken::Forget)) => {}
+            // A list that has brought images, and is none any more, may be what a proxy has answered.
+            JobEnd::NoList(error) if self.has_brought_images(&path) => {
+                let failure = Failure::new(FailureClass::Content, error);
+                self.failed(running, failure, now);
+            }
             JobEnd::NoList(error) => self.imported(running, Vec::new(), Some(error), now),
             JobEnd::Through(brought) if brought.problems.is_empty() => {
                 self.imported(running, brought.images, None, now);
@@ -117,6 +122,11 @@ impl Plan {
     fn is_other_version(&self, running: &Running) -> bool {
         let record = self.ledger.get(&running.entry.path);
         record.is_some_and(|record| record.identity != Some(running.entry.identity))
+    }
+
+    fn has_brought_images(&self, path: &Path) -> bool {
+        let record = self.ledger.get(path);
+        record.is_some_and(|record| record.images().next().is_some())
     }
 
     /// Whether a job for this entry that no record tells of may have taken names of other entries.

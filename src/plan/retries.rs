@@ -20,11 +20,7 @@ impl Plan {
         let record = self.ledger.get(path);
         match (self.next_try(path, now), record) {
             (Until::Uptime(due), Some(record)) => match record.class {
-                Some(FailureClass::NoSpace { needs }) => Until::Space {
-                    due,
-                    needs,
-                    times: record.attempts,
-                },
+                Some(FailureClass::NoSpace { needs }) => Until::Space { due, needs },
                 _ => Until::Uptime(due),
             },
             (until, _) => until,
@@ -33,15 +29,10 @@ impl Plan {
 
     /// An entry that has failed is due: it is tried, or the store is asked for space first.
     pub(super) fn try_due(&mut self, path: &Path) {
-        let Some(Life::Waiting(entry, Until::Space { needs, times, .. })) = self.entries.get(path)
-        else {
+        let Some(Life::Waiting(entry, Until::Space { needs, .. })) = self.entries.get(path) else {
             return self.try_again(path);
         };
-        let asked = Until::Answer {
-            needs: *needs,
-            times: *times,
-        };
-        let life = Life::Waiting(entry.clone(), asked);
+        let life = Life::Waiting(entry.clone(), Until::Answer { needs: *needs });
         self.entries.set(path.to_owned(), life);
         if !std::mem::replace(&mut self.is_space_asked, true) {
             self.effects.push(Effect::AskSpace);
@@ -52,31 +43,27 @@ impl Plan {
     pub(super) fn space_told(&mut self, free: Option<u64>, now: Now) {
         self.is_space_asked = false;
         let waiting = self.entries.iter().filter_map(|(path, life)| match life {
-            Life::Waiting(entry, Until::Answer { needs, times }) => {
-                Some((path.to_owned(), entry.clone(), *needs, *times))
+            Life::Waiting(entry, Until::Answer { needs }) => {
+                Some((path.to_owned(), entry.clone(), *needs))
             }
             _ => None,
         });
-        for (path, entry, needs, times) in waiting.collect::<Vec<_>>() {
+        for (path, entry, needs) in waiting.collect::<Vec<_>>() {
             // Where it cannot be told there may be room.
             if free.is_none_or(|free| free >= needs) {
                 self.try_again(&path);
             } else {
-                self.put_off(path, entry, needs, times.saturating_add(1), now);
+                self.put_off(path, entry, needs, now);
             }
         }
     }
 
-    fn put_off(&mut self, path: PathBuf, entry: Entry, needs: u64, times: u32, now: Now) {
-        let wait = retry::delay(times, &path, self.rules.seed);
-        if let Some(next) = now.wall.checked_add(wait) {
-            self.ledger.put_off(&path, next);
-        }
-        let until = Until::Space {
-            due: now.uptime + wait,
-            needs,
-            times,
-        };
+    fn put_off(&mut self, path: PathBuf, entry: Entry, needs: u64, now: Now) {
+        let attempts = self.ledger.get(&path).map_or(0, |record| record.attempts);
+        let wait = retry::delay(attempts.saturating_add(1), &path, self.rules.seed);
+        self.ledger.put_off(&path, now.wall.checked_add(wait));
+        let due = now.uptime + wait;
+        let until = Until::Space { due, needs };
         self.entries.set(path, Life::Waiting(entry, until));
     }
 

@@ -14,6 +14,7 @@ pub(super) const HEAD: usize = 512;
 #[derive(Default)]
 pub(super) struct CatalogueBuilder {
     catalogue: Catalogue,
+    /// The bytes of paths, and of the maps of sparse members.
     names: usize,
     documents: u64,
 }
@@ -35,6 +36,22 @@ impl CatalogueBuilder {
         self.count_names(path.len())?;
         self.catalogue.insert(path.to_owned(), Member::File(file));
         Ok(())
+    }
+
+    /// Counts the holes of a sparse file, which are bytes of it that the archive does not have, and its
+    /// map. A stream needs no map later, and is held to the same limit.
+    pub(super) fn count_holes(
+        &mut self,
+        member: &TarMember,
+        expansion: &Expansion,
+    ) -> Result<(), ArchiveError> {
+        let Some(runs) = &member.runs else {
+            return Ok(());
+        };
+        self.count_names(size_of_val(&**runs))?;
+        let stored = runs.iter().map(|run| run.length).sum::<u64>();
+        let counted = expansion.count(member.size - stored);
+        counted.map_err(|halt| halt.error(Some(&member.name)))
     }
 
     /// Whether the body that begins with `head` is to be kept; makes room for it.
@@ -84,16 +101,6 @@ pub(super) fn check_document_size(member: &TarMember, path: &str) -> Result<(), 
         });
     }
     Ok(())
-}
-
-/// Counts the holes of a sparse file, which are bytes of it that the archive does not have.
-pub(super) fn count_holes(member: &TarMember, expansion: &Expansion) -> Result<(), ArchiveError> {
-    let Some(runs) = &member.runs else {
-        return Ok(());
-    };
-    let stored = runs.iter().map(|run| run.length).sum::<u64>();
-    let counted = expansion.count(member.size - stored);
-    counted.map_err(|halt| halt.error(Some(&member.name)))
 }
 
 fn is_json(head: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::archive_file::ArchiveFile;
-use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size, count_holes};
+use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size};
 use super::decode_error::DecodeError;
 use super::decoder::Decoder;
 use super::diff_id::DiffId;
@@ -96,7 +96,7 @@ fn read_members(
         match &member.kind {
             MemberKind::File(path) => {
                 check_document_size(&member, path)?;
-                count_holes(&member, expansion)?;
+                catalogue.count_holes(&member, expansion)?;
                 let (reader, catalogue) = (&mut reader, &mut catalogue);
                 let file = read_file(reader, catalogue, &member, path, expansion, sink)?;
                 catalogue.file(path, file)?;

@@ -168,8 +168,11 @@ pub enum ArchiveError {
     /// More members than [`limits::MEMBERS_MAX`].
     #[error("the archive has more than {} members", limits::MEMBERS_MAX)]
     TooManyMembers,
-    /// More bytes of paths than [`limits::NAMES_MAX`].
-    #[error("the paths in the archive take more than {} MiB", limits::NAMES_MAX >> 20)]
+    /// More bytes of paths, and of where sparse members have bytes, than [`limits::NAMES_MAX`].
+    #[error(
+        "the paths in the archive, and the maps of its sparse members, take more than {} MiB",
+        limits::NAMES_MAX >> 20
+    )]
     NamesTooLong,
     /// A member with holes, in another format than PAX 1.0.
     #[error(

@@ -19,7 +19,7 @@ pub const MEMBERS_MAX: usize = 100_000;
 /// The longest path of a member, in bytes.
 pub const PATH_MAX: usize = 4096;
 
-/// The bytes of all paths and link targets of one archive together.
+/// The bytes of all paths, link targets and maps of sparse members of one archive together.
 pub const NAMES_MAX: usize = 32 << 20;
 
 /// The longest extension of a tar header, in bytes: a GNU long name or a PAX header. Go's reader,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::archive_file::ArchiveFile;
 use super::body::{MemberBody, counted_when_hashed};
-use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size, count_holes};
+use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size};
 use super::diff_id::DiffId;
 use super::error::ArchiveError;
 use super::expansion::Expansion;
@@ -54,7 +54,7 @@ impl PlainArchive {
             match &member.kind {
                 MemberKind::File(path) => {
                     check_document_size(&member, path)?;
-                    count_holes(&member, &expansion)?;
+                    catalogue.count_holes(&member, &expansion)?;
                     let (reader, catalogue) = (&mut reader, &mut catalogue);
                     let file = read_file(archive, reader, catalogue, &member, path, &expansion)?;
                     if file.document.is_none() {

@@ -434,6 +434,19 @@ fn a_map_of_holes_that_does_not_fit_is_refused() {
     assert!(error.starts_with(bomb), "{error}");
 }
 
+/// Each map is as long as one may be, of one byte and a hole by turns.
+#[test]
+fn maps_of_holes_are_bounded_together() {
+    let runs = (0..90_000)
+        .map(|run| (2 * run, &b"x"[..]))
+        .collect::<Vec<_>>();
+    let members = (0..30).map(|number| sparse(&format!("{number}"), 180_000, &runs));
+    let error = refusal(&[members.collect::<Vec<_>>().concat(), end().to_vec()].concat());
+    let long =
+        "the paths in the archive, and the maps of its sparse members, take more than 32 MiB";
+    assert_eq!(error, long);
+}
+
 #[test]
 fn what_begins_like_a_layer_is_told() {
     let bytes = tar_of(&[("gz", b"\x1f\x8b\x08rest"), ("plain", b"rest")]);

@@ -1906,3 +1906,20 @@ fn a_text_that_is_no_list_is_one_line_and_no_failure() {
     let changed = SourceEvent::Settled(entry("README.txt", 2));
     assert_eq!(stage.source(changed), ["look at README.txt"]);
 }
+
+/// A proxy may have answered for the server that has the list.
+#[test]
+fn a_list_that_is_none_any_more_has_failed_and_keeps_what_it_has_brought() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["core.txt"]));
+    stage.on(store(&["a"]));
+    stage.ends("core.txt", brought(&["a"]));
+    stage.source(SourceEvent::Settled(entry("core.txt", 2)));
+    stage.ends(
+        "core.txt",
+        JobEnd::NoList("40 of its 41 lines name no image".to_owned()),
+    );
+    let words = stage.pass(seconds(60));
+    assert_eq!(stage.unpinned(words, &["a"]), NOTHING);
+    assert_eq!(stage.told("failed /i/core.txt: 40 of its 41 lines"), 1);
+}

@@ -62,7 +62,8 @@ fn space_is_asked_for_no_oftener_than_other_failures_are_retried() {
     while stage.now.uptime < 2 * HOUR {
         pass_to_question(&mut stage);
         asked.push(stage.now.uptime);
-        assert_eq!(stage.on(Event::FreeSpace(Some(9))), NOTHING);
+        let words = stage.on(Event::FreeSpace(Some(9)));
+        assert_eq!(stage.answered(words, &[]), NOTHING);
     }
     let pauses = asked.windows(2).map(|two| two[1] - two[0]);
     let pauses = pauses.collect::<Vec<_>>();
@@ -74,6 +75,28 @@ fn space_is_asked_for_no_oftener_than_other_failures_are_retried() {
     );
     assert!(asked.len() < 24, "{pauses:?}");
     assert_eq!(stage.told("failed /i/a.tar"), 1, "nothing was tried");
+}
+
+/// The space that it lacks may be what the pins of others hold.
+#[test]
+fn what_waits_for_space_holds_the_pins_of_others_for_some_minutes_only() {
+    let mut stage = Stage::loaded(&["b.tar"]);
+    stage.source(SourceEvent::Settled(entry("a.tar", 1)));
+    stage.ends("a.tar", no_space(5));
+    stage.source(SourceEvent::Removed(path("b.tar")));
+    let mut words = Vec::new();
+    while !words.contains(&"unpin r.example/b:1".to_owned()) {
+        assert!(stage.now.uptime < HOUR / 2, "b.tar was removed");
+        words = stage.pass_to_due().expect("it is tried for ever");
+        if words.contains(&"ask for space".to_owned()) {
+            words.extend(stage.on(Event::FreeSpace(Some(5))));
+        }
+        words = stage.answered(words, &["b"]);
+    }
+    assert!(
+        stage.now.uptime > seconds(300),
+        "it may be b.tar under another name"
+    );
 }
 
 #[test]
