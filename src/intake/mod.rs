@@ -96,8 +96,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         let (mut writer, ledger) =
             LedgerWriter::load(&self.settings.state_dir, &self.settings.dir).await?;
         let mut plan = Plan::new(self.rules(), ledger);
-        plan.await_sandbox_image();
-        self.jobs.ask_for_sandbox_image();
+        plan.ask_for_sandbox_image();
         let worked = self.work(&mut plan, &mut writer, stop).await;
         drop(self.progress);
         self.jobs.abandon_all().await;
@@ -167,6 +166,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::LookAgain(path) => self.source.look(&path),
             Effect::ListImages => self.jobs.list_images(),
             Effect::AskSpace => self.jobs.ask_space(),
+            Effect::AskSandboxImage => self.jobs.ask_for_sandbox_image(),
             Effect::CheckBlobs(blobs) => self.jobs.check_blobs(blobs),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),

@@ -146,7 +146,7 @@ impl<S: ImageStore> Jobs<S> {
                 is_there: image.is_some(),
                 name,
             });
-            // A store that does not answer is another trouble, and is told elsewhere.
+            // A store that does not answer is asked again when it returns.
             Event::SandboxImage(image.ok())
         });
     }

@@ -177,7 +177,7 @@ impl Plan {
         }
         let brought_back = self.brought_back.entry(path.clone());
         let brought_back = brought_back.or_insert(BroughtBack::new(*identity, now.uptime));
-        let again = brought_back.lacks(*identity, now.uptime);
+        let again = brought_back.lacks(*identity, names, now.uptime);
         if again == Again::GiveUp {
             self.tell(Happened::GivenUp {
                 path: path.clone(),

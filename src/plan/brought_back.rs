@@ -1,6 +1,7 @@
 //! How often an entry is brought back. A name that cannot be had, or a client that deletes an image again
 //! and again, must not have an archive imported for ever.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::entry::Identity;
@@ -16,6 +17,8 @@ const FOR_GOOD: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug)]
 pub(super) struct BroughtBack {
     identity: Identity,
+    /// What was lacking since the first time.
+    names: HashSet<String>,
     times: u32,
     last: Duration,
     is_given_up: bool,
@@ -37,6 +40,7 @@ impl BroughtBack {
     pub(super) fn new(identity: Identity, uptime: Duration) -> Self {
         Self {
             identity,
+            names: HashSet::new(),
             times: 0,
             last: uptime,
             is_given_up: false,
@@ -44,8 +48,14 @@ impl BroughtBack {
         }
     }
 
-    /// The store lacks something of this version.
-    pub(super) fn lacks(&mut self, identity: Identity, uptime: Duration) -> Again {
+    /// The store lacks these names of this version. That it lacks others than before is not that what was
+    /// brought back has gone again.
+    pub(super) fn lacks(
+        &mut self,
+        identity: Identity,
+        names: &[String],
+        uptime: Duration,
+    ) -> Again {
         let is_long_ago = self.last + FOR_GOOD <= uptime;
         if self.identity != identity || (is_long_ago && !self.is_given_up) {
             *self = Self::new(identity, uptime);
@@ -57,7 +67,9 @@ impl BroughtBack {
                 false => Again::GiveUp,
             };
         }
-        self.times += 1;
+        let is_again = names.iter().any(|name| self.names.contains(name));
+        self.names.extend(names.iter().cloned());
+        self.times += u32::from(is_again || self.times == 0);
         self.last = uptime;
         self.is_given_up = false;
         Again::BringBack
@@ -78,11 +90,17 @@ mod tests {
         }
     }
 
+    fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(str::to_owned).to_vec()
+    }
+
     const SECOND: Duration = Duration::from_secs(1);
 
     fn again_and_again(entry: &mut BroughtBack, ctime: i128, from: Duration) -> Vec<Again> {
         let times = (0..10).map(|second| from + second * SECOND);
-        times.map(|now| entry.lacks(version(ctime), now)).collect()
+        times
+            .map(|now| entry.lacks(version(ctime), &names(["a", "b"]), now))
+            .collect()
     }
 
     #[test]
@@ -102,11 +120,25 @@ mod tests {
         all.extend([Again::Nothing; 9]);
         assert_eq!(again_and_again(&mut entry, 1, later), all);
         // That try was the last one, and it stayed: the next time is the first.
-        assert_eq!(entry.lacks(version(1), 3 * FOR_GOOD), Again::BringBack);
+        assert_eq!(
+            entry.lacks(version(1), &names(["a"]), 3 * FOR_GOOD),
+            Again::BringBack
+        );
         let all = again_and_again(&mut entry, 1, 5 * FOR_GOOD);
         assert_eq!(all, given_up(Again::GiveUp));
         // Another version was not given up.
         let all = again_and_again(&mut entry, 2, 5 * FOR_GOOD + 10 * SECOND);
         assert_eq!(all, given_up(Again::GiveUp));
+    }
+
+    /// Two hundred images of one archive, a few a second.
+    #[test]
+    fn what_is_deleted_once_each_is_brought_back() {
+        let mut entry = BroughtBack::new(version(1), Duration::ZERO);
+        for number in 0..40 {
+            let names = names([&format!("{number}:1"), &format!("{number}:2")]);
+            let again = entry.lacks(version(1), &names, number * SECOND);
+            assert_eq!(again, Again::BringBack, "{number}");
+        }
     }
 }

@@ -108,17 +108,6 @@ impl Entries {
         self.lives.insert(path.into_os_string(), life);
     }
 
-    /// Queues an entry that waits for its next try. `again`: its outcome stands until then.
-    pub(super) fn try_again(&mut self, path: &Path, again: bool) {
-        if let Some(life) = self.remove(path) {
-            let life = match life {
-                Life::Waiting(entry, _) => Life::Queued(Queued::first(entry, again)),
-                other => other,
-            };
-            self.set(path.to_owned(), life);
-        }
-    }
-
     pub(super) fn remove(&mut self, path: &Path) -> Option<Life> {
         let life = self.lives.remove(path.as_os_str())?;
         for count in self.counts(path, &life) {

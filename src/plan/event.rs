@@ -40,7 +40,7 @@ pub enum Event {
     FreeSpace(Option<u64>),
     /// The answer to [`Effect::Unpin`]: the names that have lost their pin, and what went wrong.
     Unpinned(Vec<String>, Result<(), String>),
-    /// The answer to what [`Plan::await_sandbox_image`](super::Plan::await_sandbox_image) announces.
+    /// The answer to [`Effect::AskSandboxImage`]; `None` where it cannot be told.
     SandboxImage(Option<SandboxImage>),
     /// An operator asked for a reload; the rules may be the same.
     Reloaded(Rules),
@@ -72,6 +72,8 @@ pub enum Effect {
     AskSpace,
     /// The same, and have these blobs looked at; [`Event::Checked`] follows.
     CheckBlobs(Vec<NeededBlob>),
+    /// Ask the runtime for its sandbox image; [`Event::SandboxImage`] follows.
+    AskSandboxImage,
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
     Unpin(Vec<String>),
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the

@@ -261,12 +261,7 @@ impl Plan {
         let news = std::mem::take(&mut self.news);
         for path in self.entries.lacking() {
             if news.len() > 1 || !news.contains(&path) {
-                // Before READY it may still become whole: its outcome is open again.
-                let is_over = self.load.is_over();
-                self.entries.try_again(&path, is_over);
-                if !is_over {
-                    self.ledger.reopen(&path);
-                }
+                self.try_anew(&path);
             }
         }
     }

@@ -30,7 +30,7 @@ impl Plan {
     /// An entry that has failed is due: it is tried, or the store is asked for space first.
     pub(super) fn try_due(&mut self, path: &Path) {
         let Some(Life::Waiting(entry, Until::Space { needs, .. })) = self.entries.get(path) else {
-            return self.try_again(path);
+            return self.try_again(path, true);
         };
         let life = Life::Waiting(entry.clone(), Until::Answer { needs: *needs });
         self.entries.set(path.to_owned(), life);
@@ -51,7 +51,7 @@ impl Plan {
         for (path, entry, needs) in waiting.collect::<Vec<_>>() {
             // Where it cannot be told there may be room.
             if free.is_none_or(|free| free >= needs) {
-                self.try_again(&path);
+                self.try_again(&path, true);
             } else {
                 self.put_off(path, entry, needs, now);
             }
@@ -67,14 +67,21 @@ impl Plan {
         self.entries.set(path, Life::Waiting(entry, until));
     }
 
-    /// Queues an entry that waits; its outcome stands until then.
-    pub(super) fn try_again(&mut self, path: &Path) {
-        self.entries.try_again(path, true);
-        if let Some(Life::Queued(queued)) = self.entries.get(path) {
-            let job = self.job_of_retry(&queued.entry);
+    /// Queues an entry that waits. Before READY it may still become whole: its outcome is open again.
+    pub(super) fn try_anew(&mut self, path: &Path) {
+        let is_over = self.load.is_over();
+        self.try_again(path, is_over);
+        if !is_over {
+            self.ledger.reopen(path);
+        }
+    }
+
+    /// Queues an entry that waits. `again`: its outcome stands until then.
+    fn try_again(&mut self, path: &Path, again: bool) {
+        if let Some(Life::Waiting(entry, _)) = self.entries.get(path) {
             let queued = Queued {
-                job,
-                ..queued.clone()
+                job: self.job_of_retry(entry),
+                ..Queued::first(entry.clone(), again)
             };
             self.entries.set(path.to_owned(), Life::Queued(queued));
         }

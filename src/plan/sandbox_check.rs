@@ -7,6 +7,8 @@ use super::event::SandboxImage;
 /// Whether it is missing. Where the store lacks it and no entry brings it, no pod starts offline.
 #[derive(Debug, Default)]
 pub(super) struct SandboxCheck {
+    /// It is of interest here.
+    is_wanted: bool,
     /// The runtime is asked for it.
     is_awaited: bool,
     image: Option<SandboxImage>,
@@ -18,7 +20,12 @@ pub(super) struct SandboxCheck {
 
 impl SandboxCheck {
     pub(super) fn begin(&mut self) {
+        self.is_wanted = true;
         self.is_awaited = true;
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted
     }
 
     pub(super) fn is_awaited(&self) -> bool {
@@ -29,6 +36,7 @@ impl SandboxCheck {
     pub(super) fn answered(&mut self, image: Option<SandboxImage>) {
         let name = |image: &Option<SandboxImage>| image.as_ref().map(|image| image.name.clone());
         *self = Self {
+            is_wanted: self.is_wanted,
             is_awaited: false,
             is_due: true,
             is_missing: self.is_missing && name(&self.image) == name(&image),

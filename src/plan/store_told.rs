@@ -34,11 +34,16 @@ impl Plan {
         self.query.returned();
         self.blobs_checked = None;
         self.pins.want(now.uptime + self.rules.settle);
+        // What a list has found before a pull may be gone.
+        self.is_loss_unaudited = self.is_any_job_unrecorded();
+        if self.sandbox.is_wanted() {
+            self.ask_for_sandbox_image();
+        }
         // They may have failed for the store.
         let mut failed = self.entries.lacking();
         failed.extend(self.entries.all_due());
         for path in failed {
-            self.try_again(&path);
+            self.try_anew(&path);
         }
     }
 

@@ -8,10 +8,11 @@ use super::event::Effect;
 use super::state::Plan;
 
 impl Plan {
-    /// The runtime is asked for its sandbox image: the initial load is not over before
-    /// [`Event::SandboxImage`](super::Event::SandboxImage).
-    pub fn await_sandbox_image(&mut self) {
+    /// The runtime is asked for its sandbox image, now and when it returns: the initial load is not over
+    /// before it has answered.
+    pub fn ask_for_sandbox_image(&mut self) {
         self.sandbox.begin();
+        self.effects.push(Effect::AskSandboxImage);
     }
 
     /// The name of the sandbox image, where the store lacks it and no entry brings it.

@@ -215,6 +215,7 @@ impl Stage {
                 Effect::LookAgain(path) => words.push(format!("look again at {}", name(&path))),
                 Effect::ListImages => words.push("list images".to_owned()),
                 Effect::AskSpace => words.push("ask for space".to_owned()),
+                Effect::AskSandboxImage => words.push("ask for the sandbox image".to_owned()),
                 Effect::CheckBlobs(blobs) => words.push(format!("check {} blobs", blobs.len())),
                 Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
                 Effect::TakeOver(names) => words.push(format!("take over {}", names.join(", "))),

@@ -226,3 +226,19 @@ fn a_store_that_returns_is_compared_and_what_it_may_have_failed_is_tried() {
     stage.ends("c.tar", brought(&["c"]));
     assert_eq!(stage.on(store(&[]))[0], "import a.tar");
 }
+
+#[test]
+fn what_a_hang_has_failed_in_the_load_is_tried_before_ready() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.on(away("no answer"));
+    stage.ends("a.tar", failed(FailureClass::Environment));
+    let words = stage.on(returned(1));
+    assert_eq!(stage.answered(words, &[]), ["import a.tar"]);
+    assert!(!stage.plan.is_loaded());
+    let words = stage.ends("a.tar", brought(&["a"]));
+    stage.answered(words, &["a"]);
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.plan.ledger().summary().failed, 0);
+}

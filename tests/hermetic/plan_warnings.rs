@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_list::Line;
-use stowd::image_store::{Descriptor, Image};
+use stowd::image_store::{Descriptor, Image, StoreState};
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
 use stowd::naming::Reference;
 use stowd::pin::PinOwner;
@@ -198,7 +198,7 @@ fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
         (true, true, false),
     ] {
         let mut node = Node::new(Ledger::default());
-        node.plan.await_sandbox_image();
+        node.plan.ask_for_sandbox_image();
         node.on(listing(&["a.tar"]));
         node.store
             .extend(is_there.then(|| (PAUSE.to_owned(), Digest::of(b"p"))));
@@ -223,7 +223,7 @@ fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
 #[test]
 fn without_a_runtime_nothing_is_said_and_nothing_waits() {
     let mut node = Node::new(Ledger::default());
-    node.plan.await_sandbox_image();
+    node.plan.ask_for_sandbox_image();
     node.on(Event::SandboxImage(None));
     node.on(listing(&[]));
     assert!(node.plan.is_loaded());
@@ -375,4 +375,26 @@ fn what_begins_later_is_told_once_and_again_when_it_begins_anew() {
     let back = node.warned();
     assert_eq!(back.len(), 2, "{back:#?}");
     assert_eq!(comes(&mut node, 3).len(), 3);
+}
+
+#[test]
+fn a_runtime_that_returns_is_asked_for_its_sandbox_image_again() {
+    let mut node = Node::new(Ledger::default());
+    node.plan.ask_for_sandbox_image();
+    node.on(listing(&[]));
+    node.pulls(true);
+    assert_eq!(node.plan.missing_sandbox_image(), None);
+    let away = StoreState {
+        away: Some("no answer".to_owned()),
+        ..StoreState::default()
+    };
+    node.on(Event::Store(away));
+    let returned = StoreState {
+        returns: 1,
+        ..StoreState::default()
+    };
+    node.on(Event::Store(returned));
+    node.pulls(false);
+    node.rest();
+    assert_eq!(node.plan.missing_sandbox_image(), Some(PAUSE));
 }

@@ -267,6 +267,7 @@ impl Node {
                 self.process.under_way.push(UnderWay::Unpin(names));
             }
             Effect::AskSpace => self.process.under_way.push(UnderWay::AskSpace),
+            Effect::AskSandboxImage => unreachable!("no runtime is asked"),
             Effect::TakeOver(names) => self.process.under_way.push(UnderWay::TakeOver(names)),
             Effect::Tell(_) => {}
         }
