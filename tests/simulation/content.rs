@@ -29,18 +29,33 @@ impl SimImage {
         format!("{}:1", self.name)
     }
 
-    pub(crate) fn by_digest(self) -> String {
-        format!("{}@{}", self.name, self.digest())
-    }
-
-    /// All names that it gets.
-    pub(crate) fn names(self) -> [String; 2] {
-        [self.tagged(), self.by_digest()]
+    /// All names that it gets, also under an extra registry.
+    pub(crate) fn names(self, extra_registry: Option<&str>) -> Vec<String> {
+        names(&self.tagged(), &self.digest(), extra_registry)
     }
 }
 
+/// The names of an image with this name and this digest, also under an extra registry.
+pub(crate) fn names(tagged: &str, digest: &Digest, extra_registry: Option<&str>) -> Vec<String> {
+    let mut names = Vec::with_capacity(4);
+    let repository = tagged.trim_end_matches(":1");
+    names.push(tagged.to_owned());
+    names.push(format!("{repository}@{digest}"));
+    if let Some(registry) = extra_registry {
+        let path = in_registry(repository);
+        names.push(format!("{registry}/{path}:1"));
+        names.push(format!("{registry}/{path}@{digest}"));
+    }
+    names
+}
+
+/// A name without its registry.
+pub(crate) fn in_registry(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, path)| path)
+}
+
 const X: &str = "r.example/x";
-const Y: &str = "r.example/y";
+pub(crate) const Y: &str = "r.example/y";
 const Z: &str = "r.example/z";
 
 /// The images of the names, as a registry has them.
@@ -131,14 +146,30 @@ impl Content {
 
     /// The tagged names that it is to bring, whatever it lacks.
     pub(crate) fn tags(&self) -> Vec<String> {
+        let tags = self.names(None).into_iter();
+        tags.filter(|name| !name.contains('@')).collect()
+    }
+
+    /// The names that it is to bring, whatever it lacks, but those by digest of the images of a list:
+    /// they are known when it has ended.
+    pub(crate) fn names(&self, extra_registry: Option<&str>) -> Vec<String> {
         match self {
             Self::Archive {
                 images, lacking, ..
             } => {
                 let images = images.iter().chain(*lacking);
-                images.map(|image| image.tagged()).collect()
+                images
+                    .flat_map(|image| image.names(extra_registry))
+                    .collect()
             }
-            Self::List { names, .. } => names.iter().map(|name| format!("{name}:1")).collect(),
+            Self::List { names, .. } => {
+                let extra = extra_registry.into_iter().flat_map(|extra| {
+                    let paths = names.iter().map(|name| in_registry(name));
+                    paths.map(move |path| format!("{extra}/{path}:1"))
+                });
+                let names = names.iter().map(|name| format!("{name}:1"));
+                names.chain(extra).collect()
+            }
         }
     }
 }

@@ -38,7 +38,18 @@ pub(crate) struct File {
     pub(crate) identity: Identity,
     pub(crate) content: Content,
     pub(crate) open: bool,
+    /// Its mode lets it be read.
     pub(crate) readable: bool,
+    /// Its medium fails.
+    pub(crate) reading_fails: bool,
+    /// A process writes to it all the time: each time that it is read it has changed by then.
+    pub(crate) changes: bool,
+}
+
+impl File {
+    pub(crate) fn can_be_read(&self) -> bool {
+        self.readable && !self.reading_fails
+    }
 }
 
 /// What lies at the place of a file system that is away.
@@ -111,6 +122,8 @@ impl Directory {
             content,
             open,
             readable: true,
+            reading_fails: false,
+            changes: false,
         };
         self.files.insert(path.to_owned(), file);
         is_new
@@ -170,7 +183,7 @@ impl Directory {
             let Some(entry) = self.entry(path) else {
                 continue;
             };
-            if file.readable {
+            if file.can_be_read() {
                 let whole = is_whole(path);
                 listing.entries.push(Listed { entry, whole });
             } else {
@@ -239,7 +252,7 @@ impl Source {
             return;
         }
         match (directory.entry(path), directory.files.get(path)) {
-            (Some(entry), Some(file)) if file.readable => {
+            (Some(entry), Some(file)) if file.can_be_read() => {
                 let settling = self.settling.entry(path.to_owned());
                 settling.or_insert((now, now)).1 = now + SETTLE;
                 match self.told.contains(path) {

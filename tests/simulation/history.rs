@@ -4,122 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stowd::pin::BEFORE_INSTANCES;
+use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE};
 use stowd::plan::Event;
-use stowd::source_event::SourceEvent;
 
+use crate::config::Config;
 use crate::content::Content;
 use crate::directory::{Away, PATHS};
-use crate::invariants::{Violation, at_rest, without_a_listing};
-use crate::node::{Node, UnderWay, rules};
-use crate::random::Random;
-
-/// Something that happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
-    /// Another file lies at the path.
-    Write(u8, u8),
-    /// The file at the path is opened, and has other content.
-    Grow(u8, u8),
-    /// It is closed.
-    Close(u8),
-    Delete(u8),
-    Rename(u8, u8),
-    /// Something is noticed, and nothing has changed.
-    Touch(u8),
-    /// The file cannot be read, or can be again.
-    Unreadable(u8),
-    RemoveOwn,
-    RootAway(u8),
-    SubAway(u8),
-    /// Everything is listed, as at an overflow or a rescan.
-    List,
-    StoreDown(bool),
-    StoreFull(bool),
-    RegistryDown(bool),
-    LoseImage(u8),
-    LosePin(u8),
-    ForeignPin(u8),
-    /// The work at this place goes one step further.
-    Step(u8),
-    Steps(u8),
-    Deliver,
-    DeliverAll,
-    /// Time passes, in tenths of a second.
-    Pass(u16),
-    /// The wall clock is set, by so many minutes.
-    Jump(i8),
-    Save,
-    Kill,
-    /// The process is killed when it has carried out so many effects more.
-    KillAfter(u8),
-    /// It is stopped in order, and started again.
-    Restart,
-    Reload,
-    /// The store and the registry work, and everything is done that is left to do. The files are as
-    /// they are: one that stays open, or cannot be read, holds nothing up for ever.
-    Wait,
-}
-
-/// A random history.
-pub(crate) fn random(seed: u64) -> Vec<Op> {
-    let mut random = Random::new(seed);
-    let length = 10 + random.below(50);
-    // A node begins with some files.
-    let mut history = Vec::new();
-    for _ in 0..random.below(4) {
-        history.push(Op::Write(byte(&mut random), byte(&mut random)));
-    }
-    history.push(Op::Restart);
-    for _ in 0..length {
-        let op = op(&mut random);
-        history.push(op);
-    }
-    if random.below(2) == 0 {
-        history.push(Op::Wait);
-    }
-    history
-}
-
-fn byte(random: &mut Random) -> u8 {
-    u8::try_from(random.below(256)).unwrap_or(0)
-}
-
-fn op(random: &mut Random) -> Op {
-    let a = byte(random);
-    let b = byte(random);
-    match random.below(100) {
-        0..10 => Op::Write(a, b),
-        10..13 => Op::Grow(a, b),
-        13..16 => Op::Close(a),
-        16..20 => Op::Delete(a),
-        20..22 => Op::Rename(a, b),
-        22 => Op::Touch(a),
-        23 => Op::Unreadable(a),
-        24 => Op::RemoveOwn,
-        25 | 26 => Op::RootAway(a),
-        27 | 28 => Op::SubAway(a),
-        29 | 30 => Op::List,
-        31 | 32 => Op::StoreDown(a.is_multiple_of(2)),
-        33 => Op::StoreFull(a.is_multiple_of(2)),
-        34 => Op::RegistryDown(a.is_multiple_of(2)),
-        35 | 36 => Op::LoseImage(a),
-        37 => Op::LosePin(a),
-        38 => Op::ForeignPin(a),
-        39..55 => Op::Step(a),
-        55..61 => Op::Steps(a),
-        61..71 => Op::Deliver,
-        71..77 => Op::DeliverAll,
-        77..88 => Op::Pass(u16::from(a)),
-        88 => Op::Pass(u16::from(a) * 40),
-        89 => Op::Jump(i8::from_ne_bytes([b])),
-        90..93 => Op::Save,
-        93 => Op::Kill,
-        94 | 95 => Op::KillAfter(a % 4),
-        96 => Op::Restart,
-        _ => Op::Reload,
-    }
-}
+use crate::invariants::Violation;
+use crate::node::Node;
+use crate::op::Op;
+use crate::rest::{come_to_rest, deliver, deliver_all, is_ready_soon, live_on, wait};
 
 /// Lives a history through, and says which invariant did not hold, if one did not.
 pub(crate) fn live(history: &[Op], is_traced: bool) -> (Result<(), Violation>, Vec<String>) {
@@ -132,17 +26,10 @@ fn live_through(history: &[Op], is_traced: bool) -> (Result<(), Violation>, Vec<
     let lived = history.iter().try_for_each(|op| {
         node.trace(|| format!("** {op:?}"));
         happen(&mut node, *op)?;
-        checked(&node)
+        node.oracle.checked()
     });
     let lived = lived.and_then(|()| come_to_rest(&mut node));
     (lived, node.trace.take().unwrap_or_default())
-}
-
-fn checked(node: &Node) -> Result<(), Violation> {
-    match &node.oracle.too_many_reads {
-        Some(what) => Err(Violation::new(what.clone())),
-        None => Ok(()),
-    }
 }
 
 fn path(number: u8) -> PathBuf {
@@ -161,6 +48,13 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
             let path = path(a);
             if node.directory.seen(&path).is_some() {
                 node.directory.change(&path, Content::pick(&path, b), true);
+                touched(node, &path);
+            }
+        }
+        Op::Open(a) => {
+            let path = path(a);
+            if let Some(file) = node.directory.files.get_mut(&path) {
+                file.open = true;
                 touched(node, &path);
             }
         }
@@ -199,6 +93,30 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 touched(node, &path);
             }
         }
+        Op::ReadFails(a) => {
+            let path = path(a);
+            if let Some(file) = node.directory.files.get_mut(&path) {
+                file.reading_fails = !file.reading_fails;
+                touched(node, &path);
+            }
+        }
+        Op::Changes(a) => {
+            let path = path(a);
+            if let Some(file) = node.directory.files.get_mut(&path) {
+                file.changes = !file.changes;
+                touched(node, &path);
+            }
+        }
+        Op::WrittenUntilReady(a, b) => {
+            let path = path(a);
+            let start = node.oracle.first_listing.as_ref();
+            if start.is_some_and(|start| !start.contains(&path)) && node.directory.is_visible(&path)
+            {
+                is_ready_soon(node, |node| {
+                    written(node, &path, Content::pick(&path, b));
+                })?;
+            }
+        }
         Op::RemoveOwn => {
             if node.directory.root_away.is_none() {
                 node.directory.remove_own();
@@ -217,37 +135,51 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
             list(node);
         }
         Op::List => list(node),
+        Op::ListStorm(a) => {
+            for number in 0..20 {
+                list(node);
+                deliver_all(node)?;
+                node.step(usize::from(a) + number)?;
+                node.advance(Duration::from_millis(50))?;
+            }
+        }
         Op::StoreDown(down) => node.store.is_down = down,
         Op::StoreFull(full) => node.store.is_full = full,
         Op::RegistryDown(down) => node.store.registry_is_down = down,
         Op::LoseImage(a) => {
             if let Some(name) = image(node, a) {
-                node.store.images.remove(&name);
-                node.store.lose(&name);
-                node.oracle.foreign.remove(&name);
+                node.store.delete(&name);
             }
         }
         Op::LosePin(a) => {
             if let Some(name) = image(node, a)
-                && let Some(record) = node.store.images.get_mut(&name)
-                && record.is_own()
+                && let Some(record) = node.store.now.images.get_mut(&name)
+                && record.is_of_stowd()
             {
                 record.pinned = false;
                 node.store.lose(&name);
             }
         }
-        Op::ForeignPin(a) => {
-            if let Some(name) = image(node, a)
-                && let Some(record) = node.store.images.get_mut(&name)
-            {
-                if record.is_own() {
-                    // What a stowd from before there were instances has left.
-                    record.owner = Some(BEFORE_INSTANCES);
-                } else {
-                    record.pinned = true;
-                    record.owner = (a % 2 == 1).then_some("another");
-                    node.oracle.foreign.insert(name);
-                }
+        Op::ForeignPin(a) => foreign_pin(node, a),
+        Op::LoseBlob(a) => {
+            let blobs = &node.store.now.blobs;
+            let place = usize::from(a).checked_rem(blobs.len());
+            if let Some(digest) = place.and_then(|place| blobs.iter().nth(place).cloned()) {
+                node.store.lose_blob(&digest);
+            }
+        }
+        Op::ReplaceStore(a) => {
+            node.store.replace(a.is_multiple_of(2));
+            node.oracle.put_by.clear();
+            if let Some(other) = &mut node.other {
+                other.oracle.put_by.clear();
+            }
+        }
+        Op::Deletes(a) => {
+            node.store.deletes = image(node, a).filter(|_| a % 4 != 0);
+            if let Some(name) = node.store.deletes.clone() {
+                node.store.has_deleted = true;
+                node.store.delete(&name);
             }
         }
         Op::Step(a) => node.step(usize::from(a))?,
@@ -257,20 +189,30 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
             }
         }
         Op::Deliver => deliver(node)?,
-        Op::DeliverAll => {
-            while !node.process.source.events.is_empty() {
-                deliver(node)?;
-            }
-        }
+        Op::DeliverAll => deliver_all(node)?,
         Op::Pass(tenths) => node.advance(Duration::from_millis(u64::from(tenths) * 100))?,
+        Op::Live(seconds) => live_on(node, 2 * Duration::from_secs(u64::from(seconds)))?,
         Op::Jump(minutes) => {
             let by = Duration::from_secs(60 * u64::from(minutes.unsigned_abs()));
             match minutes < 0 {
                 true => node.wall -= by,
                 false => node.wall += by,
             }
+            node.oracle.pace.waits_end();
+            if let Some(other) = &mut node.other {
+                other.oracle.pace.waits_end();
+            }
         }
         Op::Save => node.save(),
+        Op::DiskFails(fails) => node.disk_fails = fails,
+        Op::KillAndLose(a) => {
+            match a % 4 {
+                0 => node.disk.clear(),
+                1 => node.disk.truncate(node.disk.len() * usize::from(a) / 256),
+                _ => node.disk.clone_from(&node.disk_before),
+            }
+            node.kill();
+        }
         Op::Kill => node.kill(),
         Op::KillAfter(effects) => node.kill_after = Some(usize::from(effects)),
         Op::Restart => {
@@ -278,21 +220,33 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
             node.start();
         }
         Op::Reload => {
-            node.process.reloads += 1;
-            node.oracle.reads_allowed += 1;
+            node.oracle.reloaded(node.config);
             list(node);
-            node.tell(Event::Reloaded(rules()))?;
+            node.tell(Event::Reloaded(node.config.rules()))?;
         }
-        Op::Wait => {
-            end_faults(node);
-            exhaust(node)?;
-            if !node.process.plan.is_loaded() {
-                return Err(Violation::new("4: the initial load waits for ever"));
-            }
-            without_a_listing(node)?;
-        }
+        Op::Configure(a) => node.config = Config::new(a, node.config.instance),
+        Op::Switch => node.switch(),
+        Op::Fine => node.is_fine = true,
+        Op::Wait => wait(node)?,
     }
     Ok(())
+}
+
+/// What a stowd from before there were instances has left, or another client has set.
+fn foreign_pin(node: &mut Node, number: u8) {
+    let Some(name) = image(node, number) else {
+        return;
+    };
+    let Some(record) = node.store.now.images.get_mut(&name) else {
+        return;
+    };
+    if !record.is_of_stowd() {
+        record.pinned = true;
+        record.owner = (number % 2 == 1).then_some("another");
+        node.store.now.foreign.insert(name);
+    } else if record.is_of(DEFAULT_INSTANCE) {
+        record.owner = Some(BEFORE_INSTANCES);
+    }
 }
 
 fn away(number: u8) -> Option<Away> {
@@ -305,7 +259,7 @@ fn away(number: u8) -> Option<Away> {
 }
 
 fn image(node: &Node, number: u8) -> Option<String> {
-    let images = &node.store.images;
+    let images = &node.store.now.images;
     let place = usize::from(number).checked_rem(images.len())?;
     images.keys().nth(place).cloned()
 }
@@ -318,95 +272,14 @@ fn written(node: &mut Node, path: &Path, content: Content) {
     touched(node, path);
 }
 
-fn touched(node: &mut Node, path: &Path) {
+pub(crate) fn touched(node: &mut Node, path: &Path) {
     let uptime = node.uptime();
     node.process.source.touched(&node.directory, path, uptime);
 }
 
-fn list(node: &mut Node) {
+pub(crate) fn list(node: &mut Node) {
     let uptime = node.uptime();
     node.process.source.list(&node.directory, uptime);
-}
-
-fn deliver(node: &mut Node) -> Result<(), Violation> {
-    if let Some(SourceEvent::Listed(listing)) = node.process.source.events.front() {
-        // What has gone meanwhile is not waited for.
-        let entries = listing.entries.iter().map(|listed| &listed.entry);
-        let there =
-            entries.filter(|entry| node.directory.entry(&entry.path).as_ref() == Some(entry));
-        let paths = there.map(|entry| entry.path.clone());
-        node.oracle.listed(&paths.collect());
-    }
-    node.deliver()
-}
-
-/// The store and the registry work.
-fn end_faults(node: &mut Node) {
-    node.kill_after = None;
-    node.store.is_down = false;
-    node.store.is_full = false;
-    node.store.registry_is_down = false;
-}
-
-/// The faults end, and everything is done that is left to do.
-fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
-    node.trace(|| "** rest".to_owned());
-    end_faults(node);
-    for path in PATHS {
-        let path = Path::new(path);
-        if let Some(file) = node.directory.files.get_mut(path)
-            && (file.open || !file.readable)
-        {
-            file.open = false;
-            file.readable = true;
-            touched(node, path);
-        }
-    }
-    // What was given up because it disappeared again and again is tried once more then.
-    node.advance(Duration::from_secs(10 * 60))?;
-    let begun = node.jobs;
-    // A rescan finds what was lost meanwhile, and a second one what the first has changed.
-    for _ in 0..3 {
-        list(node);
-        exhaust(node)?;
-    }
-    if node.jobs - begun > 120 {
-        let jobs = node.jobs - begun;
-        return Err(Violation::new(format!("4: {jobs} jobs to come to rest")));
-    }
-    checked(node)?;
-    debug_assert!(
-        !node
-            .process
-            .under_way
-            .iter()
-            .any(|w| matches!(w, UnderWay::Job(_)))
-    );
-    at_rest(node)
-}
-
-/// Does everything that is left to do, until only something new brings more.
-fn exhaust(node: &mut Node) -> Result<(), Violation> {
-    const PLENTY: usize = 3_000;
-    for step in 0..PLENTY {
-        if !node.process.source.events.is_empty() {
-            deliver(node)?;
-        } else if !node.process.under_way.is_empty() {
-            node.step(step)?;
-        } else {
-            let uptime = node.uptime();
-            let plan = node.process.plan.next_due(stowd::plan::Now {
-                uptime,
-                wall: node.wall,
-            });
-            let source = node.process.source.next_due(&node.directory);
-            let Some(due) = plan.into_iter().chain(source).min() else {
-                return Ok(());
-            };
-            node.advance(due.saturating_sub(uptime))?;
-        }
-    }
-    Err(Violation::new("4: the work does not end"))
 }
 
 /// The shortest history that can be made of one that fails by leaving things out.

@@ -6,21 +6,32 @@
 // Here a panic is how a helper reports.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
+mod config;
 mod content;
 mod directory;
 mod history;
+mod holds;
 mod invariants;
+mod jobs;
 mod known;
 mod node;
+mod op;
+mod oracle;
+mod pace;
 mod random;
+mod rest;
+mod seen;
 mod store;
+mod unknown;
 
 use std::env;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use history::{Op, live, random, shrink};
+use history::{live, shrink};
+use op::{Op, random};
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;

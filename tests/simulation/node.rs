@@ -1,25 +1,21 @@
 //! A node: the real plan in a process that can be killed, with its ledger on a disk.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use stowd::digest::Digest;
-use stowd::entry::Entry;
-use stowd::image_list::Line;
 use stowd::image_store::Image;
-use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
-use stowd::naming::Reference;
+use stowd::ledger::Ledger;
 use stowd::needed_blob::{BlobFaults, NeededBlob};
-use stowd::pin::PinOwner;
-use stowd::plan::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Plan, Rules};
-use stowd::platform::Wanted;
+use stowd::pin::DEFAULT_INSTANCE;
+use stowd::plan::{Effect, Event, JobEnd, Now, Plan};
 
-use crate::content::{Content, IN_REGISTRY, SimImage};
-use crate::directory::{Directory, ROOT, SETTLE, Source};
-use crate::invariants::{Oracle, Violation};
-use crate::store::{SPACE, Store};
+use crate::config::Config;
+use crate::directory::{Directory, ROOT, Source};
+use crate::invariants::Violation;
+use crate::jobs::JobUnderWay;
+use crate::oracle::Oracle;
+use crate::store::{SECOND_INSTANCE, Store};
 
 /// Work that is under way.
 #[derive(Debug)]
@@ -29,22 +25,10 @@ pub(crate) enum UnderWay {
     ListImages(Option<Vec<Image>>),
     /// The same, and what was wrong with these blobs then.
     CheckBlobs(Vec<NeededBlob>, Option<(Vec<Image>, BlobFaults)>),
-    Unpin(Vec<String>),
+    /// Names that are to lose their pin, and those that have.
+    Unpin(VecDeque<String>, Vec<String>),
     TakeOver(Vec<String>),
     AskSpace,
-}
-
-#[derive(Debug)]
-pub(crate) struct JobUnderWay {
-    entry: Entry,
-    job: Job,
-    content: Option<Content>,
-    step: usize,
-    brought: EntryResult,
-    looked: Looked,
-    abandoned: bool,
-    /// What the store had lost when it began.
-    losses: u64,
 }
 
 /// What one process holds in memory.
@@ -52,9 +36,8 @@ pub(crate) struct Process {
     pub(crate) plan: Plan,
     pub(crate) source: Source,
     pub(crate) under_way: Vec<UnderWay>,
-    started: Duration,
+    pub(crate) started: Duration,
     saved: u64,
-    pub(crate) reloads: usize,
 }
 
 /// Everything that there is.
@@ -63,8 +46,12 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) process: Process,
     pub(crate) oracle: Oracle,
-    /// The ledger's file.
+    /// What an operator has configured; a process takes it when it starts, and at a reload.
+    pub(crate) config: Config,
+    /// The ledger's file, and what it was before it was written last.
     pub(crate) disk: Vec<u8>,
+    pub(crate) disk_before: Vec<u8>,
+    pub(crate) disk_fails: bool,
     /// True time since the beginning.
     pub(crate) time: Duration,
     pub(crate) wall: SystemTime,
@@ -72,55 +59,64 @@ pub(crate) struct Node {
     pub(crate) kill_after: Option<usize>,
     /// How many jobs were begun in all.
     pub(crate) jobs: usize,
+    /// Each name is put and unpinned in a step of its own.
+    pub(crate) is_fine: bool,
+    /// Another stowd, with another instance and another images directory, and the same store. What
+    /// there is once, such as the store and the time, is with the one that things happen to.
+    pub(crate) other: Option<Box<Node>>,
     /// A trace of what happened, for a failing history.
     pub(crate) trace: Option<Vec<String>>,
 }
 
-/// The one blob of an image.
-fn needed(digest: &Digest) -> NeededBlob {
-    NeededBlob {
-        digest: digest.clone(),
-        size: 1,
-    }
-}
-
-pub(crate) fn rules() -> Rules {
-    Rules {
-        root: PathBuf::from(ROOT),
-        owner: PinOwner::default(),
-        fingerprint: Fingerprint::of(&Wanted::All, &[], "n"),
-        parallel: 2,
-        settle: SETTLE,
-        unpin_removed: true,
-        ready_timeout: Duration::from_secs(300),
-        extra_registries: Vec::new(),
-        seed: 1,
-    }
-}
-
 impl Node {
     pub(crate) fn new(is_traced: bool) -> Self {
-        let mut node = Self {
+        let mut node = Self::of(DEFAULT_INSTANCE);
+        node.trace = is_traced.then(Vec::new);
+        node.start();
+        node
+    }
+
+    fn of(instance: &'static str) -> Self {
+        let config = Config::new(0, instance);
+        Self {
             directory: Directory::default(),
             store: Store::default(),
             process: Process {
-                plan: Plan::new(rules(), Ledger::default()),
+                plan: Plan::new(config.rules(), Ledger::default()),
                 source: Source::default(),
                 under_way: Vec::new(),
                 started: Duration::ZERO,
                 saved: 0,
-                reloads: 0,
             },
-            oracle: Oracle::default(),
+            oracle: Oracle::new(config),
+            config,
             disk: Vec::new(),
+            disk_before: Vec::new(),
+            disk_fails: false,
             time: Duration::ZERO,
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
             kill_after: None,
             jobs: 0,
-            trace: is_traced.then(Vec::new),
-        };
-        node.start();
-        node
+            is_fine: false,
+            other: None,
+            trace: None,
+        }
+    }
+
+    /// Things happen to the other stowd from now on, which is started if it was not.
+    pub(crate) fn switch(&mut self) {
+        let is_first = self.other.is_none();
+        let other = self.other.take();
+        let mut other = other.unwrap_or_else(|| Box::new(Self::of(SECOND_INSTANCE)));
+        std::mem::swap(self, &mut other);
+        std::mem::swap(&mut self.store, &mut other.store);
+        std::mem::swap(&mut self.trace, &mut other.trace);
+        (self.time, self.wall, self.jobs) = (other.time, other.wall, other.jobs);
+        self.is_fine = other.is_fine;
+        self.other = Some(other);
+        if is_first {
+            self.start();
+        }
     }
 
     pub(crate) fn trace(&mut self, line: impl FnOnce() -> String) {
@@ -134,7 +130,7 @@ impl Node {
         self.time - self.process.started
     }
 
-    fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now {
             uptime: self.uptime(),
             wall: self.wall,
@@ -144,20 +140,20 @@ impl Node {
     /// A process starts with what the disk has.
     pub(crate) fn start(&mut self) {
         let (ledger, dropped) = Ledger::from_json(&self.disk, Path::new(ROOT));
-        assert!(dropped.is_none(), "the ledger's file: {dropped:?}");
-        self.oracle.restarted(&ledger, &self.directory);
+        self.trace(|| format!("-- starts, of the ledger is dropped: {dropped:?}"));
+        self.oracle.restarted(&ledger, &self.directory, self.config);
+        let is_whole = dropped.is_none() && !self.disk.is_empty();
+        self.oracle.has_memory = is_whole || ledger.iter().next().is_some();
         let saved = ledger.revision();
         self.process = Process {
-            plan: Plan::new(rules(), ledger),
+            plan: Plan::new(self.config.rules(), ledger),
             source: Source::default(),
             under_way: Vec::new(),
             started: self.time,
             saved,
-            reloads: 0,
         };
         self.kill_after = None;
         self.process.source.list(&self.directory, Duration::ZERO);
-        self.trace(|| "-- started".to_owned());
     }
 
     /// What the process holds is lost.
@@ -168,9 +164,10 @@ impl Node {
 
     pub(crate) fn save(&mut self) {
         let ledger = self.process.plan.ledger();
-        if self.process.saved != ledger.revision() {
+        if self.process.saved != ledger.revision() && !self.disk_fails {
             self.process.saved = ledger.revision();
-            self.disk = ledger.snapshot().to_json(Path::new(ROOT));
+            let written = ledger.snapshot().to_json(Path::new(ROOT));
+            self.disk_before = std::mem::replace(&mut self.disk, written);
         }
     }
 
@@ -185,6 +182,8 @@ impl Node {
                 self.oracle.told(happened, &self.store)?;
             }
         }
+        self.oracle
+            .brings_back(&effects, self.process.plan.ledger(), now.uptime)?;
         if self.process.plan.is_loaded() && !was_loaded {
             self.oracle.loaded(&self.process.plan, &self.directory)?;
         }
@@ -207,37 +206,8 @@ impl Node {
         match effect {
             Effect::Begin(entry, job) => {
                 self.jobs += 1;
-                let plan = &self.process.plan;
-                let mut under_way = self.process.under_way.iter();
-                let is_unpinning = under_way.any(|other| matches!(other, UnderWay::Unpin(_)));
-                self.oracle
-                    .begins(&entry, &job, plan, is_unpinning, uptime)?;
-                let is_busy = self.process.under_way.iter().any(|under_way| {
-                    matches!(under_way, UnderWay::Job(job) if job.entry.path == entry.path)
-                });
-                if is_busy {
-                    return Err(Violation::new("two jobs for one entry"));
-                }
-                let looked = match &job {
-                    Job::Pull(looked) => Looked::clone(looked),
-                    _ => Looked::default(),
-                };
-                let job = JobUnderWay {
-                    entry,
-                    job,
-                    content: None,
-                    step: 0,
-                    brought: EntryResult {
-                        images: Vec::new(),
-                        problems: Vec::new(),
-                        class: FailureClass::Content,
-                        keeps: Keeps::All,
-                        not_before: Duration::ZERO,
-                    },
-                    looked,
-                    abandoned: false,
-                    losses: self.store.losses,
-                };
+                self.oracle.begins(&entry, &job, &self.process, uptime)?;
+                let job = JobUnderWay::new(entry, job, self.oracle.config, &self.store);
                 self.process.under_way.push(UnderWay::Job(Box::new(job)));
             }
             Effect::Abandon(path) => {
@@ -250,11 +220,13 @@ impl Node {
                 }
             }
             Effect::LookAgain(path) => {
+                self.oracle.seen.looks_again(&path)?;
                 self.process
                     .source
                     .look_again(&self.directory, &path, uptime);
             }
             Effect::ListImages => {
+                self.oracle.pace.asks(uptime)?;
                 self.process.under_way.push(UnderWay::ListImages(None));
             }
             Effect::CheckBlobs(blobs) => {
@@ -264,11 +236,16 @@ impl Node {
             }
             Effect::Unpin(names) => {
                 self.oracle.unpins(&names, &self.process.plan)?;
-                self.process.under_way.push(UnderWay::Unpin(names));
+                self.oracle.brings_none_of(&names, &self.directory)?;
+                let unpin = UnderWay::Unpin(names.into(), Vec::new());
+                self.process.under_way.push(unpin);
+            }
+            Effect::TakeOver(names) => {
+                self.oracle.takes_over(&names)?;
+                self.process.under_way.push(UnderWay::TakeOver(names));
             }
             Effect::AskSpace => self.process.under_way.push(UnderWay::AskSpace),
             Effect::AskSandboxImage => unreachable!("no runtime is asked"),
-            Effect::TakeOver(names) => self.process.under_way.push(UnderWay::TakeOver(names)),
             Effect::Tell(_) => {}
         }
         Ok(())
@@ -281,7 +258,10 @@ impl Node {
         }
         let place = place % self.process.under_way.len();
         let event = match &mut self.process.under_way[place] {
-            UnderWay::ListImages(_) if self.store.is_down => Event::Images(Err("down".to_owned())),
+            UnderWay::ListImages(_) if self.store.is_down => {
+                self.oracle.pace.unanswered();
+                Event::Images(Err("down".to_owned()))
+            }
             UnderWay::ListImages(images) => match images.take() {
                 Some(images) => {
                     self.oracle.answered(&images);
@@ -305,16 +285,21 @@ impl Node {
                     return Ok(());
                 }
             },
-            UnderWay::Unpin(names) if self.store.is_down => {
-                names.clear();
-                Event::Unpinned(Vec::new(), Err("down".to_owned()))
+            UnderWay::Unpin(_, done) if self.store.is_down => {
+                Event::Unpinned(std::mem::take(done), Err("down".to_owned()))
             }
-            UnderWay::Unpin(names) => {
-                let names = std::mem::take(names);
-                for name in &names {
-                    self.unpin(name)?;
+            UnderWay::Unpin(names, done) => {
+                let count = if self.is_fine { 1 } else { names.len() };
+                let now = names.drain(..count.min(names.len())).collect::<Vec<_>>();
+                done.extend(now.iter().cloned());
+                let end = names.is_empty().then(|| std::mem::take(done));
+                for name in now {
+                    self.unpin(&name)?;
                 }
-                Event::Unpinned(names, Ok(()))
+                match end {
+                    Some(done) => Event::Unpinned(done, Ok(())),
+                    None => return Ok(()),
+                }
             }
             UnderWay::AskSpace => Event::FreeSpace(self.store.free()),
             UnderWay::TakeOver(names) => {
@@ -334,13 +319,10 @@ impl Node {
                         return Ok(());
                     }
                     Some(end) => {
-                        let path = job.entry.path.clone();
-                        let is_pull = matches!(job.job, Job::Pull(_));
                         let uptime = self.uptime();
-                        self.oracle
-                            .stopped(&path, &end, is_pull, job.losses, uptime);
-                        self.oracle.ended(&job.entry, &end, &self.directory);
-                        return self.tell_end(&job.entry, end);
+                        self.oracle.stopped(&job, &end, uptime);
+                        self.oracle.ended(&job, &end, &self.directory);
+                        return self.tell_end(&job, end);
                     }
                 }
             }
@@ -350,14 +332,18 @@ impl Node {
     }
 
     /// The record of a job is about the version that it has read.
-    fn tell_end(&mut self, entry: &Entry, end: JobEnd) -> Result<(), Violation> {
-        let is_outcome = matches!(end, JobEnd::Through(_) | JobEnd::Failed(..));
+    fn tell_end(&mut self, job: &JobUnderWay, end: JobEnd) -> Result<(), Violation> {
+        let entry = &job.entry;
+        let is_outcome = matches!(
+            end,
+            JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
+        );
         let before = self.process.plan.ledger().serial();
-        self.tell(Event::Ended(entry.path.clone(), end))?;
+        self.tell(Event::Ended(entry.path.clone(), end.clone()))?;
         let record = self.process.plan.ledger().get(&entry.path);
         let record = record.filter(|record| is_outcome && record.serial > before);
-        if record.is_some_and(|record| record.outcome.error().is_none()) {
-            self.oracle.recorded(&entry.path);
+        if record.is_some() {
+            self.oracle.tried(job, &end);
         }
         if record.is_some_and(|record| record.identity != Some(entry.identity)) {
             let path = entry.path.display();
@@ -370,239 +356,15 @@ impl Node {
 
     fn unpin(&mut self, name: &str) -> Result<(), Violation> {
         self.trace(|| format!("unpin  {name}"));
-        if self.store.unpin(name) {
+        if self.store.unpin(name, self.config.instance) {
             self.oracle.unpinned(name, &self.directory)?;
         }
         Ok(())
     }
 
-    fn work(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
-        job.step += 1;
-        if self.store.is_down && job.step > 1 {
-            return Some(JobEnd::StoreAway("down".to_owned()));
-        }
-        match job.job {
-            Job::Import | Job::Verify => self.import(job),
-            Job::Look => self.look(job),
-            Job::Pull(_) => self.pull(job),
-        }
-    }
-
-    /// Whether the path leads to the version that the job is for.
-    fn is_still(&self, entry: &Entry) -> bool {
-        let file = self.directory.seen(&entry.path);
-        file.is_some_and(|file| file.identity == entry.identity)
-    }
-
-    fn open(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
-        let Some(file) = self.directory.seen(&job.entry.path) else {
-            return Some(JobEnd::Changed);
-        };
-        if file.identity != job.entry.identity {
-            return Some(JobEnd::Changed);
-        }
-        if !file.readable {
-            let error = "input/output error".to_owned();
-            return Some(JobEnd::Failed(FailureClass::Environment, error));
-        }
-        job.content = Some(file.content);
-        None
-    }
-
-    /// As the importer: everything is read, then each image is placed, if the file is still the same.
-    fn import(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
-        if job.step == 1 {
-            return self.open(job);
-        }
-        let Some(Content::Archive {
-            images,
-            lacking,
-            cut,
-        }) = job.content
-        else {
-            return Some(JobEnd::Changed);
-        };
-        let end = |node: &Self, end: JobEnd| {
-            let is_clean = matches!(&end, JobEnd::Through(b) if b.problems.is_empty());
-            Some(match is_clean || node.is_still(&job.entry) {
-                true => end,
-                false => JobEnd::Changed,
-            })
-        };
-        if cut {
-            let error = "ends early".to_owned();
-            return end(self, JobEnd::Failed(FailureClass::Content, error));
-        }
-        if job.step == 2 && !self.is_still(&job.entry) {
-            return Some(JobEnd::Changed);
-        }
-        if job.job == Job::Verify {
-            return end(self, JobEnd::Whole);
-        }
-        let all = images.iter().chain(lacking).collect::<Vec<_>>();
-        let Some(image) = all.get(job.step - 2) else {
-            return end(self, JobEnd::Through(job.brought.clone()));
-        };
-        let digest = image.digest();
-        let is_missing = lacking.contains(image) && !self.store.blobs.contains(&digest);
-        let (problem, class) = match (is_missing, self.store.is_full) {
-            (true, _) => ("a blob is missing", FailureClass::MissingBlob),
-            (_, true) => ("no space left", FailureClass::NoSpace { needs: SPACE }),
-            _ => {
-                self.store.blobs.insert(digest);
-                let image = self.place(&job.entry, **image);
-                job.brought.images.push(image);
-                return None;
-            }
-        };
-        job.brought.problems.push(problem.to_owned());
-        job.brought.class = job.brought.class.max(class);
-        None
-    }
-
-    fn place(&mut self, entry: &Entry, image: SimImage) -> ImportedImage {
-        let digest = image.digest();
-        for name in image.names() {
-            self.trace(|| format!("put    {name}"));
-            self.store.put(name.clone(), digest.clone());
-            self.oracle.pinned(entry, name, &self.directory);
-        }
-        ImportedImage {
-            names: image.names().to_vec(),
-            blobs: vec![needed(&digest)],
-            digest,
-        }
-    }
-
-    fn look(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
-        if job.step == 1 {
-            return self.open(job);
-        }
-        let Some(Content::List {
-            names,
-            bad_line,
-            prose,
-        }) = job.content
-        else {
-            return Some(JobEnd::Changed);
-        };
-        if prose {
-            let error = "no list".to_owned();
-            return Some(JobEnd::Failed(FailureClass::Content, error));
-        }
-        let number = job.step - 2;
-        if let Some(name) = names.get(number) {
-            let line = line(number, name);
-            match self.store.images.get(&line.reference.to_string()).cloned() {
-                Some(record) => {
-                    let image = self.keep(&job.entry, &line, &record.digest);
-                    job.looked.images.insert(number, image);
-                }
-                None => job.looked.absent.push(line),
-            }
-            return None;
-        }
-        if !self.is_still(&job.entry) {
-            return Some(JobEnd::Changed);
-        }
-        job.looked.is_understood = !bad_line;
-        if bad_line {
-            job.looked.problems.insert(99, "no name".to_owned());
-        }
-        let looked = job.looked.clone();
-        Some(match looked.absent.is_empty() {
-            true => JobEnd::Through(looked.into()),
-            false => JobEnd::Absent(Arc::new(looked)),
-        })
-    }
-
-    fn pull(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
-        if job.abandoned {
-            return Some(JobEnd::Changed);
-        }
-        if job.step == 1 {
-            return self.open(job);
-        }
-        if job.looked.absent.is_empty() {
-            return Some(match self.is_still(&job.entry) {
-                true => JobEnd::Through(job.looked.clone().into()),
-                false => JobEnd::Changed,
-            });
-        }
-        let line = job.looked.absent.remove(0);
-        let name = line.reference.to_string();
-        if !self.store.images.contains_key(&name) && !self.store.registry_is_down {
-            let mut known = IN_REGISTRY.into_iter();
-            if let Some(image) = known.find(|image| image.tagged() == name) {
-                self.store.pull(image);
-            }
-        }
-        match self.store.images.get(&name).cloned() {
-            Some(record) => {
-                let image = self.keep(&job.entry, &line, &record.digest);
-                job.looked.images.insert(line.number, image);
-            }
-            None => {
-                job.looked.failed.insert(name);
-                let error = "no registry".to_owned();
-                job.looked.problems.insert(line.number, error);
-                job.looked.class = FailureClass::Environment;
-            }
-        }
-        None
-    }
-
-    /// Names and pins what a line names.
-    fn keep(&mut self, entry: &Entry, line: &Line, digest: &Digest) -> ImportedImage {
-        let tagged = line.reference.to_string();
-        let repository = tagged.trim_end_matches(":1");
-        let names = vec![tagged.clone(), format!("{repository}@{digest}")];
-        for name in &names {
-            self.trace(|| format!("put    {name}"));
-            self.store.put(name.clone(), digest.clone());
-            self.oracle.pinned(entry, name.clone(), &self.directory);
-        }
-        ImportedImage {
-            names,
-            digest: digest.clone(),
-            blobs: vec![needed(digest)],
-        }
-    }
-
-    /// Lets time pass, and tells the plan and the source when they are due.
-    pub(crate) fn advance(&mut self, by: Duration) -> Result<(), Violation> {
-        let end = self.time + by;
-        for _ in 0..10_000 {
-            let uptime = self.uptime();
-            let due = [
-                self.process.plan.next_due(self.now()),
-                self.process.source.next_due(&self.directory),
-            ];
-            let due = due.into_iter().flatten().min();
-            let Some(due) = due
-                .map(|due| self.process.started + due)
-                .filter(|due| *due <= end)
-            else {
-                self.wall += end - self.time;
-                self.time = end;
-                return Ok(());
-            };
-            let due = due.max(self.time);
-            self.wall += due - self.time;
-            self.time = due;
-            self.process.source.tick(&self.directory, self.uptime());
-            self.tell(Event::Tick)?;
-            let is_stuck = self.uptime() == uptime
-                && self
-                    .process
-                    .plan
-                    .next_due(self.now())
-                    .is_some_and(|due| due <= uptime);
-            if is_stuck {
-                return Err(Violation::new("the plan is due again at once"));
-            }
-        }
-        Err(Violation::new("the plan is due without end"))
+    /// Whether there is anything to do before time passes.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.process.under_way.is_empty() || !self.process.source.events.is_empty()
     }
 
     /// Tells the plan the next event of the source.
@@ -615,17 +377,6 @@ impl Node {
             None => Ok(()),
         }
     }
-}
-
-fn line(number: usize, name: &str) -> Line {
-    thread_local! {
-        static PARSED: std::cell::RefCell<BTreeMap<String, Reference>> = std::cell::RefCell::default();
-    }
-    let reference = PARSED.with_borrow_mut(|parsed| {
-        let parse = || Reference::parse(&format!("{name}:1")).expect("a name");
-        parsed.entry(name.to_owned()).or_insert_with(parse).clone()
-    });
-    Line { number, reference }
 }
 
 /// One line of a trace.

@@ -9,6 +9,9 @@ use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL, RUNTIME_PIN};
 
 use crate::content::SimImage;
 
+/// The instance of the second stowd, where a history has one.
+pub(crate) const SECOND_INSTANCE: &str = "edge";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     pub(crate) digest: Digest,
@@ -19,23 +22,56 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether the pin is stowd's own, if there is one.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.owner, Some(DEFAULT_INSTANCE | BEFORE_INSTANCES))
+    /// Whether the pin, if there is one, is that of this instance.
+    pub(crate) fn is_of(&self, instance: &str) -> bool {
+        self.owner.is_some_and(|owner| owns(instance, owner))
     }
+
+    /// Whether another instance has pinned it, which keeps the name where it points to. Not as stowd asks.
+    pub(crate) fn is_left_by(&self, instance: &str) -> bool {
+        let is_of_it = |owner: &str| owns(instance, owner) || owner == BEFORE_INSTANCES;
+        self.pinned && self.owner.is_some_and(|owner| !is_of_it(owner))
+    }
+
+    /// Whether the pin is that of a stowd of this history.
+    pub(crate) fn is_of_stowd(&self) -> bool {
+        self.is_of(DEFAULT_INSTANCE) || self.is_of(SECOND_INSTANCE)
+    }
+}
+
+/// Whether an instance owns pins with this label. Not as stowd asks: that is what is tested.
+pub(crate) fn owns(instance: &str, label: &str) -> bool {
+    instance == label || (instance == DEFAULT_INSTANCE && label == BEFORE_INSTANCES)
+}
+
+/// What one store holds.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) images: BTreeMap<String, Record>,
+    pub(crate) blobs: BTreeSet<Digest>,
+    /// Pins that another client has set.
+    pub(crate) foreign: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    pub(crate) images: BTreeMap<String, Record>,
-    pub(crate) blobs: BTreeSet<Digest>,
+    pub(crate) now: Contents,
+    /// Another store, that a containerd with another root has.
+    other: Contents,
+    /// How often one was replaced by another.
+    pub(crate) generation: usize,
     pub(crate) is_down: bool,
     pub(crate) is_full: bool,
     pub(crate) registry_is_down: bool,
+    /// A name that another client deletes as soon as it is there.
+    pub(crate) deletes: Option<String>,
+    /// There was such a name at some time.
+    pub(crate) has_deleted: bool,
     /// Counts what is lost.
     pub(crate) losses: u64,
-    /// When a name was last lost, unpinned or pointed to another image, by that count.
+    /// When a name was last lost, unpinned or pointed to another image, or a blob was lost, by that count.
     lost: BTreeMap<String, u64>,
+    all_lost: u64,
 }
 
 /// What an archive needs.
@@ -48,22 +84,28 @@ impl Store {
         (!self.is_down).then_some(free)
     }
 
-    /// Points a name to an image and pins it, unless the pin is somebody else's.
-    pub(crate) fn put(&mut self, name: String, digest: Digest) {
+    /// Points a name to an image and pins it for an instance, unless the pin is another's.
+    pub(crate) fn put(&mut self, name: String, digest: Digest, instance: &'static str) {
+        let there = self.now.images.get(&name);
+        let left = there.filter(|record| record.is_left_by(instance));
+        let digest = left.map_or(digest, |record| record.digest.clone());
         let record = self.point(&name, digest);
         if !record.pinned && record.owner.is_none() {
-            record.owner = Some(DEFAULT_INSTANCE);
+            record.owner = Some(instance);
         }
         record.pinned = true;
+        if self.deletes.as_ref() == Some(&name) {
+            self.delete(&name);
+        }
     }
 
     /// Points a name to an image; a new one has no pin.
     fn point(&mut self, name: &str, digest: Digest) -> &mut Record {
-        let had = self.images.get(name);
+        let had = self.now.images.get(name);
         if had.is_some_and(|record| record.digest != digest) {
             self.lose(name);
         }
-        let record = self.images.entry(name.to_owned()).or_insert(Record {
+        let record = self.now.images.entry(name.to_owned()).or_insert(Record {
             digest: digest.clone(),
             owner: None,
             pinned: false,
@@ -72,26 +114,55 @@ impl Store {
         record
     }
 
+    pub(crate) fn delete(&mut self, name: &str) {
+        self.now.images.remove(name);
+        self.now.foreign.remove(name);
+        self.lose(name);
+    }
+
     /// The name is not any more what it was.
     pub(crate) fn lose(&mut self, name: &str) {
         self.losses += 1;
         self.lost.insert(name.to_owned(), self.losses);
     }
 
+    /// Another store is there, or an empty one.
+    pub(crate) fn replace(&mut self, by_empty: bool) {
+        std::mem::swap(&mut self.now, &mut self.other);
+        if by_empty {
+            self.now = Contents::default();
+        }
+        self.generation += 1;
+        self.losses += 1;
+        self.all_lost = self.losses;
+    }
+
     /// Whether the name was lost after so many losses.
     pub(crate) fn is_lost_since(&self, name: &str, losses: u64) -> bool {
-        self.lost.get(name).is_some_and(|lost| *lost > losses)
+        self.all_lost > losses || self.lost.get(name).is_some_and(|lost| *lost > losses)
+    }
+
+    /// The image of a name, if none of its blobs is lost.
+    pub(crate) fn whole(&self, name: &str) -> Option<&Record> {
+        let record = self.now.images.get(name);
+        record.filter(|record| self.now.blobs.contains(&record.digest))
+    }
+
+    pub(crate) fn lose_blob(&mut self, digest: &Digest) {
+        self.now.blobs.remove(digest);
+        self.lose(&digest.to_string());
     }
 
     /// What a pull leaves: the name, and no pin.
     pub(crate) fn pull(&mut self, image: SimImage) {
-        self.blobs.insert(image.digest());
+        self.now.blobs.insert(image.digest());
         self.point(&image.tagged(), image.digest());
     }
 
-    /// Takes stowd's pin off. Says whether there was one.
-    pub(crate) fn unpin(&mut self, name: &str) -> bool {
-        let Some(record) = self.images.get_mut(name).filter(|record| record.is_own()) else {
+    /// Takes an instance's pin off. Says whether there was one.
+    pub(crate) fn unpin(&mut self, name: &str, instance: &str) -> bool {
+        let record = self.now.images.get_mut(name);
+        let Some(record) = record.filter(|record| record.is_of(instance)) else {
             return false;
         };
         record.owner = None;
@@ -103,7 +174,7 @@ impl Store {
     /// Puts the default instance's name on the pins from before there were instances.
     pub(crate) fn take_over(&mut self, names: &[String]) {
         for name in names {
-            if let Some(record) = self.images.get_mut(name)
+            if let Some(record) = self.now.images.get_mut(name)
                 && record.owner == Some(BEFORE_INSTANCES)
             {
                 record.owner = Some(DEFAULT_INSTANCE);
@@ -114,13 +185,13 @@ impl Store {
     /// What is wrong with these blobs.
     pub(crate) fn faults(&self, blobs: &[NeededBlob]) -> BlobFaults {
         let lost = blobs.iter().map(|blob| &blob.digest);
-        let lost = lost.filter(|digest| !self.blobs.contains(digest));
+        let lost = lost.filter(|digest| !self.now.blobs.contains(digest));
         lost.map(|digest| (digest.clone(), BlobFault::NoFile))
             .collect()
     }
 
     pub(crate) fn list(&self) -> Vec<Image> {
-        let images = self.images.iter().map(|(name, record)| {
+        let images = self.now.images.iter().map(|(name, record)| {
             let mut labels = Labels::new();
             let owner = record.owner.map(|owner| (OWNER_LABEL, owner));
             let pin = record.pinned.then_some(RUNTIME_PIN);

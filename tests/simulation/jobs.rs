@@ -1,0 +1,288 @@
+//! What jobs do, one step at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use stowd::digest::Digest;
+use stowd::entry::Entry;
+use stowd::image_list::Line;
+use stowd::ledger::{FailureClass, ImportedImage};
+use stowd::naming::Reference;
+use stowd::needed_blob::NeededBlob;
+use stowd::plan::{EntryResult, Job, JobEnd, Looked};
+
+use crate::config::Config;
+use crate::content::{Content, IN_REGISTRY, names};
+use crate::history::touched;
+use crate::holds::nothing;
+use crate::node::Node;
+use crate::store::{SPACE, Store};
+
+#[derive(Debug)]
+pub(crate) struct JobUnderWay {
+    pub(crate) entry: Entry,
+    pub(crate) job: Job,
+    /// With which configuration it began, with what the store had lost, and of which store.
+    pub(crate) config: Config,
+    pub(crate) losses: u64,
+    generation: usize,
+    pub(crate) abandoned: bool,
+    content: Option<Content>,
+    step: usize,
+    /// Names that are put next, each in a step of its own.
+    puts: VecDeque<(String, Digest)>,
+    brought: EntryResult,
+    looked: Looked,
+}
+
+impl JobUnderWay {
+    pub(crate) fn new(entry: Entry, job: Job, config: Config, store: &Store) -> Self {
+        let looked = match &job {
+            Job::Pull(looked) => Looked::clone(looked),
+            _ => Looked::default(),
+        };
+        Self {
+            entry,
+            job,
+            config,
+            losses: store.losses,
+            generation: store.generation,
+            abandoned: false,
+            content: None,
+            step: 0,
+            puts: VecDeque::new(),
+            brought: nothing(),
+            looked,
+        }
+    }
+}
+
+impl Node {
+    /// Takes a job one step further, and says how it has ended if it has.
+    pub(crate) fn work(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
+        // The file is opened before the store is asked for anything.
+        let is_away = self.store.is_down || self.store.generation != job.generation;
+        if is_away && job.step > 0 {
+            return Some(JobEnd::StoreAway("down".to_owned()));
+        }
+        if let Some((name, digest)) = job.puts.pop_front() {
+            self.put(job, name, digest);
+            return None;
+        }
+        job.generation = self.store.generation;
+        job.step += 1;
+        match job.job {
+            Job::Import | Job::Verify => self.import(job),
+            Job::Look => self.look(job),
+            Job::Pull(_) => self.pull(job),
+        }
+    }
+
+    /// Whether the path leads to the version that the job is for.
+    fn is_still(&self, entry: &Entry) -> bool {
+        let file = self.directory.seen(&entry.path);
+        file.is_some_and(|file| file.identity == entry.identity)
+    }
+
+    fn open(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
+        let Some(file) = self.directory.seen(&job.entry.path).cloned() else {
+            return Some(JobEnd::Changed);
+        };
+        if file.identity != job.entry.identity {
+            return Some(JobEnd::Changed);
+        }
+        if !file.can_be_read() {
+            let error = "input/output error".to_owned();
+            return Some(JobEnd::Failed(FailureClass::Environment, error));
+        }
+        job.content = Some(file.content);
+        if file.changes {
+            self.directory
+                .change(&job.entry.path, file.content, file.open);
+            touched(self, &job.entry.path);
+        }
+        None
+    }
+
+    /// As the importer: everything is read, then each image is placed, if the file is still the same.
+    fn import(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
+        if job.step == 1 {
+            return self.open(job);
+        }
+        let Some(Content::Archive {
+            images,
+            lacking,
+            cut,
+        }) = job.content
+        else {
+            return Some(JobEnd::Changed);
+        };
+        let end = |node: &Self, end: JobEnd| {
+            let is_clean = matches!(&end, JobEnd::Through(b) if b.problems.is_empty());
+            Some(match is_clean || node.is_still(&job.entry) {
+                true => end,
+                false => JobEnd::Changed,
+            })
+        };
+        if cut {
+            let error = "ends early".to_owned();
+            return end(self, JobEnd::Failed(FailureClass::Content, error));
+        }
+        if job.step == 2 && !self.is_still(&job.entry) {
+            return Some(JobEnd::Changed);
+        }
+        let mut all = images.iter().chain(lacking);
+        let all_of_it = all.clone().count();
+        if all_of_it > 0 && !all.clone().any(|image| job.config.wants(*image)) {
+            let error = "none of the wanted platforms".to_owned();
+            return end(self, JobEnd::Failed(FailureClass::Content, error));
+        }
+        if job.job == Job::Verify {
+            return end(self, JobEnd::Whole);
+        }
+        let Some(image) = all.nth(job.step - 2) else {
+            return end(self, JobEnd::Through(job.brought.clone()));
+        };
+        if !job.config.wants(*image) {
+            return None;
+        }
+        let digest = image.digest();
+        let is_missing = lacking.contains(image) && !self.store.now.blobs.contains(&digest);
+        let (problem, class) = match (is_missing, self.store.is_full) {
+            (true, _) => ("a blob is missing", FailureClass::MissingBlob),
+            (_, true) => ("no space left", FailureClass::NoSpace { needs: SPACE }),
+            _ => {
+                self.store.now.blobs.insert(digest.clone());
+                let image = self.place(job, &image.tagged(), digest);
+                job.brought.images.push(image);
+                return None;
+            }
+        };
+        job.brought.problems.push(problem.to_owned());
+        job.brought.class = job.brought.class.max(class);
+        None
+    }
+
+    /// Names and pins an image.
+    fn place(&mut self, job: &mut JobUnderWay, tagged: &str, digest: Digest) -> ImportedImage {
+        let names = names(tagged, &digest, job.config.extra_registry());
+        let puts = names.iter().map(|name| (name.clone(), digest.clone()));
+        job.puts.extend(puts);
+        if !self.is_fine {
+            while let Some((name, digest)) = job.puts.pop_front() {
+                self.put(job, name, digest);
+            }
+        }
+        ImportedImage {
+            names,
+            blobs: vec![needed(&digest)],
+            digest,
+        }
+    }
+
+    fn put(&mut self, job: &JobUnderWay, name: String, digest: Digest) {
+        self.trace(|| format!("put    {name}"));
+        self.store.put(name.clone(), digest, self.config.instance);
+        let version = (job.entry.identity, job.config.shape());
+        self.oracle
+            .pinned(&job.entry, version, name, &self.directory);
+    }
+
+    fn look(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
+        if job.step == 1 {
+            return self.open(job);
+        }
+        let Some(Content::List {
+            names,
+            bad_line,
+            prose,
+        }) = job.content
+        else {
+            return Some(JobEnd::Changed);
+        };
+        if prose {
+            let error = "no list".to_owned();
+            return Some(JobEnd::NoList(error));
+        }
+        let number = job.step - 2;
+        if let Some(name) = names.get(number) {
+            let line = line(number, name);
+            let name = line.reference.to_string();
+            match self.store.whole(&name).cloned() {
+                Some(record) => {
+                    let image = self.place(job, &name, record.digest);
+                    job.looked.images.insert(number, image);
+                }
+                None => job.looked.absent.push(line),
+            }
+            return None;
+        }
+        if !self.is_still(&job.entry) {
+            return Some(JobEnd::Changed);
+        }
+        job.looked.is_understood = !bad_line;
+        if bad_line {
+            job.looked.problems.insert(99, "no name".to_owned());
+        }
+        let looked = job.looked.clone();
+        Some(match looked.absent.is_empty() {
+            true => JobEnd::Through(looked.into()),
+            false => JobEnd::Absent(Arc::new(looked)),
+        })
+    }
+
+    fn pull(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
+        if job.abandoned {
+            return Some(JobEnd::Changed);
+        }
+        if job.step == 1 {
+            return self.open(job);
+        }
+        if job.looked.absent.is_empty() {
+            return Some(match self.is_still(&job.entry) {
+                true => JobEnd::Through(job.looked.clone().into()),
+                false => JobEnd::Changed,
+            });
+        }
+        let line = job.looked.absent.remove(0);
+        let name = line.reference.to_string();
+        if self.store.whole(&name).is_none() && !self.store.registry_is_down {
+            let mut known = IN_REGISTRY.into_iter();
+            if let Some(image) = known.find(|image| image.tagged() == name) {
+                self.store.pull(image);
+            }
+        }
+        match self.store.whole(&name).cloned() {
+            Some(record) => {
+                let image = self.place(job, &name, record.digest);
+                job.looked.images.insert(line.number, image);
+            }
+            None => {
+                job.looked.failed.insert(name);
+                let error = "no registry".to_owned();
+                job.looked.problems.insert(line.number, error);
+                job.looked.class = FailureClass::Environment;
+            }
+        }
+        None
+    }
+}
+
+/// The one blob of an image.
+fn needed(digest: &Digest) -> NeededBlob {
+    NeededBlob {
+        digest: digest.clone(),
+        size: 1,
+    }
+}
+
+fn line(number: usize, name: &str) -> Line {
+    thread_local! {
+        static PARSED: std::cell::RefCell<BTreeMap<String, Reference>> = std::cell::RefCell::default();
+    }
+    let reference = PARSED.with_borrow_mut(|parsed| {
+        let parse = || Reference::parse(&format!("{name}:1")).expect("a name");
+        parsed.entry(name.to_owned()).or_insert_with(parse).clone()
+    });
+    Line { number, reference }
+}

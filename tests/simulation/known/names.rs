@@ -1,0 +1,141 @@
+//! Who has a name, and what is done again for it.
+
+use super::holds;
+use crate::op::Op::*;
+
+/// Each took the names of the others back, for ever.
+#[test]
+fn archives_that_share_names_in_a_circle_come_to_rest() {
+    holds(&[Write(108, 203), Write(252, 135), Write(232, 124)]);
+}
+
+/// Nothing tells what the bad line would have named, so what the list held stays; but not under a tag
+/// that is another image by now.
+#[test]
+fn a_list_with_a_bad_line_whose_tag_moved_on_comes_to_rest() {
+    holds(&[
+        Write(225, 186),
+        Restart,
+        Write(233, 218),
+        Deliver,
+        Write(210, 113),
+    ]);
+}
+
+/// Each attempt of one brought the same images again, which is no reason to try the other.
+#[test]
+fn archives_that_lack_a_blob_do_not_wake_each_other_for_ever() {
+    holds(&[Write(120, 167), Write(129, 39)]);
+}
+
+/// Its directory went away and came back meanwhile, so its life was not that of one that is done.
+#[test]
+fn an_old_answer_of_the_store_brings_nothing_back_that_was_imported_since() {
+    holds(&[
+        Write(251, 224),
+        Write(28, 87),
+        Write(218, 114),
+        Pass(3200),
+        List,
+        DeliverAll,
+        Write(227, 93),
+        Step(116),
+        Step(105),
+        Step(215),
+        DeliverAll,
+        RootAway(107),
+        Deliver,
+        Step(112),
+        RootAway(58),
+        Steps(192),
+    ]);
+}
+
+/// Not one that it brings for the first time: it has brought it before, and the store was replaced.
+#[test]
+fn what_the_store_has_lost_is_news_when_it_is_back() {
+    holds(&[
+        Configure(8),
+        Restart,
+        Write(0, 7),
+        Write(1, 3),
+        Wait,
+        ReplaceStore(0),
+    ]);
+}
+
+/// With images.unpin-removed off no check of the pins finds that it is missing.
+#[test]
+fn the_name_of_a_removed_entry_goes_to_the_other_one_that_brings_it() {
+    holds(&[
+        Configure(4),
+        Restart,
+        Write(0, 5),
+        Write(1, 4),
+        Wait,
+        Delete(1),
+        Wait,
+    ]);
+}
+
+/// Its images are those of its record, and the store has not had them since it was replaced.
+#[test]
+fn what_the_store_has_lost_is_news_also_when_its_file_has_changed() {
+    holds(&[
+        Write(34, 77),
+        Wait,
+        Write(89, 15),
+        ReplaceStore(118),
+        Write(83, 117),
+    ]);
+}
+
+/// With images.unpin-removed off no check of the pins finds that it was taken, and the file that the job
+/// was for is another one by then, which does not bring it.
+#[test]
+fn a_name_that_a_job_without_a_record_has_taken_goes_back() {
+    holds(&[
+        Configure(4),
+        Restart,
+        Write(1, 4),
+        Wait,
+        Write(0, 7),
+        DeliverAll,
+        Pass(25),
+        DeliverAll,
+        Step(0),
+        Step(0),
+        Write(0, 0),
+        Step(0),
+        Step(0),
+        Wait,
+    ]);
+}
+
+/// Each brings the name that a client deletes as soon as it is there.
+#[test]
+fn archives_that_lack_a_blob_do_not_wake_each_other_for_a_name_that_cannot_be_had() {
+    holds(&[
+        Write(0, 7),
+        Write(1, 7),
+        Write(3, 7),
+        Restart,
+        Live(10),
+        Deletes(1),
+        List,
+        Wait,
+    ]);
+}
+
+/// The list that brings it again has changed by then, and no question to the store has found it missing.
+#[test]
+fn what_the_store_has_lost_is_news_when_a_changed_list_brings_it_again() {
+    holds(&[
+        Write(4, 136),
+        Live(145),
+        Write(70, 63),
+        ReplaceStore(171),
+        Grow(200, 251),
+        Wait,
+    ]);
+}

@@ -1,0 +1,391 @@
+//! Sees everything, and knows what must hold while a history goes on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stowd::entry::{Entry, Identity, Kind};
+use stowd::happened::Happened;
+use stowd::image_store::Image;
+use stowd::ledger::Ledger;
+use stowd::pin::{DEFAULT_INSTANCE, OWNER_LABEL};
+use stowd::plan::{Effect, Job, JobEnd, Plan};
+
+use crate::config::Config;
+use crate::content::kind;
+use crate::directory::Directory;
+use crate::holds::Holds;
+use crate::invariants::Violation;
+use crate::jobs::JobUnderWay;
+use crate::node::{Process, UnderWay};
+use crate::pace::Pace;
+use crate::seen::Seen;
+use crate::store::{Store, owns};
+use crate::unknown::Unknown;
+
+/// How long a store that was away is left alone.
+const STORE_REST: Duration = Duration::from_secs(2);
+
+/// Sees everything, and remembers what must hold.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    /// That of the process.
+    pub(crate) config: Config,
+    pub(crate) pace: Pace,
+    pub(crate) holds: BTreeMap<PathBuf, Holds>,
+    /// The entries of the first listing of this process.
+    pub(crate) start: Option<BTreeSet<PathBuf>>,
+    /// All entries of it, also those that had changed by then.
+    pub(crate) first_listing: Option<BTreeSet<PathBuf>>,
+    /// Reads of each version of a broken archive by this process.
+    pub(crate) reads: HashMap<(PathBuf, Identity), usize>,
+    lists_overtime: bool,
+    too_many_reads: Option<String>,
+    reads_allowed: usize,
+    /// Entries of which the plan was told that they were removed, and that had put names.
+    pub(crate) removed_takers: BTreeSet<PathBuf>,
+    /// There was a ledger, or an entry was seen.
+    pub(crate) has_memory: bool,
+    /// It was told why pins are left as they are.
+    pub(crate) is_held_told: bool,
+    pub(crate) seen: Seen,
+    pub(crate) unknown: Unknown,
+    /// The entries of which all was brought, with what the store had lost when the job for it began;
+    /// and those of lists that are pulled.
+    brought: BTreeMap<PathBuf, u64>,
+    looked: BTreeMap<PathBuf, u64>,
+    /// A job met a store that is away: none begins before this uptime.
+    left_alone: Option<Duration>,
+    /// What stowd had pinned when the store was asked last.
+    own: BTreeSet<String>,
+    /// For which entry each name was put last.
+    pub(crate) put_by: BTreeMap<String, PathBuf>,
+}
+
+impl Oracle {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            pace: Pace::default(),
+            holds: BTreeMap::new(),
+            start: None,
+            first_listing: None,
+            reads: HashMap::new(),
+            lists_overtime: false,
+            too_many_reads: None,
+            reads_allowed: 2,
+            removed_takers: BTreeSet::new(),
+            has_memory: false,
+            is_held_told: false,
+            seen: Seen::default(),
+            unknown: Unknown::default(),
+            brought: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            left_alone: None,
+            own: BTreeSet::new(),
+            put_by: BTreeMap::new(),
+        }
+    }
+
+    /// What only the process knew is forgotten: of what it did not save, what cannot be seen now
+    /// cannot be known.
+    pub(crate) fn restarted(&mut self, ledger: &Ledger, directory: &Directory, config: Config) {
+        self.config = config;
+        self.pace = Pace::default();
+        self.start = None;
+        self.first_listing = None;
+        self.lists_overtime = false;
+        self.reads.clear();
+        self.reads_allowed = 2;
+        self.removed_takers.clear();
+        self.is_held_told = false;
+        self.seen.restarted();
+        self.unknown.restarted(ledger);
+        self.brought.clear();
+        self.looked.clear();
+        self.left_alone = None;
+        self.holds.retain(|path, holds| {
+            let mut may = holds
+                .all()
+                .chain(&holds.may)
+                .cloned()
+                .collect::<BTreeSet<_>>();
+            if let Some(record) = ledger.get(path) {
+                // It may be older than what the process knew.
+                let saved = record.images().flat_map(|image| &image.names);
+                may.extend(saved.cloned());
+                let images = record.images();
+                let saved = images
+                    .flat_map(|image| &image.names)
+                    .collect::<BTreeSet<_>>();
+                holds.current.retain(|name| saved.contains(name));
+                holds.kept.retain(|name| saved.contains(name));
+                holds.pending.clear();
+                holds.is_recorded &= record.identity == holds.version.map(|(identity, _)| identity);
+            } else {
+                *holds = Holds {
+                    is_obscure: holds.is_obscure,
+                    ..Holds::default()
+                };
+            }
+            holds.may = may;
+            let is_visible = directory.seen(path).is_some_and(|file| file.can_be_read());
+            is_visible || ledger.get(path).is_some()
+        });
+    }
+
+    /// An operator has it take a configuration, which may be the same.
+    pub(crate) fn reloaded(&mut self, config: Config) {
+        if config.shape() != self.config.shape() {
+            // What is broken is read again with other settings.
+            self.reads.clear();
+            self.pace.counts_anew();
+        }
+        self.reads_allowed += 1;
+        self.config = config;
+        self.pace.waits_end();
+        self.pace.begins_anew();
+    }
+
+    pub(crate) fn told(&mut self, happened: &Happened, store: &Store) -> Result<(), Violation> {
+        match happened {
+            Happened::ListsOvertime { .. } => self.lists_overtime = true,
+            Happened::PinsHeld(_) => self.is_held_told = true,
+            Happened::Missing { path, names } => {
+                let Some(losses) = self.brought.get(path) else {
+                    return Ok(());
+                };
+                let mut names = names.iter();
+                if let Some(name) = names.find(|name| !store.is_lost_since(name, *losses)) {
+                    let path = path.display();
+                    return Err(Violation::new(format!(
+                        "4: {path} is to be done again for {name}, which is there"
+                    )));
+                }
+            }
+            Happened::Damaged { path, damage } => {
+                let Some(losses) = self.brought.get(path) else {
+                    return Ok(());
+                };
+                let mut blobs = damage.iter().map(|damage| damage.blob.digest.to_string());
+                if let Some(blob) = blobs.find(|blob| !store.is_lost_since(blob, *losses)) {
+                    let path = path.display();
+                    return Err(Violation::new(format!(
+                        "4: {path} is to be done again for {blob}, which is there"
+                    )));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Entries are to be brought back, which is told.
+    pub(crate) fn brings_back(
+        &mut self,
+        effects: &[Effect],
+        ledger: &Ledger,
+        uptime: Duration,
+    ) -> Result<(), Violation> {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(Happened::Missing { path, .. } | Happened::Damaged { path, .. }) => {
+                Some(path)
+            }
+            _ => None,
+        });
+        for path in told.collect::<BTreeSet<_>>() {
+            let identity = ledger.get(path).and_then(|record| record.identity);
+            self.pace.brings_back(path, identity, uptime)?;
+        }
+        Ok(())
+    }
+
+    /// A job begins.
+    pub(crate) fn begins(
+        &mut self,
+        entry: &Entry,
+        job: &Job,
+        process: &Process,
+        uptime: Duration,
+    ) -> Result<(), Violation> {
+        let path = entry.path.display();
+        let (mut of_its_kind, mut is_unpinning) = (0, false);
+        for under_way in &process.under_way {
+            match under_way {
+                UnderWay::Job(other) if other.entry.path == entry.path => {
+                    return Err(Violation::new(format!("4: two jobs for {path}")));
+                }
+                UnderWay::Job(other) => of_its_kind += usize::from(is_alike(&other.job, job)),
+                UnderWay::Unpin(..) => is_unpinning = true,
+                _ => {}
+            }
+        }
+        let parallel = self.config.parallel();
+        self.pace
+            .begins(entry, job, of_its_kind, parallel, uptime)?;
+        if is_unpinning && !matches!(job, Job::Pull(_)) {
+            return Err(Violation::new(format!(
+                "2: a job for {path}, and pins are taken off"
+            )));
+        }
+        if !self.seen.was_whole(entry) {
+            return Err(Violation::new(format!(
+                "6: a job for {path}, which is not whole"
+            )));
+        }
+        if self.left_alone.is_some_and(|until| uptime < until) {
+            return Err(Violation::new(format!(
+                "4: a job for {path}, and the store is away"
+            )));
+        }
+        let is_open = |path: &&PathBuf| {
+            kind(path) == Kind::Archive && !process.plan.ledger().has_outcome(path)
+        };
+        if matches!(job, Job::Pull(_))
+            && let Some(archive) = self.seen.paths().find(is_open)
+        {
+            let archive = archive.display();
+            return Err(Violation::new(format!(
+                "7: {path} is pulled before {archive}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// A job ends.
+    pub(crate) fn stopped(&mut self, job: &JobUnderWay, end: &JobEnd, uptime: Duration) {
+        let path = &job.entry.path;
+        let is_outdated = job.config.shape() != self.config.shape();
+        self.pace.ended(&job.entry, end, !is_outdated, uptime);
+        let is_there = !is_outdated && self.seen.has(path);
+        self.pace.read(path, end, is_there, uptime);
+        if *end == JobEnd::Changed {
+            self.seen.changed(path);
+        }
+        self.left_alone = match end {
+            JobEnd::StoreAway(_) => Some(uptime + STORE_REST),
+            _ => None,
+        };
+        // What the look before a pull has pinned may be lost when the pull begins.
+        let looked = self.looked.remove(path);
+        let losses = looked.filter(|_| matches!(job.job, Job::Pull(_)));
+        let losses = losses.unwrap_or(job.losses);
+        match end {
+            JobEnd::Through(brought) if brought.problems.is_empty() => {
+                self.brought.insert(path.clone(), losses);
+            }
+            JobEnd::Absent(_) => {
+                self.looked.insert(path.clone(), losses);
+                self.brought.remove(path);
+            }
+            _ => drop(self.brought.remove(path)),
+        }
+    }
+
+    /// The store tells which images it has.
+    pub(crate) fn answered(&mut self, images: &[Image]) {
+        let is_own = |label: &String| owns(self.config.instance, label);
+        let own = images.iter();
+        let own = own.filter(|image| image.labels.get(OWNER_LABEL).is_some_and(is_own));
+        self.own = own.map(|image| image.name.clone()).collect();
+    }
+
+    /// The plan wants pins taken off.
+    pub(crate) fn unpins(&self, names: &[String], plan: &Plan) -> Result<(), Violation> {
+        if !plan.is_loaded() {
+            let names = names.join(", ");
+            return Err(Violation::new(format!("2: {names} unpinned before READY")));
+        }
+        if !self.has_memory {
+            let names = names.join(", ");
+            return Err(Violation::new(format!(
+                "2: {names} unpinned, and nothing was ever seen"
+            )));
+        }
+        if !self.config.unpins() {
+            let names = names.join(", ");
+            return Err(Violation::new(format!(
+                "2: {names} unpinned, and nothing is to be"
+            )));
+        }
+        if let Some(hidden) = self.seen.hidden() {
+            let (names, hidden) = (names.join(", "), hidden.display());
+            return Err(Violation::new(format!(
+                "2: {names} unpinned, and {hidden} cannot be listed"
+            )));
+        }
+        match names.iter().find(|name| !self.own.contains(*name)) {
+            Some(name) => Err(Violation::new(format!(
+                "5: {name} is to be unpinned, and stowd has not pinned it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The plan puts its owner's name on pins.
+    pub(crate) fn takes_over(&self, names: &[String]) -> Result<(), Violation> {
+        let is_to = self.config.instance == DEFAULT_INSTANCE;
+        match names
+            .iter()
+            .find(|name| !is_to || !self.own.contains(*name))
+        {
+            Some(name) => Err(Violation::new(format!(
+                "5: the pin of {name} is taken over"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// A listing is told. Of the entries of the first those count that the later ones have, too.
+    pub(crate) fn listed(&mut self, entries: &BTreeSet<PathBuf>) {
+        match &mut self.start {
+            Some(start) => start.retain(|path| entries.contains(path)),
+            None => self.start = Some(entries.clone()),
+        }
+    }
+
+    pub(crate) fn loaded(&self, plan: &Plan, directory: &Directory) -> Result<(), Violation> {
+        let Some(start) = &self.start else {
+            return Err(Violation::new("1: READY before anything was listed"));
+        };
+        for path in start {
+            let is_list = kind(path) == Kind::List;
+            let is_there = directory.seen(path).is_some();
+            if is_there && !plan.ledger().has_outcome(path) && !(is_list && self.lists_overtime) {
+                let path = path.display();
+                return Err(Violation::new(format!(
+                    "1: READY, and {path} has no outcome"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A broken archive was read to its verdict.
+    pub(crate) fn read(&mut self, entry: &Entry) {
+        let key = (entry.path.clone(), entry.identity);
+        let reads = self.reads.entry(key).or_default();
+        *reads += 1;
+        if *reads > self.reads_allowed {
+            let path = entry.path.display();
+            self.too_many_reads = Some(format!("4: {path} was read {reads} times"));
+        }
+    }
+
+    pub(crate) fn checked(&self) -> Result<(), Violation> {
+        match &self.too_many_reads {
+            Some(what) => Err(Violation::new(what.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether two jobs share their slots.
+fn is_alike(one: &Job, other: &Job) -> bool {
+    let slots = |job: &Job| match job {
+        Job::Import | Job::Verify => 0,
+        Job::Look => 1,
+        Job::Pull(_) => 2,
+    };
+    slots(one) == slots(other)
+}
