@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use stowd::image_store::Image;
-use stowd::ledger::Ledger;
+use stowd::ledger::{FailureClass, Ledger};
 use stowd::needed_blob::{BlobFaults, NeededBlob};
 use stowd::pin::DEFAULT_INSTANCE;
 use stowd::plan::{Effect, Event, JobEnd, Now, Plan};
@@ -320,9 +320,10 @@ impl Node {
                     }
                     Some(end) => {
                         let uptime = self.uptime();
-                        self.oracle.stopped(&job, &end, uptime);
-                        self.oracle.ended(&job, &end, &self.directory);
-                        return self.tell_end(&job, end);
+                        let meant = self.meaning(&job, &end);
+                        self.oracle.stopped(&job, &meant, uptime);
+                        self.oracle.ended(&job, &meant, &self.directory);
+                        return self.tell_end(&job, end, &meant);
                     }
                 }
             }
@@ -331,19 +332,36 @@ impl Node {
         self.tell(event)
     }
 
+    /// A list that has brought images, and is none any more, has failed.
+    fn meaning(&self, job: &JobUnderWay, end: &JobEnd) -> JobEnd {
+        let record = self.process.plan.ledger().get(&job.entry.path);
+        let has_brought = record.is_some_and(|record| record.images().next().is_some());
+        match end {
+            JobEnd::NoList(error) if has_brought => {
+                JobEnd::Failed(FailureClass::Content, error.clone())
+            }
+            end => end.clone(),
+        }
+    }
+
     /// The record of a job is about the version that it has read.
-    fn tell_end(&mut self, job: &JobUnderWay, end: JobEnd) -> Result<(), Violation> {
+    fn tell_end(
+        &mut self,
+        job: &JobUnderWay,
+        end: JobEnd,
+        meant: &JobEnd,
+    ) -> Result<(), Violation> {
         let entry = &job.entry;
         let is_outcome = matches!(
             end,
             JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
         );
         let before = self.process.plan.ledger().serial();
-        self.tell(Event::Ended(entry.path.clone(), end.clone()))?;
+        self.tell(Event::Ended(entry.path.clone(), end))?;
         let record = self.process.plan.ledger().get(&entry.path);
         let record = record.filter(|record| is_outcome && record.serial > before);
         if record.is_some() {
-            self.oracle.tried(job, &end);
+            self.oracle.tried(job, meant);
         }
         if record.is_some_and(|record| record.identity != Some(entry.identity)) {
             let path = entry.path.display();
