@@ -1,9 +1,8 @@
-//! Runs the plan: turns what happens into events and carries effects out. It decides
-//! nothing.
+//! Runs the plan: turns what happens into events and carries effects out. It decides nothing.
 //!
-//! It waits on: events of the source; what the store says by itself; jobs, questions to the store and writes of the ledger that have
-//! ended; the time at which the plan or the ledger is due; a reload; the timer of the watchdog period;
-//! stop.
+//! It waits on: events of the source; what the store says by itself; jobs, questions to the store and
+//! writes of the ledger that have ended; the time at which the plan or the ledger is due; a reload; the
+//! timer of the watchdog period; stop.
 
 mod ledger_writer;
 mod settings;

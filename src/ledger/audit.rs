@@ -184,9 +184,10 @@ impl<'a> Audit<'a> {
         damage.collect()
     }
 
-    /// Whether the store has the name, pinned, under this digest; or under whatever digest when
-    /// another entry is to have it, or another instance has pinned it. An entry that is imported takes all of its names, also from later
-    /// entries, which take theirs back: only a later one is ever imported for that, so it ends.
+    /// Whether the store has the name, pinned, under this digest; or under whatever digest when another
+    /// entry is to have it, or another instance has pinned it. An entry that is imported takes all of its
+    /// names, also from later entries, which take theirs back: only a later one is ever imported for that,
+    /// so it ends.
     fn holds(&self, path: &Path, name: &str, digest: &Digest) -> bool {
         #[cfg(test)]
         self.lookups.set(self.lookups.get() + 1);

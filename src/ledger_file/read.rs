@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ledger::{Dropped, Ledger};
 
-/// A longer file is not read. A record takes some hundred bytes.
+/// A longer file is not read. A record takes some hundred bytes, and 75 for each blob of its images.
 const MAX: u64 = 64 << 20;
 
 /// Why a ledger's file, or part of it, is not used. Its entries are imported again.

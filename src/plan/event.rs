@@ -68,10 +68,10 @@ pub enum Effect {
     LookAgain(PathBuf),
     /// Have the store list its images; [`Event::Images`] follows.
     ListImages,
-    /// Ask how much space the store has; [`Event::FreeSpace`] follows.
-    AskSpace,
     /// The same, and have these blobs looked at; [`Event::Checked`] follows.
     CheckBlobs(Vec<NeededBlob>),
+    /// Ask how much space the store has; [`Event::FreeSpace`] follows.
+    AskSpace,
     /// Ask the runtime for its sandbox image; [`Event::SandboxImage`] follows.
     AskSandboxImage,
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.

@@ -1,4 +1,4 @@
-//! The steps of a start that are done again when a store returns.
+//! Steps of a start that are done again when a store returns.
 
 use std::time::Duration;
 
