@@ -176,9 +176,10 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         blobs: Vec<NeededBlob>,
     ) -> impl Future<Output = Result<BlobFaults, StoreError>> + Send;
 
-    /// Throws away what there is of a damaged blob, so that it is written anew. What it has kept from
-    /// collection is kept by the lease.
-    fn discard(
+    /// Throws away what there is of a blob that the store itself proves to be damaged, whatever its caller
+    /// believes, so that it is written anew. What it has kept from collection is kept by the lease.
+    /// Waits while the blob is being written.
+    fn discard_if_damaged(
         &self,
         lease: &Self::Lease,
         digest: &Digest,

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use containerd_client::services::v1::{ListContentRequest, ReadContentRequest};
+use containerd_client::services::v1::ListContentRequest;
 use futures_util::{StreamExt as _, stream};
 
 use super::blocking::begin_blocking;
@@ -109,28 +109,24 @@ impl Containerd {
             Some(info) if u64::try_from(info.size) != Ok(*size) => Some(BlobFault::RecordLength(
                 u64::try_from(info.size).unwrap_or(0),
             )),
-            Some(_) => match self.file_state(digest, *size).await {
-                FileState::Unseen | FileState::Whole => None,
+            Some(_) => match self.file_state(digest).await {
+                FileState::Unseen => None,
+                FileState::There(length) if length == *size => None,
                 FileState::Missing => Some(BlobFault::NoFile),
-                FileState::Other(length) => Some(BlobFault::FileLength(length)),
+                FileState::There(length) => Some(BlobFault::FileLength(length)),
             },
         };
         Ok(fault.filter(|_| !is_written()))
     }
 
-    /// Where containerd can read a blob whose file is not seen, it keeps its files elsewhere: what is
-    /// seen says nothing.
+    /// Where containerd keeps its files elsewhere, what is seen says nothing.
     async fn check_view(&self, faults: &mut BlobFaults) -> Result<(), StoreError> {
         let missing = faults
             .iter()
             .find(|(_, fault)| **fault == BlobFault::NoFile);
-        let Some((digest, _)) = missing else {
-            return Ok(());
-        };
-        if self.is_readable(digest).await? {
-            self.files.set(None);
-            self.direct_writes
-                .give_up(&"containerd keeps its blobs in another place than it is seen from here");
+        if let Some((digest, _)) = missing
+            && self.keeps_elsewhere(digest).await?
+        {
             faults.retain(|_, fault| {
                 matches!(fault, BlobFault::NoRecord | BlobFault::RecordLength(_))
             });
@@ -138,20 +134,19 @@ impl Containerd {
         Ok(())
     }
 
-    /// Whether containerd can read the first byte of a blob.
-    async fn is_readable(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let request = ReadContentRequest {
-            digest: digest.as_str().to_owned(),
-            offset: 0,
-            size: 1,
+    /// Whether containerd can read a blob whose file is not seen. It keeps its files in another place
+    /// then, and they are not looked at any more.
+    pub(super) async fn keeps_elsewhere(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let is_readable = match self.read_into(digest, 1, |_| ()).await {
+            Err(error) if error.is_refusal() => false,
+            answer => answer?,
         };
-        let deadline = self.deadlines().answer;
-        let mut content = self.content(None);
-        let read = answered("Content.Read", deadline, content.read(request)).await;
-        let Ok(mut parts) = read else {
-            return Ok(false);
-        };
-        let part = tokio::time::timeout(deadline, parts.next()).await;
-        Ok(matches!(part, Ok(Some(Ok(part))) if !part.data.is_empty()))
+        // Not where the file has come meanwhile.
+        if is_readable && self.file_state(digest).await == FileState::Missing {
+            self.files.set(None);
+            self.direct_writes
+                .give_up(&"containerd keeps its blobs in another place than it is seen from here");
+        }
+        Ok(is_readable)
     }
 }

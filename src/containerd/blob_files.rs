@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -40,36 +41,46 @@ impl BlobFiles {
         }
     }
 
-    /// The digest of the bytes that a blob's file has.
-    pub(super) fn hash(&self, digest: &Digest) -> io::Result<Digest> {
+    /// Removes a blob's file if its bytes have another digest. Returns whether they have. A file that
+    /// takes its place meanwhile stays, and so does one that cannot be read.
+    pub(super) fn remove_wrong(&self, digest: &Digest) -> io::Result<bool> {
         assert_may_wait();
-        let mut file = File::open(self.path(digest))?;
-        let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => hasher.update(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let path = self.path(digest);
+        let removed = File::open(&path).and_then(|file| {
+            if hash(&file)? == *digest {
+                return Ok(false);
             }
-        }
-        // No process reads a blob before a container wants it.
-        let _ = fadvise(&file, 0, None, Advice::DontNeed);
-        Ok(hasher.finish())
-    }
-
-    /// Removes a blob's file; that there is none is fine.
-    pub(super) fn remove(&self, digest: &Digest) -> io::Result<()> {
-        assert_may_wait();
-        match fs::remove_file(self.path(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            let (hashed, named) = (file.metadata()?, path.symlink_metadata()?);
+            if (hashed.dev(), hashed.ino()) == (named.dev(), named.ino()) {
+                fs::remove_file(&path)?;
+            }
+            Ok(true)
+        });
+        match removed {
+            // A garbage collection was first.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            other => other,
         }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
     }
+}
+
+fn hash(mut file: &File) -> io::Result<Digest> {
+    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // No process reads a blob before a container wants it.
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
+    Ok(hasher.finish())
 }
 
 /// The files, where they can be seen. Clones are one.
@@ -93,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_measured_hashed_and_removed_by_their_digests() {
+    fn files_are_measured_and_removed_where_they_are_wrong() {
         let dir = tempfile::tempdir().unwrap();
         let witness = dir.path().join("meta.db");
         assert!(BlobFiles::of(dir.path(), &witness).is_err());
@@ -107,10 +118,11 @@ mod tests {
         for bytes in ["", "ab", "abc", "abcd"] {
             fs::write(blobs.join(digest.hex()), bytes).unwrap();
             assert_eq!(files.length(&digest).unwrap(), Some(bytes.len() as u64));
-            assert_eq!(files.hash(&digest).unwrap(), Digest::of(bytes.as_bytes()));
+            let is_wrong = bytes != "abc";
+            assert_eq!(files.remove_wrong(&digest).unwrap(), is_wrong);
+            let left = files.length(&digest).unwrap();
+            assert_eq!(left, (!is_wrong).then_some(3));
         }
-        files.remove(&digest).unwrap();
-        files.remove(&digest).unwrap();
-        assert!(files.hash(&digest).is_err());
+        assert!(!files.remove_wrong(&digest).unwrap(), "there is none");
     }
 }

@@ -9,13 +9,15 @@ use tokio_stream::StreamExt as _;
 use super::client::{Containerd, answered};
 use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::image_store::{Labels, StoreError, StoredLayer};
 use crate::source_labels;
 
 /// The label of a compressed layer that was unpacked: the digest of what it decompresses to (containerd,
 /// `labels.LabelUncompressed`).
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+
+const READ: &str = "Content.Read";
 
 impl Containerd {
     /// Whether a blob is there, whole; if so, the lease keeps it. It is put under the lease before it is
@@ -31,7 +33,7 @@ impl Containerd {
             return Ok(false);
         };
         let size = u64::try_from(info.size).unwrap_or(0);
-        Ok(!self.file_state(digest, size).await.is_damaged())
+        Ok(!self.file_state(digest).await.is_not_of(size))
     }
 
     /// Whether a blob is there, whole, of this length and with these labels.
@@ -47,7 +49,7 @@ impl Containerd {
         let had = info.labels.into_iter().collect();
         let has_all = source_labels::missing(&had, labels).is_empty();
         let is_right = u64::try_from(info.size) == Ok(size) && has_all;
-        Ok(is_right && !self.file_state(digest, size).await.is_damaged())
+        Ok(is_right && !self.file_state(digest).await.is_not_of(size))
     }
 
     /// Whether there is a record of a blob now.
@@ -98,8 +100,6 @@ impl Containerd {
         digest: &Digest,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        const READ: &str = "Content.Read";
-        let deadline = self.deadlines().answer;
         let Some(Info { size, .. }) = self.content_info(digest).await? else {
             return Ok(None);
         };
@@ -109,25 +109,10 @@ impl Containerd {
                 cause: format!("blob {digest} has {size} bytes, more than the {limit} expected"),
             });
         }
-        let request = ReadContentRequest {
-            digest: digest.as_str().to_owned(),
-            offset: 0,
-            size,
-        };
-        let mut content = self.content(None);
-        let mut chunks = match answered(READ, deadline, content.read(request)).await {
-            Ok(chunks) => chunks,
-            Err(failure) if failure.kind == FailureKind::NotFound => return Ok(None),
-            Err(failure) => return Err(failure.into()),
-        };
         let mut bytes = Vec::new();
-        loop {
-            match tokio::time::timeout(deadline, chunks.next()).await {
-                Ok(Some(Ok(chunk))) => bytes.extend_from_slice(&chunk.data),
-                Ok(Some(Err(status))) => return Err(CallFailure::of(READ, &status).into()),
-                Ok(None) => break,
-                Err(_) => return Err(CallFailure::late(READ, deadline).into()),
-            }
+        let take = |chunk: &[u8]| bytes.extend_from_slice(chunk);
+        if !self.read_into(digest, size, take).await? {
+            return Ok(None);
         }
         // containerd verifies digests when it writes, not when it reads.
         if Digest::of(&bytes) == *digest {
@@ -137,6 +122,49 @@ impl Containerd {
                 call: READ,
                 cause: format!("the store's blob {digest} is damaged"),
             })
+        }
+    }
+
+    /// Whether containerd sends the bytes of a blob, and they have its digest.
+    pub(super) async fn sends_right_bytes(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let mut hasher = Hasher::default();
+        match self
+            .read_into(digest, 0, |chunk| hasher.update(chunk))
+            .await
+        {
+            Ok(is_sent) => Ok(is_sent && hasher.finish() == *digest),
+            Err(error) if error.is_refusal() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands over the first `size` bytes of a blob, or all of them with 0. Returns whether there is such a
+    /// blob.
+    pub(super) async fn read_into(
+        &self,
+        digest: &Digest,
+        size: i64,
+        mut take: impl FnMut(&[u8]) + Send,
+    ) -> Result<bool, StoreError> {
+        let deadline = self.deadlines().answer;
+        let request = ReadContentRequest {
+            digest: digest.as_str().to_owned(),
+            offset: 0,
+            size,
+        };
+        let mut content = self.content(None);
+        let mut chunks = match answered(READ, deadline, content.read(request)).await {
+            Ok(chunks) => chunks,
+            Err(failure) if failure.kind == FailureKind::NotFound => return Ok(false),
+            Err(failure) => return Err(failure.into()),
+        };
+        loop {
+            match tokio::time::timeout(deadline, chunks.next()).await {
+                Ok(Some(Ok(chunk))) => take(&chunk.data),
+                Ok(Some(Err(status))) => return Err(CallFailure::of(READ, &status).into()),
+                Ok(None) => return Ok(true),
+                Err(_) => return Err(CallFailure::late(READ, deadline).into()),
+            }
         }
     }
 

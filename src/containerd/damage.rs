@@ -2,9 +2,11 @@
 //!
 //! containerd takes no blob that it has a record of, and keeps the file that lies in a blob's place,
 //! whatever is in it: not even a commit replaces it (`Commit` of its local store). So of a damaged blob
-//! both the record and the file are thrown away, and it is written anew. A file without a record is
-//! hashed before containerd adopts it: after a loss of power it may have the right length and the
-//! wrong bytes.
+//! both the record and the file are thrown away, and it is written anew.
+//!
+//! Only the store proves a blob damaged: its file is gone, or the file's bytes have another digest. The
+//! length that an archive or a list claims proves nothing. A file without a record may be another
+//! namespace's; it is hashed too, and containerd adopts it where it is right.
 
 use containerd_client::services::v1::DeleteContentRequest;
 
@@ -27,57 +29,54 @@ pub(super) enum FileState {
     /// It cannot be seen from here.
     Unseen,
     Missing,
-    /// A file of the blob's length.
-    Whole,
-    /// A file of another length.
-    Other(u64),
+    /// A file of this length.
+    There(u64),
 }
 
 impl FileState {
-    /// Whether it is known that the blob is not there.
-    pub(super) fn is_damaged(self) -> bool {
-        matches!(self, Self::Missing | Self::Other(_))
+    /// Whether it is known that no file of this length is there.
+    pub(super) fn is_not_of(self, size: u64) -> bool {
+        match self {
+            Self::Unseen => false,
+            Self::Missing => true,
+            Self::There(length) => length != size,
+        }
     }
 }
 
 impl Containerd {
-    pub(super) async fn file_state(&self, digest: &Digest, size: u64) -> FileState {
+    pub(super) async fn file_state(&self, digest: &Digest) -> FileState {
         let Some(files) = self.files.get() else {
             return FileState::Unseen;
         };
         let digest = digest.clone();
         match blocking(move || files.length(&digest)).await {
             Ok(None) => FileState::Missing,
-            Ok(Some(length)) if length == size => FileState::Whole,
-            Ok(Some(length)) => FileState::Other(length),
+            Ok(Some(length)) => FileState::There(length),
             Err(_) => FileState::Unseen,
         }
     }
 
-    /// Throws away what lies in the place of a blob and is not the blob. That there is a record without
-    /// a file, which is told by [`FileState::Missing`], is left to the caller: containerd says it when
-    /// it is asked for the blob. `had` takes the labels of a record that is thrown away.
+    /// Throws away a file that is not the blob, and its record. That there is a record without a file,
+    /// which is told by [`FileState::Missing`], is left to the caller: containerd says it when it is
+    /// asked for the blob. `had` takes the labels of a record that is thrown away. To be called under
+    /// the lock of the blob's ingest.
     pub(super) async fn make_way(
         &self,
         lease: &Lease,
         digest: &Digest,
-        size: u64,
         had: &mut Labels,
     ) -> Result<FileState, StoreError> {
-        let state = self.file_state(digest, size).await;
-        let is_in_place = match state {
-            FileState::Unseen | FileState::Missing => true,
-            FileState::Other(_) => false,
-            FileState::Whole => match self.content_info(digest).await? {
-                Some(info) => u64::try_from(info.size) == Ok(size),
-                None => self.has_right_bytes(digest).await?,
-            },
+        let state = self.file_state(digest).await;
+        let FileState::There(length) = state else {
+            return Ok(state);
         };
-        if is_in_place {
+        let info = self.content_info(digest).await?;
+        if info.is_some_and(|info| u64::try_from(info.size) == Ok(length)) {
             return Ok(state);
         }
-        had.extend(self.discard_content(lease, digest).await?);
-        Ok(FileState::Missing)
+        had.extend(self.discard_damaged(lease, digest).await?);
+        Ok(self.file_state(digest).await)
     }
 
     /// The same, and throws away a record without a file. What is there after that is the blob.
@@ -85,45 +84,62 @@ impl Containerd {
         &self,
         lease: &Lease,
         digest: &Digest,
-        size: u64,
     ) -> Result<Labels, StoreError> {
         let mut had = Labels::new();
-        let state = self.make_way(lease, digest, size, &mut had).await?;
+        let state = self.make_way(lease, digest, &mut had).await?;
         if state == FileState::Missing {
-            had.extend(self.discard_content(lease, digest).await?);
+            had.extend(self.discard_damaged(lease, digest).await?);
         }
         Ok(had)
     }
 
-    /// Throws away the record of a blob and its file; returns the labels that it had. Its children stay:
-    /// they are put under the lease first.
-    pub(super) async fn discard_content(
+    /// Throws away what the store itself proves to be wrong of a blob, as it is now: its file, its
+    /// record, or both. Returns the labels of the record. The children of the blob stay: they are put
+    /// under the lease first. To be called under the lock of the blob's ingest.
+    pub(super) async fn discard_damaged(
         &self,
         lease: &Lease,
         digest: &Digest,
     ) -> Result<Labels, StoreError> {
+        // First the record: containerd gives a blob its file before its record.
         let info = self.content_info(digest).await?;
-        let is_recorded = info.is_some();
-        let labels = info.map(|info| info.labels.into_iter().collect::<Labels>());
-        let labels = labels.unwrap_or_default();
+        let is_wrong = match (self.file_state(digest).await, &info) {
+            (FileState::There(length), info) => {
+                let is_removed = self.remove_wrong_file(digest).await?;
+                let recorded = info.as_ref().map(|info| u64::try_from(info.size));
+                is_removed || recorded.is_some_and(|recorded| recorded != Ok(length))
+            }
+            (_, None) => false,
+            (FileState::Missing, Some(_)) => !self.keeps_elsewhere(digest).await?,
+            (FileState::Unseen, Some(_)) => !self.sends_right_bytes(digest).await?,
+        };
+        let Some(info) = info.filter(|_| is_wrong) else {
+            return Ok(Labels::new());
+        };
+        let labels = info.labels.into_iter().collect::<Labels>();
         let children = labels.iter().filter(|(key, _)| key.starts_with(KEEPS));
         for child in children.filter_map(|(_, child)| Digest::parse(child).ok()) {
             self.keep_content(lease, &child).await?;
         }
-        if is_recorded {
-            self.delete_record(digest).await?;
-        }
-        match self.files.get() {
-            Some(files) => {
-                let digest = digest.clone();
-                let removed = blocking(move || files.remove(&digest)).await;
-                removed.map_err(|error| refused(&error))?;
-            }
+        self.delete_record(digest).await?;
+        if self.files.get().is_none() {
             // containerd removes the file of what no namespace has a record of.
-            None if is_recorded => self.collect().await?,
-            None => {}
+            self.collect().await?;
         }
         Ok(labels)
+    }
+
+    /// Removes a blob's file if its bytes have another digest. Returns whether they have.
+    async fn remove_wrong_file(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let Some(files) = self.files.get() else {
+            return Ok(false);
+        };
+        let digest = digest.clone();
+        let removed = blocking(move || files.remove_wrong(&digest)).await;
+        removed.map_err(|error| StoreError::Refused {
+            call: FILE,
+            cause: error.to_string(),
+        })
     }
 
     async fn delete_record(&self, digest: &Digest) -> Result<(), StoreError> {
@@ -143,21 +159,5 @@ impl Containerd {
     async fn collect(&self) -> Result<(), StoreError> {
         let lease = self.create_lease("collection").await?;
         self.delete_lease(&lease, true).await
-    }
-
-    async fn has_right_bytes(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let Some(files) = self.files.get() else {
-            return Ok(true);
-        };
-        let expected = digest.clone();
-        let hashed = blocking(move || files.hash(&expected).map(|actual| actual == expected)).await;
-        hashed.map_err(|error| refused(&error))
-    }
-}
-
-fn refused(error: &std::io::Error) -> StoreError {
-    StoreError::Refused {
-        call: FILE,
-        cause: error.to_string(),
     }
 }

@@ -45,6 +45,7 @@ pub use lease::Lease;
 pub use serving::NotServing;
 pub use writer::ContentWriter;
 
+use self::ingest::Ingest;
 use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::image_store::{
@@ -98,8 +99,9 @@ impl ImageStore for Containerd {
         self.blob_faults(blobs).await
     }
 
-    async fn discard(&self, lease: &Lease, digest: &Digest) -> Result<(), StoreError> {
-        self.discard_content(lease, digest).await.map(drop)
+    async fn discard_if_damaged(&self, lease: &Lease, digest: &Digest) -> Result<(), StoreError> {
+        let _guard = self.lock_ingest(&Ingest::known(digest.clone(), 0)).await?;
+        self.discard_damaged(lease, digest).await.map(drop)
     }
 
     async fn open_blob(

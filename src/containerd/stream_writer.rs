@@ -272,8 +272,7 @@ impl BlobWriter for StreamWriter {
     async fn commit(mut self, digest: &Digest, mut labels: Labels) -> Result<(), StoreError> {
         if self.ingest.expected.is_none() {
             // Now it is known which blob it is.
-            let (store, size) = (&self.store, self.ingest.size);
-            let had = store.clear_way(&self.lease, digest, size).await?;
+            let had = self.store.clear_way(&self.lease, digest).await?;
             labels = source_labels::together(had, &labels);
         }
         match self.send_commit(digest, &labels).await {

@@ -43,12 +43,12 @@ impl Containerd {
         let guard = self.lock_ingest(&ingest).await?;
         let mut had = Labels::new();
         let state = match &ingest.expected {
-            Some(digest) => self.make_way(lease, digest, ingest.size, &mut had).await?,
+            Some(digest) => self.make_way(lease, digest, &mut had).await?,
             None => FileState::Unseen,
         };
         if let Some(blobs) = self.direct_writes.dir()
             && ingest.size >= DIRECT_FROM
-            && state != FileState::Whole
+            && !matches!(state, FileState::There(_))
             && self
                 .may_write_directly(lease, &ingest, state, &mut had)
                 .await?
@@ -66,7 +66,7 @@ impl Containerd {
         if let (OpenedStream::Exists, FileState::Missing, Some(digest)) =
             (&opened, state, &ingest.expected)
         {
-            had.extend(self.discard_content(lease, digest).await?);
+            had.extend(self.discard_damaged(lease, digest).await?);
             opened = self.open_stream(lease, &ingest).await?;
         }
         match opened {
@@ -92,8 +92,8 @@ impl Containerd {
         };
         let is_recorded = self.has_content_of(digest).await?;
         if is_recorded && state == FileState::Missing {
-            had.extend(self.discard_content(lease, digest).await?);
-            return Ok(true);
+            had.extend(self.discard_damaged(lease, digest).await?);
+            return Ok(!self.has_content_of(digest).await?);
         }
         Ok(!is_recorded)
     }

@@ -303,7 +303,9 @@ impl PlaceError<'_> {
         match self {
             Self::Store(StoreError::NoSpace { .. }) => FailureClass::NoSpace { needs },
             Self::Body(BodyError::Missing { .. }) => FailureClass::MissingBlob,
-            Self::Body(BodyError::Corrupt { .. }) => FailureClass::Content,
+            Self::Body(BodyError::Corrupt { .. } | BodyError::OtherLength { .. }) => {
+                FailureClass::Content
+            }
             Self::Body(BodyError::Unreadable { .. }) | Self::Store(_) => FailureClass::Environment,
         }
     }

@@ -58,6 +58,12 @@ pub(super) enum BodyError {
         expected: Digest,
         actual: Digest,
     },
+    #[error("{path}: it has {size} bytes, and the store's blob {digest} has not")]
+    OtherLength {
+        path: String,
+        size: u64,
+        digest: Digest,
+    },
     #[error("{path}: cannot be read: {cause}")]
     Unreadable { path: String, cause: io::Error },
 }
@@ -144,6 +150,12 @@ impl<S: ImageStore> BodySender<S> {
         let writer = match self.leased.open(blob).await? {
             Opened::Writer(writer) => writer,
             Opened::Exists => {
+                // The store knows the blob by its digest, and the archive's bytes are not read.
+                let store = &self.leased.store;
+                if !store.has_labelled(digest, size, &Labels::new()).await? {
+                    let digest = digest.clone();
+                    return Ok(Err(BodyError::OtherLength { path, size, digest }));
+                }
                 self.reservation.is_there(digest.as_str(), size);
                 self.meter.add(size);
                 return Ok(Ok(()));

@@ -15,7 +15,7 @@ use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
 use crate::ledger::{FailureClass, ImportedImage};
 use crate::naming::{ExtraNames, Reference};
-use crate::needed_blob::BlobFaults;
+use crate::needed_blob::{BlobFault, BlobFaults};
 use crate::one_line::shortened;
 use crate::plan::Looked;
 use crate::progress::Meter;
@@ -187,8 +187,8 @@ impl<S: ImageStore> ListWork<'_, S> {
         }
     }
 
-    /// Throws the damaged blobs of an image away and has it pulled: of what is there nothing is pulled
-    /// again.
+    /// Has the damaged blobs of an image thrown away, and the image pulled: of what is there nothing is
+    /// pulled again. What has no record is not thrown away: its file may be another namespace's.
     async fn replace(
         &self,
         image: &Reference,
@@ -197,8 +197,9 @@ impl<S: ImageStore> ListWork<'_, S> {
     ) -> Result<(), PullLineError> {
         let leased = LeasedStore::begin(self.store, &self.name).await?;
         let replaced = async {
-            for digest in faults.keys() {
-                self.store.discard(&leased.lease, digest).await?;
+            let recorded = |(_, fault): &(_, &BlobFault)| **fault != BlobFault::NoRecord;
+            for (digest, _) in faults.iter().filter(recorded) {
+                self.store.discard_if_damaged(&leased.lease, digest).await?;
             }
             self.pull_image(image, logins).await
         };

@@ -50,7 +50,7 @@ const HARMS: [Harm; 6] = [
 ];
 
 /// The blobs of an image of this host: its manifest, its configuration and its layers.
-fn blobs_of(stowd: &Stowd, name: &str) -> Vec<String> {
+pub(crate) fn blobs_of(stowd: &Stowd, name: &str) -> Vec<String> {
     let store = stowd.store();
     let target = store.images()[name].target.clone();
     let mut blobs = vec![target.clone()];
@@ -62,7 +62,7 @@ fn blobs_of(stowd: &Stowd, name: &str) -> Vec<String> {
     blobs
 }
 
-fn file(stowd: &Stowd, digest: &str) -> PathBuf {
+pub(crate) fn file(stowd: &Stowd, digest: &str) -> PathBuf {
     let dir = blobs_dir(&stowd.setup().dir().join("root"));
     dir.join(digest.trim_start_matches("sha256:"))
 }
@@ -94,7 +94,7 @@ fn stopped_with_harm(stowd: &mut Stowd, harm: Harm, digests: &[String]) {
     }
 }
 
-fn is_whole(stowd: &Stowd, digest: &str) -> bool {
+pub(crate) fn is_whole(stowd: &Stowd, digest: &str) -> bool {
     stowd.store().blobs().contains_key(digest)
         && file(stowd, digest).exists()
         && stowd.store().hash(digest).0 == digest

@@ -21,6 +21,7 @@ mod follow;
 mod harness;
 mod images;
 mod instances;
+mod kept_blobs;
 mod killed;
 mod leases;
 mod lists;

@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub sandbox_image: Option<String>,
     /// Names that the runtime was asked whether it has.
     pub looked_up: Vec<String>,
+    /// Blobs that were to be discarded.
+    pub discarded: Vec<Digest>,
     /// Names that were pulled.
     pub pulled: Vec<String>,
     /// Whose logins came with the pulls.
@@ -311,8 +313,10 @@ impl ImageStore for MemoryStore {
         Ok(blobs.into_iter().filter_map(fault).collect())
     }
 
-    async fn discard(&self, (): &(), digest: &Digest) -> Result<(), StoreError> {
-        self.state().blobs.remove(digest);
+    async fn discard_if_damaged(&self, (): &(), digest: &Digest) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.discarded.push(digest.clone());
+        state.blobs.remove(digest);
         Ok(())
     }
 
@@ -340,11 +344,13 @@ impl ImageStore for MemoryStore {
                 None
             }
         };
-        if claimed
-            .as_ref()
-            .is_some_and(|digest| state.blobs.contains_key(digest))
+        if let Some(digest) = &claimed
+            && let Some((bytes, _)) = state.blobs.get(digest)
         {
-            return Ok(Opened::Exists);
+            if Digest::of(bytes) == *digest {
+                return Ok(Opened::Exists);
+            }
+            state.blobs.remove(digest);
         }
         state.opened += 1;
         state.open += 1;

@@ -204,6 +204,9 @@ async fn an_image_that_was_whole_before_and_is_damaged_is_pulled_again() {
         assert_eq!(stage.store.state().blobs[&digest].0, A.as_bytes());
     }
     assert_eq!(stage.store.state().pulled, [A; 4]);
+    // What has no record may be another namespace's.
+    let discarded = stage.store.state().discarded.clone();
+    assert_eq!(discarded, [digest.clone(), digest]);
     assert_eq!(stage.store.state().leases, 0);
 }
 
