@@ -229,14 +229,16 @@ impl Plan {
         }
     }
 
-    /// When this version of an entry is due, if it has failed and is not due yet.
+    /// What this version of an entry waits for, if it has failed: for its next try, or for space.
     pub(super) fn delay(&self, entry: &Entry, now: Now) -> Option<Until> {
         let record = self.ledger.get(&entry.path)?;
         let has_failed = record.outcome.error().is_some() && record.serial > self.due_at_once;
         let is_of_it = has_failed && self.is_recorded(entry);
         let until = is_of_it.then(|| self.until(&entry.path, now))?;
         match until {
-            Until::Uptime(due) | Until::Space { due, .. } => (due > now.uptime).then_some(until),
+            Until::Uptime(due) => (due > now.uptime).then_some(until),
+            // However long ago it was due: the store is asked first.
+            Until::Space { .. } => Some(until),
             _ => None,
         }
     }

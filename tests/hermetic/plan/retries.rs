@@ -99,6 +99,22 @@ fn what_waits_for_space_holds_the_pins_of_others_for_some_minutes_only() {
     );
 }
 
+/// Its directory was away, and it is whole again long after it was due.
+#[test]
+fn a_file_that_lacked_space_and_becomes_whole_is_not_tried_before_there_is_space() {
+    for (free, then) in [(9, &NOTHING[..]), (10, &["import a.tar"][..])] {
+        let mut stage = without_space();
+        let words = stage.source(SourceEvent::Listed(Listing::default()));
+        assert_eq!(stage.answered(words, &[]), NOTHING);
+        let mut words = stage.source(SourceEvent::Listed(unfinished_listing()));
+        words.extend(stage.pass(HOUR));
+        assert_eq!(stage.answered(words, &[]), ["look again at a.tar"]);
+        let whole = SourceEvent::Settled(entry("a.tar", 1));
+        assert_eq!(stage.source(whole), ["ask for space"]);
+        assert_eq!(stage.on(Event::FreeSpace(Some(free))), then);
+    }
+}
+
 #[test]
 fn one_question_answers_all_that_are_due() {
     let mut stage = Stage::new();
