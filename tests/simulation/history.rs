@@ -143,7 +143,7 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 node.advance(Duration::from_millis(50))?;
             }
         }
-        Op::StoreDown(down) => node.store.is_down = down,
+        Op::StoreDown(down) => node.store.set_down(down),
         Op::StoreFull(full) => node.store.is_full = full,
         Op::RegistryDown(down) => node.store.registry_is_down = down,
         Op::LoseImage(a) => {
@@ -188,6 +188,8 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 node.step(usize::from(a) + number)?;
             }
         }
+        Op::Listen => node.is_listening = true,
+        Op::Hear => node.hear()?,
         Op::Deliver => deliver(node)?,
         Op::DeliverAll => deliver_all(node)?,
         Op::Pass(tenths) => node.advance(Duration::from_millis(u64::from(tenths) * 100))?,
@@ -246,6 +248,8 @@ fn foreign_pin(node: &mut Node, number: u8) {
         node.store.now.foreign.insert(name);
     } else if record.is_of(DEFAULT_INSTANCE) {
         record.owner = Some(BEFORE_INSTANCES);
+        // Another instance does not leave the name to it any more.
+        node.store.lose(&name);
     }
 }
 

@@ -7,16 +7,17 @@
 //!    Nothing is unpinned before READY, or while a directory cannot be listed, or that an entry would
 //!    bring which could not be read; and no job that pins names begins while pins are taken off.
 //! 3. What the plan believes done is what the store has. A record is about the version that was read,
-//!    and what follows from a change does not wait for the next listing.
+//!    and what follows from a change, or from a deletion that the store tells, does not wait for the next
+//!    listing.
 //! 4. Work ends: a content failure costs at most two reads, nothing is done again that the store has,
 //!    a store that is away is left alone, and so is a file that the source has called whole.
 //! 5. A pin that this stowd has not set is not touched, also if another stowd has set it.
 //! 6. No job begins for a file that the source has not called whole, or that has failed and has come back
 //!    into sight and is not whole.
 //! 7. Nothing is pulled while an archive that may bring it has no outcome.
-//! 8. There are no more jobs at once than there are slots, no retry is too early, nor is another reading
-//!    of a file that changes at each, an entry is brought back a bounded number of times between two
-//!    listings, and the store is not asked without end.
+//! 8. There are no more jobs at once than there are slots, no retry is too early, or comes before there is
+//!    the space that was lacking, nor is another reading of a file that changes at each too early, an entry
+//!    is brought back a bounded number of times in a row, and the store is not asked without end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -106,6 +107,7 @@ pub(crate) fn without_a_listing(node: &Node) -> Result<(), Violation> {
             )));
         }
     }
+    deleted_are_back(node)?;
     // What each name is to be, by the last entry that brings it.
     let mut owners = BTreeMap::new();
     for (path, record) in ledger.iter() {
@@ -143,6 +145,28 @@ pub(crate) fn without_a_listing(node: &Node) -> Result<(), Violation> {
             let (owner, taker) = (owner.display(), taker.display());
             return Err(Violation::new(format!(
                 "3: {owner}: {name} is that of {taker}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where the store tells that images were deleted, they are back; but for a name that another client deletes
+/// again and again.
+fn deleted_are_back(node: &Node) -> Result<(), Violation> {
+    let may_lack = !node.is_listening || node.store.has_deleted;
+    for (path, record) in node.process.plan.ledger().iter().filter(|_| !may_lack) {
+        let file = node.directory.seen(path);
+        let is_whole = file.is_some_and(|file| !file.open && file.can_be_read());
+        let mut names = record.images().flat_map(|image| &image.names);
+        let images = &node.store.now.images;
+        if is_whole
+            && record.outcome.error().is_none()
+            && let Some(name) = names.find(|name| !images.contains_key(*name))
+        {
+            let path = path.display();
+            return Err(Violation::new(format!(
+                "3: {path}: {name} was deleted, and is not brought back"
             )));
         }
     }
@@ -245,6 +269,10 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
                     return Err(problem(format!("{image} has come, and it lacks it")));
                 }
                 for image in images.iter().filter(|image| config.wants(**image)) {
+                    if !node.store.now.blobs.contains(&image.digest()) {
+                        let image = image.tagged();
+                        return Err(problem(format!("a blob of {image} is not there")));
+                    }
                     for name in image.names(config.extra_registry()) {
                         let Some(record) = is_pinned(&name) else {
                             return Err(problem(format!("{name} is not there, or not pinned")));

@@ -19,6 +19,8 @@ mod node;
 mod op;
 mod oracle;
 mod pace;
+mod pin_changes;
+mod process;
 mod random;
 mod rest;
 mod seen;

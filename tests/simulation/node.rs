@@ -1,44 +1,19 @@
 //! A node: the real plan in a process that can be killed, with its ledger on a disk.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use stowd::image_store::Image;
 use stowd::ledger::{FailureClass, Ledger};
-use stowd::needed_blob::{BlobFaults, NeededBlob};
 use stowd::pin::DEFAULT_INSTANCE;
 use stowd::plan::{Effect, Event, JobEnd, Now, Plan};
 
 use crate::config::Config;
-use crate::directory::{Directory, ROOT, Source};
+use crate::directory::{Directory, ROOT};
 use crate::invariants::Violation;
 use crate::jobs::JobUnderWay;
 use crate::oracle::Oracle;
+use crate::process::{Process, UnderWay};
 use crate::store::{SECOND_INSTANCE, Store};
-
-/// Work that is under way.
-#[derive(Debug)]
-pub(crate) enum UnderWay {
-    Job(Box<JobUnderWay>),
-    /// What was there when the store looked; it may be old when the answer arrives.
-    ListImages(Option<Vec<Image>>),
-    /// The same, and what was wrong with these blobs then.
-    CheckBlobs(Vec<NeededBlob>, Option<(Vec<Image>, BlobFaults)>),
-    /// Names that are to lose their pin, and those that have.
-    Unpin(VecDeque<String>, Vec<String>),
-    TakeOver(Vec<String>),
-    AskSpace,
-}
-
-/// What one process holds in memory.
-pub(crate) struct Process {
-    pub(crate) plan: Plan,
-    pub(crate) source: Source,
-    pub(crate) under_way: Vec<UnderWay>,
-    pub(crate) started: Duration,
-    saved: u64,
-}
 
 /// Everything that there is.
 pub(crate) struct Node {
@@ -61,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) jobs: usize,
     /// Each name is put and unpinned in a step of its own.
     pub(crate) is_fine: bool,
+    /// The plans are told what the store tells by itself.
+    pub(crate) is_listening: bool,
     /// Another stowd, with another instance and another images directory, and the same store. What
     /// there is once, such as the store and the time, is with the one that things happen to.
     pub(crate) other: Option<Box<Node>>,
@@ -78,16 +55,12 @@ impl Node {
 
     fn of(instance: &'static str) -> Self {
         let config = Config::new(0, instance);
+        let plan = Plan::new(config.rules(), Ledger::default());
+        let store = Store::default();
         Self {
             directory: Directory::default(),
-            store: Store::default(),
-            process: Process {
-                plan: Plan::new(config.rules(), Ledger::default()),
-                source: Source::default(),
-                under_way: Vec::new(),
-                started: Duration::ZERO,
-                saved: 0,
-            },
+            process: Process::new(plan, Duration::ZERO, &store),
+            store,
             oracle: Oracle::new(config),
             config,
             disk: Vec::new(),
@@ -98,6 +71,7 @@ impl Node {
             kill_after: None,
             jobs: 0,
             is_fine: false,
+            is_listening: false,
             other: None,
             trace: None,
         }
@@ -113,6 +87,7 @@ impl Node {
         std::mem::swap(&mut self.trace, &mut other.trace);
         (self.time, self.wall, self.jobs) = (other.time, other.wall, other.jobs);
         self.is_fine = other.is_fine;
+        self.is_listening = other.is_listening;
         self.other = Some(other);
         if is_first {
             self.start();
@@ -144,14 +119,8 @@ impl Node {
         self.oracle.restarted(&ledger, &self.directory, self.config);
         let is_whole = dropped.is_none() && !self.disk.is_empty();
         self.oracle.has_memory = is_whole || ledger.iter().next().is_some();
-        let saved = ledger.revision();
-        self.process = Process {
-            plan: Plan::new(self.config.rules(), ledger),
-            source: Source::default(),
-            under_way: Vec::new(),
-            started: self.time,
-            saved,
-        };
+        let plan = Plan::new(self.config.rules(), ledger);
+        self.process = Process::new(plan, self.time, &self.store);
         self.kill_after = None;
         self.process.source.list(&self.directory, Duration::ZERO);
     }
@@ -301,7 +270,11 @@ impl Node {
                     None => return Ok(()),
                 }
             }
-            UnderWay::AskSpace => Event::FreeSpace(self.store.free()),
+            UnderWay::AskSpace => {
+                let free = self.store.free();
+                self.oracle.pace.has_space(free);
+                Event::FreeSpace(free)
+            }
             UnderWay::TakeOver(names) => {
                 if !self.store.is_down {
                     self.store.take_over(names);
@@ -382,7 +355,31 @@ impl Node {
 
     /// Whether there is anything to do before time passes.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.process.under_way.is_empty() || !self.process.source.events.is_empty()
+        self.process.is_busy() || self.has_store_news()
+    }
+
+    /// The same of the other stowd.
+    pub(crate) fn is_other_busy(&self) -> bool {
+        self.other.as_ref().is_some_and(|other| {
+            let has_news = self.is_listening && other.process.store_news(&self.store).is_some();
+            other.process.is_busy() || has_news
+        })
+    }
+
+    /// Whether the store has told something of which the plan has not heard.
+    pub(crate) fn has_store_news(&self) -> bool {
+        self.is_listening && self.process.store_news(&self.store).is_some()
+    }
+
+    /// Tells the plan what the store has told.
+    pub(crate) fn hear(&mut self) -> Result<(), Violation> {
+        let news = self.process.store_news(&self.store);
+        let Some(state) = news.filter(|_| self.is_listening) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut self.process.store_told, state.clone());
+        self.oracle.hears(&before, &state);
+        self.tell(Event::Store(state))
     }
 
     /// Tells the plan the next event of the source.

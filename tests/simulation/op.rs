@@ -47,6 +47,10 @@ pub(crate) enum Op {
     /// The work at this place goes one step further.
     Step(u8),
     Steps(u8),
+    /// What the store tells by itself is told to the plan from now on.
+    Listen,
+    /// The plan is told.
+    Hear,
     Deliver,
     DeliverAll,
     /// Time passes, in tenths of a second.
@@ -92,6 +96,10 @@ pub(crate) fn random(seed: u64) -> Vec<Op> {
     if random.below(2) == 0 {
         history.push(Op::Fine);
     }
+    // And in every second the store tells by itself that it is away, and that images were deleted.
+    if random.below(2) == 0 {
+        history.push(Op::Listen);
+    }
     history.push(Op::Restart);
     for _ in 0..length {
         let op = op(&mut random);
@@ -132,7 +140,8 @@ fn op(random: &mut Random) -> Op {
         55..61 => Op::Steps(a),
         61..71 => Op::Deliver,
         71..77 => Op::DeliverAll,
-        77..88 => Op::Pass(u16::from(a)),
+        77..80 => Op::Hear,
+        80..88 => Op::Pass(u16::from(a)),
         88 => Op::Pass(u16::from(a) * 40),
         89 => Op::Jump(i8::from_ne_bytes([b])),
         90..93 => Op::Save,

@@ -1,14 +1,13 @@
 //! Sees everything, and knows what must hold while a history goes on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
-use stowd::image_store::Image;
+use stowd::image_store::StoreState;
 use stowd::ledger::Ledger;
-use stowd::pin::{DEFAULT_INSTANCE, OWNER_LABEL};
 use stowd::plan::{Effect, Job, JobEnd, Plan};
 
 use crate::config::Config;
@@ -17,10 +16,10 @@ use crate::directory::Directory;
 use crate::holds::Holds;
 use crate::invariants::Violation;
 use crate::jobs::JobUnderWay;
-use crate::node::{Process, UnderWay};
 use crate::pace::Pace;
+use crate::process::{Process, UnderWay};
 use crate::seen::Seen;
-use crate::store::{Store, owns};
+use crate::store::Store;
 use crate::unknown::Unknown;
 
 /// How long a store that was away is left alone.
@@ -56,8 +55,10 @@ pub(crate) struct Oracle {
     looked: BTreeMap<PathBuf, u64>,
     /// A job met a store that is away: none begins before this uptime.
     left_alone: Option<Duration>,
+    /// The store has told that it is away.
+    is_away_told: bool,
     /// What stowd had pinned when the store was asked last.
-    own: BTreeSet<String>,
+    pub(crate) own: BTreeSet<String>,
     /// For which entry each name was put last.
     pub(crate) put_by: BTreeMap<String, PathBuf>,
 }
@@ -82,6 +83,7 @@ impl Oracle {
             brought: BTreeMap::new(),
             looked: BTreeMap::new(),
             left_alone: None,
+            is_away_told: false,
             own: BTreeSet::new(),
             put_by: BTreeMap::new(),
         }
@@ -104,6 +106,7 @@ impl Oracle {
         self.brought.clear();
         self.looked.clear();
         self.left_alone = None;
+        self.is_away_told = false;
         self.holds.retain(|path, holds| {
             let mut may = holds
                 .all()
@@ -143,8 +146,7 @@ impl Oracle {
         }
         self.reads_allowed += 1;
         self.config = config;
-        self.pace.waits_end();
-        self.pace.begins_anew();
+        self.pace.is_asked_for();
     }
 
     pub(crate) fn told(&mut self, happened: &Happened, store: &Store) -> Result<(), Violation> {
@@ -152,32 +154,34 @@ impl Oracle {
             Happened::ListsOvertime { .. } => self.lists_overtime = true,
             Happened::PinsHeld(_) => self.is_held_told = true,
             Happened::Missing { path, names } => {
-                let Some(losses) = self.brought.get(path) else {
-                    return Ok(());
-                };
-                let mut names = names.iter();
-                if let Some(name) = names.find(|name| !store.is_lost_since(name, *losses)) {
-                    let path = path.display();
-                    return Err(Violation::new(format!(
-                        "4: {path} is to be done again for {name}, which is there"
-                    )));
-                }
+                self.is_done_again(path, names.iter().cloned(), store)?;
             }
             Happened::Damaged { path, damage } => {
-                let Some(losses) = self.brought.get(path) else {
-                    return Ok(());
-                };
-                let mut blobs = damage.iter().map(|damage| damage.blob.digest.to_string());
-                if let Some(blob) = blobs.find(|blob| !store.is_lost_since(blob, *losses)) {
-                    let path = path.display();
-                    return Err(Violation::new(format!(
-                        "4: {path} is to be done again for {blob}, which is there"
-                    )));
-                }
+                let blobs = damage.iter().map(|damage| damage.blob.digest.to_string());
+                self.is_done_again(path, blobs, store)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// An entry is to be done again for names or blobs, which the store has lost since the entry was done.
+    fn is_done_again(
+        &self,
+        path: &Path,
+        mut lacks: impl Iterator<Item = String>,
+        store: &Store,
+    ) -> Result<(), Violation> {
+        let Some(losses) = self.brought.get(path) else {
+            return Ok(());
+        };
+        match lacks.find(|lack| !store.is_lost_since(lack, *losses)) {
+            Some(lack) => Err(Violation::new(format!(
+                "4: {} is to be done again for {lack}, which is there",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Entries are to be brought back, which is told.
@@ -233,7 +237,7 @@ impl Oracle {
                 "6: a job for {path}, which is not whole"
             )));
         }
-        if self.left_alone.is_some_and(|until| uptime < until) {
+        if self.is_away_told || self.left_alone.is_some_and(|until| uptime < until) {
             return Err(Violation::new(format!(
                 "4: a job for {path}, and the store is away"
             )));
@@ -282,58 +286,14 @@ impl Oracle {
         }
     }
 
-    /// The store tells which images it has.
-    pub(crate) fn answered(&mut self, images: &[Image]) {
-        let is_own = |label: &String| owns(self.config.instance, label);
-        let own = images.iter();
-        let own = own.filter(|image| image.labels.get(OWNER_LABEL).is_some_and(is_own));
-        self.own = own.map(|image| image.name.clone()).collect();
-    }
-
-    /// The plan wants pins taken off.
-    pub(crate) fn unpins(&self, names: &[String], plan: &Plan) -> Result<(), Violation> {
-        if !plan.is_loaded() {
-            let names = names.join(", ");
-            return Err(Violation::new(format!("2: {names} unpinned before READY")));
+    /// The store tells by itself whether it is away.
+    pub(crate) fn hears(&mut self, before: &StoreState, state: &StoreState) {
+        self.is_away_told = state.away.is_some();
+        if state.returns > before.returns {
+            self.left_alone = None;
+            self.pace.is_asked_for();
         }
-        if !self.has_memory {
-            let names = names.join(", ");
-            return Err(Violation::new(format!(
-                "2: {names} unpinned, and nothing was ever seen"
-            )));
-        }
-        if !self.config.unpins() {
-            let names = names.join(", ");
-            return Err(Violation::new(format!(
-                "2: {names} unpinned, and nothing is to be"
-            )));
-        }
-        if let Some(hidden) = self.seen.hidden() {
-            let (names, hidden) = (names.join(", "), hidden.display());
-            return Err(Violation::new(format!(
-                "2: {names} unpinned, and {hidden} cannot be listed"
-            )));
-        }
-        match names.iter().find(|name| !self.own.contains(*name)) {
-            Some(name) => Err(Violation::new(format!(
-                "5: {name} is to be unpinned, and stowd has not pinned it"
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    /// The plan puts its owner's name on pins.
-    pub(crate) fn takes_over(&self, names: &[String]) -> Result<(), Violation> {
-        let is_to = self.config.instance == DEFAULT_INSTANCE;
-        match names
-            .iter()
-            .find(|name| !is_to || !self.own.contains(*name))
-        {
-            Some(name) => Err(Violation::new(format!(
-                "5: the pin of {name} is taken over"
-            ))),
-            None => Ok(()),
-        }
+        self.pace.sees();
     }
 
     /// A listing is told. Of the entries of the first those count that the later ones have, too.

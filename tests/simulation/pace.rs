@@ -32,6 +32,8 @@ struct Failed {
     until: Option<Duration>,
     /// It has come back into sight, and is not whole.
     is_unfinished: bool,
+    /// It lacked so much space, and the store has not told since that there is as much.
+    lacks: Option<u64>,
 }
 
 /// A file that has changed at each reading so far.
@@ -98,6 +100,11 @@ impl Pace {
                     "8: a job for {path} too soon after failure {times}"
                 )));
             }
+            if let Some(lacks) = failed.lacks {
+                return Err(Violation::new(format!(
+                    "8: a job for {path}, for which there is no space of {lacks}"
+                )));
+            }
             if failed.is_unfinished {
                 return Err(Violation::new(format!(
                     "6: a job for {path}, which was not whole when it came back"
@@ -140,6 +147,10 @@ impl Pace {
             times,
             until: is_timed.then(|| uptime + shortest(times)),
             is_unfinished: false,
+            lacks: match class {
+                FailureClass::NoSpace { needs } => Some(needs),
+                _ => None,
+            },
         };
         self.failed.insert(entry.path.clone(), failed);
     }
@@ -177,6 +188,23 @@ impl Pace {
         for until in failed.chain(changing.map(|changing| &mut changing.until)) {
             *until = None;
         }
+    }
+
+    /// The store has told how much space it has. Where that cannot be told there may be enough.
+    pub(crate) fn has_space(&mut self, free: Option<u64>) {
+        for failed in self.failed.values_mut() {
+            let is_enough = |needs: &u64| free.is_none_or(|free| free >= *needs);
+            failed.lacks = failed.lacks.filter(|needs| !is_enough(needs));
+        }
+    }
+
+    /// An operator asks, or the store is there again and may be another one: all waits end.
+    pub(crate) fn is_asked_for(&mut self) {
+        for failed in self.failed.values_mut() {
+            failed.lacks = None;
+        }
+        self.waits_end();
+        self.begins_anew();
     }
 
     /// The wait of an entry ends: what it has brought is lost.

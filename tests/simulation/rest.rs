@@ -8,7 +8,8 @@ use stowd::source_event::SourceEvent;
 use crate::directory::PATHS;
 use crate::history::{list, touched};
 use crate::invariants::{Violation, at_rest, without_a_listing};
-use crate::node::{Node, UnderWay};
+use crate::node::Node;
+use crate::process::UnderWay;
 
 /// So many jobs, and questions to the store, there are at most after all is listed again: it was 40 where
 /// it was most.
@@ -108,7 +109,7 @@ fn end_faults(node: &mut Node) {
     if let Some(other) = &mut node.other {
         other.kill_after = None;
     }
-    node.store.is_down = false;
+    node.store.set_down(false);
     node.store.is_full = false;
     node.store.registry_is_down = false;
 }
@@ -134,11 +135,12 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
         }
         Ok(())
     })?;
-    // What was given up because it disappeared again and again is tried once more then.
-    node.advance(Duration::from_secs(10 * 60))?;
     let begun = node.jobs;
-    // A rescan finds what was lost meanwhile, and a second one what the first has changed.
+    // A rescan finds what was lost meanwhile, and a second one what the first has changed. What was given
+    // up because it disappeared again and again is tried once in ten minutes. Entries that share a name,
+    // and are tried at once, take it from each other, and their last one has it after the next try.
     for _ in 0..3 {
+        node.advance(Duration::from_secs(10 * 60))?;
         both(node, |node| {
             list(node);
             Ok(())
@@ -161,6 +163,7 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
 fn one_step(node: &mut Node, step: usize) -> Result<(), Violation> {
     match node.process.source.events.is_empty() {
         false => deliver(node),
+        true if node.has_store_news() => node.hear(),
         true => node.step(step),
     }
 }
@@ -189,7 +192,7 @@ fn work_until(node: &mut Node, end: Duration) -> Result<bool, Violation> {
     for step in 0..PLENTY {
         if node.is_busy() {
             one_step(node, step)?;
-        } else if node.other.as_ref().is_some_and(|other| other.is_busy()) {
+        } else if node.is_other_busy() {
             node.switch();
         } else if let Some(due) = node.due().filter(|due| *due <= end) {
             node.advance(due.saturating_sub(node.time))?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowd::digest::Digest;
-use stowd::image_store::{Descriptor, Image, Labels};
+use stowd::image_store::{Descriptor, Image, Labels, StoreState};
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL, RUNTIME_PIN};
 
@@ -61,6 +61,9 @@ pub(crate) struct Store {
     /// How often one was replaced by another.
     pub(crate) generation: usize,
     pub(crate) is_down: bool,
+    /// How often it answered again, and how many images were deleted: it tells so by itself.
+    returns: u64,
+    deletions: u64,
     pub(crate) is_full: bool,
     pub(crate) registry_is_down: bool,
     /// A name that another client deletes as soon as it is there.
@@ -78,6 +81,20 @@ pub(crate) struct Store {
 pub(crate) const SPACE: u64 = 1;
 
 impl Store {
+    pub(crate) fn set_down(&mut self, is_down: bool) {
+        self.returns += u64::from(self.is_down && !is_down);
+        self.is_down = is_down;
+    }
+
+    /// What it tells by itself.
+    pub(crate) fn state(&self) -> StoreState {
+        StoreState {
+            away: self.is_down.then(|| "down".to_owned()),
+            returns: self.returns,
+            losses: self.deletions,
+        }
+    }
+
     /// How much space it has, if it answers.
     pub(crate) fn free(&self) -> Option<u64> {
         let free = if self.is_full { 0 } else { SPACE };
@@ -115,7 +132,7 @@ impl Store {
     }
 
     pub(crate) fn delete(&mut self, name: &str) {
-        self.now.images.remove(name);
+        self.deletions += u64::from(self.now.images.remove(name).is_some());
         self.now.foreign.remove(name);
         self.lose(name);
     }
@@ -133,6 +150,7 @@ impl Store {
             self.now = Contents::default();
         }
         self.generation += 1;
+        self.returns += u64::from(!self.is_down);
         self.losses += 1;
         self.all_lost = self.losses;
     }

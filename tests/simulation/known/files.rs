@@ -143,3 +143,19 @@ fn a_file_that_is_open_for_long_and_changes_under_a_job_holds_nothing() {
         Wait,
     ]);
 }
+
+/// It cannot be read when it is due, and is whole again after that: the store is asked first.
+#[test]
+fn a_file_that_lacked_space_and_becomes_whole_is_not_tried_before_there_is_space() {
+    holds(&[
+        Write(162, 11),
+        Restart,
+        Deliver,
+        StoreFull(true),
+        Steps(119),
+        ReadFails(190),
+        Deliver,
+        Pass(117),
+        Wait,
+    ]);
+}
