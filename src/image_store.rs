@@ -319,6 +319,9 @@ pub enum StoreError {
         /// The store's own words.
         cause: String,
     },
+    /// The store had a blob, and has collected it since. Writing it anew can succeed.
+    #[error("blob {digest} was collected while it was in use")]
+    Collected { digest: Digest },
     /// No room on the store's file system.
     #[error("{call}: no space left on the file system of containerd's root: {cause}")]
     NoSpace {

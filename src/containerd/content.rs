@@ -181,9 +181,8 @@ impl Containerd {
         }
         let _guard = self.locks.lock(&format!("labels of {digest}")).await;
         let Some(info) = self.content_info(digest).await? else {
-            return Err(StoreError::Refused {
-                call: "Content.Info",
-                cause: format!("content {digest}: not found"),
+            return Err(StoreError::Collected {
+                digest: digest.clone(),
             });
         };
         let labels = source_labels::missing(&info.labels.into_iter().collect(), &wanted);

@@ -130,6 +130,9 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                     blobs: image.needed(),
                     ..placed
                 }),
+                Err(PlaceError::Store(error @ StoreError::Collected { .. })) => {
+                    return Err(error.into());
+                }
                 Err(PlaceError::Store(away)) if away.is_away() => return Err(away.into()),
                 Err(error) => {
                     let needs = self.space.own().needs();

@@ -121,8 +121,11 @@ async fn under_lease<S: ImageStore>(
     };
     let imported = match attempt.run().await {
         // An ingest that an earlier import left held wrong bytes, or another import removed it for lack
-        // of space. It is gone now, so that a second attempt can succeed.
-        Err(ImportError::Store(StoreError::Mismatch { .. } | StoreError::Removed { .. })) => {
+        // of space. It is gone now, so that a second attempt can succeed. So it can where a blob that was
+        // there had been let go by a damaged one.
+        Err(ImportError::Store(
+            StoreError::Mismatch { .. } | StoreError::Removed { .. } | StoreError::Collected { .. },
+        )) => {
             meter.rewind();
             attempt.run().await
         }

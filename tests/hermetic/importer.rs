@@ -461,6 +461,23 @@ fn a_half_sent_blob_is_resumed_and_a_wrong_half_is_sent_anew() {
     }
 }
 
+/// A damaged blob had let go of it.
+#[test]
+fn a_blob_that_is_collected_under_an_import_is_written_again() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(2 * MIB, 1));
+    draft.index(&[("one:1", &image.manifest)]);
+    for path in draft.written(dir.path()) {
+        let store = MemoryStore::default();
+        store.state().collects_after = Some(1);
+        let report = run(&store, &path).unwrap();
+        assert_eq!((report.images.len(), report.problems.len()), (1, 0));
+        assert_eq!(store.state().collects_after, None, "nothing was collected");
+        assert!(store.state().blobs.contains_key(&image.layer));
+    }
+}
+
 #[test]
 fn a_store_that_fails_at_any_chunk_has_no_names_and_a_second_try_succeeds() {
     let dir = TempDir::new().unwrap();

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub at_chunk: Option<(usize, Box<dyn FnOnce() + Send>)>,
     /// Fails the chunk of this number, once.
     pub fail_at_chunk: Option<(usize, StoreError)>,
+    /// Collects the blob that is the next but so many to be labelled, once.
+    pub collects_after: Option<usize>,
     /// What the runtime answers whatever it is asked for.
     pub away: Option<StoreError>,
     /// The answers to pulls; who asks for anything else waits for ever.
@@ -402,6 +404,15 @@ impl ImageStore for MemoryStore {
 
     async fn label_blob(&self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
         let mut state = self.state();
+        if let Some(left) = &mut state.collects_after {
+            *left -= 1;
+            if *left == 0 {
+                state.collects_after = None;
+                state.blobs.remove(digest);
+                let digest = digest.clone();
+                return Err(StoreError::Collected { digest });
+            }
+        }
         let before = state.labelled;
         state.label(digest, &labels);
         state.writes += state.labelled - before;
