@@ -141,7 +141,7 @@ pub enum JobEnd {
     Absent(Arc<Looked>),
     /// The list is none, and brings nothing; the text says what it is.
     NoList(String),
-    /// Nothing is wrong with an archive that was found broken before.
+    /// Nothing is wrong with the file of an archive that was found broken before.
     Whole,
     /// The file is not, or no longer, the version that the job was for.
     Changed,

@@ -22,6 +22,14 @@ impl Plan {
             Some(other) => return self.entries.set(path, other),
             None => return,
         };
+        // An archive that lacks a blob is whole as a file, and some of it is to be imported.
+        let is_of_file = |brought: &EntryResult| brought.class == FailureClass::Content;
+        let end = match end {
+            JobEnd::Through(brought) if running.job == Job::Verify && !is_of_file(&brought) => {
+                JobEnd::Whole
+            }
+            end => end,
+        };
         self.pins.want(now.uptime + self.rules.settle);
         let is_there = match &end {
             JobEnd::Through(_) | JobEnd::Absent(_) => true,

@@ -161,6 +161,36 @@ fn a_failure_is_told_when_it_is_new_or_another_one() {
     assert_eq!(stage.told("failed /i/a.tar"), 5);
 }
 
+/// The first reading was wrong, and the archive lacks a blob: what of it is whole is imported.
+#[test]
+fn an_archive_that_is_found_to_lack_a_blob_only_is_imported() {
+    for (class, is_imported) in [
+        (FailureClass::MissingBlob, true),
+        (FailureClass::Content, false),
+    ] {
+        let mut stage = Stage::new();
+        stage.on(listed(&["a.tar"]));
+        stage.on(store(&[]));
+        stage.ends("a.tar", failed(FailureClass::Content));
+        let mut words = stage.pass_to_due().unwrap();
+        while words != ["verify a.tar"] {
+            assert_eq!(stage.answered(words, &[]), NOTHING);
+            words = stage.pass_to_due().unwrap();
+        }
+        let JobEnd::Through(mut read) = brought(&[]) else {
+            unreachable!("it is gone through");
+        };
+        read.problems.push("a problem".to_owned());
+        read.class = class;
+        let words = stage.ends("a.tar", JobEnd::Through(read));
+        assert_eq!(
+            words == ["import a.tar"],
+            is_imported,
+            "{class:?}: {words:?}"
+        );
+    }
+}
+
 /// An hour with twenty broken archives: each is imported once, read once more, and told once.
 #[test]
 fn broken_archives_are_read_twice_and_written_once() {
