@@ -205,7 +205,9 @@ impl Node {
             }
             Effect::Unpin(names) => {
                 self.oracle.unpins(&names, &self.process.plan)?;
-                self.oracle.brings_none_of(&names, &self.directory)?;
+                let ledger = self.process.plan.ledger();
+                self.oracle
+                    .brings_none_of(&names, &self.directory, ledger)?;
                 let unpin = UnderWay::Unpin(names.into(), Vec::new());
                 self.process.under_way.push(unpin);
             }

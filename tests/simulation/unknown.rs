@@ -65,8 +65,18 @@ impl Oracle {
         &self,
         names: &[String],
         directory: &Directory,
+        ledger: &Ledger,
     ) -> Result<(), Violation> {
-        for (path, (identity, shape)) in &self.unknown.entries {
+        // Each time that the store has no space for it is an attempt as well.
+        let is_put_off = |path: &PathBuf| {
+            let record = ledger.get(path);
+            record.is_some_and(|record| {
+                matches!(record.class, Some(FailureClass::NoSpace { .. }))
+                    && record.attempts > ATTEMPTS
+            })
+        };
+        let unknown = self.unknown.entries.iter();
+        for (path, (identity, shape)) in unknown.filter(|(path, _)| !is_put_off(path)) {
             let file = directory.files.get(path);
             let file = file.filter(|file| file.identity == *identity);
             let Some(file) = file.filter(|_| *shape == self.config.shape()) else {
