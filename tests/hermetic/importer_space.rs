@@ -10,7 +10,7 @@ use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use tempfile::TempDir;
 use tokio::sync::Barrier;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::importer::{Draft, entry, noise};
@@ -31,27 +31,33 @@ fn archive(seed: u8, way: usize) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Imports archives at once.
-fn imported(
+async fn imported_by(
     store: &MemoryStore,
-    archives: &[&Path],
-    given_up: &[CancellationToken],
-) -> Vec<Result<ImportReport, ImportError>> {
+    archive: &Path,
+    reservations: &Reservations,
+    given_up: &CancellationToken,
+) -> Result<ImportReport, ImportError> {
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
-    let reservations = Reservations::default();
-    let imports = archives.iter().zip(given_up).map(|(path, given_up)| {
-        let entry = entry(path);
-        let rules = ImportRules {
-            reservations: &reservations,
-            wanted: &wanted,
-            extra_registries: &[],
-        };
-        async move { import(store, &entry, rules, Meter::default(), given_up).await }
-    });
+    let rules = ImportRules {
+        reservations,
+        wanted: &wanted,
+        extra_registries: &[],
+    };
+    import(store, &entry(archive), rules, Meter::default(), given_up).await
+}
+
+/// Imports archives at once.
+fn imported(store: &MemoryStore, archives: &[&Path]) -> Vec<Result<ImportReport, ImportError>> {
+    let (reservations, given_up) = (Reservations::default(), CancellationToken::new());
+    let imports = archives.iter();
+    let imports = imports.map(|archive| imported_by(store, archive, &reservations, &given_up));
+    soon(futures_util::future::join_all(imports))
+}
+
+fn soon<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let all = futures_util::future::join_all(imports);
-    let all = async { timeout(Duration::from_secs(60), all).await };
-    runtime.block_on(all).expect("they wait for each other")
+    let work = async { timeout(Duration::from_secs(60), work).await };
+    runtime.block_on(work).expect("they wait for each other")
 }
 
 fn full(capacity: u64) -> MemoryStore {
@@ -60,16 +66,12 @@ fn full(capacity: u64) -> MemoryStore {
     store
 }
 
-fn no_one() -> [CancellationToken; 2] {
-    [CancellationToken::new(), CancellationToken::new()]
-}
-
 #[test]
 fn what_cannot_fit_is_refused_before_its_first_byte() {
     for way in 0..2 {
         let (_dir, path) = archive(1, way);
         let store = full(2 * MIB);
-        let error = imported(&store, &[&path], &no_one()).pop().unwrap();
+        let error = imported(&store, &[&path]).pop().unwrap();
         let error = error.unwrap_err();
         assert_eq!(error.class(), FailureClass::NoSpace { needs: 3 * MIB });
         let words = "3.0 MiB are to be written, 2.0 MiB are free";
@@ -86,10 +88,7 @@ fn what_the_store_has_takes_no_room() {
         let (_dir, path) = archive(1, way);
         let store = full(3 * MIB + SOME);
         for _ in 0..2 {
-            let report = imported(&store, &[&path], &no_one())
-                .pop()
-                .unwrap()
-                .unwrap();
+            let report = imported(&store, &[&path]).pop().unwrap().unwrap();
             assert_eq!(report.problems, Vec::<String>::new());
             store.state().images.clear();
         }
@@ -103,7 +102,7 @@ fn what_another_import_has_still_to_write_is_not_free() {
         let ((_one, one), (_two, two)) = (archive(1, way), archive(2, way));
         for (capacity, fit) in [(5 * MIB, 1), (6 * MIB + SOME, 2)] {
             let store = full(capacity);
-            let reports = imported(&store, &[&one, &two], &no_one());
+            let reports = imported(&store, &[&one, &two]);
             let (good, bad): (Vec<_>, Vec<_>) = reports.into_iter().partition(Result::is_ok);
             assert_eq!(good.len(), fit, "{capacity}: {bad:?}");
             assert_eq!(store.state().opened, 3 * fit, "nothing of the other");
@@ -119,7 +118,7 @@ fn a_layer_that_two_imports_bring_is_counted_once() {
     for way in 0..2 {
         let ((_one, one), (_two, two)) = (archive(1, way), archive(1, way));
         let store = full(3 * MIB + SOME);
-        for report in imported(&store, &[&one, &two], &no_one()) {
+        for report in imported(&store, &[&one, &two]) {
             assert_eq!(report.unwrap().problems, Vec::<String>::new());
         }
     }
@@ -130,22 +129,27 @@ fn a_layer_that_two_imports_bring_is_counted_once() {
 fn an_import_that_waits_for_space_can_be_given_up() {
     let ((_one, one), (_two, two)) = (archive(1, 0), archive(2, 0));
     let store = full(5 * MIB);
-    let given_up = no_one();
-    let gather = Arc::new(Barrier::new(2));
-    store.state().gather = Some(Arc::clone(&gather));
-    let cancel = std::thread::spawn({
-        let given_up = given_up.clone();
-        move || {
-            // One of them hangs, and the other waits.
-            std::thread::sleep(Duration::from_millis(300));
-            for import in given_up {
-                import.cancel();
-            }
+    // The blob of the one that hangs waits for another one, which does not come.
+    store.state().gather = Some(Arc::new(Barrier::new(2)));
+    let (reservations, given_up) = (Reservations::default(), CancellationToken::new());
+    let waits = given_up.child_token();
+    let hangs = imported_by(&store, &one, &reservations, &given_up);
+    let gives_up = async {
+        while store.state().opened == 0 {
+            sleep(Duration::from_millis(5)).await;
         }
-    });
-    for report in imported(&store, &[&one, &two], &given_up) {
+        let waiting = imported_by(&store, &two, &reservations, &waits);
+        let cancels = async {
+            sleep(Duration::from_millis(300)).await;
+            waits.cancel();
+        };
+        let (waited, ()) = tokio::join!(waiting, cancels);
+        given_up.cancel();
+        waited
+    };
+    let (hung, waited) = soon(async { tokio::join!(hangs, gives_up) });
+    for report in [hung, waited] {
         assert!(matches!(report, Err(ImportError::Changed)), "{report:?}");
     }
-    // The one that waits may have its space from the other one that is given up before it.
-    cancel.join().unwrap();
+    assert_eq!(store.state().opened, 1);
 }
