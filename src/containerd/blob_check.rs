@@ -13,9 +13,8 @@ use containerd_client::services::v1::ListContentRequest;
 use futures_util::{StreamExt as _, stream};
 
 use super::blocking::begin_blocking;
-use super::client::{Containerd, answered};
+use super::client::{Containerd, answered, from_wire, next_message};
 use super::damage::FileState;
-use super::failure::CallFailure;
 use super::ingest::Ingest;
 use crate::blocking::finished;
 use crate::concurrency::QUESTIONS_OF_ARCHIVE;
@@ -79,19 +78,12 @@ impl Containerd {
         let mut content = self.content(None);
         let listed = content.list(ListContentRequest::default());
         let mut listed = answered(LIST, deadline, listed).await?;
-        loop {
-            match tokio::time::timeout(deadline, listed.next()).await {
-                Ok(Some(Ok(part))) => {
-                    for info in part.info {
-                        let wanted = open.get(info.digest.as_str());
-                        if wanted.is_some_and(|blob| u64::try_from(info.size) == Ok(blob.size)) {
-                            open.remove(info.digest.as_str());
-                        }
-                    }
+        while let Some(part) = next_message(LIST, deadline, &mut listed).await? {
+            for info in part.info {
+                let wanted = open.get(info.digest.as_str());
+                if wanted.is_some_and(|blob| from_wire(info.size) == blob.size) {
+                    open.remove(info.digest.as_str());
                 }
-                Ok(Some(Err(status))) => return Err(CallFailure::of(LIST, &status).into()),
-                Ok(None) => break,
-                Err(_) => return Err(CallFailure::late(LIST, deadline).into()),
             }
         }
         Ok(open.into_values().map(|blob| blob.digest.clone()).collect())
@@ -104,11 +96,9 @@ impl Containerd {
         if is_written() {
             return Ok(None);
         }
-        let fault = match self.content_info(digest).await? {
+        let fault = match self.blob_record(digest).await? {
             None => Some(BlobFault::NoRecord),
-            Some(info) if u64::try_from(info.size) != Ok(*size) => Some(BlobFault::RecordLength(
-                u64::try_from(info.size).unwrap_or(0),
-            )),
+            Some(record) if record.size != *size => Some(BlobFault::RecordLength(record.size)),
             Some(_) => match self.file_state(digest).await {
                 FileState::Unseen => None,
                 FileState::There(length) if length == *size => None,

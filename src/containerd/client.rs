@@ -22,7 +22,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::blob_files::SeenFiles;
 use super::direct_writes::DirectWrites;
@@ -265,4 +265,26 @@ pub(super) async fn answered<T>(
         Ok(Err(status)) => Err(CallFailure::of(call, &status)),
         Err(_) => Err(CallFailure::late(call, deadline)),
     }
+}
+
+/// The next message of a stream, waited for as in [`answered`]; `None` at its end.
+pub(super) async fn next_message<T>(
+    call: &'static str,
+    deadline: Duration,
+    messages: &mut Streaming<T>,
+) -> Result<Option<T>, CallFailure> {
+    match tokio::time::timeout(deadline, messages.message()).await {
+        Ok(Ok(message)) => Ok(message),
+        Ok(Err(status)) => Err(CallFailure::of(call, &status)),
+        Err(_) => Err(CallFailure::late(call, deadline)),
+    }
+}
+
+/// containerd counts bytes in signed numbers. No blob comes near their limit.
+pub(super) fn to_wire(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+pub(super) fn from_wire(bytes: i64) -> u64 {
+    u64::try_from(bytes).unwrap_or(0)
 }

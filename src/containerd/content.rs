@@ -4,10 +4,9 @@ use containerd_client::services::v1::{
     Info, InfoRequest, ListContentRequest, ReadContentRequest, UpdateRequest,
 };
 use prost_types::FieldMask;
-use tokio_stream::StreamExt as _;
 
-use super::client::{Containerd, answered};
-use super::failure::{CallFailure, FailureKind};
+use super::client::{Containerd, answered, from_wire, next_message, to_wire};
+use super::failure::FailureKind;
 use super::lease::Lease;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::{Labels, StoreError, StoredLayer};
@@ -19,6 +18,12 @@ const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 const READ: &str = "Content.Read";
 
+/// What containerd's record of a blob says.
+pub(super) struct BlobRecord {
+    pub(super) size: u64,
+    pub(super) labels: Labels,
+}
+
 impl Containerd {
     /// Whether a blob is there, whole; if so, the lease keeps it. It is put under the lease before it is
     /// looked for: in the other order it could be collected in between. A lease may name a missing
@@ -29,10 +34,9 @@ impl Containerd {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         self.keep_content(lease, digest).await?;
-        let Some(info) = self.content_info(digest).await? else {
+        let Some(BlobRecord { size, .. }) = self.blob_record(digest).await? else {
             return Ok(false);
         };
-        let size = u64::try_from(info.size).unwrap_or(0);
         Ok(!self.file_state(digest).await.is_not_of(size))
     }
 
@@ -43,29 +47,37 @@ impl Containerd {
         size: u64,
         labels: &Labels,
     ) -> Result<bool, StoreError> {
-        let Some(info) = self.content_info(digest).await? else {
+        let Some(record) = self.blob_record(digest).await? else {
             return Ok(false);
         };
-        let had = info.labels.into_iter().collect();
-        let has_all = source_labels::missing(&had, labels).is_empty();
-        let is_right = u64::try_from(info.size) == Ok(size) && has_all;
+        let has_all = source_labels::missing(&record.labels, labels).is_empty();
+        let is_right = record.size == size && has_all;
         Ok(is_right && !self.file_state(digest).await.is_not_of(size))
     }
 
     /// Whether there is a record of a blob now.
     pub(super) async fn has_content_of(&self, digest: &Digest) -> Result<bool, StoreError> {
-        Ok(self.content_info(digest).await?.is_some())
+        Ok(self.blob_record(digest).await?.is_some())
     }
 
-    /// What containerd knows of a blob; `None` where there is none.
-    pub(super) async fn content_info(&self, digest: &Digest) -> Result<Option<Info>, StoreError> {
+    /// `None` where there is none.
+    pub(super) async fn blob_record(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<BlobRecord>, StoreError> {
         let request = InfoRequest {
             digest: digest.as_str().to_owned(),
         };
         let mut content = self.content(None);
         let info = content.info(request);
         match answered("Content.Info", self.deadlines().answer, info).await {
-            Ok(answer) => Ok(Some(answer.info.unwrap_or_default())),
+            Ok(answer) => {
+                let info = answer.info.unwrap_or_default();
+                Ok(Some(BlobRecord {
+                    size: from_wire(info.size),
+                    labels: info.labels.into_iter().collect(),
+                }))
+            }
             Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -77,8 +89,9 @@ impl Containerd {
         &self,
         diff_id: &Digest,
     ) -> Result<Option<StoredLayer>, StoreError> {
-        if let Some(info) = self.content_info(diff_id).await? {
-            return Ok(layer_of(&info));
+        if let Some(BlobRecord { size, .. }) = self.blob_record(diff_id).await? {
+            let digest = diff_id.clone();
+            return Ok(Some(StoredLayer { digest, size }));
         }
         const LIST: &str = "Content.List";
         let deadline = self.deadlines().answer;
@@ -87,12 +100,8 @@ impl Containerd {
         };
         let mut content = self.content(None);
         let mut listed = answered(LIST, deadline, content.list(request)).await?;
-        match tokio::time::timeout(deadline, listed.next()).await {
-            Ok(Some(Ok(some))) => Ok(some.info.iter().find_map(layer_of)),
-            Ok(Some(Err(status))) => Err(CallFailure::of(LIST, &status).into()),
-            Ok(None) => Ok(None),
-            Err(_) => Err(CallFailure::late(LIST, deadline).into()),
-        }
+        let some = next_message(LIST, deadline, &mut listed).await?;
+        Ok(some.and_then(|some| some.info.iter().find_map(layer_of)))
     }
 
     pub(super) async fn read_content(
@@ -100,10 +109,10 @@ impl Containerd {
         digest: &Digest,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(Info { size, .. }) = self.content_info(digest).await? else {
+        let Some(BlobRecord { size, .. }) = self.blob_record(digest).await? else {
             return Ok(None);
         };
-        if u64::try_from(size).is_ok_and(|size| size > limit) {
+        if size > limit {
             return Err(StoreError::Refused {
                 call: READ,
                 cause: format!("blob {digest} has {size} bytes, more than the {limit} expected"),
@@ -143,14 +152,14 @@ impl Containerd {
     pub(super) async fn read_into(
         &self,
         digest: &Digest,
-        size: i64,
+        size: u64,
         mut take: impl FnMut(&[u8]) + Send,
     ) -> Result<bool, StoreError> {
         let deadline = self.deadlines().answer;
         let request = ReadContentRequest {
             digest: digest.as_str().to_owned(),
             offset: 0,
-            size,
+            size: to_wire(size),
         };
         let mut content = self.content(None);
         let mut chunks = match answered(READ, deadline, content.read(request)).await {
@@ -158,14 +167,10 @@ impl Containerd {
             Err(failure) if failure.kind == FailureKind::NotFound => return Ok(false),
             Err(failure) => return Err(failure.into()),
         };
-        loop {
-            match tokio::time::timeout(deadline, chunks.next()).await {
-                Ok(Some(Ok(chunk))) => take(&chunk.data),
-                Ok(Some(Err(status))) => return Err(CallFailure::of(READ, &status).into()),
-                Ok(None) => return Ok(true),
-                Err(_) => return Err(CallFailure::late(READ, deadline).into()),
-            }
+        while let Some(chunk) = next_message(READ, deadline, &mut chunks).await? {
+            take(&chunk.data);
         }
+        Ok(true)
     }
 
     /// Adds to the labels of a blob, and writes only what that changes. Reading and writing happen
@@ -180,12 +185,12 @@ impl Containerd {
             return Ok(());
         }
         let _guard = self.locks.lock(&format!("labels of {digest}")).await;
-        let Some(info) = self.content_info(digest).await? else {
+        let Some(record) = self.blob_record(digest).await? else {
             return Err(StoreError::Collected {
                 digest: digest.clone(),
             });
         };
-        let labels = source_labels::missing(&info.labels.into_iter().collect(), &wanted);
+        let labels = source_labels::missing(&record.labels, &wanted);
         if labels.is_empty() {
             return Ok(());
         }
@@ -209,6 +214,6 @@ impl Containerd {
 fn layer_of(info: &Info) -> Option<StoredLayer> {
     Some(StoredLayer {
         digest: Digest::parse(&info.digest).ok()?,
-        size: u64::try_from(info.size).ok()?,
+        size: from_wire(info.size),
     })
 }

@@ -12,6 +12,7 @@ use containerd_client::services::v1::DeleteContentRequest;
 
 use super::blocking::blocking;
 use super::client::{Containerd, answered};
+use super::content::BlobRecord;
 use super::failure::FailureKind;
 use super::lease::Lease;
 use crate::digest::Digest;
@@ -71,8 +72,8 @@ impl Containerd {
         let FileState::There(length) = state else {
             return Ok(state);
         };
-        let info = self.content_info(digest).await?;
-        if info.is_some_and(|info| u64::try_from(info.size) == Ok(length)) {
+        let record = self.blob_record(digest).await?;
+        if record.is_some_and(|record| record.size == length) {
             return Ok(state);
         }
         had.extend(self.discard_damaged(lease, digest).await?);
@@ -102,21 +103,19 @@ impl Containerd {
         digest: &Digest,
     ) -> Result<Labels, StoreError> {
         // First the record: containerd gives a blob its file before its record.
-        let info = self.content_info(digest).await?;
-        let is_wrong = match (self.file_state(digest).await, &info) {
-            (FileState::There(length), info) => {
+        let record = self.blob_record(digest).await?;
+        let is_wrong = match (self.file_state(digest).await, &record) {
+            (FileState::There(length), record) => {
                 let is_removed = self.remove_wrong_file(digest).await?;
-                let recorded = info.as_ref().map(|info| u64::try_from(info.size));
-                is_removed || recorded.is_some_and(|recorded| recorded != Ok(length))
+                is_removed || record.as_ref().is_some_and(|record| record.size != length)
             }
             (_, None) => false,
             (FileState::Missing, Some(_)) => !self.keeps_elsewhere(digest).await?,
             (FileState::Unseen, Some(_)) => !self.sends_right_bytes(digest).await?,
         };
-        let Some(info) = info.filter(|_| is_wrong) else {
+        let Some(BlobRecord { labels, .. }) = record.filter(|_| is_wrong) else {
             return Ok(Labels::new());
         };
-        let labels = info.labels.into_iter().collect::<Labels>();
         let children = labels.iter().filter(|(key, _)| key.starts_with(KEEPS));
         for child in children.filter_map(|(_, child)| Digest::parse(child).ok()) {
             self.keep_content(lease, &child).await?;

@@ -11,12 +11,10 @@ use std::time::Duration;
 
 use containerd_client::services::v1::{WriteAction, WriteContentRequest, WriteContentResponse};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::client::{Containerd, answered};
+use super::client::{Containerd, answered, from_wire, next_message, to_wire};
 use super::failure::{CallFailure, FailureKind};
 use super::ingest::Ingest;
 use super::ingests::Moved;
@@ -130,7 +128,7 @@ impl StreamWriter {
         let opened = content.write(ReceiverStream::new(queue));
         let mut answers = answered(WRITE, deadline, opened).await?;
         let first = next_answer(WRITE, deadline, &mut answers).await?;
-        let offset = u64::try_from(first.offset).unwrap_or(0);
+        let offset = from_wire(first.offset);
         if offset > ingest.size || (offset > 0 && ingest.expected.is_none()) {
             return Err(CallFailure {
                 call: WRITE,
@@ -157,7 +155,7 @@ impl StreamWriter {
 
     /// Returns when the stream has ended, which containerd does not end by itself while it serves.
     pub(super) async fn ended(&mut self) {
-        while let Some(Ok(_)) = self.answers.next().await {}
+        while let Ok(Some(_)) = self.answers.message().await {}
     }
 
     /// Queues a message as soon as there is room, and takes in the acknowledgements meanwhile.
@@ -200,7 +198,7 @@ impl StreamWriter {
     }
 
     fn acknowledge(&mut self, answer: &WriteContentResponse) {
-        let offset = u64::try_from(answer.offset).unwrap_or(0);
+        let offset = from_wire(answer.offset);
         self.acknowledged = self.acknowledged.max(offset);
     }
 
@@ -332,19 +330,10 @@ async fn next_answer(
     deadline: Duration,
     answers: &mut Streaming<WriteContentResponse>,
 ) -> Result<WriteContentResponse, CallFailure> {
-    match timeout(deadline, answers.next()).await {
-        Ok(Some(Ok(answer))) => Ok(answer),
-        Ok(Some(Err(status))) => Err(CallFailure::of(call, &status)),
-        Ok(None) => Err(CallFailure {
-            call,
-            kind: FailureKind::Unreachable,
-            cause: "containerd ended the stream before the blob was committed".to_owned(),
-        }),
-        Err(_) => Err(CallFailure::late(call, deadline)),
-    }
-}
-
-/// containerd counts in signed numbers. No blob comes near their limit.
-fn to_wire(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+    let answer = next_message(call, deadline, answers).await?;
+    answer.ok_or_else(|| CallFailure {
+        call,
+        kind: FailureKind::Unreachable,
+        cause: "containerd ended the stream before the blob was committed".to_owned(),
+    })
 }
