@@ -5,9 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, fstatvfs};
 
 use super::blocking::assert_may_wait;
 use crate::digest::{Digest, Hasher};
@@ -63,6 +62,17 @@ impl BlobFiles {
         }
     }
 
+    /// How many bytes are free on their file system, as `df` tells it: what is kept back for root is not.
+    /// `None` where that is not counted.
+    pub(super) fn free_space(&self) -> Option<u64> {
+        assert_may_wait();
+        // A store that has no blob yet may not have its directories.
+        let mut above = self.dir.ancestors();
+        let found = above.find_map(|path| File::open(path).ok())?;
+        let found = fstatvfs(found).ok()?;
+        (found.f_blocks > 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
     }
@@ -81,22 +91,6 @@ fn hash(mut file: &File) -> io::Result<Digest> {
     // No process reads a blob before a container wants it.
     let _ = fadvise(file, 0, None, Advice::DontNeed);
     Ok(hasher.finish())
-}
-
-/// The files, where they can be seen. Clones are one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SeenFiles(Arc<RwLock<Option<Arc<BlobFiles>>>>);
-
-impl SeenFiles {
-    pub(super) fn get(&self) -> Option<Arc<BlobFiles>> {
-        let files = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        files.clone()
-    }
-
-    pub(super) fn set(&self, files: Option<BlobFiles>) {
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *place = files.map(Arc::new);
-    }
 }
 
 #[cfg(test)]
@@ -124,5 +118,18 @@ mod tests {
             assert_eq!(left, (!is_wrong).then_some(3));
         }
         assert!(!files.remove_wrong(&digest).unwrap(), "there is none");
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_count_tells_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let free = |root: &Path, witness: &Path| {
+            let files = BlobFiles::of(root, witness).unwrap();
+            files.free_space()
+        };
+        let no_blob_yet = dir.path().join("root");
+        assert!(free(&no_blob_yet, dir.path()).is_some_and(|free| free > 0));
+        let proc = Path::new("/proc");
+        assert_eq!(free(proc, proc), None);
     }
 }

@@ -84,10 +84,6 @@ impl BlobsDir {
         &self.path
     }
 
-    pub(super) fn dir(&self) -> &File {
-        &self.dir
-    }
-
     /// A new file without a name.
     pub(super) fn create(&self) -> io::Result<File> {
         assert_may_wait();

@@ -24,9 +24,10 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::blob_files::SeenFiles;
+use super::blob_files::BlobFiles;
 use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
+use super::found::Found;
 use super::lease::Lease;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
 use crate::image_store::StoreError;
@@ -97,7 +98,8 @@ pub struct Containerd {
     pub(super) direct_writes: DirectWrites,
     /// Leases that could not be ended, by their ids: containerd was away.
     pub(super) unreleased: Arc<Mutex<BTreeSet<String>>>,
-    pub(super) files: SeenFiles,
+    /// The files of blobs, where they can be seen.
+    pub(super) files: Found<BlobFiles>,
 }
 
 impl Containerd {
@@ -122,7 +124,7 @@ impl Containerd {
             locks: KeyedLock::default(),
             direct_writes: DirectWrites::default(),
             unreleased: Arc::default(),
-            files: SeenFiles::default(),
+            files: Found::default(),
         })
     }
 

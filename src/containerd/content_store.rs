@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use containerd_client::services::v1::{Plugin, PluginsRequest};
 
@@ -39,7 +38,7 @@ impl Containerd {
         match self.find_content_store().await {
             Ok(dir) => {
                 report(StoreEvent::WritingDirectly(dir.path().to_owned()));
-                self.direct_writes.set(Some(Arc::new(dir)));
+                self.direct_writes.set(Some(dir));
             }
             Err(why) => {
                 self.direct_writes.set(None);
@@ -81,7 +80,7 @@ impl Containerd {
         Ok(store)
     }
 
-    pub(super) async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {
+    async fn plugins(&self) -> Result<Vec<Plugin>, CallFailure> {
         let filters = vec![
             format!("type=={CONTENT}"),
             format!("type=={METADATA},id==bolt"),
@@ -99,16 +98,16 @@ const METADATA: &str = "io.containerd.metadata.v1";
 
 /// What containerd tells of its one content store.
 #[derive(Debug)]
-pub(super) struct ToldStore {
-    pub(super) root: PathBuf,
+struct ToldStore {
+    root: PathBuf,
     /// The records of it, which containerd has as soon as it serves.
-    pub(super) witness: PathBuf,
+    witness: PathBuf,
     /// Whether all namespaces share what is in it: `shared`.
     policy: String,
 }
 
 impl ToldStore {
-    pub(super) fn of(plugins: &[Plugin]) -> Result<Self, NotDirect> {
+    fn of(plugins: &[Plugin]) -> Result<Self, NotDirect> {
         let of = |kind: &'static str| plugins.iter().filter(move |plugin| plugin.r#type == kind);
         // One that is not containerd's own would be a proxy to another machine or another format.
         let mut stores = of(CONTENT).filter(|plugin| plugin.init_err.is_none());

@@ -18,9 +18,10 @@
 //! namespaces (`content_sharing_policy` of the metadata plugin). Otherwise every blob is streamed.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::blobs_dir::BlobsDir;
+use super::found::Found;
 use crate::happened::StoreEvent;
 use crate::reporter::report;
 
@@ -29,19 +30,15 @@ pub(super) const DIRECT_FROM: u64 = 128 << 10;
 
 /// Where blobs are written directly; nowhere until it is known that they can be. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct DirectWrites(Arc<RwLock<Option<Arc<BlobsDir>>>>);
+pub(super) struct DirectWrites(Found<BlobsDir>);
 
 impl DirectWrites {
     pub(super) fn dir(&self) -> Option<Arc<BlobsDir>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.get()
     }
 
-    pub(super) fn set(&self, dir: Option<Arc<BlobsDir>>) -> Option<Arc<BlobsDir>> {
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *place, dir)
+    pub(super) fn set(&self, dir: Option<BlobsDir>) -> Option<Arc<BlobsDir>> {
+        self.0.set(dir)
     }
 
     /// From now on everything is sent.

@@ -4,10 +4,11 @@
 //! `writer` opens a blob for writing, in one of two ways: `stream_writer` sends every byte;
 //! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
-//! those that are there, and `free_space` tells how many more there is room for. `images` names blobs,
-//! `leases` keeps them meanwhile, `cri` asks whether the runtime sees them and `sandbox_image` which one it
-//! makes pods with, `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all
-//! of that can be had, `events` hears of images that are deleted, `presence` whether containerd answers.
+//! those that are there; `blob_check` finds those that are not whole, by their records and `blob_files`,
+//! and `damage` makes way for them. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether
+//! the runtime sees them and `sandbox_image` which one it makes pods with, `pull` has it pull them,
+//! `instance` keeps a second stowd out, `serving` waits until all of that can be had, `events` hears of
+//! images that are deleted, `presence` whether containerd answers.
 
 mod blob_check;
 mod blob_file;
@@ -23,7 +24,7 @@ mod direct_writer;
 mod direct_writes;
 mod events;
 mod failure;
-mod free_space;
+mod found;
 mod images;
 mod ingest;
 mod ingests;
@@ -92,7 +93,8 @@ impl ImageStore for Containerd {
     }
 
     async fn free_space(&self) -> Option<u64> {
-        self.free_content_space().await
+        let files = self.files.get()?;
+        blocking::blocking(move || files.free_space()).await
     }
 
     async fn faults(&self, blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {

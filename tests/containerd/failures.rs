@@ -204,6 +204,7 @@ async fn a_disk_that_fills_meanwhile_is_left_as_it_was(generation: Generation, w
     let (small, daemon, store) = small_disk(&generation, way).await;
     let lease = store.begin_lease("filled").await.unwrap();
     let before = small.free();
+    store.see_content_store().await;
     assert!(store.free_space().await.unwrap().abs_diff(before) < NOTES);
     let filler = small.path().join("filler");
     for written in [2 * MIB, 10 * MIB] {
