@@ -27,16 +27,12 @@ impl Ledger {
     /// All images that are overruled, by what the ledger knows.
     pub fn overruled(&self) -> BTreeSet<OverruledImage> {
         let claims = self.iter().flat_map(|(path, record)| {
-            let names = tagged_names(record).into_iter();
+            let names = images_by_name(record).into_iter();
             names.map(move |(name, digest)| (name, (InNameOrder(path), digest)))
         });
         let claims = claims.collect::<Vec<_>>();
-        let owners = Owners::of(
-            claims
-                .iter()
-                .cloned()
-                .map(|(name, claim)| (name, (), claim)),
-        );
+        let owned = claims.iter().cloned();
+        let owners = Owners::of(owned.map(|(name, claim)| (name, (), claim)));
         let mut overruled = BTreeMap::<_, Vec<_>>::new();
         for (name, (InNameOrder(path), digest)) in &claims {
             if let Some((InNameOrder(by), other)) = owners.owner(name)
@@ -58,14 +54,13 @@ impl Ledger {
     }
 }
 
-/// The images of an entry by their names. What the last attempt brought counts before what is kept.
-fn tagged_names(record: &Record) -> BTreeMap<&str, &Digest> {
-    let mut names = BTreeMap::new();
+/// The images of an entry by their tagged names. What the last attempt brought counts before what is kept.
+fn images_by_name(record: &Record) -> BTreeMap<&str, &Digest> {
+    let mut images = BTreeMap::new();
     for image in record.images() {
-        let tagged = image.names.iter().filter(|name| !name.contains('@'));
-        for name in tagged {
-            names.entry(name.as_str()).or_insert(&image.digest);
+        for name in image.tagged_names() {
+            images.entry(name).or_insert(&image.digest);
         }
     }
-    names
+    images
 }

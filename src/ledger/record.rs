@@ -54,6 +54,14 @@ pub struct ImportedImage {
     pub blobs: Vec<NeededBlob>,
 }
 
+impl ImportedImage {
+    /// Its names with a tag: a name by digest is never two images.
+    pub(super) fn tagged_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.names.iter().map(String::as_str);
+        names.filter(|name| !name.contains('@'))
+    }
+}
+
 /// What is wrong with an entry that failed, as far as it decides when it is tried again.
 ///
 /// Of several problems the greatest class counts: that which is tried again the soonest.

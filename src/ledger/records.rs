@@ -311,12 +311,8 @@ fn images(record: Option<&Record>) -> &[ImportedImage] {
     record.map_or(&[], |record| &record.outcome.imported().images)
 }
 
-/// The tagged names of an outcome's images, each once: a name by digest is never two images.
+/// The tagged names of an outcome's images, each once.
 fn tagged_names(outcome: &Outcome) -> BTreeSet<&str> {
     let images = outcome.imported().images.iter();
-    let names = images.flat_map(|image| &image.names);
-    names
-        .map(String::as_str)
-        .filter(|name| !name.contains('@'))
-        .collect()
+    images.flat_map(ImportedImage::tagged_names).collect()
 }

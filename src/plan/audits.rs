@@ -132,22 +132,9 @@ impl Plan {
                 decided.push((listed, decision, is_lost));
             }
         }
-        let left = audit
-            .left()
-            .filter(|(_, name, _)| !self.left.contains(*name));
-        let mut untold = BTreeMap::<_, Vec<_>>::new();
-        for (path, name, instance) in left {
-            let names = untold.entry((path.to_owned(), instance.to_owned()));
-            names.or_default().push(name.to_owned());
-        }
-        self.left = audit.left().map(|(_, name, _)| name.to_owned()).collect();
-        for ((path, instance), names) in untold {
-            self.tell(Happened::LeftToInstance {
-                path,
-                instance,
-                names,
-            });
-        }
+        let left = audit.left();
+        let left = left.map(|(path, name, by)| (path.to_owned(), name.to_owned(), by.to_owned()));
+        self.tell_left(left.collect());
         for (listed, decision, is_lost) in decided {
             let may = match &decision {
                 Decision::Missing(lack) => self.may_bring_back(&listed.entry, &lack.images(), now),
@@ -166,6 +153,26 @@ impl Plan {
                 self.tell_lack(path, lack);
                 self.queue(Queued::first(entry, true));
             }
+        }
+    }
+
+    /// Tells which names of entries are left to other instances, each once.
+    fn tell_left(&mut self, left: Vec<(PathBuf, String, String)>) {
+        let before = std::mem::take(&mut self.left);
+        let mut untold = BTreeMap::<_, Vec<_>>::new();
+        for (path, name, instance) in left {
+            if !before.contains(&name) {
+                let names = untold.entry((path, instance)).or_default();
+                names.push(name.clone());
+            }
+            self.left.insert(name);
+        }
+        for ((path, instance), names) in untold {
+            self.tell(Happened::LeftToInstance {
+                path,
+                instance,
+                names,
+            });
         }
     }
 

@@ -90,13 +90,9 @@ impl Plan {
     /// What is done with an entry that has failed.
     pub(super) fn job_of_retry(&self, entry: &Entry) -> Job {
         let record = self.ledger.get(&entry.path);
-        let is_broken = record.is_some_and(|record| {
-            record.is_broken
-                && record.identity.as_ref() == Some(&entry.identity)
-                && record.settings == self.rules.fingerprint
-        });
+        let is_broken = record.is_some_and(|record| record.is_broken);
         match entry.kind {
-            Kind::Archive if is_broken => Job::Verify,
+            Kind::Archive if is_broken && self.is_recorded(entry) => Job::Verify,
             kind => Job::first(kind),
         }
     }
