@@ -186,11 +186,11 @@ impl Started {
 /// What the configuration that CRI tells in its status has; nothing from 2.0 on.
 fn in_status(json: &str) -> Option<String> {
     #[derive(Deserialize)]
-    struct Config {
+    struct RuntimeConfig {
         #[serde(rename = "sandboxImage", default)]
         sandbox_image: String,
     }
-    let config = serde_json::from_str::<Config>(json).ok()?;
+    let config = serde_json::from_str::<RuntimeConfig>(json).ok()?;
     Some(config.sandbox_image).filter(|name| !name.is_empty())
 }
 
@@ -203,10 +203,10 @@ fn in_dump(toml: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Plugins {
         #[serde(rename = "io.containerd.cri.v1.images")]
-        images: Images,
+        images: ImagesPlugin,
     }
     #[derive(Deserialize)]
-    struct Images {
+    struct ImagesPlugin {
         pinned_images: BTreeMap<String, String>,
     }
     let dump = Figment::from(Toml::string(toml)).extract::<Dump>().ok()?;

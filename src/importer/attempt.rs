@@ -22,7 +22,7 @@ use crate::tar::{ArchiveError, OpenArchive, PlainArchive};
 use super::blocking_bridge::{WaitError, Waiter};
 use super::bodies::{BodyError, BodyOrigin, BodySender};
 use super::report::{ImportError, ImportReport, ImportRules};
-use super::space::{Space, Wanted};
+use super::space::{BodyToWrite, Space};
 use super::store_documents::StoreDocuments;
 use super::{documents, streamed};
 
@@ -152,7 +152,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
     ) -> Result<(), ImportError> {
         let read = needed.iter();
         let read = read.filter(|(_, (_, origin))| matches!(origin, BodyOrigin::Archive(..)));
-        let read = read.map(|(digest, (size, _))| Wanted::known(digest, *size));
+        let read = read.map(|(digest, (size, _))| BodyToWrite::known(digest, *size));
         let reserved = self.space.reserve(read.collect(), &self.waiter);
         reserved.await.map_err(|error| match error {
             WaitError::Store(error) => error.into(),

@@ -9,10 +9,10 @@ use tokio::sync::futures::OwnedNotified;
 
 /// The reservations of all imports. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Reservations(Arc<Shared>);
+pub struct Reservations(Arc<ReservedSpace>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ReservedSpace {
     blobs: Mutex<HashMap<String, Reserved>>,
     /// Told when less is reserved.
     released: Arc<Notify>,

@@ -25,7 +25,7 @@ use super::reservations::{Reservation, Reservations};
 
 /// A body that is to be written.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct BodyToWrite {
     /// What its reservation goes by.
     pub(super) name: String,
     /// The store may have it, where its digest is known.
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
     pub(super) size: u64,
 }
 
-impl Wanted {
+impl BodyToWrite {
     pub(super) fn known(digest: &Digest, size: u64) -> Self {
         Self {
             name: digest.to_string(),
@@ -65,8 +65,8 @@ impl<S: ImageStore> Space<S> {
     }
 
     /// A blob whose digest is not known yet; the key tells it from others of its import.
-    pub(super) fn unnamed(&self, key: &str, size: u64) -> Wanted {
-        Wanted {
+    pub(super) fn unnamed(&self, key: &str, size: u64) -> BodyToWrite {
+        BodyToWrite {
             // The address tells the imports apart.
             name: format!("{key} of {:p}", self.own),
             digest: None,
@@ -99,7 +99,7 @@ impl<S: ImageStore> Space<S> {
     /// Reserves space for these bodies, as far as the store lacks them.
     pub(super) async fn reserve(
         &self,
-        mut wanted: Vec<Wanted>,
+        mut wanted: Vec<BodyToWrite>,
         waiter: &Waiter,
     ) -> Result<(), WaitError> {
         let mut is_narrowed = false;
@@ -134,7 +134,7 @@ impl<S: ImageStore> Space<S> {
     }
 
     /// Those that the store does not have.
-    async fn lacking(&self, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, StoreError> {
+    async fn lacking(&self, wanted: Vec<BodyToWrite>) -> Result<Vec<BodyToWrite>, StoreError> {
         let LeasedStore { store, lease, .. } = &self.leased;
         let mut lacking = Vec::new();
         for body in wanted {

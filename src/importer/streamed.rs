@@ -17,7 +17,7 @@ use crate::tar::{self, CompressedArchive};
 use super::blob_sink::BlobSink;
 use super::blocking_bridge::{WaitError, Waiter};
 use super::report::ImportError;
-use super::space::{Space, Wanted};
+use super::space::{BodyToWrite, Space};
 
 /// Sends the bodies of a compressed archive as they come out of it. Returns what it holds, and which
 /// blobs the store has under the lease now.
@@ -140,7 +140,7 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
                     digest: digest.clone(),
                     size,
                 },
-                Wanted::known(digest, size),
+                BodyToWrite::known(digest, size),
             ),
             None => (
                 NewBlob::Unnamed {

@@ -57,7 +57,7 @@ enum PullLineError {
 }
 
 /// What the store has of the image of a line.
-enum LineImage {
+enum LineState {
     Absent,
     /// The store has the image, or some of it, and these of its blobs are not whole.
     Damaged(BlobFaults),
@@ -97,8 +97,8 @@ impl<S: ImageStore> ListWork<'_, S> {
             .buffer_unordered(QUESTIONS_OF_LIST);
         while let Some((there, line)) = looks.next().await {
             match there.map_err(PullLineError::or_away) {
-                Ok(LineImage::Kept(image)) => self.has(&mut looked, line.number, image),
-                Ok(LineImage::Absent | LineImage::Damaged(_)) => looked.absent.push(line),
+                Ok(LineState::Kept(image)) => self.has(&mut looked, line.number, image),
+                Ok(LineState::Absent | LineState::Damaged(_)) => looked.absent.push(line),
                 Err(error) => self.failed(&mut looked, line.number, Some(&line.reference), &error?),
             }
         }
@@ -139,7 +139,7 @@ impl<S: ImageStore> ListWork<'_, S> {
         &self,
         line: &Line,
         known: &[ImportedImage],
-    ) -> Result<LineImage, PullLineError> {
+    ) -> Result<LineState, PullLineError> {
         let name = line.reference.to_string();
         let is_seen = self.store.runtime_has(&name).await?;
         let target = self.store.image(&name).await?.map(|image| image.target);
@@ -154,12 +154,12 @@ impl<S: ImageStore> ListWork<'_, S> {
         };
         let target = match target {
             // The runtime does not see an image whose documents are damaged.
-            _ if !faults.is_empty() => return Ok(LineImage::Damaged(faults)),
+            _ if !faults.is_empty() => return Ok(LineState::Damaged(faults)),
             Some(target) if is_seen => target,
-            _ => return Ok(LineImage::Absent),
+            _ => return Ok(LineState::Absent),
         };
         let kept = self.keep(line, &target).await?;
-        Ok(LineImage::Kept(ImportedImage { blobs, ..kept }))
+        Ok(LineState::Kept(ImportedImage { blobs, ..kept }))
     }
 
     async fn fetch(
@@ -170,17 +170,17 @@ impl<S: ImageStore> ListWork<'_, S> {
         let permit = self.permits.take(&line.reference).await;
         // An archive, or another list, may have brought it meanwhile.
         let pulled = match self.what_is_there(line, self.known).await? {
-            LineImage::Kept(image) => return Ok(image),
-            LineImage::Absent => self.pull_image(&line.reference, logins).await,
-            LineImage::Damaged(faults) => self.replace(&line.reference, &faults, logins).await,
+            LineState::Kept(image) => return Ok(image),
+            LineState::Absent => self.pull_image(&line.reference, logins).await,
+            LineState::Damaged(faults) => self.replace(&line.reference, &faults, logins).await,
         };
         drop(permit);
         // Layers that are unpacked are not pulled again.
         match (self.what_is_there(line, &[]).await?, pulled) {
-            (LineImage::Kept(image), _) => Ok(image),
+            (LineState::Kept(image), _) => Ok(image),
             (_, Err(error)) => Err(error),
-            (LineImage::Absent, Ok(())) => Err(PullLineError::Vanished),
-            (LineImage::Damaged(faults), Ok(())) => Err(match faults.into_keys().next() {
+            (LineState::Absent, Ok(())) => Err(PullLineError::Vanished),
+            (LineState::Damaged(faults), Ok(())) => Err(match faults.into_keys().next() {
                 Some(digest) => PullLineError::Damaged(digest),
                 None => PullLineError::Vanished,
             }),

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::archive_file::ArchiveFile;
 use super::drop_behind::DropBehindReader;
-use super::file_bytes::{FileBytes, Part};
+use super::file_bytes::{FileBytes, FilePart};
 use crate::layout::FileMember;
 
 /// How much of the first `bytes` bytes of a body counts when the index hashes it; what
@@ -70,12 +70,12 @@ impl Read for MemberBody<'_> {
         };
         let wanted = |left| usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         let read = match self.bytes.next() {
-            Some(Part::Hole(left)) => {
+            Some(FilePart::Hole(left)) => {
                 let length = wanted(left);
                 buf[..length].fill(0);
                 length
             }
-            Some(Part::Stored(left)) if !buf.is_empty() => {
+            Some(FilePart::Stored(left)) if !buf.is_empty() => {
                 let length = wanted(left);
                 match reader.read(&mut buf[..length])? {
                     0 => {

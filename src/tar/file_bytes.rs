@@ -7,19 +7,19 @@ use crate::layout::DataRun;
 #[derive(Debug, Default)]
 pub(super) struct FileBytes {
     /// The next is the last; none is empty.
-    parts: Vec<Part>,
+    parts: Vec<FilePart>,
 }
 
 /// Bytes that come from one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum FilePart {
     /// So many zeros, which the archive does not have.
     Hole(u64),
     /// So many bytes of the archive.
     Stored(u64),
 }
 
-impl Part {
+impl FilePart {
     fn length(self) -> u64 {
         match self {
             Self::Hole(length) | Self::Stored(length) => length,
@@ -30,7 +30,7 @@ impl Part {
 impl FileBytes {
     /// Those of a file that the archive has whole.
     pub(super) fn stored(size: u64) -> Self {
-        Self::of([Part::Stored(size)])
+        Self::of([FilePart::Stored(size)])
     }
 
     /// Those of a sparse file of this length. The runs are in their order and end within it.
@@ -39,14 +39,14 @@ impl FileBytes {
         let parts = runs.iter().flat_map(|run| {
             let hole = run.at - end;
             end = run.at + run.length;
-            [Part::Hole(hole), Part::Stored(run.length)]
+            [FilePart::Hole(hole), FilePart::Stored(run.length)]
         });
         let mut parts = parts.collect::<Vec<_>>();
-        parts.push(Part::Hole(size - end));
+        parts.push(FilePart::Hole(size - end));
         Self::of(parts)
     }
 
-    fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+    fn of(parts: impl IntoIterator<Item = FilePart>) -> Self {
         let parts = parts.into_iter().filter(|part| part.length() > 0);
         let mut parts = parts.collect::<Vec<_>>();
         parts.reverse();
@@ -54,13 +54,13 @@ impl FileBytes {
     }
 
     /// What comes next; `None` at the end.
-    pub(super) fn next(&self) -> Option<Part> {
+    pub(super) fn next(&self) -> Option<FilePart> {
         self.parts.last().copied()
     }
 
     /// Passes over the first `bytes` of what comes next, which has as many.
     pub(super) fn advance(&mut self, bytes: u64) {
-        if let Some(Part::Hole(left) | Part::Stored(left)) = self.parts.last_mut() {
+        if let Some(FilePart::Hole(left) | FilePart::Stored(left)) = self.parts.last_mut() {
             *left -= bytes;
             if *left == 0 {
                 self.parts.pop();
@@ -75,7 +75,7 @@ impl FileBytes {
             && bytes > 0
         {
             let passed = part.length().min(bytes);
-            if matches!(part, Part::Stored(_)) {
+            if matches!(part, FilePart::Stored(_)) {
                 stored += passed;
             }
             self.advance(passed);
@@ -102,7 +102,7 @@ mod tests {
             parts.reverse();
             parts
         };
-        let (hole, stored) = (Part::Hole, Part::Stored);
+        let (hole, stored) = (FilePart::Hole, FilePart::Stored);
         assert_eq!(
             parts(20, &[run(2, 3), run(5, 1), run(10, 4)]),
             [hole(2), stored(3), stored(1), hole(4), stored(4), hole(6)]

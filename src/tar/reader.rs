@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::error::ArchiveError;
-use super::file_bytes::{FileBytes, Part};
+use super::file_bytes::{FileBytes, FilePart};
 use super::header::{self, BLOCK, Header, HeaderError, HeaderKind, PaxRecords};
 use super::limits;
 use super::member_name::MemberName;
@@ -157,12 +157,12 @@ impl<T: TarSource> TarReader<T> {
         let most = most.min(limits::CHUNK);
         let wanted = |left| usize::try_from(left).unwrap_or(usize::MAX).min(most);
         match self.body.next() {
-            Some(Part::Hole(left)) => {
+            Some(FilePart::Hole(left)) => {
                 let zeros = &ZEROS[..wanted(left)];
                 self.body.advance(zeros.len() as u64);
                 Ok(zeros)
             }
-            Some(Part::Stored(left)) if most > 0 => match self.source.next(wanted(left))? {
+            Some(FilePart::Stored(left)) if most > 0 => match self.source.next(wanted(left))? {
                 [] => Err(ArchiveError::Truncated {
                     offset: self.position,
                     member: self.name.clone(),
