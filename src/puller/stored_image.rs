@@ -4,15 +4,10 @@
 //! was unpacked (CRI's `discard_unpacked_layers`), or not have been pulled because it is unpacked: it
 //! counts only where an earlier look has found it.
 
-use std::collections::HashSet;
-
 use crate::image_store::{Descriptor, ImageStore, StoreError};
 use crate::needed_blob::{BlobFault, BlobFaults, NeededBlob};
-use crate::oci::Children;
+use crate::oci::Descent;
 use crate::oci::limits::DOCUMENT_MAX;
-
-/// The levels of documents of an image that are followed. Real images have no more than three.
-const LEVELS: usize = 4;
 
 /// The most blobs of an image that are looked at.
 const BLOBS_MAX: usize = 10_000;
@@ -69,33 +64,19 @@ impl StoredImage {
         target: NeededBlob,
     ) -> Result<Vec<NeededBlob>, StoreError> {
         let mut leaves = Vec::new();
-        let mut seen = HashSet::new();
-        let mut level = vec![target];
-        for depth in 0..LEVELS {
-            let mut below = Vec::new();
-            for blob in level {
-                if seen.len() >= BLOBS_MAX || !seen.insert(blob.digest.clone()) {
-                    continue;
+        let mut descent = Descent::from(target, BLOBS_MAX);
+        while let Some((level, blob)) = descent.next() {
+            let document = match store.read_blob(&blob.digest, DOCUMENT_MAX).await {
+                Ok(None) if level > 0 => continue,
+                Ok(Some(document)) => document,
+                Ok(None) => return Ok(self.is_damaged(blob, BlobFault::NoRecord)),
+                Err(error) if error.is_refusal() => {
+                    return Ok(self.is_damaged(blob, BlobFault::Bytes));
                 }
-                let document = match store.read_blob(&blob.digest, DOCUMENT_MAX).await {
-                    Ok(None) if depth > 0 => continue,
-                    Ok(Some(document)) => document,
-                    Ok(None) => return Ok(self.is_damaged(blob, BlobFault::NoRecord)),
-                    Err(error) if error.is_refusal() => {
-                        return Ok(self.is_damaged(blob, BlobFault::Bytes));
-                    }
-                    Err(error) => return Err(error),
-                };
-                self.blobs.push(blob);
-                let children = Children::of(&document);
-                for leaf in children.leaves {
-                    if seen.len() < BLOBS_MAX && seen.insert(leaf.digest.clone()) {
-                        leaves.push(leaf);
-                    }
-                }
-                below.extend(children.documents);
-            }
-            level = below;
+                Err(error) => return Err(error),
+            };
+            self.blobs.push(blob);
+            leaves.extend(descent.take_in(level, &document));
         }
         Ok(leaves)
     }
