@@ -28,10 +28,7 @@ fn daemon(generation: &Generation) -> Daemon {
 
 fn setup(daemon: &Daemon, files: &[&str]) -> Setup {
     let mut setup = Setup::new(daemon.generation());
-    setup.containerd = "supervise = false\n".to_owned();
-    let address = daemon.address().display().to_string();
-    let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
-    setup.environment.push(address);
+    setup.attach(&daemon.address());
     for file in files {
         setup.stow(&fixture(file).path);
     }

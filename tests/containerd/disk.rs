@@ -212,10 +212,7 @@ fn a_full_disk_keeps_no_stowd_from_starting(generation: &Generation) {
     let mut daemon = Daemon::start_with(generation, options);
     daemon.wait();
     let mut setup = Setup::new(generation);
-    setup.containerd = "supervise = false\n".to_owned();
-    let address = daemon.address().display().to_string();
-    let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
-    setup.environment.push(address);
+    setup.attach(&daemon.address());
     let filled = std::fs::write(disk.0.join("filler"), vec![0; 16 << 20]);
     assert!(filled.is_err(), "the disk is not full");
     let mut stowd = setup.start();

@@ -454,11 +454,7 @@ fn an_outage_of_a_containerd_that_is_attached_to_is_waited_for_and_told_once() {
     let mut daemon = Daemon::start(generation);
     daemon.wait();
     let mut setup = Setup::new(generation);
-    setup.containerd = "supervise = false\n".to_owned();
-    let address = daemon.address().display().to_string();
-    setup
-        .environment
-        .push(("STOWD_CONTAINERD__ADDRESS".to_owned(), address));
+    setup.attach(&daemon.address());
     let files = [
         "large.tar.bz2",
         "umoci.tar",

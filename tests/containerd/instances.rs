@@ -36,10 +36,7 @@ fn daemon(generation: &Generation) -> Daemon {
 /// A stowd with a state directory of its own that attaches to this containerd.
 fn setup(daemon: &Daemon, wrapper: &[&str]) -> Setup {
     let mut setup = Setup::new(daemon.generation());
-    setup.containerd = "supervise = false\n".to_owned();
-    let address = daemon.address().display().to_string();
-    let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
-    setup.environment.push(address);
+    setup.attach(&daemon.address());
     setup.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
     setup.stow(&fixture("umoci.tar").path);
     setup

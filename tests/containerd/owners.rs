@@ -35,14 +35,9 @@ fn remove(stowd: &Stowd, file: &str) {
 /// The setup of another instance on the same containerd.
 fn edge(generation: &Generation, first: &Stowd) -> Setup {
     let mut setup = Setup::new(generation);
-    setup.containerd = "supervise = false\n".to_owned();
-    setup.environment = vec![
-        ("STOWD_INSTANCE".to_owned(), "edge".to_owned()),
-        (
-            "STOWD_CONTAINERD__ADDRESS".to_owned(),
-            first.address().display().to_string(),
-        ),
-    ];
+    setup.attach(&first.address());
+    let instance = ("STOWD_INSTANCE".to_owned(), "edge".to_owned());
+    setup.environment.push(instance);
     setup
 }
 
@@ -155,10 +150,7 @@ fn a_run_with_another_images_directory_unpins_only_its_own(generation: &Generati
     daemon.wait();
     let attached = |state_dir: Option<&Stowd>, file: &str| {
         let mut setup = Setup::new(generation);
-        setup.containerd = "supervise = false\n".to_owned();
-        let address = daemon.address().display().to_string();
-        let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
-        setup.environment.push(address);
+        setup.attach(&daemon.address());
         if let Some(stowd) = state_dir {
             let dir = stowd.setup().dir().join("lib").display().to_string();
             setup.environment.push(("STOWD_STATE_DIR".to_owned(), dir));

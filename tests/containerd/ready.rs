@@ -286,10 +286,8 @@ fn out_of_file_descriptors_it_is_not_ready_with_nothing_imported() {
         // Where the store cannot be talked to, it is waited for.
         let limited = format!("timeout --signal=KILL 20 prlimit --nofile={limit}");
         setup.wrapper = limited.split(' ').map(str::to_owned).collect();
-        setup.containerd = "supervise = false\nstart-timeout = \"2s\"\n".to_owned();
-        let address = daemon.address().display().to_string();
-        let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
-        setup.environment.push(address);
+        setup.containerd = "start-timeout = \"2s\"\n".to_owned();
+        setup.attach(&daemon.address());
         setup.stow(&fixture("umoci.tar").path);
         let mut stowd = setup.start();
         let status = stowd.wait(SOON).code();

@@ -70,9 +70,8 @@ fn one_that_an_archive_brings_is_found_by_its_whole_name(generation: &Generation
 
 fn attached(generation: &Generation, daemon: &Daemon, namespace: &str) -> Stowd {
     let mut setup = Setup::new(generation);
-    setup.containerd = format!("supervise = false\nnamespace = \"{namespace}\"\n");
-    let address = daemon.address().display().to_string();
-    setup.environment = vec![("STOWD_CONTAINERD__ADDRESS".to_owned(), address)];
+    setup.containerd = format!("namespace = \"{namespace}\"\n");
+    setup.attach(&daemon.address());
     setup.stow(&fixture("umoci.tar").path);
     ready(setup)
 }

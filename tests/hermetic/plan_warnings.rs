@@ -1,12 +1,10 @@
 //! What the plan warns of when all is done: the sandbox image that is missing, and names that several
 //! entries give.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use stowd::digest::Digest;
-use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_list::Line;
 use stowd::image_store::{Descriptor, Image, StoreState};
 use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
@@ -14,7 +12,9 @@ use stowd::naming::Reference;
 use stowd::pin::PinOwner;
 use stowd::plan::{Effect, EntryResult, Event, JobEnd, Looked, Now, Plan, Rules, SandboxImage};
 use stowd::platform::Wanted;
-use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent};
+use stowd::source_event::SourceEvent;
+
+use crate::plan::{entry, listed, path};
 
 const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
@@ -27,42 +27,6 @@ struct Node {
     warned: Vec<String>,
     /// How often the store was asked.
     asked: usize,
-}
-
-fn path(name: &str) -> PathBuf {
-    Path::new("/i").join(name)
-}
-
-fn listed(name: &str, version: i128) -> Listed {
-    Listed {
-        entry: Entry {
-            path: path(name),
-            kind: match name.ends_with(".txt") {
-                true => Kind::List,
-                false => Kind::Archive,
-            },
-            identity: Identity {
-                device: 1,
-                inode: 1,
-                size: 7,
-                mtime: 0,
-                ctime: version,
-            },
-        },
-        whole: true,
-    }
-}
-
-fn listing(names: &[&str]) -> Event {
-    let id = DirectoryId {
-        file_system: 1,
-        inode: 1,
-    };
-    Event::Source(SourceEvent::Listed(Listing {
-        entries: names.iter().map(|name| listed(name, 1)).collect(),
-        directories: [("/i".into(), id)].into(),
-        ..Listing::default()
-    }))
 }
 
 /// An image of these bytes, under this name and by its digest.
@@ -199,7 +163,7 @@ fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
     ] {
         let mut node = Node::new(Ledger::default());
         node.plan.ask_for_sandbox_image();
-        node.on(listing(&["a.tar"]));
+        node.on(listed(&["a.tar"]));
         node.store
             .extend(is_there.then(|| (PAUSE.to_owned(), Digest::of(b"p"))));
         let name = if is_brought { PAUSE } else { "r.example/a:1" };
@@ -214,7 +178,7 @@ fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
             "{case}"
         );
         assert_eq!(node.warned.len(), usize::from(is_missing), "{case}");
-        node.on(listing(&["a.tar"]));
+        node.on(listed(&["a.tar"]));
         node.rest();
         assert_eq!(node.warned().len(), usize::from(is_missing), "{case}");
     }
@@ -225,7 +189,7 @@ fn without_a_runtime_nothing_is_said_and_nothing_waits() {
     let mut node = Node::new(Ledger::default());
     node.plan.ask_for_sandbox_image();
     node.on(Event::SandboxImage(None));
-    node.on(listing(&[]));
+    node.on(listed(&[]));
     assert!(node.plan.is_loaded());
     assert_eq!(node.plan.missing_sandbox_image(), None);
     assert_eq!(node.warned(), [""; 0]);
@@ -234,7 +198,7 @@ fn without_a_runtime_nothing_is_said_and_nothing_waits() {
 #[test]
 fn a_sandbox_image_that_an_entry_brings_later_or_takes_away_is_told() {
     let mut node = Node::new(Ledger::default());
-    node.on(listing(&[]));
+    node.on(listed(&[]));
     node.pulls(false);
     assert_begins(
         &node.warned(),
@@ -248,9 +212,7 @@ fn a_sandbox_image_that_an_entry_brings_later_or_takes_away_is_told() {
     );
     assert_eq!(node.asked, asked);
 
-    node.on(Event::Source(SourceEvent::Settled(
-        listed("p.tar", 1).entry,
-    )));
+    node.on(Event::Source(SourceEvent::Settled(entry("p.tar", 1))));
     node.imports("p.tar", vec![image(PAUSE, "p")]);
     assert_eq!(node.plan.missing_sandbox_image(), None);
     assert_begins(
@@ -259,13 +221,11 @@ fn a_sandbox_image_that_an_entry_brings_later_or_takes_away_is_told() {
     );
 
     // Another entry, so that what the first one brought is unpinned, and collected.
-    node.on(Event::Source(SourceEvent::Settled(
-        listed("q.tar", 1).entry,
-    )));
+    node.on(Event::Source(SourceEvent::Settled(entry("q.tar", 1))));
     node.imports("q.tar", vec![image("r.example/q:1", "q")]);
     node.on(Event::Source(SourceEvent::Removed(path("p.tar"))));
     node.rest();
-    node.on(listing(&["q.tar"]));
+    node.on(listed(&["q.tar"]));
     assert_begins(&node.warned(), &["sandbox image missing: "]);
     assert_eq!(node.plan.missing_sandbox_image(), Some(PAUSE));
 }
@@ -273,7 +233,7 @@ fn a_sandbox_image_that_an_entry_brings_later_or_takes_away_is_told() {
 #[test]
 fn a_list_that_is_still_pulled_may_bring_the_sandbox_image() {
     let mut node = Node::new(Ledger::default());
-    node.on(listing(&["a.txt"]));
+    node.on(listed(&["a.txt"]));
     node.pulls(false);
     let absent = Line {
         number: 0,
@@ -299,7 +259,7 @@ fn a_list_that_is_still_pulled_may_bring_the_sandbox_image() {
 /// Three entries: `a.tar` and `b-9.tar` differ about `x`, `b-10.tar` is later than either.
 fn shadowed() -> Node {
     let mut node = Node::new(Ledger::default());
-    node.on(listing(&["a.tar", "b-9.tar", "b-10.tar"]));
+    node.on(listed(&["a.tar", "b-9.tar", "b-10.tar"]));
     for (name, bytes) in [("a.tar", "1"), ("b-9.tar", "2"), ("b-10.tar", "3")] {
         node.imports(name, vec![image("r.example/x:1", bytes)]);
     }
@@ -322,7 +282,7 @@ fn names_of_different_images_are_told_at_each_start_with_both_digests_and_files(
         shadowed_line("b-9.tar", "2", "b-10.tar", "3"),
     ];
     assert_eq!(node.warned(), both);
-    node.on(listing(&["a.tar", "b-9.tar", "b-10.tar"]));
+    node.on(listed(&["a.tar", "b-9.tar", "b-10.tar"]));
     assert_eq!(node.warned(), [""; 0], "told once a start");
 
     // The same node, started again.
@@ -333,7 +293,7 @@ fn names_of_different_images_are_told_at_each_start_with_both_digests_and_files(
     let ledger = Ledger::from_json(&bytes, "/i".as_ref()).0;
     let mut node = Node::new(ledger);
     node.store = store;
-    node.on(listing(&["a.tar", "b-9.tar", "b-10.tar"]));
+    node.on(listed(&["a.tar", "b-9.tar", "b-10.tar"]));
     assert!(node.plan.is_loaded());
     assert_eq!(node.warned, both);
 }
@@ -341,7 +301,7 @@ fn names_of_different_images_are_told_at_each_start_with_both_digests_and_files(
 #[test]
 fn the_same_image_under_one_name_is_no_matter() {
     let mut node = Node::new(Ledger::default());
-    node.on(listing(&["a.tar", "b.tar"]));
+    node.on(listed(&["a.tar", "b.tar"]));
     node.imports("a.tar", vec![image("r.example/x:1", "1")]);
     node.imports("b.tar", vec![image("r.example/x:1", "1")]);
     assert!(node.plan.is_loaded());
@@ -353,9 +313,7 @@ fn what_begins_later_is_told_once_and_again_when_it_begins_anew() {
     let mut node = shadowed();
     node.warned();
     let comes = |node: &mut Node, version| {
-        node.on(Event::Source(SourceEvent::Settled(
-            listed("c.tar", version).entry,
-        )));
+        node.on(Event::Source(SourceEvent::Settled(entry("c.tar", version))));
         node.imports("c.tar", vec![image("r.example/x:1", "4")]);
         // The owner takes the name back; so it is one that comes later.
         node.warned()
@@ -381,7 +339,7 @@ fn what_begins_later_is_told_once_and_again_when_it_begins_anew() {
 fn a_runtime_that_returns_is_asked_for_its_sandbox_image_again() {
     let mut node = Node::new(Ledger::default());
     node.plan.ask_for_sandbox_image();
-    node.on(listing(&[]));
+    node.on(listed(&[]));
     node.pulls(true);
     assert_eq!(node.plan.missing_sandbox_image(), None);
     let away = StoreState {

@@ -40,12 +40,8 @@ fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation
     let mut daemon = Daemon::start(generation);
     daemon.wait();
     let mut setup = Setup::new(generation);
-    setup.containerd = "supervise = false\n".to_owned();
+    setup.attach(&daemon.address());
     setup.images = "settle = \"0s\"\n".to_owned();
-    let address = daemon.address().display().to_string();
-    setup
-        .environment
-        .push(("STOWD_CONTAINERD__ADDRESS".to_owned(), address));
     let files = ["large.tar", "large.tar.zst", "skopeo-docker.tar.gz"];
     for file in files {
         setup.stow(&fixture(file).path);

@@ -78,6 +78,14 @@ impl Setup {
         self.dir.path().join("images")
     }
 
+    /// Has stowd attach to the containerd at this socket.
+    pub fn attach(&mut self, address: &Path) {
+        self.containerd.push_str("supervise = false\n");
+        let address = address.display().to_string();
+        let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
+        self.environment.push(address);
+    }
+
     /// Puts a file into the images directory.
     pub fn stow(&self, file: &Path) -> &Self {
         let name = file.file_name().expect("a file name");

@@ -164,10 +164,7 @@ fn a_containerd_that_goes_away_in_the_middle_is_waited_for() {
     daemon.wait();
     write_hosts(daemon.dir(), HOST, &plain_http(&fake.address(), &[]));
     let mut setup = setup(generation, "", "");
-    setup.containerd = "supervise = false\n".to_owned();
-    let address = daemon.address().display().to_string();
-    let address = ("STOWD_CONTAINERD__ADDRESS".to_owned(), address);
-    setup.environment.push(address);
+    setup.attach(&daemon.address());
     setup.list("core.txt", format!("{UMOCI}\n"));
     let mut stowd = setup.start();
     eventually(&mut stowd, "it is in the middle", |_| fake.held() > 0);
