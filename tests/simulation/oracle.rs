@@ -191,15 +191,22 @@ impl Oracle {
         ledger: &Ledger,
         uptime: Duration,
     ) -> Result<(), Violation> {
-        let told = effects.iter().filter_map(|effect| match effect {
-            Effect::Tell(Happened::Missing { path, .. } | Happened::Damaged { path, .. }) => {
-                Some(path)
+        let mut lacking = BTreeMap::<_, BTreeSet<_>>::new();
+        for effect in effects {
+            match effect {
+                Effect::Tell(Happened::Missing { path, names }) => {
+                    lacking.entry(path).or_default().extend(names.clone());
+                }
+                Effect::Tell(Happened::Damaged { path, damage }) => {
+                    let images = damage.iter().map(|damage| damage.image.clone());
+                    lacking.entry(path).or_default().extend(images);
+                }
+                _ => {}
             }
-            _ => None,
-        });
-        for path in told.collect::<BTreeSet<_>>() {
+        }
+        for (path, names) in lacking {
             let identity = ledger.get(path).and_then(|record| record.identity);
-            self.pace.brings_back(path, identity, uptime)?;
+            self.pace.brings_back(path, names, identity, uptime)?;
         }
         Ok(())
     }

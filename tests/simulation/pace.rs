@@ -50,6 +50,8 @@ struct Changing {
 #[derive(Debug)]
 struct BroughtBack {
     identity: Option<Identity>,
+    /// What the store lacked since the first time.
+    names: BTreeSet<String>,
     times: usize,
     last: Duration,
 }
@@ -264,10 +266,12 @@ impl Pace {
         self.changing.retain(|other, _| !other.starts_with(path));
     }
 
-    /// An entry is to be brought back.
+    /// An entry is to be brought back, since the store lacks these names of it, or their blobs. That it
+    /// lacks others than before is not that what was brought back has gone again.
     pub(crate) fn brings_back(
         &mut self,
         path: &Path,
+        names: BTreeSet<String>,
         identity: Option<Identity>,
         uptime: Duration,
     ) -> Result<(), Violation> {
@@ -277,6 +281,7 @@ impl Pace {
         }
         let new = || BroughtBack {
             identity,
+            names: BTreeSet::new(),
             times: 0,
             last: uptime,
         };
@@ -284,7 +289,9 @@ impl Pace {
         if brought_back.identity != identity || uptime >= brought_back.last + FOR_GOOD {
             *brought_back = new();
         }
-        brought_back.times += 1;
+        let is_again = !brought_back.names.is_disjoint(&names);
+        brought_back.names.extend(names);
+        brought_back.times += usize::from(is_again || brought_back.times == 0);
         brought_back.last = uptime;
         if brought_back.times > BROUGHT_BACK {
             let (path, times) = (path.display(), brought_back.times);
