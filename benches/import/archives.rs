@@ -72,7 +72,7 @@ impl Archives {
         }
     }
 
-    /// Those of a group: `one`, `set` or `small`.
+    /// Those of a group: `one`, `set`, `small` or `layered`.
     pub(crate) fn group(&self, group: &str) -> Vec<Archive> {
         let of_it = self.all.iter().filter(|archive| archive.group == group);
         of_it.cloned().collect()

@@ -243,18 +243,29 @@ fn restarts(restarts: &[Restarts]) -> String {
         "target",
     ]);
     for one in restarts {
-        for (count, times) in [&one.few, &one.many] {
+        let rows = [
+            (&one.few, "archives"),
+            (&one.many, "archives"),
+            (&one.layered, "archives of 10 blobs"),
+        ];
+        for ((count, times), what) in rows {
             let target = (*count == 50).then(|| time(targets::RESTART));
             text += &row(&[
-                &format!("{count} archives"),
+                &format!("{count} {what}"),
                 &one.name,
                 &time(median_time(times)),
                 &spread(times),
                 &target.unwrap_or_default(),
             ]);
         }
-        let growth = format!("{:.0} µs", one.growth().as_secs_f64() * 1e6);
-        text += &row(&["each archive more", &one.name, &growth, "", ""]);
+        let growths = [
+            ("each archive more", one.growth()),
+            ("each blob more", one.growth_by_blob()),
+        ];
+        for (what, growth) in growths {
+            let growth = format!("{:.0} µs", growth.as_secs_f64() * 1e6);
+            text += &row(&[what, &one.name, &growth, "", ""]);
+        }
     }
     text
 }
