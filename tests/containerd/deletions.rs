@@ -187,9 +187,7 @@ fn what_is_deleted_again_and_again_is_given_up_until_something_changes(generatio
 /// They are not asked for, so that no write of its own leads to another one.
 fn what_stowd_writes_itself_does_not_wake_it_up(generation: &Generation) {
     let mut setup = Setup::new(generation);
-    // Tests beside this one mount and unmount, which wakes the thread that follows the images directory.
-    let alone = ["unshare", "--mount", "--propagation", "private"];
-    setup.wrapper = alone.map(str::to_owned).to_vec();
+    setup.alone();
     setup.stow(&fixture("umoci.tar").path);
     let mut stowd = setup.start();
     stowd.wait_ready(SOON);

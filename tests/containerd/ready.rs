@@ -257,9 +257,7 @@ fn once_ends_by_itself_and_tells_by_its_exit_status() {
 /// No clock is waited for but that of the next rescan, and without a unit there is no watchdog.
 fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
     let mut setup = Setup::new(generation);
-    // Tests beside this one mount and unmount, which wakes the thread that follows the images directory.
-    let alone = ["unshare", "--mount", "--propagation", "private"];
-    setup.wrapper = alone.map(str::to_owned).to_vec();
+    setup.alone();
     setup.stow(&fixture("skopeo-docker.tar.gz").path);
     let (stowd, _) = ready(setup);
     let still = || {

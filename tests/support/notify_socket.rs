@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::eventually::eventually_in_turn;
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -27,8 +28,13 @@ type OnReady = Box<dyn FnOnce() + Send>;
 struct Heard {
     datagrams: Vec<Datagram>,
     on_ready: Option<OnReady>,
+    /// A mark of `hear_all` was heard.
+    marked: bool,
     closed: bool,
 }
+
+/// A datagram of the test's own, which comes after all that was sent before it.
+const MARK: &str = "X_TEST_MARK=1";
 
 /// A bound notify socket, and all that was heard on it.
 pub struct NotifySocket {
@@ -62,6 +68,18 @@ impl NotifySocket {
     /// Called in the moment in which READY=1 is heard.
     pub fn on_ready(&self, act: impl FnOnce() + Send + 'static) {
         self.heard.lock().unwrap().on_ready = Some(Box::new(act));
+    }
+
+    /// Returns when all that was sent so far was heard.
+    pub fn hear_all(&self) {
+        self.heard.lock().unwrap().marked = false;
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.send_to(MARK.as_bytes(), &self.path).expect("a mark");
+        let heard = || match self.heard.lock().unwrap().marked {
+            true => Ok(()),
+            false => Err(String::new()),
+        };
+        eventually_in_turn(Duration::from_secs(60), "the mark is heard", heard);
     }
 
     /// All datagrams so far.
@@ -122,6 +140,10 @@ fn listen(socket: &UnixDatagram, heard: &Mutex<Heard>) {
         let text = String::from_utf8_lossy(&bytes[..received.bytes]);
         let assignments = text.lines().map(str::to_owned).collect::<Vec<_>>();
         let mut heard = heard.lock().unwrap();
+        if assignments == [MARK] {
+            heard.marked = true;
+            continue;
+        }
         let ready = assignments.iter().any(|assignment| assignment == "READY=1");
         heard.datagrams.push(Datagram {
             at,

@@ -37,6 +37,19 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Starts stowd in a mount namespace of its own, where nothing is beside its directory: the mounts of
+    /// other tests, and the directories that they make, would wake it up.
+    pub fn alone(&mut self) {
+        const ALONE: &str = "mount --bind \"$0\" /mnt && mount -t tmpfs tmpfs \"$1\" && mkdir \"$0\" && \
+             mount --move /mnt \"$0\" && shift && exec \"$@\"";
+        let dir = self.dir().to_str().expect("UTF-8");
+        let (beside, _) = dir.rsplit_once('/').expect("a directory beside others");
+        let unshare = ["unshare", "--mount", "--propagation", "private"];
+        let mount = ["sh", "-c", ALONE, dir, beside];
+        let words = unshare.into_iter().chain(mount);
+        self.wrapper = words.map(str::to_owned).collect();
+    }
+
     /// An empty images directory, and a configuration that keeps all inside one temporary one.
     pub fn new(generation: &Generation) -> Self {
         let dir = tempfile::Builder::new()
@@ -286,6 +299,7 @@ impl Stowd {
         let began = Instant::now();
         loop {
             if let Some(status) = self.try_wait() {
+                self.notify.hear_all();
                 return status;
             }
             assert!(
