@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytesize::ByteSize;
 
@@ -18,6 +19,15 @@ struct Counts {
     bytes: AtomicU64,
     steps: AtomicU64,
     lines: AtomicU64,
+    calls: Mutex<Calls>,
+}
+
+/// Calls that read the file of the entry.
+#[derive(Debug, Default)]
+struct Calls {
+    under_way: usize,
+    /// When one began or returned last.
+    changed: Option<Instant>,
 }
 
 impl Meter {
@@ -45,6 +55,31 @@ impl Meter {
     /// image seen by the runtime.
     pub fn step(&self) {
         self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Makes a call that opens, looks at or reads the file of the entry.
+    pub(crate) fn calling<T>(&self, call: impl FnOnce() -> T) -> T {
+        let count = |change: fn(usize) -> usize| {
+            let mut calls = self.calls();
+            calls.under_way = change(calls.under_way);
+            calls.changed = Some(Instant::now());
+        };
+        count(|calls| calls + 1);
+        let returned = call();
+        count(|calls| calls - 1);
+        returned
+    }
+
+    /// Whether calls are under way of which none has returned for so long.
+    pub(crate) fn hangs(&self, limit: Duration) -> bool {
+        let calls = self.calls();
+        let changed = calls.changed.filter(|_| calls.under_way > 0);
+        changed.is_some_and(|changed| changed.elapsed() >= limit)
+    }
+
+    // Nothing panics while it is locked.
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes and steps together: the number grows as long as there is progress.
@@ -254,6 +289,16 @@ mod tests {
             entries,
             failed,
         }
+    }
+
+    #[test]
+    fn a_call_hangs_when_none_has_returned_for_long() {
+        let meter = Meter::default();
+        let hangs = || meter.hangs(Duration::ZERO);
+        assert!(!hangs());
+        let (is_slow, is_hung) = meter.calling(|| (meter.hangs(Duration::MAX), hangs()));
+        assert!(is_hung && !is_slow);
+        assert!(!hangs(), "it has returned");
     }
 
     #[test]

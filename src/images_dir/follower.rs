@@ -20,6 +20,7 @@ use super::interpret::{Changed, interpret};
 use super::look::{LookCause, clock, is_entry};
 use super::mounts::{Mounts, Table};
 use super::orders::{Orders, SourceOptions, WalkCause};
+use super::reach::Reach;
 use super::settling::Settling;
 use super::unreadables::Unreadables;
 use super::unsettled::{Judged, SettleLimits, Stage};
@@ -49,6 +50,7 @@ pub(super) struct Follower {
     options: SourceOptions,
     queue: Arc<EventQueue>,
     orders: Arc<Orders>,
+    pub(super) reach: Reach,
     inotify: Option<Inotify>,
     mounts: Mounts,
     tree: WatchTree,
@@ -80,12 +82,14 @@ impl Follower {
         limits: SettleLimits,
         queue: Arc<EventQueue>,
         orders: Arc<Orders>,
+        reach: Reach,
     ) -> Self {
         let now = Instant::now();
         Self {
             dir: dir.to_owned(),
             queue,
             orders,
+            reach,
             inotify: None,
             mounts: Mounts::default(),
             tree: WatchTree::default(),
@@ -102,11 +106,13 @@ impl Follower {
         }
     }
 
-    /// Follows until it is told to stop.
+    /// Follows until it is told to stop, or another thread has taken over.
     pub(super) fn run(mut self) {
-        let _closing = Closing(Arc::clone(&self.queue));
         loop {
             self.walk_if_wanted();
+            if !self.reach.rest() {
+                return;
+            }
             let woken = self.wait();
             let given = self.orders.take();
             if given.stop {
@@ -204,9 +210,14 @@ impl Follower {
     }
 
     pub(super) fn tell(&mut self, event: SourceEvent) {
-        if !self.queue.push(event) {
+        if !self.push(event) {
             self.want(WalkCause::Flood);
         }
+    }
+
+    /// A thread that hung tells nothing that another one may have told otherwise.
+    fn push(&self, event: SourceEvent) -> bool {
+        self.reach.is_abandoned() || self.queue.push(event)
     }
 
     fn walk_if_wanted(&mut self) {
@@ -234,7 +245,9 @@ impl Follower {
                 Err(error) => _ = limits.insert(WatchLimit::of_instance(error)),
             }
         }
-        let mut walked = walk(&self.dir, self.inotify.as_mut(), &self.ignored);
+        self.reach.forget_unmounted(&table);
+        let inotify = self.inotify.as_mut();
+        let mut walked = walk(&self.dir, inotify, &self.ignored, &self.reach);
         limits.append(&mut walked.limits);
         self.follow(std::mem::take(&mut walked.tree));
         self.mounts.know(&table, |at| self.tree.concerns(at));
@@ -263,7 +276,7 @@ impl Follower {
 
     fn tell_limits(&mut self, limits: BTreeSet<WatchLimit>) {
         for new in limits.difference(&self.limits) {
-            let _ = self.queue.push(SourceEvent::Degraded(new.to_string()));
+            let _ = self.push(SourceEvent::Degraded(new.to_string()));
         }
         match (self.limits.is_empty(), limits.is_empty()) {
             (true, false) => self.next_poll = after(Instant::now(), self.options.poll),
@@ -326,15 +339,6 @@ impl Follower {
         });
         let now = Instant::now();
         interpret(events, &mut self.tree, &mut self.settling, now)
-    }
-}
-
-/// Says that nothing comes any more, even after a panic.
-struct Closing(Arc<EventQueue>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }
 

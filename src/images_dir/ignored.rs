@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::look::look_at;
+use super::reach::Reach;
 use crate::compression::of_misnamed;
 use crate::source_event::{Ignored, LooksLike};
 
@@ -23,7 +25,10 @@ const HEAD: u64 = 512;
 
 /// What is to be said of a file that is no entry; `None`: nothing, it is a part of an OCI layout, of
 /// which one line is enough.
-pub(super) fn ignored(path: PathBuf) -> Option<Ignored> {
+pub(super) fn ignored(path: PathBuf, reach: &Reach) -> Option<Ignored> {
+    if look_at(&path, reach).is_err() {
+        return Some(path.into());
+    }
     let name = path.file_name().unwrap_or_default();
     let is_part = is_blob(&path) || (name == INDEX && path.with_file_name(OCI_LAYOUT).exists());
     if is_part {

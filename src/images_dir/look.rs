@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
@@ -12,6 +12,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::path_walk::{End, PathWalk};
+use super::reach::{Reach, Silent};
 use crate::entry::{Identity, Verdict};
 use crate::source_event::DirectoryId;
 
@@ -29,7 +31,10 @@ pub(super) enum PathState {
 }
 
 impl PathState {
-    pub(super) fn at(path: &Path) -> Self {
+    pub(super) fn at(path: &Path, reach: &Reach) -> Self {
+        if let Err(silent) = look_at(path, reach) {
+            return Self::Unknown(format!("cannot be read: {silent}"));
+        }
         match stat(path) {
             Err(_) if is_gone(path) => Self::Gone,
             looked => Self::of(looked),
@@ -45,6 +50,19 @@ impl PathState {
             Err(error) => Self::Unknown(format!("cannot be read: {error}")),
         }
     }
+}
+
+/// Calls about `path` follow, which may lead through links to a mount that does not answer.
+pub(super) fn look_at(path: &Path, reach: &Reach) -> Result<(), Silent> {
+    if !reach.is_whole() {
+        let absolute = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let walked = PathWalk::follow(Path::new("/"), &absolute, reach, |_| ());
+        if let End::Silent(silent) = walked.end {
+            return Err(silent);
+        }
+    }
+    reach.look(path);
+    Ok(())
 }
 
 /// A file system that fails to answer is no proof that the path is gone.
@@ -88,13 +106,20 @@ pub(super) fn directory_id(directory: impl AsFd) -> Result<DirectoryId, Errno> {
 
 /// Whether the path was removed: its directory is the one that it was, and has not the name any
 /// more. `directories` are those of the last walk.
-pub(super) fn is_removed(path: &Path, directories: &BTreeMap<PathBuf, DirectoryId>) -> bool {
+pub(super) fn is_removed(
+    path: &Path,
+    directories: &BTreeMap<PathBuf, DirectoryId>,
+    reach: &Reach,
+) -> bool {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return false;
     };
     let Some(was) = directories.get(parent) else {
         return false;
     };
+    if look_at(parent, reach).is_err() {
+        return false;
+    }
     // The name is looked up in the directory that was opened, whatever its path leads to meanwhile.
     let Ok(directory) = open_directory(parent) else {
         return false;
@@ -137,17 +162,25 @@ mod tests {
     fn a_file_has_one_identity_whatever_looks_at_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.tar");
+        let reach = Reach::default();
         fs::write(&path, "a").unwrap();
         let expected = Identity::of(&fs::metadata(&path).unwrap());
-        assert_eq!(PathState::at(&path), PathState::File(expected));
-        assert_eq!(PathState::at(directory.path()), PathState::Directory);
-        assert_eq!(PathState::at(Path::new("/dev/null")), PathState::Special);
+        assert_eq!(PathState::at(&path, &reach), PathState::File(expected));
         assert_eq!(
-            PathState::at(&directory.path().join("b.tar")),
+            PathState::at(directory.path(), &reach),
+            PathState::Directory
+        );
+        assert_eq!(
+            PathState::at(Path::new("/dev/null"), &reach),
+            PathState::Special
+        );
+        assert_eq!(
+            PathState::at(&directory.path().join("b.tar"), &reach),
             PathState::Gone
         );
         std::os::unix::fs::symlink("nowhere", directory.path().join("c.tar")).unwrap();
-        let PathState::Unknown(error) = PathState::at(&directory.path().join("c.tar")) else {
+        let PathState::Unknown(error) = PathState::at(&directory.path().join("c.tar"), &reach)
+        else {
             panic!("a link that leads nowhere is there");
         };
         assert_eq!(
@@ -164,13 +197,20 @@ mod tests {
         let path = dir.join("a.tar");
         let id = directory_id(open_directory(&dir).unwrap()).unwrap();
         let known = BTreeMap::from([(dir.clone(), id)]);
-        assert!(is_removed(&path, &known));
-        assert!(!is_removed(&path, &BTreeMap::new()), "it is not known");
+        let reach = Reach::default();
+        assert!(is_removed(&path, &known, &reach));
+        assert!(
+            !is_removed(&path, &BTreeMap::new(), &reach),
+            "it is not known"
+        );
         fs::write(&path, "a").unwrap();
-        assert!(!is_removed(&path, &known), "it is there");
+        assert!(!is_removed(&path, &known, &reach), "it is there");
         fs::rename(&dir, temporary.path().join("away")).unwrap();
-        assert!(!is_removed(&path, &known), "the directory is away");
+        assert!(!is_removed(&path, &known, &reach), "the directory is away");
         fs::create_dir(&dir).unwrap();
-        assert!(!is_removed(&path, &known), "it is another directory");
+        assert!(
+            !is_removed(&path, &known, &reach),
+            "it is another directory"
+        );
     }
 }

@@ -7,6 +7,7 @@
 //!                           |  mounts      what is mounted over them
 //!                           |  look        what is at a path
 //!                           |  unreadables when to look again at what could not be looked at
+//!                           |  reach        which mounts do not answer
 //!                           +- settling    whether a file is whole; unsettled: one that is not
 //! ```
 //!
@@ -23,6 +24,7 @@ mod mounts;
 mod orders;
 mod path_looks;
 mod path_walk;
+mod reach;
 mod settling;
 mod source;
 mod unreadables;

@@ -14,12 +14,21 @@ const TABLE: &str = "/proc/self/mountinfo";
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     table: Option<File>,
-    matter: BTreeSet<Vec<u8>>,
+    matter: BTreeSet<Mount>,
 }
 
 /// The mount table at one time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Table(Vec<u8>);
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mount {
+    pub(super) point: PathBuf,
+    /// Mount, parent, device, root and mount point, as the table has them: what tells one mount from
+    /// another. What follows in the table can change while the mount stays what it is.
+    fields: Vec<u8>,
+}
 
 impl Mounts {
     /// Without /proc there is nothing to see.
@@ -52,17 +61,30 @@ impl Table {
         Self(fs::read(TABLE).unwrap_or_default())
     }
 
-    /// The mounts whose mount point matters: what tells one mount from another.
-    fn mounts(&self, matters: impl Fn(&Path) -> bool) -> BTreeSet<Vec<u8>> {
+    /// The mounts whose mount point matters.
+    fn mounts(&self, matters: impl Fn(&Path) -> bool) -> BTreeSet<Mount> {
+        self.all().filter(|mount| matters(&mount.point)).collect()
+    }
+
+    /// The mount that a path without links is on.
+    pub(super) fn mount_of(&self, path: &Path) -> Option<Mount> {
+        let above = self.all().filter(|mount| path.starts_with(&mount.point));
+        // Of several at one point the last hides the others.
+        above.max_by_key(|mount| mount.point.components().count())
+    }
+
+    pub(super) fn has(&self, mount: &Mount) -> bool {
+        self.all().any(|other| other == *mount)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Mount> {
         let lines = self.0.split(|byte| *byte == b'\n');
-        let mounts = lines.filter_map(|line| {
-            // Mount, parent, device, root, mount point. What follows can change while the mount
-            // stays what it is.
+        lines.filter_map(|line| {
             let fields: Vec<&[u8]> = line.splitn(6, |byte| *byte == b' ').take(5).collect();
-            let point = fields.get(4)?;
-            matters(&unescaped(point)).then(|| fields.join(&b' '))
-        });
-        mounts.collect()
+            let point = unescaped(fields.get(4)?);
+            let fields = fields.join(&b' ');
+            Some(Mount { point, fields })
+        })
     }
 }
 
@@ -116,6 +138,26 @@ mod tests {
         assert!(!after("shared:1", "shared:2"));
         assert!(after("0:40", "0:42"));
         assert!(after("/srv/my", "/srv/his"));
+    }
+
+    #[test]
+    fn a_path_is_on_the_innermost_mount_and_there_on_the_last() {
+        let table =
+            Table(b"22 1 8:1 / / rw\n30 22 0:40 / /srv rw\n31 22 0:41 / /srv rw\n".to_vec());
+        for (path, expected) in [
+            ("/srv/a", "31"),
+            ("/srv", "31"),
+            ("/srvs", "22"),
+            ("/", "22"),
+        ] {
+            let mount = table.mount_of(Path::new(path)).unwrap();
+            assert!(
+                mount.fields.starts_with(expected.as_bytes()),
+                "{path}: {mount:?}"
+            );
+            assert!(table.has(&mount));
+        }
+        assert_eq!(Table::default().mount_of(Path::new("/srv")), None);
     }
 
     #[test]

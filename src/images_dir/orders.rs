@@ -79,7 +79,7 @@ pub(super) struct Orders {
 pub(super) struct Given {
     pub(super) stop: bool,
     pub(super) rescan: bool,
-    /// Another quiet time.
+    /// Another quiet time; told each time once it was given.
     pub(super) settle: Option<Duration>,
     pub(super) looks: BTreeSet<PathBuf>,
 }
@@ -124,7 +124,13 @@ impl Orders {
     /// The orders given since it was asked last.
     pub(super) fn take(&self) -> Given {
         let _ = rustix::io::read(&self.wake, &mut [0_u8; 8]);
-        std::mem::take(&mut self.given())
+        let mut given = self.given();
+        // A thread that takes over needs it too.
+        let next = Given {
+            settle: given.settle,
+            ..Given::default()
+        };
+        std::mem::replace(&mut given, next)
     }
 
     // Nothing panics while it is locked.

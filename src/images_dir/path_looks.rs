@@ -35,7 +35,7 @@ impl Follower {
     /// Looks at what is there now. No event: there is nothing new, or a walk is wanted to tell it.
     fn look(&mut self, path: PathBuf, cause: LookCause, now: Instant) -> Option<SourceEvent> {
         let verdict = Verdict::on(path.file_name().unwrap_or_default());
-        let looked = PathState::at(&path);
+        let looked = PathState::at(&path, &self.reach);
         if let (PathState::File(identity), Verdict::Entry(kind)) = (&looked, verdict) {
             self.unreadables.remove(&path);
             self.ignored.remove(&path);
@@ -61,7 +61,7 @@ impl Follower {
                 self.unreadables.remove(&path);
                 let known = self.ignored.get(&path).cloned();
                 let tell = known.is_none() || cause == LookCause::Asked;
-                let ignored = known.or_else(|| ignored(path.clone()))?;
+                let ignored = known.or_else(|| ignored(path.clone(), &self.reach))?;
                 self.ignored.insert(path, ignored.clone());
                 tell.then_some(SourceEvent::Ignored(ignored))
             }
@@ -78,7 +78,9 @@ impl Follower {
         let was_there = self.settling.knows(&path)
             || self.ignored.contains_key(&path)
             || self.unreadables.has(&path);
-        if was_there && (cause == LookCause::Unlinked || is_removed(&path, &self.directories)) {
+        if was_there
+            && (cause == LookCause::Unlinked || is_removed(&path, &self.directories, &self.reach))
+        {
             self.settling.gone(&path);
             self.unreadables.remove(&path);
             self.ignored.remove(&path);

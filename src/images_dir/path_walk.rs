@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::reach::{Reach, Silent};
+
 /// As many links as the kernel follows in one path (path_resolution(7)).
 const LINKS: usize = 40;
 
@@ -33,12 +35,19 @@ pub(super) enum End {
     File,
     /// Nowhere: a name is missing, or links lead in a circle.
     Nowhere,
+    /// To a mount that does not answer.
+    Silent(Silent),
 }
 
 impl PathWalk {
     /// Follows `path`, which starts in `from` (no link in it) if it is relative. `arm` is called
     /// with each directory *before* a name in it is looked at.
-    pub(super) fn follow(from: &Path, path: &Path, mut arm: impl FnMut(&Path)) -> Self {
+    pub(super) fn follow(
+        from: &Path,
+        path: &Path,
+        reach: &Reach,
+        mut arm: impl FnMut(&Path),
+    ) -> Self {
         let mut steps = Vec::new();
         let mut at = from.to_owned();
         let mut ahead: VecDeque<Part> = parts(path).collect();
@@ -59,6 +68,9 @@ impl PathWalk {
             let here = at.join(&name);
             let dir = at.clone();
             steps.push(PathStep { dir, name });
+            if let Err(silent) = reach.enter(&here) {
+                return Self::ending(steps, End::Silent(silent));
+            }
             let kind = match fs::symlink_metadata(&here) {
                 Ok(metadata) => metadata.file_type(),
                 Err(_) => return Self::ending(steps, End::Nowhere),

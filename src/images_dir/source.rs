@@ -1,15 +1,22 @@
 //! The images directory as a source of events.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::event_queue::EventQueue;
 use super::follower::Follower;
 use super::orders::{Orders, SourceOptions};
+use super::reach::{Looks, Reach, SilentMounts};
 use super::unsettled::SettleLimits;
 use crate::source_event::{EntrySource, SourceEvent};
+
+/// A call that takes longer hangs: disks that spin up, and servers that are slow, answer sooner.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// So many threads may hang; what hangs more is waited for.
+const HUNG_THREADS: usize = 16;
 
 /// The thread that follows the directory could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -53,26 +60,99 @@ impl Source {
             cause: error.into(),
         })?;
         let (queue, orders) = (Arc::new(EventQueue::default()), Arc::new(orders));
-        let follower = Follower::new(
-            dir,
+        let followers = Followers {
+            dir: dir.to_owned(),
             options,
             limits,
-            Arc::clone(&queue),
-            Arc::clone(&orders),
-        );
-        std::thread::Builder::new()
-            .name("images-dir".to_owned())
-            .spawn(move || follower.run())
-            .map_err(|cause| Unwatchable {
-                tried: "thread",
-                cause,
-            })?;
+            queue: Arc::clone(&queue),
+            orders: Arc::clone(&orders),
+            silent: Arc::default(),
+        };
+        let first = followers.begin()?;
+        spawn("images-dir-watch", move || followers.run(first))?;
         Ok(Self { queue, orders })
     }
 }
 
+/// A thread that follows the directory, and those that take over where a call does not return.
+struct Followers {
+    dir: PathBuf,
+    options: SourceOptions,
+    limits: SettleLimits,
+    queue: Arc<EventQueue>,
+    orders: Arc<Orders>,
+    silent: Arc<SilentMounts>,
+}
+
+impl Followers {
+    /// Begins one that knows nothing: its first event is a listing.
+    fn begin(&self) -> Result<Arc<Looks>, Unwatchable> {
+        let reach = Reach::new(&self.silent);
+        let ending = FollowerEnd {
+            looks: Arc::clone(reach.looks()),
+            orders: Arc::clone(&self.orders),
+            silent: Arc::clone(&self.silent),
+        };
+        let looks = Arc::clone(reach.looks());
+        let (queue, orders) = (Arc::clone(&self.queue), Arc::clone(&self.orders));
+        let follower = Follower::new(&self.dir, self.options, self.limits, queue, orders, reach);
+        spawn("images-dir", move || {
+            let _ending = ending;
+            follower.run();
+        })?;
+        Ok(looks)
+    }
+
+    /// Has another one take over from each that hangs. Where one ends, nothing comes any more.
+    fn run(self, first: Arc<Looks>) {
+        let mut looks = first;
+        let mut hung = Vec::new();
+        loop {
+            hung.retain(|other: &Weak<Looks>| other.strong_count() > 0);
+            let limit = match hung.len() {
+                HUNG_THREADS.. => Duration::MAX,
+                _ => ANSWER,
+            };
+            if looks.watch(limit, &self.silent) {
+                break;
+            }
+            hung.push(Arc::downgrade(&looks));
+            match self.begin() {
+                Ok(next) => looks = next,
+                Err(_) => break,
+            }
+        }
+        self.queue.close();
+    }
+}
+
+/// Says that a thread has ended, even after a panic.
+struct FollowerEnd {
+    looks: Arc<Looks>,
+    orders: Arc<Orders>,
+    silent: Arc<SilentMounts>,
+}
+
+impl Drop for FollowerEnd {
+    fn drop(&mut self) {
+        self.looks.end();
+        if self.silent.answered(&self.looks) {
+            self.orders.rescan();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Unwatchable> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let spawned = thread.spawn(run).map_err(|cause| Unwatchable {
+        tried: "thread",
+        cause,
+    });
+    spawned.map(drop)
+}
+
 impl Drop for Source {
-    /// The thread ends on its own: it may hang in a look at a file system that does not answer.
+    /// The threads end on their own: one may hang in a look at a file system that does not answer.
     fn drop(&mut self) {
         self.orders.stop();
     }

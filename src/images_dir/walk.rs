@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -18,6 +19,7 @@ use super::ignored::{self, BLOBS, OCI_LAYOUT};
 use super::inotify::{Inotify, Interest};
 use super::look::{PathState, directory_id, is_removed, open_directory};
 use super::path_walk::{End, PathWalk};
+use super::reach::Reach;
 use super::watch_limit::{WatchLimit, shared};
 use super::watch_tree::{Dependency, WatchTree};
 use crate::entry::{Entry, Verdict, name_order};
@@ -50,28 +52,25 @@ pub(super) fn walk(
     dir: &Path,
     inotify: Option<&mut Inotify>,
     known: &HashMap<PathBuf, Ignored>,
+    reach: &Reach,
 ) -> Walked {
     let mut walk = Walk {
         inotify,
         known,
+        reach,
         found: Walked::default(),
         armed: HashMap::new(),
-        above: above(dir),
+        above: HashSet::new(),
         walked: HashSet::new(),
         whole: HashSet::new(),
         devices: HashSet::new(),
     };
     // A relative path that cannot be made absolute has no working directory to be in.
     let absolute = path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    match (walk.path(Path::new("/"), &absolute, None), stat(dir)) {
-        (End::Directory(real), _) => walk.tree(real, dir),
-        (_, Err(Errno::NOENT)) => {}
-        (_, Err(error)) => walk.unreadable(dir, "listed", error),
-        (_, Ok(stat)) if PathState::of(Ok(stat)) != PathState::Directory => {
-            walk.unreadable(dir, "listed", Errno::NOTDIR);
-        }
-        // It has come since.
-        (_, Ok(_)) => walk.tree(absolute, dir),
+    match walk.path(Path::new("/"), &absolute, None) {
+        End::Silent(silent) => walk.unreadable(dir, "listed", silent),
+        End::Directory(real) => walk.tree(real, dir),
+        End::File | End::Nowhere => walk.no_directory(absolute, dir),
     }
     let mut found = walk.found;
     found.entries.sort_by(|a, b| name_order(&a.path, &b.path));
@@ -98,6 +97,7 @@ fn above(dir: &Path) -> HashSet<(u64, u64)> {
 
 struct Walk<'a> {
     inotify: Option<&'a mut Inotify>,
+    reach: &'a Reach,
     known: &'a HashMap<PathBuf, Ignored>,
     found: Walked,
     armed: HashMap<PathBuf, Interest>,
@@ -120,8 +120,24 @@ struct Ahead {
 }
 
 impl Walk<'_> {
+    /// The path of the images directory did not lead to one when it was followed.
+    fn no_directory(&mut self, absolute: PathBuf, dir: &Path) {
+        self.reach.look(dir);
+        match stat(dir) {
+            Err(Errno::NOENT) => {}
+            Err(error) => self.unreadable(dir, "listed", error),
+            Ok(stat) if PathState::of(Ok(stat)) != PathState::Directory => {
+                self.unreadable(dir, "listed", Errno::NOTDIR);
+            }
+            // It has come since.
+            Ok(_) => self.tree(absolute, dir),
+        }
+    }
+
     /// The depth of the tree is not bounded by the call stack.
     fn tree(&mut self, real: PathBuf, top: &Path) {
+        self.reach.look(top);
+        self.above = above(top);
         // A bind mount can put a directory above itself.
         if let Ok(stat) = stat(&real) {
             self.above.remove(&(stat.st_dev, stat.st_ino));
@@ -139,10 +155,14 @@ impl Walk<'_> {
     /// Watches a directory and records what is in it, but for the directories, which are left to
     /// the caller. Nothing when it was walked before.
     fn directory(&mut self, ahead: &Ahead) -> vec::IntoIter<Ahead> {
+        if let Err(silent) = self.reach.enter(&ahead.real) {
+            self.unreadable(&ahead.listed, "listed", silent);
+            return Vec::new().into_iter();
+        }
         let inside = self.list(ahead).unwrap_or_else(|error| {
             // A directory that has gone since its name was read is no error. Behind a link there is
             // always something at the path.
-            if !is_removed(&ahead.listed, &self.found.directories) {
+            if !is_removed(&ahead.listed, &self.found.directories, self.reach) {
                 self.unreadable(&ahead.listed, "listed", error);
             }
             Vec::new()
@@ -194,6 +214,10 @@ impl Walk<'_> {
             return None;
         }
         let path = listed.join(name);
+        if let Err(silent) = self.reach.enter(&real.join(name)) {
+            self.unreadable(&path, "read", silent);
+            return None;
+        }
         let mut looked = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
         match looked.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             // It has gone since it was listed.
@@ -205,9 +229,15 @@ impl Walk<'_> {
             }
             Ok(FileType::Symlink) => {
                 let end = self.path(real, Path::new(name), Some(&path));
-                if let End::Directory(real) = end {
-                    return Some(Ahead { real, listed: path });
+                match end {
+                    End::Directory(real) => return Some(Ahead { real, listed: path }),
+                    End::Silent(silent) => {
+                        self.unreadable(&path, "read", silent);
+                        return None;
+                    }
+                    End::File | End::Nowhere => {}
                 }
+                self.reach.look(&path);
                 looked = statat(directory, name, AtFlags::empty());
             }
             _ => {}
@@ -228,12 +258,15 @@ impl Walk<'_> {
             }
             _ => match self.known.get(&path) {
                 Some(known) => self.found.ignored.push(known.clone()),
-                None => self.found.ignored.extend(ignored::ignored(path)),
+                None => self
+                    .found
+                    .ignored
+                    .extend(ignored::ignored(path, self.reach)),
             },
         }
     }
 
-    fn unreadable(&mut self, path: &Path, tried: &'static str, error: Errno) {
+    fn unreadable(&mut self, path: &Path, tried: &'static str, error: impl fmt::Display) {
         self.found.unreadable.push(Unreadable {
             path: path.to_owned(),
             error: format!("cannot be {tried}: {error}"),
@@ -242,7 +275,8 @@ impl Walk<'_> {
 
     /// Watches all that `path` goes through.
     fn path(&mut self, from: &Path, path: &Path, link: Option<&Path>) -> End {
-        let walked = PathWalk::follow(from, path, |dir| self.arm(dir, Interest::Names));
+        let reach = self.reach;
+        let walked = PathWalk::follow(from, path, reach, |dir| self.arm(dir, Interest::Names));
         let last = walked.steps.len().saturating_sub(1);
         for (number, step) in walked.steps.into_iter().enumerate() {
             let content = walked.end == End::File && number == last;
@@ -336,7 +370,14 @@ mod tests {
         let dir = directory.path().to_owned();
         let walked = std::thread::Builder::new()
             .stack_size(128 << 10)
-            .spawn(move || walk(&dir, Inotify::new().ok().as_mut(), &HashMap::new()))
+            .spawn(move || {
+                walk(
+                    &dir,
+                    Inotify::new().ok().as_mut(),
+                    &HashMap::new(),
+                    &Reach::default(),
+                )
+            })
             .unwrap()
             .join()
             .unwrap();
@@ -351,8 +392,8 @@ mod tests {
         fs::create_dir_all(dir.join("a/b")).unwrap();
         fs::write(dir.join("a/b/x.tar"), "x").unwrap();
         let mut inotify = Inotify::new().unwrap();
-        let watched = walk(&dir, Some(&mut inotify), &HashMap::new());
-        let unwatched = walk(&dir, None, &HashMap::new());
+        let watched = walk(&dir, Some(&mut inotify), &HashMap::new(), &Reach::default());
+        let unwatched = walk(&dir, None, &HashMap::new(), &Reach::default());
         assert_eq!(watched.entries, unwatched.entries);
         assert_eq!(watched.directories, unwatched.directories);
         let listed = ["", "a", "a/b"].map(|path| dir.join(path));

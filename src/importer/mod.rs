@@ -35,6 +35,7 @@ mod store_documents;
 mod streamed;
 mod verify;
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 
@@ -74,11 +75,13 @@ pub async fn import<S: ImageStore>(
     given_up: &CancellationToken,
 ) -> Result<ImportReport, ImportError> {
     let guard = StopGuard::new(given_up);
-    let imported = guard.run(under_lease(store, entry, rules, meter, &guard));
+    let imported = guard.run(under_lease(store, entry, rules, meter.clone(), &guard));
     match imported.await {
         Ok(report) if report.problems.is_empty() => Ok(report),
         Err(away) if away.is_store_away() => Err(away),
-        _ if given_up.is_cancelled() || !is_still(entry).await? => Err(ImportError::Changed),
+        _ if given_up.is_cancelled() || !is_still(entry, &meter).await? => {
+            Err(ImportError::Changed)
+        }
         other => other,
     }
 }
@@ -87,8 +90,9 @@ pub async fn import<S: ImageStore>(
 ///
 /// # Errors
 /// There is something at the path, which cannot be looked at.
-pub(crate) async fn is_still(entry: &Entry) -> io::Result<bool> {
-    match tokio::fs::metadata(&entry.path).await {
+pub(crate) async fn is_still(entry: &Entry, meter: &Meter) -> io::Result<bool> {
+    let (path, meter) = (entry.path.clone(), meter.clone());
+    match blocking(move || meter.calling(|| fs::metadata(path))).await {
         Ok(metadata) => Ok(Identity::of(&metadata) == entry.identity),
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),

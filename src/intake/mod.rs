@@ -4,6 +4,7 @@
 //! writes of the ledger that have ended; the time at which the plan or the ledger is due; a reload; the
 //! timer of the watchdog period; stop.
 
+mod hung_files;
 mod ledger_writer;
 mod settings;
 mod work;

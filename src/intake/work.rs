@@ -19,6 +19,7 @@ use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 
 use super::Settings;
+use super::hung_files::HungFiles;
 
 /// The tasks of an intake, and how far they have come.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct Jobs<S> {
     store: S,
     puller: Puller<S>,
     reservations: Reservations,
+    hung_files: HungFiles,
     tasks: JoinSet<Event>,
     under_way: BTreeMap<PathBuf, UnderWay>,
     /// How far those came that have ended.
@@ -42,12 +44,55 @@ struct UnderWay {
     stop: CancellationToken,
 }
 
+/// What one job works with.
+struct JobTask<S> {
+    store: S,
+    puller: Puller<S>,
+    reservations: Reservations,
+    settings: Arc<Settings>,
+    known: Vec<ImportedImage>,
+    meter: Meter,
+    stop: CancellationToken,
+}
+
+impl<S: ImageStore> JobTask<S> {
+    async fn run(&self, entry: &Entry, job: Job) -> JobEnd {
+        let Self { store, stop, .. } = self;
+        let meter = self.meter.clone();
+        let rules = ImportRules {
+            reservations: &self.reservations,
+            wanted: &self.settings.wanted,
+            extra_registries: &self.settings.pulls.extra_registries,
+        };
+        match job {
+            Job::Import => {
+                let report = importer::import(store, entry, rules, meter, stop).await;
+                report.map_or_else(JobEnd::from, JobEnd::from)
+            }
+            Job::Verify => match importer::verify(store, entry, rules, meter, stop).await {
+                Ok(report) if report.problems.is_empty() => JobEnd::Whole,
+                read => read.map_or_else(JobEnd::from, JobEnd::from),
+            },
+            Job::Look => {
+                let looked = self.puller.look(entry, &self.known, &meter).await;
+                looked.map_or_else(JobEnd::from, JobEnd::from)
+            }
+            Job::Pull(looked) => {
+                let looked = Looked::clone(&looked);
+                let pulled = self.puller.pull(entry, &self.known, looked, &meter, stop);
+                pulled.await.map_or_else(JobEnd::from, JobEnd::Through)
+            }
+        }
+    }
+}
+
 impl<S: ImageStore> Jobs<S> {
     pub(super) fn new(store: S, settings: &Settings) -> Self {
         Self {
             puller: Puller::new(store.clone(), settings.pulls.clone()),
             store,
             reservations: Reservations::default(),
+            hung_files: HungFiles::default(),
             tasks: JoinSet::new(),
             under_way: BTreeMap::new(),
             moved: 0,
@@ -74,47 +119,22 @@ impl<S: ImageStore> Jobs<S> {
             stop: CancellationToken::new(),
         };
         let (meter, stop) = (under_way.meter.clone(), under_way.stop.clone());
-        let path = entry.path.clone();
-        self.under_way.insert(path.clone(), under_way);
-        match job {
-            Job::Import | Job::Verify => {
-                let (store, settings) = (self.store.clone(), Arc::clone(settings));
-                let reservations = self.reservations.clone();
-                self.tasks.spawn(async move {
-                    let rules = ImportRules {
-                        reservations: &reservations,
-                        wanted: &settings.wanted,
-                        extra_registries: &settings.pulls.extra_registries,
-                    };
-                    let end = if job == Job::Verify {
-                        match importer::verify(&store, &entry, rules, meter, &stop).await {
-                            Ok(report) if report.problems.is_empty() => JobEnd::Whole,
-                            read => read.map_or_else(JobEnd::from, JobEnd::from),
-                        }
-                    } else {
-                        let report = importer::import(&store, &entry, rules, meter, &stop).await;
-                        report.map_or_else(JobEnd::from, JobEnd::from)
-                    };
-                    Event::Ended(path, end)
-                });
-            }
-            Job::Look => {
-                let puller = self.puller.clone();
-                self.tasks.spawn(async move {
-                    let looked = puller.look(&entry, &known, &meter).await;
-                    Event::Ended(path, looked.map_or_else(JobEnd::from, JobEnd::from))
-                });
-            }
-            Job::Pull(looked) => {
-                let puller = self.puller.clone();
-                self.tasks.spawn(async move {
-                    let looked = Looked::clone(&looked);
-                    let pulled = puller.pull(&entry, &known, looked, &meter, &stop);
-                    let pulled = pulled.await;
-                    Event::Ended(path, pulled.map_or_else(JobEnd::from, JobEnd::Through))
-                });
-            }
-        }
+        self.under_way.insert(entry.path.clone(), under_way);
+        let task = JobTask {
+            store: self.store.clone(),
+            puller: self.puller.clone(),
+            reservations: self.reservations.clone(),
+            settings: Arc::clone(settings),
+            known,
+            meter,
+            stop,
+        };
+        let hung_files = self.hung_files.clone();
+        self.tasks.spawn(async move {
+            let worked = task.run(&entry, job);
+            let end = hung_files.or_hang(&entry, &task.meter, worked).await;
+            Event::Ended(entry.path, end)
+        });
     }
 
     pub(super) fn abandon(&mut self, path: &Path) {

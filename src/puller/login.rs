@@ -1,10 +1,10 @@
 //! The credentials of `lists.auth-file`, read anew for each list: they change without a restart.
 
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::fs::File;
-
+use crate::blocking::blocking;
 use crate::credentials::{CREDENTIALS_MAX, Credentials, CredentialsError};
 
 use super::bounded_file::up_to;
@@ -28,17 +28,15 @@ enum Cause {
 }
 
 pub(super) async fn credentials(path: &Path) -> Result<Credentials, LoginError> {
-    read(path).await.map_err(|cause| LoginError {
-        path: path.to_owned(),
-        cause,
-    })
+    let path = path.to_owned();
+    blocking(move || read(&path).map_err(|cause| LoginError { path, cause })).await
 }
 
-async fn read(path: &Path) -> Result<Credentials, Cause> {
-    if !tokio::fs::metadata(path).await?.is_file() {
+fn read(path: &Path) -> Result<Credentials, Cause> {
+    if !fs::metadata(path)?.is_file() {
         // Reading a pipe may never end.
         return Err(Cause::NoFile);
     }
-    let bytes = up_to(CREDENTIALS_MAX, &mut File::open(path).await?).await?;
+    let bytes = up_to(CREDENTIALS_MAX, &File::open(path)?)?;
     Ok(Credentials::parse(&bytes)?)
 }

@@ -21,12 +21,13 @@ mod permits;
 mod rules;
 mod stored_image;
 
+use std::fs::File;
 use std::io;
 
-use tokio::fs::File;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::line_names;
+use crate::blocking::blocking;
 use crate::entry::{Entry, Identity, shown};
 use crate::image_list::{ImageList, LIST_MAX};
 use crate::image_store::ImageStore;
@@ -77,10 +78,10 @@ impl<S: ImageStore> Puller<S> {
         known: &[ImportedImage],
         meter: &Meter,
     ) -> Result<Looked, PullListError> {
-        let list = ImageList::parse(&read(entry).await?)?;
+        let list = ImageList::parse(&read(entry, meter).await?)?;
         meter.expect((list.lines.len() + list.problems.len()) as u64);
         let looked = self.work(entry, &list, known, meter).look(&list).await?;
-        still(entry).await.map(|()| looked)
+        still(entry, meter).await.map(|()| looked)
     }
 
     /// Pulls, names and pins the images that a look has not found. Cancelling `stop` abandons the pulls
@@ -93,14 +94,14 @@ impl<S: ImageStore> Puller<S> {
         meter: &Meter,
         stop: &CancellationToken,
     ) -> Result<EntryResult, PullListError> {
-        let list = ImageList::parse(&read(entry).await?)?;
+        let list = ImageList::parse(&read(entry, meter).await?)?;
         let dealt_with = (looked.images.len() + looked.problems.len()) as u64;
         meter.expect(dealt_with + looked.absent.len() as u64);
         meter.add(dealt_with);
         let work = self.work(entry, &list, known, meter);
         let pulled = stop.run_until_cancelled(work.pull(looked)).await;
         let pulled = pulled.ok_or(PullListError::Changed)??;
-        still(entry).await.map(|()| pulled.into())
+        still(entry, meter).await.map(|()| pulled.into())
     }
 
     fn work<'a>(
@@ -123,27 +124,26 @@ impl<S: ImageStore> Puller<S> {
 }
 
 /// Fails where the path leads to another version of the list by now.
-async fn still(entry: &Entry) -> Result<(), PullListError> {
-    match is_still(entry).await? {
+async fn still(entry: &Entry, meter: &Meter) -> Result<(), PullListError> {
+    match is_still(entry, meter).await? {
         true => Ok(()),
         false => Err(PullListError::Changed),
     }
 }
 
 /// The bytes of the list, or one more than a list may have.
-async fn read(entry: &Entry) -> Result<Vec<u8>, PullListError> {
-    let mut file = match File::open(&entry.path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(PullListError::Changed);
-        }
-        opened => opened?,
+async fn read(entry: &Entry, meter: &Meter) -> Result<Vec<u8>, PullListError> {
+    let (path, meter) = (entry.path.clone(), meter.clone());
+    let read = move || {
+        let file = File::open(path)?;
+        let bytes = up_to(LIST_MAX, &file)?;
+        // After the bytes: a write meanwhile makes another version of the file.
+        Ok::<_, io::Error>((bytes, Identity::of(&file.metadata()?)))
     };
-    let bytes = up_to(LIST_MAX, &mut file).await?;
-    // After the bytes: a write meanwhile makes another version of the file.
-    let metadata = file.metadata().await?;
-    if Identity::of(&metadata) == entry.identity {
-        Ok(bytes)
-    } else {
-        Err(PullListError::Changed)
+    match blocking(move || meter.calling(read)).await {
+        Ok((bytes, identity)) if identity == entry.identity => Ok(bytes),
+        Ok(_) => Err(PullListError::Changed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(PullListError::Changed),
+        Err(error) => Err(error.into()),
     }
 }

@@ -29,13 +29,16 @@ impl ArchiveFile {
         meter: Meter,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, ArchiveError> {
-        let file = File::options()
-            .read(true)
-            // A named pipe would make the open wait for a writer.
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(path)
-            .map_err(ArchiveError::Open)?;
-        let metadata = file.metadata().map_err(ArchiveError::Open)?;
+        let open = || {
+            let file = File::options()
+                .read(true)
+                // A named pipe would make the open wait for a writer.
+                .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                .open(path)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        };
+        let (file, metadata) = meter.calling(open).map_err(ArchiveError::Open)?;
         if !metadata.is_file() {
             return Err(ArchiveError::NotAFile);
         }
@@ -53,7 +56,7 @@ impl ArchiveFile {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(InputError::Stopped);
             }
-            match self.file.read_at(buf, offset) {
+            match self.meter.calling(|| self.file.read_at(buf, offset)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(cause) => return Err(InputError::Failed { offset, cause }),
                 Ok(read) => return Ok(read),

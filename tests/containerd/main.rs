@@ -19,6 +19,7 @@ mod disk;
 mod failures;
 mod follow;
 mod harness;
+mod hung;
 mod images;
 mod instances;
 mod kept_blobs;
