@@ -106,6 +106,8 @@ pub struct Progress {
     pub watching: String,
     /// Entries whose directory cannot be seen; what they brought is kept.
     pub out_of_sight: usize,
+    /// Files that are no entries.
+    pub ignored: usize,
     /// The image without which no pod starts, where neither the store nor an entry has it.
     pub missing_sandbox_image: Option<String>,
     /// Why the store does not answer, if it does not.
@@ -195,6 +197,9 @@ impl fmt::Display for Progress {
             write!(f, "ready: {}", self.summary)?;
             if let Some(trouble) = &self.trouble {
                 write!(f, " ({trouble})")?;
+            }
+            if self.ignored > 0 {
+                write!(f, ", {} ignored", self.ignored)?;
             }
             if self.out_of_sight > 0 {
                 let entries = counted(self.out_of_sight, "entry", "entries");
@@ -365,6 +370,10 @@ mod tests {
         });
         let ready = "ready: 36 images from 12 entries, 1 failed \
                      (b.tar: 2 attempts, next at 1970-01-01T00:00:00Z); watching /images";
+        assert_eq!(loaded.to_string(), ready);
+        (loaded.ignored, loaded.out_of_sight) = (2, 1);
+        let ready = "ready: 36 images from 12 entries, 1 failed (b.tar: 2 attempts, next at \
+                     1970-01-01T00:00:00Z), 2 ignored, 1 entry out of sight; watching /images";
         assert_eq!(loaded.to_string(), ready);
         loaded.store_away = Some("no answer".to_owned());
         let away = "waiting for containerd: no answer; 36 images from 12 entries, 1 failed";

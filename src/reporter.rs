@@ -156,11 +156,14 @@ fn of_daemon(event: &DaemonEvent) {
             info!(path = shown(path), names, "{event}");
         }
         DaemonEvent::LedgerWrittenAgain(path) => info!(path = shown(path), "{event}"),
-        DaemonEvent::Loaded(Summary {
-            images,
-            entries,
-            failed,
-        }) => info!(images, entries, failed, "{event}"),
+        DaemonEvent::Loaded { summary, ignored } => {
+            let Summary {
+                images,
+                entries,
+                failed,
+            } = summary;
+            info!(images, entries, failed, ignored, "{event}");
+        }
         DaemonEvent::Reloaded(taken) => info!(taken = taken.join(" "), "{event}"),
         DaemonEvent::NotTakenBeforeRestart(left) => warn!(left = left.join(" "), "{event}"),
         DaemonEvent::NotReloaded(error) | DaemonEvent::Stopped(error) => error!(error, "{event}"),

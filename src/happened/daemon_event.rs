@@ -34,8 +34,8 @@ pub enum DaemonEvent {
     LedgerNotSaved,
     /// The service manager did not take a message.
     ManagerNotTold(String),
-    /// The initial load is over: READY=1 is sent.
-    Loaded(Summary),
+    /// The initial load is over: READY=1 is sent. `ignored` files are no entries.
+    Loaded { summary: Summary, ignored: usize },
     /// The configuration was read again; the keys whose values were taken.
     Reloaded(Vec<&'static str>),
     /// Keys that differ, and are not taken before a restart.
@@ -86,7 +86,13 @@ impl fmt::Display for DaemonEvent {
             Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),
             Self::LedgerNotSaved => f.write_str("ledger not saved in time"),
             Self::ManagerNotTold(error) => write!(f, "service manager not told: {error}"),
-            Self::Loaded(summary) => write!(f, "ready: {summary}"),
+            Self::Loaded { summary, ignored } => {
+                write!(f, "ready: {summary}")?;
+                match ignored {
+                    0 => Ok(()),
+                    ignored => write!(f, ", {ignored} ignored"),
+                }
+            }
             Self::Reloaded(taken) if taken.is_empty() => f.write_str("reloaded; changed: nothing"),
             Self::Reloaded(taken) => write!(f, "reloaded; changed: {}", taken.join(" ")),
             Self::NotTakenBeforeRestart(left) => write!(

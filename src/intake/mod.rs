@@ -192,6 +192,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             loaded: plan.is_loaded(),
             watching: shown(&self.settings.dir),
             out_of_sight: plan.out_of_sight(),
+            ignored: plan.ignored(),
             missing_sandbox_image: plan.missing_sandbox_image().map(str::to_owned),
             store_away: plan.why_store_is_away().map(str::to_owned),
             trouble: failed.map(|(path, record)| Trouble {

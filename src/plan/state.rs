@@ -128,6 +128,11 @@ impl Plan {
         self.entries.out_of_sight().len()
     }
 
+    /// How many files that are no entries were told.
+    pub(crate) fn ignored(&self) -> usize {
+        self.ignored.len()
+    }
+
     /// Why the store does not answer, if it does not.
     pub(crate) fn why_store_is_away(&self) -> Option<&str> {
         self.store.away.as_deref()

@@ -206,7 +206,10 @@ impl<S: StoreService> Load<'_, S> {
             return Err(intake.ended().await);
         }
         let progress = intake.progress.borrow();
-        report(DaemonEvent::Loaded(progress.summary));
+        report(DaemonEvent::Loaded {
+            summary: progress.summary,
+            ignored: progress.ignored,
+        });
         self.notifier.ready(&*progress);
         Ok(())
     }

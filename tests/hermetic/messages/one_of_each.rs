@@ -223,8 +223,11 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
         DaemonEvent::LedgerNotWritten(_) => Some(DaemonEvent::LedgerWrittenAgain(path())),
         DaemonEvent::LedgerWrittenAgain(_) => Some(DaemonEvent::LedgerNotSaved),
         DaemonEvent::LedgerNotSaved => Some(DaemonEvent::ManagerNotTold(error())),
-        DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loaded(Summary::default())),
-        DaemonEvent::Loaded(_) => Some(DaemonEvent::Reloaded(Vec::new())),
+        DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loaded {
+            summary: Summary::default(),
+            ignored: 0,
+        }),
+        DaemonEvent::Loaded { .. } => Some(DaemonEvent::Reloaded(Vec::new())),
         DaemonEvent::Reloaded(_) => Some(DaemonEvent::NotTakenBeforeRestart(vec!["state-dir"])),
         DaemonEvent::NotTakenBeforeRestart(_) => Some(DaemonEvent::NotReloaded(error())),
         DaemonEvent::NotReloaded(_) => Some(DaemonEvent::Stopping("SIGTERM")),
