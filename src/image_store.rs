@@ -217,6 +217,11 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         labels: Labels,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns when everything that the store has, also what it wrote itself, is on the disk: a name that
+    /// is put after that never outlives its blobs, even where the power fails. Does nothing where the
+    /// store's file system is not to be seen from here.
+    fn sync(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Creates the image, or points the existing name to its new target. Labels are set one by one:
     /// those that others set stay, and so does the pin of another owner. A name that another instance has
     /// pinned goes on pointing to where it does.

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, fadvise, fstatvfs};
+use rustix::fs::{Advice, fadvise, fstatvfs, syncfs};
 
 use super::blocking::assert_may_wait;
 use crate::digest::{Digest, Hasher};
@@ -60,6 +60,12 @@ impl BlobFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             other => other,
         }
+    }
+
+    /// Returns when all that was written to their file system is on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        assert_may_wait();
+        Ok(syncfs(File::open(&self.dir)?)?)
     }
 
     /// How many bytes are free on their file system, as `df` tells it: what is kept back for root is not.

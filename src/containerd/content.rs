@@ -5,6 +5,7 @@ use containerd_client::services::v1::{
 };
 use prost_types::FieldMask;
 
+use super::blocking::blocking;
 use super::client::{Containerd, answered, from_wire, next_message, to_wire};
 use super::failure::FailureKind;
 use super::lease::Lease;
@@ -132,6 +133,19 @@ impl Containerd {
                 cause: format!("the store's blob {digest} is damaged"),
             })
         }
+    }
+
+    /// containerd syncs the bytes of a blob that it commits, and then its record, but not the name that the
+    /// blob's file gets in between.
+    pub(super) async fn sync_content(&self) -> Result<(), StoreError> {
+        let Some(files) = self.files.get() else {
+            return Ok(());
+        };
+        let synced = blocking(move || files.sync()).await;
+        synced.map_err(|error| StoreError::Refused {
+            call: "syncfs of the content store",
+            cause: error.to_string(),
+        })
     }
 
     /// Whether containerd sends the bytes of a blob, and they have its digest.

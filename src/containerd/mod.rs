@@ -126,6 +126,10 @@ impl ImageStore for Containerd {
         self.label_content(digest, labels).await
     }
 
+    async fn sync(&self) -> Result<(), StoreError> {
+        self.sync_content().await
+    }
+
     async fn put_image(&self, lease: &Lease, image: &Image) -> Result<(), StoreError> {
         self.create_or_update_image(lease, image).await
     }

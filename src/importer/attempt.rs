@@ -105,25 +105,34 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             leased: &self.leased,
             meter: &self.meter,
         };
-        let mut placed = HashSet::new();
-        for (image, desired) in images.iter().zip(&desired) {
-            let broken = image
-                .blobs
-                .iter()
-                .find_map(|blob| failed.get(&blob.descriptor.digest));
-            let outcome = match broken {
+        let (mut placed, mut whole) = (HashSet::new(), Vec::new());
+        for image in &images {
+            let mut blobs = image.blobs.iter();
+            let broken = blobs.find_map(|blob| failed.get(&blob.descriptor.digest));
+            whole.push(match broken {
                 Some(error) => Err(PlaceError::Body(error)),
-                None if is_up_to_date => admission.see(desired).await.map_err(PlaceError::Store),
+                None if is_up_to_date => Ok(()),
                 None => {
                     let blobs = image.blobs.iter();
                     let blobs = blobs
                         .map(|blob| (&blob.descriptor.digest, documents::of(&catalogue, blob)));
-                    match admission.put_blobs(blobs, &labels, &mut placed).await {
-                        Ok(()) => admission.put_names(desired).await,
-                        Err(error) => Err(error),
-                    }
-                    .map_err(PlaceError::Store)
+                    let put = admission.put_blobs(blobs, &labels, &mut placed).await;
+                    put.map_err(PlaceError::Store)
                 }
+            });
+        }
+        // Also where this import wrote nothing: another one may have, and not have come here yet.
+        if !is_up_to_date && whole.iter().any(Result::is_ok) {
+            self.leased.store.sync().await?;
+        }
+        for ((image, desired), whole) in images.iter().zip(&desired).zip(whole) {
+            let outcome = match whole {
+                Err(error) => Err(error),
+                Ok(()) if is_up_to_date => admission.see(desired).await.map_err(PlaceError::Store),
+                Ok(()) => admission
+                    .put_names(desired)
+                    .await
+                    .map_err(PlaceError::Store),
             };
             match outcome {
                 Ok(placed) => report.images.push(ImportedImage {

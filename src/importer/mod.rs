@@ -7,7 +7,8 @@
 //!                                                                                            |
 //!                 per image that is whole:  manifests and indexes, children first  <---------+
 //!                                           labels of what was there
-//!                                           names, pinned                seen by the runtime
+//!                 all of it is on the disk
+//!                 per image that is whole:  names, pinned                seen by the runtime
 //! ```
 //!
 //! A blob that the store has thrown away on its way is sent once more, by a second attempt under the same

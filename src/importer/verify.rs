@@ -168,6 +168,10 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
         Ok(())
     }
 
+    async fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn put_image(&self, (): &(), _image: &Image) -> Result<(), StoreError> {
         Ok(())
     }

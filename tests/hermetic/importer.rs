@@ -520,6 +520,22 @@ fn a_store_that_fails_at_any_chunk_has_no_names_and_a_second_try_succeeds() {
     }
 }
 
+#[test]
+fn what_is_not_on_the_disk_gets_no_name() {
+    let (_dir, _, paths) = busybox();
+    for path in paths {
+        let store = MemoryStore::default();
+        store.state().fail_sync = Some(StoreError::Refused {
+            call: "syncfs",
+            cause: "Input/output error".to_owned(),
+        });
+        let error = run(&store, &path).unwrap_err();
+        assert_eq!(error.class(), FailureClass::Environment, "{error}");
+        assert_eq!(store.state().images.len(), 0);
+        assert_eq!(run(&store, &path).unwrap().images.len(), 1);
+    }
+}
+
 /// The body that is being read when an archive turns out to be cut takes room from the next archive
 /// until it is thrown away.
 #[test]

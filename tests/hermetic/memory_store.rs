@@ -1,6 +1,6 @@
 //! A store in memory, for the faults that a real containerd does not produce on demand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::thread::{ThreadId, current};
 use std::time::Duration;
@@ -24,6 +24,10 @@ pub(crate) struct MemoryStore(Arc<Mutex<State>>);
 pub(crate) struct State {
     /// The blobs that were committed, with their labels.
     pub blobs: BTreeMap<Digest, (Vec<u8>, Labels)>,
+    /// Those that a cut of the power may take.
+    pub unsynced: BTreeSet<Digest>,
+    /// Fails to sync, once.
+    pub fail_sync: Option<StoreError>,
     /// What was written of blobs that were not committed.
     pub ingests: BTreeMap<Digest, Vec<u8>>,
     /// The images by name.
@@ -244,7 +248,10 @@ impl BlobWriter for Writer {
         }
         match state.blobs.get(digest) {
             Some(_) => state.label(digest, &labels),
-            None => drop(state.blobs.insert(digest.clone(), (self.bytes, labels))),
+            None => {
+                state.blobs.insert(digest.clone(), (self.bytes, labels));
+                state.unsynced.insert(digest.clone());
+            }
         }
         Ok(())
     }
@@ -419,8 +426,16 @@ impl ImageStore for MemoryStore {
         Ok(())
     }
 
+    async fn sync(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.unsynced.clear();
+        state.fail_sync.take().map_or(Ok(()), Err)
+    }
+
     async fn put_image(&self, (): &(), image: &Image) -> Result<(), StoreError> {
         let mut state = self.state();
+        let is_synced = !state.unsynced.contains(&image.target.digest);
+        assert!(is_synced, "named before it was on the disk");
         state.check(&image.name, Doing::Put)?;
         let is_new = state.images.get(&image.name) != Some(image);
         state.writes += usize::from(is_new);
