@@ -182,6 +182,9 @@ fn spawn(setup: &Setup, notify: &NotifySocket) -> Child {
         .env("PATH", setup.generation.path())
         .env("NOTIFY_SOCKET", notify.path())
         .env_remove("RUST_LOG")
+        // They begin like keys of the configuration, and stowd refuses what is none.
+        .env_remove("STOWD_SOAK_ROUNDS")
+        .env_remove("STOWD_SOAK_SEED")
         .env_remove("JOURNAL_STREAM")
         .envs(setup.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(dir)
