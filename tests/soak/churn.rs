@@ -4,20 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use crate::dice::Dice;
 use crate::support::{Setup, Stowd, assert_clean, fixture, generations, names, pinned_tags};
 use crate::{SOON, rounds};
-
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 #[test]
 fn five_thousand_files_in_a_storm_are_each_imported_once() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use stowd::digest::Digest;
 
+use crate::dice::Dice;
 use crate::support::{
     Daemon, Generation, Setup, Store, Stowd, blobs_dir, file_names, fixture, half_written,
     on_each_generation_in_turn,
@@ -53,7 +54,7 @@ fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation
         listed.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let mut stowd: Stowd = setup.start();
-    let (mut cut, mut state) = (0, 0x5eed_u64);
+    let (mut cut, mut dice) = (0, Dice(0x5eed));
     let mut right = HashSet::new();
     for round in 0..rounds(200) {
         // Every other time with a blob at hand.
@@ -63,10 +64,7 @@ fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation
             });
         }
         // The moment is what is random: no condition can be waited for.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        std::thread::sleep(Duration::from_millis(state % [60, 300][round % 2]));
+        std::thread::sleep(Duration::from_millis(dice.below([60, 300][round % 2])));
         cut += usize::from(stowd.is_importing_into(daemon.root()));
         stowd.kill();
         assert_right(&dir, &mut right);

@@ -1,4 +1,4 @@
-//! The soak tier: kills at many moments, and storms. `STOWD_SOAK_ROUNDS` says how often, in hundredths
+//! The soak tier: kills and power cuts at many moments, and storms. `STOWD_SOAK_ROUNDS` says how often, in hundredths
 //! of what `tests/run` does.
 
 // Here a panic is how a helper reports.
@@ -8,7 +8,9 @@
 mod support;
 
 mod churn;
+mod dice;
 mod kills;
+mod power_cut;
 
 use std::time::Duration;
 
