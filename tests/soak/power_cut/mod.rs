@@ -57,7 +57,11 @@ fn after_a_cut_of_the_power_everything_is_there(generation: &Generation) {
             recording.live_through(cut, &mut dice, &mut found);
         }
         println!("{what}: {found:?}");
-        assert!(found.named_in_vain.is_empty(), "{:?}", found.named_in_vain);
+        assert!(
+            found.damaged_with_a_name.is_empty(),
+            "{:?}",
+            found.damaged_with_a_name
+        );
     }
 }
 
@@ -85,7 +89,7 @@ struct Found {
     /// The disk had reported as written, and lost, what was not flushed.
     lost_its_cache: usize,
     /// What is wrong with blobs of images that had their names.
-    named_in_vain: Vec<(Cut, Vec<(String, Damage)>)>,
+    damaged_with_a_name: Vec<(Cut, Vec<(String, Damage)>)>,
     /// Files without a name in the store whose bytes are not those of their digests.
     wrong_files: usize,
     /// READY had been said, and archives were read once more: the ledger is written a little later.
@@ -190,7 +194,7 @@ impl Recording {
         let store = Store::at(&containerd.address());
         let damage = damage_of_named(&store, &blobs);
         found
-            .named_in_vain
+            .damaged_with_a_name
             .extend((!damage.is_empty()).then_some((cut, damage)));
         if cut.at >= self.ready {
             let named = store.images().into_keys().collect();
@@ -216,6 +220,8 @@ impl Recording {
         let missing = &names(&files) - &pinned_tags(stowd);
         assert_eq!(missing, BTreeSet::new(), "{cut:?}");
         assert_clean(stowd);
+        let bad_ledger = stowd.lines(" ledger not used");
+        assert_eq!(bad_ledger, Vec::<String>::new(), "{cut:?}");
         let blobs = blobs_dir(&self.mounts.point().join("root"));
         let damage = damage_of_named(&stowd.store(), &blobs);
         assert_eq!(damage, Vec::<(String, Damage)>::new(), "{cut:?}");
