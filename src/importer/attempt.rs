@@ -13,7 +13,6 @@ use crate::layout::{
     ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Resolution, ResolveError, resolve,
 };
 use crate::ledger::{FailureClass, ImportedImage};
-use crate::one_line::first_few;
 use crate::platform::Platform;
 use crate::progress::Meter;
 use crate::reporter::report;
@@ -150,7 +149,6 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                 }
             }
         }
-        first_few(&mut report.problems);
         Ok(report)
     }
 

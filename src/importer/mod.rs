@@ -17,6 +17,10 @@
 //!
 //! What does not fit the store's file system is refused before it is written (see `space`).
 //!
+//! When the names are written and the lease has ended, the store is asked for the blobs of the named images
+//! once more. What it has lost by then (another client ended the lease, or a step of the clock did) is
+//! imported again, once, and fails after that.
+//!
 //! An import that is given up ends at the next chunk that is read or written, and names nothing.
 //!
 //! One lease spans the whole import: no blob is collected before the last name is put, and all are when
@@ -46,6 +50,7 @@ use crate::admit::LeasedStore;
 use crate::blocking::blocking;
 use crate::entry::{Entry, Identity, shown};
 use crate::image_store::{ImageStore, StoreError};
+use crate::one_line::first_few;
 use crate::progress::Meter;
 use crate::tar;
 
@@ -76,7 +81,7 @@ pub async fn import<S: ImageStore>(
     given_up: &CancellationToken,
 ) -> Result<ImportReport, ImportError> {
     let guard = StopGuard::new(given_up);
-    let imported = guard.run(under_lease(store, entry, rules, meter.clone(), &guard));
+    let imported = guard.run(kept(store, entry, rules, meter.clone(), &guard));
     match imported.await {
         Ok(report) if report.problems.is_empty() => Ok(report),
         Err(away) if away.is_store_away() => Err(away),
@@ -100,6 +105,25 @@ pub(crate) async fn is_still(entry: &Entry, meter: &Meter) -> io::Result<bool> {
             _ => Err(error),
         },
     }
+}
+
+/// Imports what the store then keeps without a lease.
+async fn kept<S: ImageStore>(
+    store: &S,
+    entry: &Entry,
+    rules: ImportRules<'_>,
+    meter: Meter,
+    guard: &StopGuard,
+) -> Result<ImportReport, ImportError> {
+    let mut report = under_lease(store, entry, rules, meter.clone(), guard).await?;
+    if !store.faults(report.needed_blobs()).await?.is_empty() {
+        meter.rewind();
+        report = under_lease(store, entry, rules, meter, guard).await?;
+        let lost = store.faults(report.needed_blobs()).await?;
+        report.leave_out(&lost);
+    }
+    first_few(&mut report.problems);
+    Ok(report)
 }
 
 /// Imports under a lease of its own, and releases it.

@@ -1,11 +1,13 @@
 //! What an import is asked for, and what it answers.
 
+use std::collections::HashSet;
 use std::io;
 
 use crate::entry::Identity;
 use crate::image_store::StoreError;
 use crate::layout::LayoutError;
 use crate::ledger::{FailureClass, ImportedImage};
+use crate::needed_blob::{BlobDamage, BlobFaults, NeededBlob};
 use crate::platform::Wanted;
 use crate::tar::ArchiveError;
 
@@ -27,12 +29,48 @@ pub struct ImportRules<'a> {
 pub struct ImportReport {
     /// The images that are in the store under their names now.
     pub images: Vec<ImportedImage>,
-    /// Why others of the archive are not, a line each: the first few, and how many more there are.
+    /// Why others of the archive are not, a line each: of an import that is through the first few, and how
+    /// many more there are.
     pub problems: Vec<String>,
     /// The class of the problem that is tried again the soonest.
     pub class: FailureClass,
     /// Which version of the file was read.
     pub identity: Identity,
+}
+
+impl ImportReport {
+    /// The blobs of the images, each once.
+    pub(super) fn needed_blobs(&self) -> Vec<NeededBlob> {
+        let blobs = self.images.iter().flat_map(|image| &image.blobs);
+        let blobs = blobs.collect::<HashSet<_>>();
+        blobs.into_iter().cloned().collect()
+    }
+
+    /// Takes out the images whose blobs the store has lost since they were named.
+    pub(super) fn leave_out(&mut self, lost: &BlobFaults) {
+        let fault = |blob: &NeededBlob| lost.get(&blob.digest).copied();
+        let damage = |image: &ImportedImage| {
+            let (blob, fault) = image
+                .blobs
+                .iter()
+                .find_map(|blob| Some((blob, fault(blob)?)))?;
+            Some(BlobDamage {
+                image: image.names.first().cloned().unwrap_or_default(),
+                blob: blob.clone(),
+                fault,
+            })
+        };
+        self.images.retain(|image| match damage(image) {
+            Some(damage) => {
+                self.class = self.class.max(FailureClass::Environment);
+                self.problems.push(format!(
+                    "{damage}, which was there when the image was named"
+                ));
+                false
+            }
+            None => true,
+        });
+    }
 }
 
 /// Why an import failed as a whole. No image of the archive was named.

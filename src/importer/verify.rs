@@ -129,8 +129,9 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
         None
     }
 
-    async fn faults(&self, blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {
-        self.store.faults(blobs).await
+    /// Nothing was named that could be lost.
+    async fn faults(&self, _blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {
+        Ok(BlobFaults::new())
     }
 
     async fn discard_if_damaged(&self, (): &(), _digest: &Digest) -> Result<(), StoreError> {

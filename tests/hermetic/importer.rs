@@ -478,6 +478,39 @@ fn a_blob_that_is_collected_under_an_import_is_written_again() {
     }
 }
 
+/// Another client has ended the lease, or the clock has made a step.
+#[test]
+fn what_a_store_has_lost_when_the_lease_ends_is_imported_again_once() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(2 * MIB, 1));
+    draft.index(&[("one:1", &image.manifest)]);
+    let parts = [image.layer, image.config, image.manifest];
+    for path in draft.written(dir.path()) {
+        for times in 0..4 {
+            let store = MemoryStore::default();
+            store.state().loses_at_end = times;
+            let report = run(&store, &path).unwrap();
+            let state = store.state();
+            let is_whole = parts.iter().all(|part| state.blobs.contains_key(part));
+            assert_eq!(is_whole, times < 2, "{times}");
+            assert_eq!(report.images.len(), usize::from(is_whole), "{times}");
+            let is_told = matches!(report.problems.as_slice(), [problem]
+                if problem.ends_with("which was there when the image was named"));
+            assert_eq!(is_told, !is_whole, "{:?}", report.problems);
+            let class = match is_whole {
+                true => FailureClass::default(),
+                false => FailureClass::Environment,
+            };
+            assert_eq!(report.class, class);
+            assert_eq!(
+                (state.leases, state.loses_at_end),
+                (0, times.saturating_sub(2))
+            );
+        }
+    }
+}
+
 #[test]
 fn a_store_that_fails_at_any_chunk_has_no_names_and_a_second_try_succeeds() {
     let dir = TempDir::new().unwrap();

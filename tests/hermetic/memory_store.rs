@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub fail_at_chunk: Option<(usize, StoreError)>,
     /// Collects the blob that is the next but so many to be labelled, once.
     pub collects_after: Option<usize>,
+    /// So many leases take a blob with them when they end.
+    pub loses_at_end: usize,
     /// What the runtime answers whatever it is asked for.
     pub away: Option<StoreError>,
     /// The answers to pulls; who asks for anything else waits for ever.
@@ -282,7 +284,12 @@ impl ImageStore for MemoryStore {
     }
 
     async fn release(&self, (): ()) -> Result<(), StoreError> {
-        self.state().leases -= 1;
+        let mut state = self.state();
+        state.leases -= 1;
+        if state.loses_at_end > 0 {
+            state.loses_at_end -= 1;
+            state.blobs.pop_first();
+        }
         Ok(())
     }
 
