@@ -193,8 +193,9 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         blob: NewBlob,
     ) -> impl Future<Output = Result<Opened<Self::Writer>, StoreError>> + Send;
 
-    /// A small blob that the store has, whole; `None` where it has none. Longer than `limit` bytes
-    /// is an error.
+    /// A small blob that the store has; `None` where it has none. That its bytes are not those of its
+    /// digest is [`StoreError::Damaged`]; any other error, that it is longer than `limit` bytes among them,
+    /// says nothing about its bytes.
     fn read_blob(
         &self,
         digest: &Digest,
@@ -327,6 +328,9 @@ pub enum StoreError {
     /// The store had a blob, and has collected it since. Writing it anew can succeed.
     #[error("blob {digest} was collected while it was in use")]
     Collected { digest: Digest },
+    /// The store sends other bytes for a blob than those of its digest.
+    #[error("the store's blob {digest} is damaged")]
+    Damaged { digest: Digest },
     /// No room on the store's file system.
     #[error("{call}: no space left on the file system of containerd's root: {cause}")]
     NoSpace {

@@ -24,7 +24,7 @@ pub enum BlobFault {
     NoFile,
     /// Its file has another length, in bytes.
     FileLength(u64),
-    /// Its bytes are not those of its digest, or cannot be read.
+    /// Its bytes are not those of its digest.
     Bytes,
 }
 

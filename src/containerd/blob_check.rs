@@ -127,10 +127,7 @@ impl Containerd {
     /// Whether containerd can read a blob whose file is not seen. It keeps its files in another place
     /// then, and they are not looked at any more.
     pub(super) async fn keeps_elsewhere(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let is_readable = match self.read_into(digest, 1, |_| ()).await {
-            Err(error) if error.is_refusal() => false,
-            answer => answer?,
-        };
+        let is_readable = self.read_into(digest, 1, |_| ()).await?;
         // Not where the file has come meanwhile.
         if is_readable && self.file_state(digest).await == FileState::Missing {
             self.files.set(None);

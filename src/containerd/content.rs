@@ -128,10 +128,8 @@ impl Containerd {
         if Digest::of(&bytes) == *digest {
             Ok(Some(bytes))
         } else {
-            Err(StoreError::Refused {
-                call: READ,
-                cause: format!("the store's blob {digest} is damaged"),
-            })
+            let digest = digest.clone();
+            Err(StoreError::Damaged { digest })
         }
     }
 
@@ -151,14 +149,9 @@ impl Containerd {
     /// Whether containerd sends the bytes of a blob, and they have its digest.
     pub(super) async fn sends_right_bytes(&self, digest: &Digest) -> Result<bool, StoreError> {
         let mut hasher = Hasher::default();
-        match self
-            .read_into(digest, 0, |chunk| hasher.update(chunk))
-            .await
-        {
-            Ok(is_sent) => Ok(is_sent && hasher.finish() == *digest),
-            Err(error) if error.is_refusal() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let take = |chunk: &[u8]| hasher.update(chunk);
+        let is_sent = self.read_into(digest, 0, take).await?;
+        Ok(is_sent && hasher.finish() == *digest)
     }
 
     /// Hands over the first `size` bytes of a blob, or all of them with 0. Returns whether there is such a

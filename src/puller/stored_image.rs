@@ -66,11 +66,15 @@ impl StoredImage {
         let mut leaves = Vec::new();
         let mut descent = Descent::from(target, BLOBS_MAX);
         while let Some((level, blob)) = descent.next() {
+            if blob.size > DOCUMENT_MAX {
+                leaves.push(blob);
+                continue;
+            }
             let document = match store.read_blob(&blob.digest, DOCUMENT_MAX).await {
                 Ok(None) if level > 0 => continue,
                 Ok(Some(document)) => document,
                 Ok(None) => return Ok(self.is_damaged(blob, BlobFault::NoRecord)),
-                Err(error) if error.is_refusal() => {
+                Err(StoreError::Damaged { .. }) => {
                     return Ok(self.is_damaged(blob, BlobFault::Bytes));
                 }
                 Err(error) => return Err(error),

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub leases: usize,
     /// What it was asked to read, and on which threads.
     pub read: Vec<(Digest, ThreadId)>,
+    /// Fails every read.
+    pub fail_read: Option<StoreError>,
     /// Answers no read.
     pub holds_reads: bool,
     /// How often a lease was released with a collection.
@@ -390,6 +392,9 @@ impl ImageStore for MemoryStore {
         let holds_reads = {
             let mut state = self.state();
             state.read.push((digest.clone(), current().id()));
+            if let Some(error) = &state.fail_read {
+                return Err(error.clone());
+            }
             state.holds_reads
         };
         if holds_reads {

@@ -211,6 +211,65 @@ async fn an_image_that_was_whole_before_and_is_damaged_is_pulled_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_now_is_not_damaged() {
+    let stage = Stage::new().serving(&[A]);
+    stage.pull(A).await.0.unwrap();
+    let digest = image(A).target.digest;
+    stage.store.state().fail_read = Some(StoreError::Refused {
+        call: "Content.Read",
+        cause: "too many open files".to_owned(),
+    });
+    let (report, absent) = stage.pull(A).await;
+    let report = report.unwrap();
+    assert_eq!(report.class, FailureClass::Environment);
+    assert_eq!(report.problems.len(), 1);
+    assert!(
+        report.problems[0].ends_with("too many open files"),
+        "{:?}",
+        report.problems
+    );
+    assert_eq!((absent.len(), stage.store.state().discarded.len()), (0, 0));
+    assert_eq!(stage.store.state().pulled, [A]);
+    stage.store.state().fail_read = Some(StoreError::Damaged {
+        digest: digest.clone(),
+    });
+    stage.pull(A).await.0.unwrap();
+    let state = stage.store.state();
+    assert_eq!(
+        (state.discarded.as_slice(), state.pulled.len()),
+        ([digest].as_slice(), 2)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_index_lists_and_is_too_long_for_a_document_is_not_read() {
+    let long = vec![b' '; 9 << 20];
+    let (digest, size) = (Digest::of(&long), long.len());
+    let stage = Stage::new().serving(&[A]);
+    stage.pull(A).await.0.unwrap();
+    let index = format!(r#"{{"manifests":[{{"digest":"{digest}","size":{size}}}]}}"#);
+    stage.damage(&image(A).target.digest, Some(index.into_bytes()));
+    let long = (long, Labels::new());
+    stage.store.state().blobs.insert(digest.clone(), long);
+    let (report, absent) = stage.pull(A).await;
+    let report = report.unwrap();
+    assert_eq!((report.problems.len(), absent.len()), (0, 0));
+    let needed = NeededBlob {
+        digest: digest.clone(),
+        size: size as u64,
+    };
+    assert!(report.images[0].blobs.contains(&needed));
+    assert!(
+        stage
+            .store
+            .state()
+            .read
+            .iter()
+            .all(|(read, _)| *read != digest)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_are_looked_up_as_the_runtime_has_them_and_pulled_once() {
     let hub = "docker.io/library/alpine:3";
     let digest = Digest::of(b"x");
