@@ -128,6 +128,11 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// Whose pins it sets and takes off.
     fn owner(&self) -> &PinOwner;
 
+    /// Grows as long as it works on something of which a caller sees no progress.
+    fn moved(&self) -> u64 {
+        0
+    }
+
     /// Begins a lease; `purpose` is for people who list leases. It expires by itself some time after
     /// its owner died.
     fn begin_lease(

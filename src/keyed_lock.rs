@@ -33,7 +33,13 @@ pub(crate) struct KeyGuard {
 impl KeyGuard {
     /// Reports that the holder has got on, for tasks that wait as long as it does.
     pub(crate) fn report_progress(&self) {
-        self.slot.progress.fetch_add(1, Ordering::Relaxed);
+        self.slot.report_progress();
+    }
+}
+
+impl Slot {
+    fn report_progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -77,6 +83,14 @@ impl KeyedLock {
         slot.is_some_and(|slot| Arc::strong_count(slot) > 1)
     }
 
+    /// Reports that the holder of `key` has got on.
+    pub(crate) fn report_progress(&self, key: &str) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(key) {
+            slot.report_progress();
+        }
+    }
+
     /// How often the holders of `key` have reported progress. It grows as long as the lock is held or
     /// waited for without a break.
     pub(crate) fn progress(&self, key: &str) -> u64 {
@@ -100,6 +114,9 @@ mod tests {
         assert_eq!(locks.progress("a"), 0);
         first.report_progress();
         assert_eq!((locks.progress("a"), locks.progress("b")), (1, 0));
+        locks.report_progress("a");
+        locks.report_progress("c");
+        assert_eq!((locks.progress("a"), locks.progress("c")), (2, 0));
         let soon = Duration::from_millis(20);
         assert!(tokio::time::timeout(soon, locks.lock("a")).await.is_err());
         drop((first, other));

@@ -114,7 +114,8 @@ pub struct Progress {
     pub store_away: Option<String>,
     /// The first of the entries that have failed.
     pub trouble: Option<Trouble>,
-    /// The progress of entries whose work has ended, and how often a file was seen to grow.
+    /// The progress of entries whose work has ended, that of the store with what no meter counts, and how
+    /// often a file was seen to grow.
     pub ended: u64,
     /// Grows with each turn of the work loop. The watchdog is fed only while it does.
     pub turns: u64,

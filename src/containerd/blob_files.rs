@@ -41,12 +41,17 @@ impl BlobFiles {
     }
 
     /// Removes a blob's file if its bytes have another digest. Returns whether they have. A file that
-    /// takes its place meanwhile stays, and so does one that cannot be read.
-    pub(super) fn remove_wrong(&self, digest: &Digest) -> io::Result<bool> {
+    /// takes its place meanwhile stays, and so does one that cannot be read. Before each chunk it asks
+    /// whether it `goes_on`.
+    pub(super) fn remove_wrong(
+        &self,
+        digest: &Digest,
+        goes_on: impl FnMut() -> bool,
+    ) -> io::Result<bool> {
         assert_may_wait();
         let path = self.path(digest);
         let removed = File::open(&path).and_then(|file| {
-            if hash(&file)? == *digest {
+            if hash(&file, goes_on)? == *digest {
                 return Ok(false);
             }
             let (hashed, named) = (file.metadata()?, path.symlink_metadata()?);
@@ -84,9 +89,12 @@ impl BlobFiles {
     }
 }
 
-fn hash(mut file: &File) -> io::Result<Digest> {
+fn hash(mut file: &File, mut goes_on: impl FnMut() -> bool) -> io::Result<Digest> {
     let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK]);
     loop {
+        if !goes_on() {
+            return Err(io::Error::other("it was given up"));
+        }
         match file.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => hasher.update(&buffer[..read]),
@@ -119,11 +127,37 @@ mod tests {
             fs::write(blobs.join(digest.hex()), bytes).unwrap();
             assert_eq!(files.length(&digest).unwrap(), Some(bytes.len() as u64));
             let is_wrong = bytes != "abc";
-            assert_eq!(files.remove_wrong(&digest).unwrap(), is_wrong);
+            assert_eq!(files.remove_wrong(&digest, || true).unwrap(), is_wrong);
             let left = files.length(&digest).unwrap();
             assert_eq!(left, (!is_wrong).then_some(3));
         }
-        assert!(!files.remove_wrong(&digest).unwrap(), "there is none");
+        let removed = files.remove_wrong(&digest, || true);
+        assert!(!removed.unwrap(), "there is none");
+    }
+
+    #[test]
+    fn a_long_file_is_hashed_in_chunks_and_no_further_than_it_is_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = BlobFiles::of(dir.path(), dir.path()).unwrap();
+        let blobs = dir.path().join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        let digest = Digest::of(b"abc");
+        fs::write(blobs.join(digest.hex()), vec![0; 3 * CHUNK]).unwrap();
+        let mut asked = 0;
+        let given_up = files.remove_wrong(&digest, || {
+            asked += 1;
+            asked < 2
+        });
+        given_up.unwrap_err();
+        assert_eq!(asked, 2);
+        assert!(files.length(&digest).unwrap().is_some(), "it stays");
+        let mut asked = 0;
+        let removed = files.remove_wrong(&digest, || {
+            asked += 1;
+            true
+        });
+        assert!(removed.unwrap());
+        assert_eq!(asked, 4, "a chunk each, and the end");
     }
 
     #[test]

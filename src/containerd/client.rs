@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ pub struct Containerd {
     pub(super) unreleased: Arc<Mutex<BTreeSet<String>>>,
     /// The files of blobs, where they can be seen.
     pub(super) files: Found<BlobFiles>,
+    /// Grows while bytes are hashed that are not sent.
+    pub(super) moved: Arc<AtomicU64>,
 }
 
 impl Containerd {
@@ -125,6 +127,7 @@ impl Containerd {
             direct_writes: DirectWrites::default(),
             unreleased: Arc::default(),
             files: Found::default(),
+            moved: Arc::default(),
         })
     }
 

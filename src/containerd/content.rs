@@ -146,10 +146,18 @@ impl Containerd {
         })
     }
 
-    /// Whether containerd sends the bytes of a blob, and they have its digest.
-    pub(super) async fn sends_right_bytes(&self, digest: &Digest) -> Result<bool, StoreError> {
+    /// Whether containerd sends the bytes of a blob, and they have its digest. Calls `got_on` with each
+    /// chunk.
+    pub(super) async fn sends_right_bytes(
+        &self,
+        digest: &Digest,
+        mut got_on: impl FnMut() + Send,
+    ) -> Result<bool, StoreError> {
         let mut hasher = Hasher::default();
-        let take = |chunk: &[u8]| hasher.update(chunk);
+        let take = |chunk: &[u8]| {
+            hasher.update(chunk);
+            got_on();
+        };
         let is_sent = self.read_into(digest, 0, take).await?;
         Ok(is_sent && hasher.finish() == *digest)
     }

@@ -8,12 +8,16 @@
 //! length that an archive or a list claims proves nothing. A file without a record may be another
 //! namespace's; it is hashed too, and containerd adopts it where it is right.
 
-use containerd_client::services::v1::DeleteContentRequest;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use containerd_client::services::v1::{DeleteContentRequest, Resource};
 
 use super::blocking::blocking;
 use super::client::{Containerd, answered};
 use super::content::BlobRecord;
 use super::failure::FailureKind;
+use super::ingest::Ingest;
 use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Labels, StoreError};
@@ -21,8 +25,10 @@ use crate::image_store::{Labels, StoreError};
 /// What failures of work with the files are reported under.
 const FILE: &str = "blob's file";
 
-/// The labels by which a document keeps its children from collection begin so.
-const KEEPS: &str = "containerd.io/gc.ref.content";
+/// The labels by which a blob keeps others, and snapshots, from collection begin so (containerd,
+/// `core/metadata/gc.go`).
+const KEEPS_CONTENT: &str = "containerd.io/gc.ref.content";
+const KEEPS_SNAPSHOT: &str = "containerd.io/gc.ref.snapshot.";
 
 /// What lies in the place of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +101,9 @@ impl Containerd {
     }
 
     /// Throws away what the store itself proves to be wrong of a blob, as it is now: its file, its
-    /// record, or both. Returns the labels of the record. The children of the blob stay: they are put
-    /// under the lease first. To be called under the lock of the blob's ingest.
+    /// record, or both. Returns the labels of the record. What the blob keeps stays: it is put under the
+    /// lease first. To be called under the lock of the blob's ingest, whose other waiters wait for as long
+    /// as bytes are hashed.
     pub(super) async fn discard_damaged(
         &self,
         lease: &Lease,
@@ -111,14 +118,16 @@ impl Containerd {
             }
             (_, None) => false,
             (FileState::Missing, Some(_)) => !self.keeps_elsewhere(digest).await?,
-            (FileState::Unseen, Some(_)) => !self.sends_right_bytes(digest).await?,
+            (FileState::Unseen, Some(_)) => {
+                let got_on = self.hash_progress(digest);
+                !self.sends_right_bytes(digest, got_on).await?
+            }
         };
         let Some(BlobRecord { labels, .. }) = record.filter(|_| is_wrong) else {
             return Ok(Labels::new());
         };
-        let children = labels.iter().filter(|(key, _)| key.starts_with(KEEPS));
-        for child in children.filter_map(|(_, child)| Digest::parse(child).ok()) {
-            self.keep_content(lease, &child).await?;
+        for kept in labels.iter().filter_map(|(key, kept)| kept_by(key, kept)) {
+            self.keep(lease, kept).await?;
         }
         self.delete_record(digest).await?;
         if self.files.get().is_none() {
@@ -133,12 +142,31 @@ impl Containerd {
         let Some(files) = self.files.get() else {
             return Ok(false);
         };
-        let digest = digest.clone();
-        let removed = blocking(move || files.remove_wrong(&digest)).await;
+        let (digest, got_on) = (digest.clone(), self.hash_progress(digest));
+        let wanted = Arc::new(());
+        let is_wanted = Arc::downgrade(&wanted);
+        let goes_on = move || {
+            got_on();
+            // Dropped with the import.
+            is_wanted.strong_count() > 0
+        };
+        let removed = blocking(move || files.remove_wrong(&digest, goes_on)).await;
+        drop(wanted);
         removed.map_err(|error| StoreError::Refused {
             call: FILE,
             cause: error.to_string(),
         })
+    }
+
+    /// To be called while a blob is hashed: tells those that wait for it, and those that wait for the
+    /// store.
+    fn hash_progress(&self, digest: &Digest) -> impl Fn() + Send + 'static {
+        let (locks, moved) = (self.locks.clone(), Arc::clone(&self.moved));
+        let key = Ingest::known(digest.clone(), 0).reference;
+        move || {
+            locks.report_progress(&key);
+            moved.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     async fn delete_record(&self, digest: &Digest) -> Result<(), StoreError> {
@@ -158,5 +186,47 @@ impl Containerd {
     async fn collect(&self) -> Result<(), StoreError> {
         let lease = self.create_lease("collection").await?;
         self.delete_lease(&lease, true).await
+    }
+}
+
+/// What this label of a blob keeps from collection, as a lease names it.
+fn kept_by(key: &str, kept: &str) -> Option<Resource> {
+    let kind = if key.starts_with(KEEPS_CONTENT) {
+        Digest::parse(kept).ok()?;
+        "content".to_owned()
+    } else {
+        // One blob may keep several snapshots of a snapshotter: then more follows its name.
+        let snapshotter = key.strip_prefix(KEEPS_SNAPSHOT)?.split('/').next()?;
+        format!("snapshots/{snapshotter}")
+    };
+    Some(Resource {
+        id: kept.to_owned(),
+        r#type: kind,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_label_keeps_is_named_as_leases_name_it() {
+        let digest = Digest::of(b"abc").to_string();
+        let kept = |key: &str, value: &str| {
+            let kept = kept_by(key, value)?;
+            assert_eq!(kept.id, value);
+            Some(kept.r#type)
+        };
+        let of = |key: &str| kept(key, &digest);
+        assert_eq!(
+            of("containerd.io/gc.ref.content.l.0").as_deref(),
+            Some("content")
+        );
+        assert_eq!(kept("containerd.io/gc.ref.content.l.0", "x"), None);
+        for key in ["overlayfs", "overlayfs/1"] {
+            let key = format!("containerd.io/gc.ref.snapshot.{key}");
+            assert_eq!(of(&key).as_deref(), Some("snapshots/overlayfs"));
+        }
+        assert_eq!(of("containerd.io/distribution.source.docker.io"), None);
     }
 }

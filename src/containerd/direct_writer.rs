@@ -246,6 +246,7 @@ impl WrittenBlob {
                 let path = self.blobs.path().display();
                 let why = format!("containerd does not see what is put into {path}");
                 store.direct_writes.give_up(&why);
+                store.files.set(None);
             }
             self.send(&mut writer).await?;
         }

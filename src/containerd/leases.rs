@@ -147,12 +147,18 @@ impl Containerd {
         lease: &Lease,
         digest: &Digest,
     ) -> Result<(), StoreError> {
+        let resource = Resource {
+            id: digest.as_str().to_owned(),
+            r#type: "content".to_owned(),
+        };
+        self.keep(lease, resource).await
+    }
+
+    /// Puts something that is there under the lease.
+    pub(super) async fn keep(&self, lease: &Lease, resource: Resource) -> Result<(), StoreError> {
         let request = api::AddResourceRequest {
             id: lease.id.clone(),
-            resource: Some(Resource {
-                id: digest.as_str().to_owned(),
-                r#type: "content".to_owned(),
-            }),
+            resource: Some(resource),
         };
         let mut leases = self.leases();
         let added = leases.add_resource(request);

@@ -46,6 +46,8 @@ pub use lease::Lease;
 pub use serving::NotServing;
 pub use writer::ContentWriter;
 
+use std::sync::atomic::Ordering;
+
 use self::ingest::Ingest;
 use crate::credentials::Login;
 use crate::digest::Digest;
@@ -61,6 +63,10 @@ impl ImageStore for Containerd {
 
     fn owner(&self) -> &PinOwner {
         self.pin_owner()
+    }
+
+    fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
     }
 
     async fn begin_lease(&self, purpose: &str) -> Result<Lease, StoreError> {

@@ -268,11 +268,17 @@ impl BlobWriter for StreamWriter {
     }
 
     async fn commit(mut self, digest: &Digest, mut labels: Labels) -> Result<(), StoreError> {
-        if self.ingest.expected.is_none() {
-            // Now it is known which blob it is.
-            let had = self.store.clear_way(&self.lease, digest).await?;
-            labels = source_labels::together(had, &labels);
-        }
+        let _second = match &self.ingest.expected {
+            Some(_) => None,
+            // Now it is known which blob it is: another import may be writing it.
+            None => {
+                let known = Ingest::known(digest.clone(), self.ingest.size);
+                let second = self.store.lock_ingest(&known).await?;
+                let had = self.store.clear_way(&self.lease, digest).await?;
+                labels = source_labels::together(had, &labels);
+                Some(second)
+            }
+        };
         match self.send_commit(digest, &labels).await {
             Ok(()) => Ok(()),
             // Another writer, one that uses another name, was first. That answer neither sets

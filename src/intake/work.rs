@@ -245,8 +245,8 @@ impl<S: ImageStore> Jobs<S> {
         of_kind.collect()
     }
 
-    /// How far those came that have ended.
+    /// How far those came that have ended, and the store with what no meter counts.
     pub(super) fn moved(&self) -> u64 {
-        self.moved
+        self.moved + self.store.moved()
     }
 }

@@ -34,6 +34,7 @@ on_each_generation_both_ways!(
     an_aborted_blob_is_gone,
     a_writer_that_aborts_leaves_the_next_one_alone,
     a_blob_has_its_length,
+    a_blob_is_committed_by_one_writer_of_a_process_at_a_time,
     labels_are_added_one_by_one,
     a_wrong_digest_is_thrown_away,
 );
@@ -277,7 +278,8 @@ async fn another_writer_under_another_name_may_be_first(generation: Generation) 
         key: "same".to_owned(),
         size: blob.len() as u64,
     };
-    let mut other = writer(&store, &early, unnamed).await;
+    // Of another process: in one they wait for each other.
+    let mut other = writer(&client(&daemon), &early, unnamed).await;
     other.write(&blob).await.unwrap();
     other
         .commit(&digest, labels(&[("early", "1")]))
@@ -291,6 +293,39 @@ async fn another_writer_under_another_name_may_be_first(generation: Generation) 
     assert_eq!(raw.blob_labels(&digest).await, Some(both));
     let held = raw.held_by(late.id()).await;
     assert!(held.contains(&format!("content/{digest}")), "{held:?}");
+}
+
+/// What one import has just committed is not thrown away by another one that only now knows which blob it
+/// has written.
+async fn a_blob_is_committed_by_one_writer_of_a_process_at_a_time(
+    generation: Generation,
+    way: Way,
+) {
+    let (daemon, store) = way.serve(&generation).await;
+    let blob = bytes(14, MIB);
+    let digest = Digest::of(&blob);
+    let lease = store.begin_lease("both").await.unwrap();
+    let mut open = writer(&store, &lease, known(&blob)).await;
+    let unnamed = NewBlob::Unnamed {
+        key: "same".to_owned(),
+        size: blob.len() as u64,
+    };
+    let mut other = writer(&store, &lease, unnamed).await;
+    other.write(&blob).await.unwrap();
+    let waiting = tokio::spawn({
+        let digest = digest.clone();
+        async move { other.commit(&digest, labels(&[("other", "1")])).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    open.write(&blob).await.unwrap();
+    open.commit(&digest, labels(&[("first", "1")]))
+        .await
+        .unwrap();
+    waiting.await.unwrap().unwrap();
+    let both = labels(&[("first", "1"), ("other", "1")]);
+    let raw = Raw::connect(&daemon).await;
+    assert_eq!(raw.blob_labels(&digest).await, Some(both));
 }
 
 async fn a_blob_of_another_namespace_is_taken_over(generation: Generation, way: Way) {

@@ -12,7 +12,7 @@ use stowd::image_store::{ImageStore, Labels};
 
 use crate::damage::{blobs_of, file, is_whole};
 use crate::made::{Body, Made, recipe};
-use crate::raw::{Raw, Way, bytes, on_each_generation_both_ways, put};
+use crate::raw::{Raw, Way, bytes, labels, on_each_generation_both_ways, put};
 use crate::support::{
     Generation, Registry, Setup, Stowd, blobs_dir, fixture, on_each_generation_in_turn,
 };
@@ -23,7 +23,36 @@ on_each_generation_in_turn!(
     an_archive_that_is_wrong_about_a_blob_costs_no_image_a_blob,
     a_list_leaves_what_another_namespace_has,
 );
-on_each_generation_both_ways!(only_what_the_store_proves_is_discarded);
+on_each_generation_both_ways!(
+    only_what_the_store_proves_is_discarded,
+    what_a_damaged_blob_keeps_stays,
+);
+
+async fn what_a_damaged_blob_keeps_stays(generation: Generation, way: Way) {
+    let (daemon, store) = way.serve(&generation).await;
+    let raw = Raw::connect(&daemon).await;
+    let (blob, layer) = (bytes(32, 300_000), Digest::of(b"a layer"));
+    let digest = Digest::of(&blob);
+    let keeps = [
+        ("containerd.io/gc.ref.content.l.0", layer.as_str()),
+        ("containerd.io/gc.ref.snapshot.overlayfs", "sha256:chain"),
+    ];
+    let lease = store.begin_lease("whole").await.unwrap();
+    put(&store, &lease, &blob, labels(&keeps)).await.unwrap();
+    let file = blobs_dir(daemon.root()).join(digest.hex());
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "x").unwrap();
+    let other = store.begin_lease("damaged").await.unwrap();
+    store.discard_if_damaged(&other, &digest).await.unwrap();
+    assert_eq!(raw.blob_labels(&digest).await, None);
+    let held = raw.held_by(other.id()).await;
+    for kept in [
+        format!("content/{layer}"),
+        "snapshots/overlayfs/sha256:chain".to_owned(),
+    ] {
+        assert!(held.contains(&kept), "{kept}: {held:?}");
+    }
+}
 
 async fn only_what_the_store_proves_is_discarded(generation: Generation, way: Way) {
     let (daemon, store) = way.serve(&generation).await;

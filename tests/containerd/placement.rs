@@ -281,6 +281,7 @@ async fn a_store_that_is_not_seen_from_here_gets_its_blobs_sent(generation: Gene
     let dir = blobs_dir(daemon.root());
     let aside = dir.with_file_name("aside");
     fs::rename(&dir, &aside).unwrap();
+    assert!(store.free_space().await.is_some());
     for seed in [20, 21] {
         let blob = bytes(seed, 2 * MIB);
         put(&store, &lease, &blob, Labels::new()).await.unwrap();
@@ -288,6 +289,8 @@ async fn a_store_that_is_not_seen_from_here_gets_its_blobs_sent(generation: Gene
         let back = store.read_blob(&Digest::of(&blob), u64::MAX).await;
         assert_eq!(back, Ok(Some(blob)));
     }
+    let free = store.free_space().await;
+    assert_eq!(free, None, "its files are not looked at any more");
 }
 
 /// Whether a blob goes over the socket.

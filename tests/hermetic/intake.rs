@@ -87,6 +87,27 @@ async fn settings_that_are_not_told_any_more_are_an_error() {
     assert!(progress.has_changed().is_err());
 }
 
+/// It hashes a file, which may take longer than a start may last.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_does_by_itself_is_progress() {
+    let dir = TempDir::new().unwrap();
+    let (_settings, changed) = watch::channel(settings(dir.path().to_owned()));
+    let (_tell, source) = told();
+    let (_tell_store, state) = watch::channel(StoreState::default());
+    let store = MemoryStore::default();
+    let heartbeat = Some(Duration::from_millis(20));
+    let (intake, mut progress) = Intake::new(store.clone(), source, changed, state, heartbeat);
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(intake.run(stop.clone()));
+    let before = progress.borrow().moved();
+    store.state().moved = 7;
+    let told = progress.wait_for(|progress| progress.moved() == before + 7);
+    let told = tokio::time::timeout(Duration::from_secs(60), told).await;
+    assert!(told.is_ok(), "it is not told");
+    stop.cancel();
+    working.await.unwrap().unwrap();
+}
+
 /// An intake whose import of an archive hangs in the middle, its store, and the archive.
 struct Hanging {
     store: MemoryStore,

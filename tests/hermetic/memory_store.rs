@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub fail_read: Option<StoreError>,
     /// Answers no read.
     pub holds_reads: bool,
+    /// What it has done of which its callers see no progress.
+    pub moved: u64,
     /// How often a lease was released with a collection.
     pub collected: usize,
     /// How often it was to write something: a blob opened, a label or an image set.
@@ -277,6 +279,10 @@ impl ImageStore for MemoryStore {
     fn owner(&self) -> &PinOwner {
         static OWNER: LazyLock<PinOwner> = LazyLock::new(PinOwner::default);
         &OWNER
+    }
+
+    fn moved(&self) -> u64 {
+        self.state().moved
     }
 
     async fn begin_lease(&self, _purpose: &str) -> Result<(), StoreError> {
