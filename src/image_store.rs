@@ -170,6 +170,10 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         digest: &Digest,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// How many bytes of a blob it has half written, which need no room any more.
+    fn half_written(&self, digest: &Digest)
+    -> impl Future<Output = Result<u64, StoreError>> + Send;
+
     /// How many bytes are free for blobs on the store's file system; `None` where that cannot be told
     /// from here.
     fn free_space(&self) -> impl Future<Output = Option<u64>> + Send;

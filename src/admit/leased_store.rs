@@ -52,7 +52,7 @@ impl<S: ImageStore> LeasedStore<S> {
     }
 
     /// Puts a blob under the lease that must be in the store already, and labels it where that is
-    /// part of the same call. Returns whether the store has it.
+    /// part of the same call. Returns whether the store has it, with this length.
     pub(crate) async fn adopt(
         &self,
         digest: &Digest,
@@ -60,7 +60,7 @@ impl<S: ImageStore> LeasedStore<S> {
         labels: Labels,
     ) -> Result<bool, StoreError> {
         if self.store.has_blob(&self.lease, digest).await? {
-            return Ok(true);
+            return self.store.has_labelled(digest, size, &Labels::new()).await;
         }
         let blob = NewBlob::Known {
             digest: digest.clone(),
@@ -68,7 +68,7 @@ impl<S: ImageStore> LeasedStore<S> {
         };
         match self.store.open_blob(&self.lease, blob).await? {
             // Another import has written it since it was asked for.
-            Opened::Exists => Ok(true),
+            Opened::Exists => self.store.has_labelled(digest, size, &Labels::new()).await,
             // Another namespace has it. Only opening a writer shows that: it has all bytes already.
             Opened::Writer(writer) if writer.offset() == size && size > 0 => {
                 self.mark_written();

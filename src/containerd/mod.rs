@@ -98,6 +98,12 @@ impl ImageStore for Containerd {
         self.has_content(lease, digest).await
     }
 
+    async fn half_written(&self, digest: &Digest) -> Result<u64, StoreError> {
+        let ingest = Ingest::known(digest.clone(), 0);
+        let offset = self.ingest_offset(&ingest.reference).await?;
+        Ok(offset.map_or(0, client::from_wire))
+    }
+
     async fn free_space(&self) -> Option<u64> {
         let files = self.files.get()?;
         blocking::blocking(move || files.free_space()).await

@@ -3,19 +3,31 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+/// So long another import waits for one that does not get on. A large blob that is synced to a slow disk
+/// does not get on for a while.
+const PATIENCE: Duration = Duration::from_secs(2 * 60);
+
 /// The reservations of all imports. Clones are one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Reservations(Arc<ReservedSpace>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ReservedSpace {
     blobs: Mutex<HashMap<String, Reserved>>,
     /// Told when less is reserved.
     released: Arc<Notify>,
+    patience: Duration,
+}
+
+impl Default for Reservations {
+    fn default() -> Self {
+        Self::with_patience(PATIENCE)
+    }
 }
 
 /// A blob that is to be written: once, however many imports want it.
@@ -40,6 +52,24 @@ struct Own {
 }
 
 impl Reservations {
+    /// Those of imports that wait so long for one that does not get on.
+    pub fn with_patience(patience: Duration) -> Self {
+        Self(Arc::new(ReservedSpace {
+            blobs: Mutex::default(),
+            released: Arc::default(),
+            patience,
+        }))
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
+    /// How many bytes are reserved and not written.
+    pub(super) fn left(&self) -> u64 {
+        left(&self.blobs())
+    }
+
     fn blobs(&self) -> MutexGuard<'_, HashMap<String, Reserved>> {
         lock(&self.0.blobs)
     }
@@ -62,7 +92,7 @@ impl Reservation {
     /// reserved. Otherwise tells how much is reserved.
     pub(super) fn add(&self, blobs: &[(String, u64)], free: u64) -> Result<(), u64> {
         let mut all = self.all.blobs();
-        let reserved = all.values().map(|blob| blob.left).sum::<u64>();
+        let reserved = left(&all);
         let new = blobs.iter().filter(|(name, _)| !all.contains_key(name));
         let new = new.map(|(_, size)| size).sum::<u64>();
         if new > 0 && reserved.saturating_add(new) > free {
@@ -148,6 +178,10 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+fn left(blobs: &HashMap<String, Reserved>) -> u64 {
+    blobs.values().map(|blob| blob.left).sum()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

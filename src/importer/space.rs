@@ -9,12 +9,17 @@
 //! ```
 //!
 //! Documents are held in memory and are not counted: they are short. Where other imports have reserved
-//! what is free, the import waits until one of them has released something. It reserves nothing while it
-//! waits and has no blob open, so that none waits for it.
+//! what is free, the import waits until one of them has released something, and asks anew what the store
+//! lacks. It reserves nothing while it waits and has no blob open, so that none waits for it. It does not
+//! wait for imports that do not get on.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytesize::ByteSize;
+use futures_util::FutureExt as _;
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::timeout;
 
 use crate::admit::LeasedStore;
 use crate::digest::Digest;
@@ -99,61 +104,116 @@ impl<S: ImageStore> Space<S> {
     /// Reserves space for these bodies, as far as the store lacks them.
     pub(super) async fn reserve(
         &self,
-        mut wanted: Vec<BodyToWrite>,
+        wanted: Vec<BodyToWrite>,
         waiter: &Waiter,
     ) -> Result<(), WaitError> {
-        let mut is_narrowed = false;
         loop {
-            let released = self.all.released();
-            let free = waiter.answered(async { Ok(self.leased.store.free_space().await) });
-            let size = wanted.iter().map(|body| body.size).sum::<u64>();
-            let Some(free) = free.await? else {
-                self.own.need(size);
+            // From now on, so that none is missed.
+            let mut released = pin!(self.all.released());
+            if self.add(&wanted, waiter).await?.is_none() {
+                return Ok(());
+            }
+            // What the store has takes no room. It is asked only where that matters.
+            let lacking = waiter.answered(self.lacking(&wanted)).await?;
+            let Some(refusal) = self.add(&lacking, waiter).await? else {
                 return Ok(());
             };
-            let blobs = wanted.iter().map(|body| (body.name.clone(), body.size));
-            let Err(reserved) = self.own.add(&blobs.collect::<Vec<_>>(), free) else {
-                self.own.need(size);
-                return Ok(());
-            };
-            if !is_narrowed {
-                // What the store has takes no room. It is asked only where that matters.
-                wanted = waiter.answered(self.lacking(wanted)).await?;
-                is_narrowed = true;
-            } else if size > free || reserved == 0 {
-                self.own.need(size);
-                return Err(WaitError::Store(does_not_fit(size, free)));
-            } else {
-                let released = async {
-                    released.await;
-                    Ok(())
-                };
-                waiter.answered(released).await?;
+            if released.as_mut().now_or_never().is_some() {
+                // The store may have more of it than when it was asked.
+                continue;
+            }
+            let is_moving = refusal.size <= refusal.free
+                && refusal.reserved > 0
+                && waiter.answered(self.is_released(released)).await?;
+            if !is_moving {
+                self.own.need(refusal.size);
+                return Err(WaitError::Store(refusal.into()));
             }
         }
     }
 
-    /// Those that the store does not have.
-    async fn lacking(&self, wanted: Vec<BodyToWrite>) -> Result<Vec<BodyToWrite>, StoreError> {
+    /// Reserves space for these bodies, if they fit.
+    async fn add(
+        &self,
+        wanted: &[BodyToWrite],
+        waiter: &Waiter,
+    ) -> Result<Option<Refusal>, WaitError> {
+        let free = waiter.answered(async { Ok(self.leased.store.free_space().await) });
+        let size = wanted.iter().map(|body| body.size).sum::<u64>();
+        if let Some(free) = free.await? {
+            let blobs = wanted.iter().map(|body| (body.name.clone(), body.size));
+            if let Err(reserved) = self.own.add(&blobs.collect::<Vec<_>>(), free) {
+                return Ok(Some(Refusal {
+                    size,
+                    free,
+                    reserved,
+                }));
+            }
+        }
+        self.own.need(size);
+        Ok(None)
+    }
+
+    /// Waits until less is reserved. Not for ever: an import may hang that has reserved what is free.
+    async fn is_released(&self, mut released: Pin<&mut OwnedNotified>) -> Result<bool, StoreError> {
+        loop {
+            let left = self.all.left();
+            let wait = timeout(self.all.patience(), released.as_mut());
+            match wait.await {
+                Ok(()) => return Ok(true),
+                Err(_) if self.all.left() == left => return Ok(false),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Those that the store does not have, and of them what it has not.
+    async fn lacking(&self, wanted: &[BodyToWrite]) -> Result<Vec<BodyToWrite>, StoreError> {
         let LeasedStore { store, lease, .. } = &self.leased;
         let mut lacking = Vec::new();
         for body in wanted {
-            let is_there = match &body.digest {
-                Some(digest) => store.has_blob(lease, digest).await?,
-                None => false,
+            let half = match &body.digest {
+                Some(digest) if store.has_blob(lease, digest).await? => continue,
+                Some(digest) => store.half_written(digest).await?,
+                None => 0,
             };
-            if !is_there {
-                lacking.push(body);
-            }
+            let size = body.size.saturating_sub(half);
+            lacking.push(BodyToWrite {
+                size,
+                ..body.clone()
+            });
         }
         Ok(lacking)
     }
 }
 
-fn does_not_fit(bytes: u64, free: u64) -> StoreError {
-    let [bytes, free] = [bytes, free].map(|bytes| ByteSize::b(bytes).display().iec());
-    StoreError::NoSpace {
-        call: "before writing",
-        cause: format!("{bytes} are to be written, {free} are free"),
+/// Why bodies were not reserved space for, in bytes.
+struct Refusal {
+    size: u64,
+    free: u64,
+    /// Of what is free, by other imports.
+    reserved: u64,
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal {
+            size,
+            free,
+            reserved,
+        } = refusal;
+        let iec = |bytes| ByteSize::b(bytes).display().iec();
+        let by_others = match size <= free {
+            true => format!(", {} of it for imports that do not get on", iec(reserved)),
+            false => String::new(),
+        };
+        Self::NoSpace {
+            call: "before writing",
+            cause: format!(
+                "{} are to be written, {} are free{by_others}",
+                iec(size),
+                iec(free)
+            ),
+        }
     }
 }

@@ -49,8 +49,7 @@ impl CatalogueBuilder {
             return Ok(());
         };
         self.count_names(size_of_val(&**runs))?;
-        let stored = runs.iter().map(|run| run.length).sum::<u64>();
-        let counted = expansion.count(member.size - stored);
+        let counted = expansion.count(member.size - stored(member));
         counted.map_err(|halt| halt.error(Some(&member.name)))
     }
 
@@ -86,6 +85,12 @@ impl CatalogueBuilder {
         }
         Ok(())
     }
+}
+
+/// The length of a body in the archive, without its holes.
+pub(super) fn stored(member: &TarMember) -> u64 {
+    let runs = member.runs.as_ref();
+    runs.map_or(member.size, |runs| runs.iter().map(|run| run.length).sum())
 }
 
 /// Refuses a document that the formats prescribe, before its first byte, where it is too long to be

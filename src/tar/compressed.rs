@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::archive_file::ArchiveFile;
-use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size};
+use super::catalogue_builder::{CatalogueBuilder, HEAD, check_document_size, stored};
 use super::decode_error::DecodeError;
 use super::decoder::Decoder;
 use super::diff_id::DiffId;
@@ -97,6 +97,8 @@ fn read_members(
             MemberKind::File(path) => {
                 check_document_size(&member, path)?;
                 catalogue.count_holes(&member, expansion)?;
+                let checked = expansion.check(stored(&member));
+                checked.map_err(|halt| halt.error(None))?;
                 let (reader, catalogue) = (&mut reader, &mut catalogue);
                 let file = read_file(reader, catalogue, &member, path, expansion, sink)?;
                 catalogue.file(path, file)?;

@@ -47,6 +47,13 @@ impl Expansion {
         }
     }
 
+    /// Whether so many bytes may still be decompressed: a member is held to its limit before its first byte.
+    pub(super) fn check(&self, bytes: u64) -> Result<(), Halt> {
+        // The first of them may have been counted, with the chunk that the header came in.
+        let left = self.left.get().saturating_add(limits::CHUNK as u64);
+        (bytes <= left).then_some(()).ok_or(Halt::TooMuch)
+    }
+
     /// Counts bytes that were decompressed, or are holes.
     pub(super) fn count(&self, bytes: u64) -> Result<(), Halt> {
         if self.stop.load(Ordering::Relaxed) {

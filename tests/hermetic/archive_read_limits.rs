@@ -3,13 +3,15 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use stowd::compression::Compression;
+use stowd::digest::Digest;
 use stowd::layout::limits::DOCUMENTS_MAX;
 use stowd::oci::limits::DOCUMENT_MAX;
 use stowd::progress::Meter;
-use stowd::tar::{ArchiveError, OpenArchive, limits};
+use stowd::tar::{ArchiveError, BodySink, OpenArchive, limits};
 
 use crate::archive_read_support::*;
 
@@ -72,6 +74,34 @@ fn a_manifest_of_a_gibibyte_is_refused_unread() {
         catalogue(&bytes).file("manifest.json").unwrap().1.document,
         Some(largest.into())
     );
+}
+
+/// Refuses every body.
+struct NoBody;
+
+impl BodySink for NoBody {
+    fn begin(&mut self, path: &str, _: Option<Digest>, size: u64) -> ControlFlow<()> {
+        panic!("{path} begins, of {size} bytes")
+    }
+
+    fn take(&mut self, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
+    fn end(&mut self) -> ControlFlow<(), Digest> {
+        ControlFlow::Break(())
+    }
+}
+
+/// What it says of its length is asked for room for, before the archive is read further.
+#[test]
+fn a_member_that_is_longer_than_the_archive_may_be_is_refused_before_its_first_byte() {
+    let mut bytes = header("layer.tar", b'0', (8 << 30) - 1).to_vec();
+    bytes.resize(MIB, 1);
+    let packed = pipe("zstd", &["-qc1"], std::iter::once(bytes.as_slice()));
+    let archive = in_one_pass(open_file(&packed, Meter::default()));
+    let error = archive.stream(&mut NoBody).unwrap_err();
+    assert!(matches!(error, ArchiveError::Expands { .. }), "{error}");
 }
 
 #[test]

@@ -657,6 +657,41 @@ fn a_failed_import_asks_for_a_collection_only_where_it_has_written() {
     assert_eq!(collected(&half, "one of two"), [1, 1]);
 }
 
+/// The record of an image of another length would find it damaged for ever.
+#[test]
+fn a_manifest_that_is_wrong_about_the_length_of_a_blob_of_the_store_names_nothing() {
+    let dir = TempDir::new().unwrap();
+    let layer = noise(MIB, 1);
+    let digest = Digest::of(&layer);
+    for size in [MIB, MIB - 1] {
+        let mut draft = Draft::new();
+        let config = r#"{"os":"linux","architecture":"amd64"}"#;
+        let config_size = config.len();
+        let config = draft.blob(config.into());
+        let manifest = format!(
+            r#"{{"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":{config_size}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{size}}}]}}"#
+        );
+        let manifest = draft.blob(manifest.into_bytes());
+        draft.index(&[("one:1", &manifest)]);
+        for path in draft.written(dir.path()) {
+            let store = MemoryStore::default();
+            let blob = (layer.clone(), Default::default());
+            store.state().blobs.insert(digest.clone(), blob);
+            let report = run(&store, &path).unwrap();
+            let is_right = size == MIB;
+            assert_eq!(report.images.len(), usize::from(is_right));
+            assert_eq!(store.state().images.is_empty(), !is_right);
+            assert_eq!(
+                report.problems.is_empty(),
+                is_right,
+                "{:?}",
+                report.problems
+            );
+            assert!(store.state().blobs.contains_key(&digest));
+        }
+    }
+}
+
 #[test]
 fn a_blob_that_only_the_store_has_completes_an_image() {
     let dir = TempDir::new().unwrap();

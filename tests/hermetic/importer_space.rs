@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use stowd::digest::Digest;
 use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, import};
 use stowd::ledger::FailureClass;
 use stowd::platform::{Platform, Wanted};
@@ -124,13 +125,109 @@ fn a_layer_that_two_imports_bring_is_counted_once() {
     }
 }
 
+/// An import that hangs at its first chunk, and what has it hang.
+fn hangs(store: &MemoryStore) -> Arc<Barrier> {
+    let gather = Arc::new(Barrier::new(2));
+    store.state().gather = Some(Arc::clone(&gather));
+    gather
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if is_so() {
+            return;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn what_another_import_has_written_meanwhile_is_not_counted_when_there_is_room_again() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let (base, top) = (noise(3 << 20, 1), noise(2 << 20, 2));
+    let [one, two] = [base, top].map(|layer| draft.image_with(layer, "b"));
+    draft.index(&[("b:1", &one.manifest), ("b:2", &two.manifest)]);
+    let both = draft.written(dir.path())[0].clone();
+    let ((_base, base), (_other, other)) = (archive(1, 0), archive(3, 0));
+    let store = full(7 * MIB + SOME);
+    let (reservations, given_up) = (Reservations::default(), CancellationToken::new());
+    let other_given_up = given_up.child_token();
+    let imported = |archive, given_up| imported_by(&store, archive, &reservations, given_up);
+    let work = async {
+        // 6 of 7 MiB are reserved. Of both layers the second lacks room.
+        let _other_hangs = hangs(&store);
+        let other = imported(&other, &other_given_up);
+        let rest = async {
+            until("the other hangs", || store.state().gathered == 1).await;
+            let base_hangs = hangs(&store);
+            let base = imported(&base, &given_up);
+            let both = async {
+                until("the base hangs", || store.state().gathered == 2).await;
+                imported(&both, &given_up).await
+            };
+            let ends = async {
+                until("it asks what is there", || store.state().asked == 2).await;
+                store.state().gather = None;
+                base_hangs.wait().await;
+                until("the base is there", || store.state().blobs.len() == 3).await;
+                until("it asks again", || store.state().asked >= 4).await;
+                other_given_up.cancel();
+            };
+            let (base, both, ()) = tokio::join!(base, both, ends);
+            [base, both]
+        };
+        tokio::join!(other, rest)
+    };
+    let (other, [base, both]) = soon(work);
+    assert!(matches!(other, Err(ImportError::Changed)), "{other:?}");
+    for report in [base, both] {
+        assert_eq!(report.unwrap().problems, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_import_that_hangs_is_not_waited_for_for_ever() {
+    let ((_one, one), (_two, two)) = (archive(1, 0), archive(2, 0));
+    let store = full(5 * MIB);
+    let _hangs = hangs(&store);
+    let reservations = Reservations::with_patience(Duration::from_millis(100));
+    let given_up = CancellationToken::new();
+    let one = imported_by(&store, &one, &reservations, &given_up);
+    let two = async {
+        until("the first hangs", || store.state().gathered == 1).await;
+        let waited = imported_by(&store, &two, &reservations, &given_up).await;
+        given_up.cancel();
+        waited
+    };
+    let (_, waited) = soon(async { tokio::join!(one, two) });
+    let error = waited.unwrap_err();
+    assert_eq!(error.class(), FailureClass::NoSpace { needs: 3 * MIB });
+    let words =
+        "3.0 MiB are to be written, 5.0 MiB are free, 3.0 MiB of it for imports that do not get on";
+    assert!(error.to_string().ends_with(words), "{error}");
+}
+
+#[test]
+fn what_is_half_written_takes_no_room() {
+    for way in 0..2 {
+        let (_dir, path) = archive(1, way);
+        let layer = noise(3 << 20, 1);
+        let store = full(3 * MIB + SOME);
+        let half = layer[..2 << 20].to_vec();
+        store.state().ingests.insert(Digest::of(&layer), half);
+        let report = imported(&store, &[&path]).pop().unwrap().unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+    }
+}
+
 /// It waits for what another import has reserved, which hangs.
 #[test]
 fn an_import_that_waits_for_space_can_be_given_up() {
     let ((_one, one), (_two, two)) = (archive(1, 0), archive(2, 0));
     let store = full(5 * MIB);
-    // The blob of the one that hangs waits for another one, which does not come.
-    store.state().gather = Some(Arc::new(Barrier::new(2)));
+    let _hangs = hangs(&store);
     let (reservations, given_up) = (Reservations::default(), CancellationToken::new());
     let waits = given_up.child_token();
     let hangs = imported_by(&store, &one, &reservations, &given_up);

@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub keys: Vec<String>,
     /// The first chunk of a blob waits here for those of others.
     pub gather: Option<Arc<Barrier>>,
+    /// How many have waited there.
+    pub gathered: usize,
     /// Chunks that were written so far.
     pub chunks: usize,
     /// Called when the chunk of this number is written.
@@ -209,6 +211,7 @@ impl BlobWriter for Writer {
         self.hasher.update(chunk);
         let gather = self.store.state().gather.clone();
         if let (0, Some(gather)) = (self.taken, gather) {
+            self.store.state().gathered += 1;
             gather.wait().await;
         }
         let there = usize::try_from(self.offset)
@@ -348,6 +351,12 @@ impl ImageStore for MemoryStore {
         let mut state = self.state();
         state.asked += 1;
         Ok(state.blobs.contains_key(digest))
+    }
+
+    async fn half_written(&self, digest: &Digest) -> Result<u64, StoreError> {
+        let state = self.state();
+        let half = state.ingests.get(digest);
+        Ok(half.map_or(0, |bytes| bytes.len() as u64))
     }
 
     async fn free_space(&self) -> Option<u64> {
