@@ -57,6 +57,11 @@ pub(crate) fn lossy(bytes: &[u8], most: usize) -> Cow<'_, str> {
     String::from_utf8_lossy(&bytes[..bytes.len().min(4 * (most + 1))])
 }
 
+/// The characters of a text but for its digits: texts that differ by numbers alone are alike.
+pub(crate) fn without_numbers(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|character| !character.is_ascii_digit())
+}
+
 /// The first `most` characters.
 pub(crate) fn beginning(text: &str, most: usize) -> &str {
     match text.char_indices().nth(most) {

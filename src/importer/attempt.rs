@@ -10,7 +10,8 @@ use crate::entry::Identity;
 use crate::happened::Happened;
 use crate::image_store::{ImageStore, StoreError};
 use crate::layout::{
-    ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Resolution, ResolveError, resolve,
+    ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Note, Resolution, ResolveError,
+    resolve,
 };
 use crate::ledger::{FailureClass, ImportedImage};
 use crate::platform::Platform;
@@ -60,7 +61,9 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         } = self.list().await?;
         let (catalogue, resolution) = self.resolve(catalogue).await?;
         check_end(&catalogue, || first_lacking(&resolution))?;
-        for note in &resolution.notes {
+        let told = self.rules.told;
+        let is_news = |note: &&Note| told.is_news(self.name, self.identity, note.to_string(), "");
+        for note in resolution.notes.iter().filter(is_news) {
             report(Happened::Noted {
                 entry: self.name.to_owned(),
                 note: note.clone(),

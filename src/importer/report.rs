@@ -10,6 +10,7 @@ use crate::ledger::{FailureClass, ImportedImage};
 use crate::needed_blob::{BlobDamage, BlobFaults, NeededBlob};
 use crate::platform::Wanted;
 use crate::tar::ArchiveError;
+use crate::told::Told;
 
 use super::reservations::Reservations;
 
@@ -18,6 +19,8 @@ use super::reservations::Reservations;
 pub struct ImportRules<'a> {
     /// What imports at the same time reserve of the store's space.
     pub reservations: &'a Reservations,
+    /// What was said of archives.
+    pub told: &'a Told,
     /// Which platforms of an image are imported.
     pub wanted: &'a Wanted,
     /// Images are also named as if they came from these.

@@ -17,6 +17,7 @@ use crate::pin::PinOwner;
 use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
+use crate::told::Told;
 
 use super::Settings;
 use super::hung_files::HungFiles;
@@ -28,6 +29,7 @@ pub(super) struct Jobs<S> {
     puller: Puller<S>,
     reservations: Reservations,
     hung_files: HungFiles,
+    told: Told,
     tasks: JoinSet<Event>,
     under_way: BTreeMap<PathBuf, UnderWay>,
     /// How far those came that have ended.
@@ -49,6 +51,7 @@ struct JobTask<S> {
     store: S,
     puller: Puller<S>,
     reservations: Reservations,
+    told: Told,
     settings: Arc<Settings>,
     known: Vec<ImportedImage>,
     meter: Meter,
@@ -61,6 +64,7 @@ impl<S: ImageStore> JobTask<S> {
         let meter = self.meter.clone();
         let rules = ImportRules {
             reservations: &self.reservations,
+            told: &self.told,
             wanted: &self.settings.wanted,
             extra_registries: &self.settings.pulls.extra_registries,
         };
@@ -93,6 +97,7 @@ impl<S: ImageStore> Jobs<S> {
             store,
             reservations: Reservations::default(),
             hung_files: HungFiles::default(),
+            told: Told::default(),
             tasks: JoinSet::new(),
             under_way: BTreeMap::new(),
             moved: 0,
@@ -124,6 +129,7 @@ impl<S: ImageStore> Jobs<S> {
             store: self.store.clone(),
             puller: self.puller.clone(),
             reservations: self.reservations.clone(),
+            told: self.told.clone(),
             settings: Arc::clone(settings),
             known,
             meter,

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::needed_blob::NeededBlob;
 use crate::one_line::cut;
+use crate::one_line::without_numbers;
 use crate::retry;
 use crate::source_event::DirectoryId;
 
@@ -273,13 +274,17 @@ impl Record {
     }
 
     /// Whether this failure and another one are the same: of the same version, for the same reason. How
-    /// much space is free makes no other reason of a lack of it.
+    /// much space is free makes no other reason of a lack of it, nor do numbers alone, such as a port.
     pub(crate) fn failed_alike(&self, other: &Self) -> bool {
         let is_of_space = matches!(other.class, Some(FailureClass::NoSpace { .. }));
+        let error = |record: &Self| {
+            let error = record.outcome.error();
+            error.map(|error| without_numbers(error).collect::<String>())
+        };
         self.identity == other.identity
             && self.settings == other.settings
             && self.class == other.class
-            && (is_of_space || self.outcome.error() == other.outcome.error())
+            && (is_of_space || error(self) == error(other))
     }
 
     /// What another version goes on holding when it fails: of versions that failed one after the

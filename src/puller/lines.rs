@@ -1,6 +1,7 @@
 //! The lines of one list: images that the store has are named, the others are pulled and then named.
 
 use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -10,6 +11,7 @@ use crate::admit::{Admission, LeasedStore, line_image};
 use crate::concurrency::QUESTIONS_OF_LIST;
 use crate::credentials::Credentials;
 use crate::digest::Digest;
+use crate::entry::Identity;
 use crate::happened::Happened;
 use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
@@ -21,12 +23,16 @@ use crate::plan::Looked;
 use crate::progress::Meter;
 use crate::reporter::report;
 use crate::retry;
+use crate::told::Told;
 
 use super::login;
 use super::login::LoginError;
 use super::permits::Permits;
 use super::rules::PullRules;
 use super::stored_image::StoredImage;
+
+/// What is told of when the login file cannot be used.
+const CREDENTIALS: &str = "credentials";
 
 /// The most characters of an error: a registry may answer with pages, for each line of a list.
 const ERROR_MAX: usize = 400;
@@ -39,6 +45,9 @@ pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) known: &'a [ImportedImage],
     /// The path, for people.
     pub(super) name: String,
+    /// The version of the list.
+    pub(super) identity: Identity,
+    pub(super) told: &'a Told,
     pub(super) names: ExtraNames<'a>,
     pub(super) meter: &'a Meter,
 }
@@ -237,11 +246,15 @@ impl<S: ImageStore> ListWork<'_, S> {
         if !self.rules.extra_registries.is_empty()
             && let Err(error) = admission.label_pulled(&desired).await
         {
-            report(Happened::NotLabelled {
-                entry: self.name.clone(),
-                image: line.reference.to_string(),
-                error: error.to_string(),
-            });
+            let (image, error) = (line.reference.to_string(), error.to_string());
+            if self.is_news((&image, "label"), &error) {
+                let entry = self.name.clone();
+                report(Happened::NotLabelled {
+                    entry,
+                    image,
+                    error,
+                });
+            }
         }
         let named = admission.put_names(&desired).await;
         leased.release().await;
@@ -256,26 +269,39 @@ impl<S: ImageStore> ListWork<'_, S> {
         };
         match login::credentials(file).await {
             Ok(credentials) => {
+                self.told.forget(&self.name, CREDENTIALS);
                 for gap in credentials.gaps() {
-                    report(Happened::LoginMissing {
-                        entry: self.name.clone(),
-                        cause: gap.to_string(),
-                    });
+                    let (entry, cause) = (self.name.clone(), gap.to_string());
+                    if self.is_news(&cause, "") {
+                        report(Happened::LoginMissing { entry, cause });
+                    }
                 }
                 (credentials, None)
             }
             Err(error) => {
-                report(Happened::PullingWithoutCredentials {
-                    entry: self.name.clone(),
-                    error: error.to_string(),
-                });
+                let (entry, told) = (self.name.clone(), error.to_string());
+                if self.is_news(CREDENTIALS, &told) {
+                    report(Happened::PullingWithoutCredentials { entry, error: told });
+                }
                 (Credentials::default(), Some(error))
             }
         }
     }
 
+    /// Whether this was not told of the list at the last attempt.
+    fn is_news(&self, subject: impl Hash, text: &str) -> bool {
+        let Self {
+            name,
+            identity,
+            told,
+            ..
+        } = self;
+        told.is_news(name, *identity, subject, text)
+    }
+
     fn has(&self, looked: &mut Looked, line: usize, image: ImportedImage) {
         self.meter.add(1);
+        self.told.forget(&self.name, line);
         looked.images.insert(line, image);
     }
 
@@ -292,12 +318,14 @@ impl<S: ImageStore> ListWork<'_, S> {
         // From the whole text: a registry's Retry-After comes last in it.
         let asked = retry::asked_for(&words);
         let error = shortened(&words, ERROR_MAX);
-        report(Happened::NotPulled {
-            entry: self.name.clone(),
-            line,
-            image: reference.map(Reference::to_string),
-            error: error.clone(),
-        });
+        if self.is_news(line, &error) {
+            report(Happened::NotPulled {
+                entry: self.name.clone(),
+                line,
+                image: reference.map(Reference::to_string),
+                error: error.clone(),
+            });
+        }
         looked.not_before = looked.not_before.max(asked.unwrap_or_default());
         // A pull that failed may succeed later; a line that names no image never does.
         let class = reference.map_or(FailureClass::Content, |_| FailureClass::Environment);

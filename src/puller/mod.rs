@@ -35,6 +35,7 @@ use crate::importer::is_still;
 use crate::ledger::ImportedImage;
 use crate::plan::{EntryResult, Looked};
 use crate::progress::Meter;
+use crate::told::Told;
 
 use bounded_file::up_to;
 use lines::ListWork;
@@ -49,6 +50,7 @@ pub struct Puller<S> {
     store: S,
     rules: PullRules,
     permits: Permits,
+    told: Told,
 }
 
 impl<S: ImageStore> Puller<S> {
@@ -58,6 +60,7 @@ impl<S: ImageStore> Puller<S> {
             store,
             permits: Permits::new(rules.parallel),
             rules,
+            told: Told::default(),
         }
     }
 
@@ -117,6 +120,8 @@ impl<S: ImageStore> Puller<S> {
             permits: &self.permits,
             known,
             name: shown(&entry.path),
+            identity: entry.identity,
+            told: &self.told,
             names: line_names(list, &self.rules.extra_registries),
             meter,
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use stowd::importer::{ImportRules, Reservations, import};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
+use stowd::told::Told;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -49,6 +50,7 @@ fn imported(store: &MemoryStore, path: &Path) -> String {
         wanted: &wanted,
         extra_registries: &[],
         reservations: &Reservations::default(),
+        told: &Told::default(),
     };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let subscriber = tracing_subscriber::registry().with(Kept(Arc::clone(&lines)));

@@ -13,6 +13,7 @@ use stowd::ledger::FailureClass;
 use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
+use stowd::told::Told;
 use tempfile::TempDir;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -172,6 +173,7 @@ pub(crate) fn run_with(
     let extra_registries = extra_registries.iter().map(|r| (*r).to_owned());
     let rules = ImportRules {
         reservations: &Reservations::default(),
+        told: &Told::default(),
         wanted: &amd64(),
         extra_registries: &extra_registries.collect::<Vec<_>>(),
     };
@@ -748,6 +750,7 @@ fn images_are_looked_for_on_a_thread_that_may_block() {
             .unwrap();
         let rules = ImportRules {
             reservations: &Reservations::default(),
+            told: &Told::default(),
             wanted: &wanted,
             extra_registries: &[],
         };
@@ -777,6 +780,7 @@ fn an_import_that_is_dropped_does_not_wait_for_documents() {
                 async move {
                     let rules = ImportRules {
                         reservations: &Reservations::default(),
+                        told: &Told::default(),
                         wanted: &wanted,
                         extra_registries: &[],
                     };
@@ -812,11 +816,12 @@ fn all_compressed_archives_that_are_imported_at_once_are_decompressed_at_once() 
     let store = MemoryStore::default();
     store.state().gather = Some(Arc::new(Barrier::new(PARALLEL.into())));
     let (wanted, given_up) = (amd64(), CancellationToken::new());
-    let reservations = Reservations::default();
+    let (reservations, told) = (Reservations::default(), Told::default());
     let entries = dirs.iter().map(|(_, path)| entry(path)).collect::<Vec<_>>();
     let imports = entries.iter().map(|entry| {
         let rules = ImportRules {
             reservations: &reservations,
+            told: &told,
             wanted: &wanted,
             extra_registries: &[],
         };
@@ -1005,6 +1010,7 @@ fn an_import_that_is_given_up_ends_at_the_next_chunk_and_names_nothing() {
         let entry = entry(&path);
         let rules = ImportRules {
             reservations: &Reservations::default(),
+            told: &Told::default(),
             wanted: &wanted,
             extra_registries: &[],
         };

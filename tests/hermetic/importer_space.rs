@@ -9,6 +9,7 @@ use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, impo
 use stowd::ledger::FailureClass;
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
+use stowd::told::Told;
 use tempfile::TempDir;
 use tokio::sync::Barrier;
 use tokio::time::{sleep, timeout};
@@ -41,6 +42,7 @@ async fn imported_by(
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
     let rules = ImportRules {
         reservations,
+        told: &Told::default(),
         wanted: &wanted,
         extra_registries: &[],
     };

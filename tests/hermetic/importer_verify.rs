@@ -5,6 +5,7 @@ use std::path::Path;
 use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, verify};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
+use stowd::told::Told;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ const MIB: usize = 1 << 20;
 fn read(store: &MemoryStore, path: &Path) -> Result<ImportReport, ImportError> {
     let rules = ImportRules {
         reservations: &Reservations::default(),
+        told: &Told::default(),
         wanted: &Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap(),
         extra_registries: &[],
     };

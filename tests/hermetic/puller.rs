@@ -15,8 +15,10 @@ use stowd::progress::Meter;
 use stowd::puller::{PullListError, PullRules, Puller};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::memory_store::MemoryStore;
+use crate::messages::Messages;
 
 const A: &str = "registry.example/a:1";
 const B: &str = "registry.example/b:1";
@@ -318,6 +320,36 @@ async fn a_line_that_fails_costs_no_other_line_anything() {
         "{throttled}"
     );
     assert_eq!(report.not_before, Duration::from_secs(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_fails_alike_is_told_once() {
+    let messages = Messages::default();
+    let subscriber = tracing_subscriber::registry().with(messages.layer());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut stage = Stage::new().serving(&[A]);
+    stage.rules.auth_file = Some("/nowhere/config.json".into());
+    let puller = Puller::new(stage.store.clone(), stage.rules.clone());
+    let (x, meter) = ("registry.example/x:1", Meter::default());
+    let list = stage.list(&format!("{A}\nno reference\n{x}\n"));
+    let attempt = async |error: &str| {
+        stage.answering(x, failed(error));
+        let looked = puller.look(&list, &[], &meter).await.unwrap();
+        let pulled = puller.pull(&list, &[], looked, &meter, &stage.stop);
+        assert_eq!(pulled.await.unwrap().problems.len(), 3);
+        messages.all()
+    };
+    let first = attempt("dial tcp 10.0.0.3:41873: refused").await;
+    let begins = ["not pulled", "pulling without credentials", "not pulled"];
+    let is_told = first
+        .iter()
+        .zip(begins)
+        .all(|(told, begins)| told.starts_with(begins));
+    assert!(first.len() == 3 && is_told, "{first:?}");
+    assert_eq!(attempt("dial tcp 10.0.0.3:52001: refused").await, first);
+    let other = attempt("404 Not Found").await;
+    assert_eq!(other.len(), 4, "{other:?}");
+    assert!(other[3].contains("404 Not Found"), "{other:?}");
 }
 
 #[tokio::test(start_paused = true)]
