@@ -2,14 +2,14 @@
 //!
 //! Lines at debug and trace are for developers, and are written where they arise.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
 use crate::entry::shown;
 use crate::happened::{
-    DaemonEvent, Happened, OutputEvent, ProcessEvent, StoreEvent, first_names, first_of, seconds,
+    DaemonEvent, Happened, OutputEvent, ProcessEvent, StoreEvent, first_names, first_of,
+    first_paths, seconds,
 };
 use crate::layout::Note;
 use crate::ledger::{OverruledImage, Summary};
@@ -44,7 +44,7 @@ pub fn report(happened: impl Into<Happened>) {
             instance,
             names,
         } => {
-            let (entry, names) = (shown(path), names.join(" "));
+            let (entry, names) = (shown(path), first_of(names));
             warn!(entry, instance, names, "{happened}");
         }
         Happened::Damaged { path, damage } => {
@@ -129,7 +129,7 @@ pub fn report(happened: impl Into<Happened>) {
                 other,
                 names,
             } = image;
-            let (entry, by, names) = (shown(entry), shown(by), names.join(" "));
+            let (entry, by, names) = (shown(entry), shown(by), first_of(names));
             warn!(entry, image = %digest, by, other = %other, names, "{happened}");
         }
         Happened::SandboxImageMissing(image) => warn!(image, "{happened}"),
@@ -137,7 +137,7 @@ pub fn report(happened: impl Into<Happened>) {
         Happened::GivenUp { path, names } => {
             warn!(entry = shown(path), names = first_of(names), "{happened}");
         }
-        Happened::ListsOvertime { lists, .. } => warn!(lists = paths(lists), "{happened}"),
+        Happened::ListsOvertime { lists, .. } => warn!(lists = first_paths(lists), "{happened}"),
     }
 }
 
@@ -219,11 +219,6 @@ fn of_store(event: &StoreEvent) {
         | StoreEvent::LeasesNotCleared { error, .. }
         | StoreEvent::LeaseNotReleased(error) => warn!(error, "{event}"),
     }
-}
-
-fn paths(paths: &[PathBuf]) -> String {
-    let paths = paths.iter().map(|path| shown(path));
-    paths.collect::<Vec<_>>().join(" ")
 }
 
 /// Nothing where it is not tried again by itself.

@@ -1,6 +1,7 @@
 //! The messages of what happens to entries and images.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -46,7 +47,7 @@ impl fmt::Display for Happened {
                 f,
                 "left to instance {instance}, which has pinned other images under these names of {}: {}",
                 shown(path),
-                names.join(" ")
+                first_of(names)
             ),
             Self::Damaged { path, damage } => {
                 let mut damage = damage.iter().map(ToString::to_string).collect();
@@ -177,9 +178,7 @@ impl fmt::Display for Happened {
                 other,
                 names,
             }) => {
-                let mut names = names.clone();
-                first_few(&mut names);
-                let (names, entry, by) = (names.join(" "), shown(entry), shown(by));
+                let (names, entry, by) = (first_of(names), shown(entry), shown(by));
                 write!(
                     f,
                     "shadowed by a later entry: {names} of {entry} ({digest}): in {by} it is {other}"
@@ -203,8 +202,7 @@ impl fmt::Display for Happened {
                 first_of(names)
             ),
             Self::ListsOvertime { lists, limit } => {
-                let lists = lists.iter().map(|path| shown(path)).collect::<Vec<_>>();
-                let (lists, limit) = (lists.join(" "), humantime::format_duration(*limit));
+                let (lists, limit) = (first_paths(lists), humantime::format_duration(*limit));
                 write!(
                     f,
                     "not waiting any longer for lists: {lists} (lists.ready-timeout, {limit})"
@@ -225,6 +223,11 @@ pub(crate) fn first_of(names: &[String]) -> String {
     let mut names = names.to_vec();
     first_few(&mut names);
     names.join(" ")
+}
+
+/// As many paths as fit a line.
+pub(crate) fn first_paths(paths: &[PathBuf]) -> String {
+    first_of(&paths.iter().map(|path| shown(path)).collect::<Vec<_>>())
 }
 
 /// Seconds, to the millisecond.

@@ -22,7 +22,7 @@ use crate::needed_blob::BlobDamage;
 use crate::source_event::Ignored;
 
 pub use daemon_event::DaemonEvent;
-pub(crate) use message::{first_names, first_of, seconds};
+pub(crate) use message::{first_names, first_of, first_paths, seconds};
 pub use output_event::OutputEvent;
 pub use process_event::ProcessEvent;
 pub use store_event::{Run, StoreEvent};

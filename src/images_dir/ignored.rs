@@ -51,17 +51,40 @@ fn is_blob(path: &Path) -> bool {
     above == Some(OsStr::new("sha256")) && path.file_name().is_some_and(is_hex)
 }
 
+/// Looks into regular files alone: opening a device may do something, and behind a link may be a file system
+/// that hangs.
 fn of_content(path: &Path) -> LooksLike {
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    if !is_file {
+        return LooksLike::Nothing;
+    }
     let open = File::options()
         .read(true)
-        // A named pipe would make the open wait for a writer.
+        // A named pipe that has taken its place would make the open wait for a writer.
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path);
     let mut head = Vec::new();
-    let read = open.and_then(|file| match file.metadata()?.is_file() {
-        true => file.take(HEAD).read_to_end(&mut head),
-        false => Ok(0),
-    });
+    let read = open.and_then(|file| file.take(HEAD).read_to_end(&mut head));
     let found = read.ok().and_then(|_| of_misnamed(&head));
     found.map_or(LooksLike::Nothing, LooksLike::Archive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_regular_files_is_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("app.img"), [0x1f, 0x8b, 8, 0]).unwrap();
+        let looks_like = |name| ignored(at(name)).unwrap().looks_like;
+        assert!(matches!(looks_like("app.img"), LooksLike::Archive(_)));
+        std::os::unix::fs::symlink("app.img", at("link.img")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        for name in ["link.img", "socket", "directory", "none"] {
+            assert!(matches!(looks_like(name), LooksLike::Nothing), "{name}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::layout::{
     ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Note, Resolution, ResolveError,
     resolve,
 };
-use crate::ledger::{FailureClass, ImportedImage};
+use crate::ledger::FailureClass;
 use crate::platform::Platform;
 use crate::progress::Meter;
 use crate::reporter::report;
@@ -137,10 +137,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                     .map_err(PlaceError::Store),
             };
             match outcome {
-                Ok(placed) => report.images.push(ImportedImage {
-                    blobs: image.needed(),
-                    ..placed
-                }),
+                Ok(placed) => report.add(placed, image.needed()),
                 Err(PlaceError::Store(error @ StoreError::Collected { .. })) => {
                     return Err(error.into());
                 }

@@ -41,7 +41,21 @@ pub struct ImportReport {
     pub identity: Identity,
 }
 
+/// So many blobs are recorded of the images of one archive. A record of each takes 75 bytes, and is looked
+/// up at each look at blobs: of what a hostile archive lists beyond that nothing is recorded.
+const BLOBS_MAX: usize = 20_000;
+
 impl ImportReport {
+    /// Adds an image that needs these blobs.
+    pub(super) fn add(&mut self, image: ImportedImage, blobs: Vec<NeededBlob>) {
+        let recorded = self.images.iter().map(|image| image.blobs.len());
+        let blobs = match recorded.sum::<usize>() + blobs.len() {
+            0..=BLOBS_MAX => blobs,
+            _ => Vec::new(),
+        };
+        self.images.push(ImportedImage { blobs, ..image });
+    }
+
     /// The blobs of the images, each once.
     pub(super) fn needed_blobs(&self) -> Vec<NeededBlob> {
         let blobs = self.images.iter().flat_map(|image| &image.blobs);
@@ -117,5 +131,42 @@ impl ImportError {
             Self::NoSpace { needs, .. } => FailureClass::NoSpace { needs: *needs },
             _ => FailureClass::Environment,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn recorded_blobs_of_an_archive_are_bounded() {
+        let mut report = ImportReport {
+            images: Vec::new(),
+            problems: Vec::new(),
+            class: FailureClass::default(),
+            identity: Identity {
+                device: 1,
+                inode: 1,
+                size: 1,
+                mtime: 1,
+                ctime: 1,
+            },
+        };
+        let digest = Digest::of(b"x");
+        let blob = NeededBlob {
+            digest: digest.clone(),
+            size: 1,
+        };
+        for blobs in [BLOBS_MAX - 2, 3, 2, 1] {
+            let image = ImportedImage {
+                names: Vec::new(),
+                digest: digest.clone(),
+                blobs: Vec::new(),
+            };
+            report.add(image, vec![blob.clone(); blobs]);
+        }
+        let recorded = report.images.iter().map(|image| image.blobs.len());
+        assert_eq!(recorded.collect::<Vec<_>>(), [BLOBS_MAX - 2, 0, 2, 0]);
     }
 }

@@ -51,7 +51,7 @@ pub struct ImportedImage {
     /// The digest of its manifest or index.
     pub digest: Digest,
     /// All blobs that it needs here, each once: those of platforms that are not wanted are none of
-    /// them. An archive may have so many as [`crate::layout`] takes, which bounds what is kept of it.
+    /// them. Where the images of an archive need very many, the last of them have none recorded.
     pub blobs: Vec<NeededBlob>,
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use stowd::happened::Happened;
 use stowd::reporter::report;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -113,6 +114,47 @@ fn everything_that_happens_is_a_row_of_the_table_with_its_level_and_fields() {
             "{row:?}"
         );
     }
+}
+
+/// The longest message or field.
+#[derive(Default)]
+struct Longest(Arc<Mutex<usize>>);
+
+impl Visit for Longest {
+    fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+        let mut longest = self.0.lock().unwrap();
+        *longest = (*longest).max(format!("{value:?}").len());
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Longest {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        event.record(&mut Self(Arc::clone(&self.0)));
+    }
+}
+
+#[test]
+fn however_many_names_there_are_a_line_has_a_few_of_them() {
+    let names = (0..4000).map(|n| format!("registry.example/team/app-{n}:1"));
+    let names = names.collect::<Vec<_>>();
+    let mut all = one_of_each();
+    for happened in &mut all {
+        match happened {
+            Happened::Missing { names: few, .. }
+            | Happened::LeftToInstance { names: few, .. }
+            | Happened::GivenUp { names: few, .. } => *few = names.clone(),
+            Happened::Overruled(image) => image.names = names.clone(),
+            Happened::ListsOvertime { lists, .. } => {
+                *lists = names.iter().map(Into::into).collect();
+            }
+            _ => {}
+        }
+    }
+    let longest = Longest::default();
+    let length = Arc::clone(&longest.0);
+    let subscriber = tracing_subscriber::registry().with(longest);
+    tracing::subscriber::with_default(subscriber, || all.into_iter().for_each(report));
+    assert!(*length.lock().unwrap() < 2000, "{length:?}");
 }
 
 #[test]
