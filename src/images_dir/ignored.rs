@@ -78,7 +78,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("app.img"), [0x1f, 0x8b, 8, 0]).unwrap();
-        let looks_like = |name| ignored(at(name)).unwrap().looks_like;
+        let looks_like = |name| ignored(at(name), &Reach::default()).unwrap().looks_like;
         assert!(matches!(looks_like("app.img"), LooksLike::Archive(_)));
         std::os::unix::fs::symlink("app.img", at("link.img")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
