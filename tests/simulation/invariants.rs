@@ -140,7 +140,9 @@ pub(crate) fn without_a_listing(node: &Node) -> Result<(), Violation> {
         let is_gone =
             !node.directory.files.contains_key(taker) && node.oracle.removed_takers.contains(taker);
         let is_over = is_whole(taker).is_some() || is_gone;
-        let is_taken = image.digest != *digest && taker.as_path() != owner;
+        // Another instance that has pinned it keeps it: an import since has not taken it.
+        let is_left = image.is_left_by(node.config.instance);
+        let is_taken = image.digest != *digest && taker.as_path() != owner && !is_left;
         if is_taken && is_over && is_done(owner) {
             let (owner, taker) = (owner.display(), taker.display());
             return Err(Violation::new(format!(

@@ -139,3 +139,21 @@ fn what_the_store_has_lost_is_news_when_a_changed_list_brings_it_again() {
         Wait,
     ]);
 }
+
+/// The last entry that brings it has left it to that instance, and so has the one that was imported after.
+#[test]
+fn a_name_that_another_instance_keeps_is_taken_by_no_entry() {
+    holds(&[
+        Write(1, 5),
+        Restart,
+        Live(10),
+        Delete(1),
+        Live(10),
+        LoseImage(1),
+        ForeignPin(1),
+        Write(5, 4),
+        Live(10),
+        Write(1, 5),
+        Wait,
+    ]);
+}
