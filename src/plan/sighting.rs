@@ -285,7 +285,10 @@ impl Plan {
                 self.ledger.confirm(&entry.path);
                 Life::Waiting(entry, until)
             }
-            None => Life::Queued(Queued::first(entry, false)),
+            None => Life::Queued(Queued {
+                job: self.job_of_retry(&entry),
+                ..Queued::first(entry, false)
+            }),
         }
     }
 

@@ -556,10 +556,10 @@ fn a_failed_file_that_was_only_touched_while_it_was_out_of_sight_waits_for_its_n
     // At a start, and when an operator asks, it is due at once.
     let mut later = stage.restarted();
     touched_while_away(&mut later);
-    assert_eq!(later.source(whole()), ["import a.tar"]);
+    assert_eq!(later.source(whole()), ["verify a.tar"]);
     touched_while_away(&mut stage);
     stage.on(Event::Reloaded(rules()));
-    assert_eq!(stage.source(whole()), ["import a.tar"]);
+    assert_eq!(stage.source(whole()), ["verify a.tar"]);
 }
 
 #[test]
