@@ -113,6 +113,7 @@ mod tests {
             seed: 0,
             keeps: Keeps::All,
             not_before: Duration::ZERO,
+            was_interrupted: false,
         }
     }
 

@@ -303,6 +303,7 @@ mod tests {
                 seed: 0,
                 keeps: Keeps::All,
                 not_before: Duration::ZERO,
+                was_interrupted: false,
             };
             ledger.record(format!("{entry}.tar").into(), attempt);
         }

@@ -111,6 +111,9 @@ pub struct Attempt {
     pub keeps: Keeps,
     /// Of a failure: how long a registry asked to be left alone.
     pub not_before: Duration,
+    /// Whether an attempt before it, at the same version, was interrupted: it has no record, and may have
+    /// pinned images.
+    pub was_interrupted: bool,
 }
 
 /// What an entry that failed goes on holding.
@@ -152,7 +155,8 @@ pub struct Record {
     /// written to disk where a failure of another class came after that.
     pub is_broken: bool,
     /// Of a failed entry: whether what it brings is not known: this version was not gone through, and
-    /// the file itself is not what is wrong.
+    /// the file itself is not what is wrong; or an attempt that was interrupted has found it right, and it
+    /// is read once more.
     pub is_unknown: bool,
     /// When the last attempt ended, by the wall clock.
     pub finished: SystemTime,
@@ -212,6 +216,7 @@ impl Record {
             seed,
             keeps,
             not_before,
+            was_interrupted,
         } = attempt;
         let again = earlier
             .filter(|earlier| earlier.identity == identity && earlier.settings == settings)
@@ -247,7 +252,8 @@ impl Record {
             }
         }
         let has_failed = outcome.error().is_some();
-        let is_of_surroundings = has_failed && class.is_of_surroundings();
+        let may_be_right = class.is_of_surroundings() || (was_interrupted && next_try.is_some());
+        let may_bring_more = has_failed && keeps == Keeps::All && may_be_right;
         Self {
             identity,
             settings,
@@ -255,7 +261,7 @@ impl Record {
             outcome,
             seen_in,
             is_broken: has_failed && (was_broken || class == FailureClass::Content),
-            is_unknown: is_of_surroundings && keeps == Keeps::All && attempts <= UNKNOWN_ATTEMPTS,
+            is_unknown: may_bring_more && attempts <= UNKNOWN_ATTEMPTS,
             kept,
             finished,
             attempts,

@@ -11,6 +11,7 @@ pub(super) struct Failure {
     pub(super) imported: Imported,
     pub(super) keeps: Keeps,
     pub(super) not_before: Duration,
+    pub(super) was_interrupted: bool,
 }
 
 impl Failure {
@@ -22,6 +23,7 @@ impl Failure {
             imported: Imported::default(),
             keeps: Keeps::All,
             not_before: Duration::ZERO,
+            was_interrupted: false,
         }
     }
 }

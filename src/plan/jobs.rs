@@ -54,6 +54,8 @@ impl Plan {
         } = queued;
         self.effects.push(Effect::Begin(entry.clone(), job.clone()));
         let running = Running {
+            // A pull begins with what the look before it has pinned.
+            was_interrupted: begun.is_some() && job.kind() != JobKind::Pull,
             job,
             again,
             begun: begun.unwrap_or(now.uptime),

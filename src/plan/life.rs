@@ -125,6 +125,8 @@ pub(super) struct Running {
     pub(super) again: bool,
     /// The uptime at which the first job for it began.
     pub(super) begun: Duration,
+    /// Whether a job before it was interrupted: names may be pinned that no record has.
+    pub(super) was_interrupted: bool,
     /// What it was begun with: other rules may have come since.
     pub(super) fingerprint: Fingerprint,
     /// What the source has said meanwhile, if its outcome is not simply the entry's.

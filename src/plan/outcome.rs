@@ -107,11 +107,10 @@ impl Plan {
                     self.tell_imported(&running, &imported);
                 }
                 let failure = Failure {
-                    class,
-                    error: problems.join("; "),
                     imported,
                     keeps,
                     not_before,
+                    ..Failure::new(class, problems.join("; "))
                 };
                 self.failed(running, failure, now);
                 if self.lost.remove(&path) || has_news {
@@ -212,7 +211,8 @@ impl Plan {
         });
     }
 
-    fn failed(&mut self, running: Running, failure: Failure, now: Now) {
+    fn failed(&mut self, running: Running, mut failure: Failure, now: Now) {
+        failure.was_interrupted = running.was_interrupted;
         let path = running.entry.path.clone();
         let identity = running.entry.identity;
         let is_outdated = running.fingerprint != self.rules.fingerprint;
@@ -289,6 +289,7 @@ impl Plan {
             imported,
             keeps,
             not_before,
+            was_interrupted,
         } = failure;
         let images = imported.images.clone();
         let outcome = Outcome::Failed {
@@ -299,6 +300,7 @@ impl Plan {
             class,
             keeps,
             not_before,
+            was_interrupted,
             ..self.attempt(path, identity, settings, outcome, now)
         };
         let told = self.ledger.get(path);
@@ -336,6 +338,7 @@ impl Plan {
             seed: self.rules.seed,
             keeps: Keeps::All,
             not_before: Duration::ZERO,
+            was_interrupted: false,
         }
     }
 }

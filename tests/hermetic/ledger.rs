@@ -71,6 +71,7 @@ pub(crate) fn good(number: u64, images: &[&str]) -> Attempt {
         seed: 1,
         keeps: Keeps::All,
         not_before: Duration::ZERO,
+        was_interrupted: false,
     }
 }
 

@@ -1701,20 +1701,33 @@ fn what_another_version_of_an_entry_brings_again_is_news() {
 }
 
 #[test]
-fn new_version_interrupted_then_io_error_keeps_its_pins() {
-    let mut stage = Stage::loaded(&["a.tar"]);
-    stage.on(store(&["a"]));
-    stage.source(SourceEvent::Settled(entry("a.tar", 2)));
-    // It has named and pinned `b` when containerd goes away.
-    stage.ends("a.tar", JobEnd::StoreAway("away".to_owned()));
-    assert_eq!(stage.pass(seconds(2)), ["import a.tar"]);
-    stage.ends("a.tar", failed(FailureClass::Environment));
-    let mut all = Vec::new();
-    for _ in 0..4 {
-        all.extend(stage.pass(seconds(1)));
-        all.extend(stage.on(store(&["a", "b"])));
+fn what_an_interrupted_import_has_pinned_stays_when_its_file_cannot_be_read_once_more() {
+    for class in [FailureClass::Environment, FailureClass::Content] {
+        let mut stage = Stage::loaded(&["a.tar"]);
+        stage.on(store(&["a"]));
+        stage.source(SourceEvent::Settled(entry("a.tar", 2)));
+        // It has named and pinned `b` when containerd goes away.
+        stage.ends("a.tar", JobEnd::StoreAway("away".to_owned()));
+        assert_eq!(stage.pass(seconds(2)), ["import a.tar"]);
+        stage.ends("a.tar", failed(class));
+        let in_four_seconds = |stage: &mut Stage| {
+            let mut all = Vec::new();
+            for _ in 0..4 {
+                all.extend(stage.pass(seconds(1)));
+                all.extend(stage.on(store(&["a", "b"])));
+            }
+            all
+        };
+        let all = in_four_seconds(&mut stage);
+        assert!(!all.iter().any(|word| word.starts_with("unpin")), "{all:?}");
+        if class == FailureClass::Content {
+            stage.pass(seconds(60));
+            stage.ends("a.tar", failed(class));
+            let all = in_four_seconds(&mut stage);
+            let is_unpinned = all.contains(&"unpin r.example/b:1".to_owned());
+            assert!(is_unpinned, "it was found broken twice: {all:?}");
+        }
     }
-    assert!(!all.iter().any(|word| word.starts_with("unpin")), "{all:?}");
 }
 
 #[test]
