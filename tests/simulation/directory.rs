@@ -42,6 +42,9 @@ pub(crate) struct File {
     pub(crate) readable: bool,
     /// Its medium fails.
     pub(crate) reading_fails: bool,
+    /// Its next reading finds it broken, which it is not.
+    pub(crate) is_misread: bool,
+    pub(crate) was_misread: bool,
     /// A process writes to it all the time: each time that it is read it has changed by then.
     pub(crate) changes: bool,
 }
@@ -124,6 +127,8 @@ impl Directory {
             readable: true,
             reading_fails: false,
             changes: false,
+            is_misread: false,
+            was_misread: false,
         };
         self.files.insert(path.to_owned(), file);
         is_new

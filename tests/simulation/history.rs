@@ -107,6 +107,11 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 touched(node, &path);
             }
         }
+        Op::Misread(a) => {
+            if let Some(file) = node.directory.files.get_mut(&path(a)) {
+                file.is_misread = !std::mem::replace(&mut file.was_misread, true);
+            }
+        }
         Op::WrittenUntilReady(a, b) => {
             let path = path(a);
             let start = node.oracle.first_listing.as_ref();

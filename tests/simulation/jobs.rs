@@ -18,6 +18,8 @@ use crate::holds::nothing;
 use crate::node::Node;
 use crate::store::{SPACE, Store};
 
+const MISSING: &str = "a blob is missing";
+
 #[derive(Debug)]
 pub(crate) struct JobUnderWay {
     pub(crate) entry: Entry,
@@ -28,6 +30,7 @@ pub(crate) struct JobUnderWay {
     generation: usize,
     pub(crate) abandoned: bool,
     content: Option<Content>,
+    is_misread: bool,
     step: usize,
     /// Names that are put next, each in a step of its own.
     puts: VecDeque<(String, Digest)>,
@@ -49,6 +52,7 @@ impl JobUnderWay {
             generation: store.generation,
             abandoned: false,
             content: None,
+            is_misread: false,
             step: 0,
             puts: VecDeque::new(),
             brought: nothing(),
@@ -96,6 +100,9 @@ impl Node {
             return Some(JobEnd::Failed(FailureClass::Environment, error));
         }
         job.content = Some(file.content);
+        if let Some(file) = self.directory.files.get_mut(&job.entry.path) {
+            job.is_misread = std::mem::take(&mut file.is_misread);
+        }
         if file.changes {
             self.directory
                 .change(&job.entry.path, file.content, file.open);
@@ -124,7 +131,7 @@ impl Node {
                 false => JobEnd::Changed,
             })
         };
-        if cut {
+        if cut || job.is_misread {
             let error = "ends early".to_owned();
             return end(self, JobEnd::Failed(FailureClass::Content, error));
         }
@@ -138,6 +145,13 @@ impl Node {
             return end(self, JobEnd::Failed(FailureClass::Content, error));
         }
         if job.job == Job::Verify {
+            let mut lacking = lacking.iter().filter(|image| job.config.wants(**image));
+            let blobs = &self.store.now.blobs;
+            if lacking.any(|image| !blobs.contains(&image.digest())) {
+                job.brought.problems.push(MISSING.to_owned());
+                job.brought.class = FailureClass::MissingBlob;
+                return end(self, JobEnd::Through(job.brought.clone()));
+            }
             return end(self, JobEnd::Whole);
         }
         let Some(image) = all.nth(job.step - 2) else {
@@ -149,7 +163,7 @@ impl Node {
         let digest = image.digest();
         let is_missing = lacking.contains(image) && !self.store.now.blobs.contains(&digest);
         let (problem, class) = match (is_missing, self.store.is_full) {
-            (true, _) => ("a blob is missing", FailureClass::MissingBlob),
+            (true, _) => (MISSING, FailureClass::MissingBlob),
             (_, true) => ("no space left", FailureClass::NoSpace { needs: SPACE }),
             _ => {
                 self.store.now.blobs.insert(digest.clone());

@@ -23,6 +23,8 @@ pub(crate) enum Op {
     ReadFails(u8),
     /// It changes each time that it is read, or does not any more.
     Changes(u8),
+    /// Its next reading finds it broken, which it is not: a cable, the memory.
+    Misread(u8),
     /// A file that was not there at the start is written anew all the time, until READY.
     WrittenUntilReady(u8, u8),
     RemoveOwn,
@@ -155,7 +157,7 @@ fn op(random: &mut Random) -> Op {
 
 /// What happens to few nodes.
 fn rare(a: u8, b: u8, random: &mut Random) -> Op {
-    match random.below(28) {
+    match random.below(30) {
         0..2 => Op::LoseBlob(a),
         2..4 => Op::ReplaceStore(a),
         4..6 => Op::Deletes(a),
@@ -170,6 +172,7 @@ fn rare(a: u8, b: u8, random: &mut Random) -> Op {
         22 => Op::WrittenUntilReady(a, b),
         23 | 24 => Op::Changes(a),
         25 | 26 => Op::Live(a),
+        27 | 28 => Op::Misread(a),
         _ => Op::Wait,
     }
 }

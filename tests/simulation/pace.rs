@@ -32,6 +32,8 @@ struct Failed {
     until: Option<Duration>,
     /// It has come back into sight, and is not whole.
     is_unfinished: bool,
+    /// It was found broken, and is not to be written again before a reading has found it whole.
+    is_broken: bool,
     /// It lacked so much space, and the store has not told since that there is as much.
     lacks: Option<u64>,
 }
@@ -102,6 +104,11 @@ impl Pace {
                     "8: a job for {path} too soon after failure {times}"
                 )));
             }
+            if failed.is_broken && *job == Job::Import {
+                return Err(Violation::new(format!(
+                    "4: {path} was found broken, and is imported again"
+                )));
+            }
             if let Some(lacks) = failed.lacks {
                 return Err(Violation::new(format!(
                     "8: a job for {path}, for which there is no space of {lacks}"
@@ -138,7 +145,8 @@ impl Pace {
                 self.failed.remove(&entry.path);
                 return;
             }
-            JobEnd::Absent(_) | JobEnd::Whole | JobEnd::StoreAway(_) => return,
+            JobEnd::Whole => return self.may_be_whole(|path| *path == entry.path),
+            JobEnd::Absent(_) | JobEnd::StoreAway(_) => return,
         };
         let before = self.failed.get(&entry.path);
         let before = before.filter(|before| before.identity == entry.identity);
@@ -149,6 +157,7 @@ impl Pace {
             times,
             until: is_timed.then(|| uptime + shortest(times)),
             is_unfinished: false,
+            is_broken: class == FailureClass::Content,
             lacks: match class {
                 FailureClass::NoSpace { needs } => Some(needs),
                 _ => None,
@@ -192,6 +201,13 @@ impl Pace {
         }
     }
 
+    /// What was found broken may be whole after all.
+    pub(crate) fn may_be_whole(&mut self, is_of_it: impl Fn(&PathBuf) -> bool) {
+        for (_, failed) in self.failed.iter_mut().filter(|(path, _)| is_of_it(path)) {
+            failed.is_broken = false;
+        }
+    }
+
     /// The store has told how much space it has. Where that cannot be told there may be enough.
     pub(crate) fn has_space(&mut self, free: Option<u64>) {
         for failed in self.failed.values_mut() {
@@ -214,6 +230,7 @@ impl Pace {
         if let Some(failed) = self.failed.get_mut(path) {
             failed.until = None;
             failed.is_unfinished = false;
+            failed.is_broken = false;
         }
     }
 

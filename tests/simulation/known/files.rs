@@ -159,3 +159,9 @@ fn a_file_that_lacked_space_and_becomes_whole_is_not_tried_before_there_is_space
         Wait,
     ]);
 }
+
+/// It is whole as a file, lacks a blob, and was found broken by its first reading.
+#[test]
+fn of_a_file_that_was_misread_and_lacks_a_blob_what_is_whole_is_imported() {
+    holds(&[Write(224, 215), Misread(147)]);
+}

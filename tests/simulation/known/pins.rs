@@ -210,3 +210,20 @@ fn a_reload_that_turns_unpinning_off_counts_for_a_check_that_has_begun() {
         Steps(0),
     ]);
 }
+
+/// The store was away under its import, and the next reading has found it broken, which it is not.
+#[test]
+fn what_an_interrupted_import_has_pinned_stays_while_its_file_is_read_once_more() {
+    holds(&[
+        Write(4, 1),
+        Write(1, 1),
+        Write(0, 3),
+        Pass(112),
+        DeliverAll,
+        Steps(80),
+        RemoveOwn,
+        Misread(0),
+        StoreDown(true),
+        Steps(57),
+    ]);
+}
