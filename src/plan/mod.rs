@@ -17,6 +17,7 @@
 //!                   load: is everything of the start done?     pins: what does no entry bring?
 //! ```
 
+mod absence;
 mod audits;
 mod brought_back;
 mod changed;
