@@ -231,6 +231,7 @@ impl Pace {
             failed.until = None;
             failed.is_unfinished = false;
             failed.is_broken = false;
+            failed.lacks = None;
         }
     }
 

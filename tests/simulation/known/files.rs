@@ -165,3 +165,20 @@ fn a_file_that_lacked_space_and_becomes_whole_is_not_tried_before_there_is_space
 fn of_a_file_that_was_misread_and_lacks_a_blob_what_is_whole_is_imported() {
     holds(&[Write(224, 215), Misread(147)]);
 }
+
+/// Its directory was away, and it is closed long after its next try was due.
+#[test]
+fn a_broken_file_that_becomes_whole_late_is_not_imported_again() {
+    holds(&[
+        Write(5, 6),
+        Restart,
+        Deliver,
+        Steps(71),
+        SubAway(2),
+        DeliverAll,
+        Jump(43),
+        SubAway(4),
+        Touch(5),
+        Wait,
+    ]);
+}

@@ -157,3 +157,39 @@ fn a_name_that_another_instance_keeps_is_taken_by_no_entry() {
         Wait,
     ]);
 }
+
+/// Nothing is unpinned, so that the pins do not have the store asked.
+#[test]
+fn what_a_store_that_was_replaced_has_not_is_brought_back_when_it_answers_again() {
+    holds(&[
+        Configure(4),
+        Listen,
+        Write(0, 4),
+        Restart,
+        Live(10),
+        ReplaceStore(0),
+        Wait,
+    ]);
+}
+
+/// The store is asked when that was deleted, and the entry has no record then.
+#[test]
+fn what_is_deleted_while_a_job_runs_is_brought_back_when_it_has_ended() {
+    holds(&[
+        Configure(4),
+        Listen,
+        Write(0, 4),
+        Restart,
+        DeliverAll,
+        Step(0),
+        Step(0),
+        Step(0),
+        Step(0),
+        LoseImage(0),
+        Hear,
+        Pass(20),
+        Step(1),
+        Step(1),
+        Wait,
+    ]);
+}
