@@ -76,14 +76,14 @@ fn a_file_that_is_still_written_when_its_file_system_comes_back_is_not_tried() {
 #[test]
 fn a_broken_file_is_read_twice_also_when_the_medium_fails_in_between() {
     holds(&[
-        Write(4, 4),
+        Write(0, 6),
         Restart,
         DeliverAll,
         Live(2),
         Pass(30),
-        ReadFails(4),
+        ReadFails(0),
         Step(0),
-        ReadFails(4),
+        ReadFails(0),
         Live(60),
     ]);
 }
