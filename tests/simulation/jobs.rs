@@ -82,6 +82,20 @@ impl Node {
         }
     }
 
+    /// What the end of a job says of its entry. A list that has brought images, and is none any more, has
+    /// failed. An archive that is read once more, and lacks a blob, is whole as a file.
+    pub(crate) fn meaning(&self, job: &JobUnderWay, end: &JobEnd) -> JobEnd {
+        let record = self.process.plan.ledger().get(&job.entry.path);
+        let has_brought = record.is_some_and(|record| record.images().next().is_some());
+        match (end, &job.job) {
+            (JobEnd::NoList(error), _) if has_brought => {
+                JobEnd::Failed(FailureClass::Content, error.clone())
+            }
+            (JobEnd::Through(_), Job::Verify) => JobEnd::Whole,
+            (end, _) => end.clone(),
+        }
+    }
+
     /// Whether the path leads to the version that the job is for.
     fn is_still(&self, entry: &Entry) -> bool {
         let file = self.directory.seen(&entry.path);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use stowd::ledger::{FailureClass, Ledger};
+use stowd::ledger::Ledger;
 use stowd::pin::DEFAULT_INSTANCE;
 use stowd::plan::{Effect, Event, JobEnd, Now, Plan};
 
@@ -305,18 +305,6 @@ impl Node {
         };
         self.process.under_way.swap_remove(place);
         self.tell(event)
-    }
-
-    /// A list that has brought images, and is none any more, has failed.
-    fn meaning(&self, job: &JobUnderWay, end: &JobEnd) -> JobEnd {
-        let record = self.process.plan.ledger().get(&job.entry.path);
-        let has_brought = record.is_some_and(|record| record.images().next().is_some());
-        match end {
-            JobEnd::NoList(error) if has_brought => {
-                JobEnd::Failed(FailureClass::Content, error.clone())
-            }
-            end => end.clone(),
-        }
     }
 
     /// The record of a job is about the version that it has read.

@@ -166,6 +166,24 @@ fn of_a_file_that_was_misread_and_lacks_a_blob_what_is_whole_is_imported() {
     holds(&[Write(224, 215), Misread(147)]);
 }
 
+/// It is imported at once, and is then tried again as after its second failure.
+#[test]
+fn a_reading_that_finds_a_misread_file_whole_is_no_failure() {
+    holds(&[
+        Write(1, 7),
+        Write(0, 2),
+        Pass(1560),
+        StoreFull(true),
+        DeliverAll,
+        Misread(1),
+        Reload,
+        DeliverAll,
+        Steps(2),
+        Pass(107),
+        Steps(156),
+    ]);
+}
+
 /// Its directory was away, and it is closed long after its next try was due.
 #[test]
 fn a_broken_file_that_becomes_whole_late_is_not_imported_again() {
