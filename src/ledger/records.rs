@@ -204,9 +204,11 @@ impl Ledger {
         names.any(|name| self.names.get(name).is_some_and(|entries| *entries > 1))
     }
 
-    /// Whether an entry brings an image of this name, as it is written in the store.
+    /// Whether an entry brings an image of this name, as it is written in the store. What a failed one
+    /// only goes on holding the store may have lost.
     pub(crate) fn brings(&self, name: &str) -> bool {
-        let mut images = self.iter().flat_map(|(_, record)| record.images());
+        let records = self.records.values();
+        let mut images = records.flat_map(|record| &record.outcome.imported().images);
         images.any(|image| image.names.iter().any(|own| own == name))
     }
 

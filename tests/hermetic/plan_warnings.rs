@@ -184,6 +184,37 @@ fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
     }
 }
 
+/// The store is another one after a restart, and the archive that has brought the image fails or does not.
+#[test]
+fn a_sandbox_image_that_a_failed_entry_has_brought_to_another_store_is_missing() {
+    for is_missing in [true, false] {
+        let mut before = Node::new(Ledger::default());
+        before.on(listed(&["p.tar"]));
+        before.imports("p.tar", vec![image(PAUSE, "p")]);
+        let written = before.plan.ledger().snapshot().to_json("/i".as_ref());
+        let (ledger, dropped) = Ledger::from_json(&written, "/i".as_ref());
+        assert_eq!(dropped, None);
+        let mut node = Node::new(ledger);
+        node.plan.ask_for_sandbox_image();
+        node.pulls(false);
+        node.on(listed(&["p.tar"]));
+        match is_missing {
+            true => {
+                let class = FailureClass::NoSpace { needs: 10 };
+                let failed = JobEnd::Failed(class, "no space left".to_owned());
+                node.on(Event::Ended(path("p.tar"), failed));
+            }
+            false => node.imports("p.tar", vec![image(PAUSE, "p")]),
+        }
+        assert!(node.plan.is_loaded());
+        let kept = node.plan.ledger().get(&path("p.tar")).unwrap().images();
+        assert_eq!(kept.count(), 1, "its pin is not taken off");
+        let missing = node.plan.missing_sandbox_image();
+        assert_eq!(missing.is_some(), is_missing);
+        assert_eq!(node.warned.len(), usize::from(is_missing));
+    }
+}
+
 #[test]
 fn without_a_runtime_nothing_is_said_and_nothing_waits() {
     let mut node = Node::new(Ledger::default());
