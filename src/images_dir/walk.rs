@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 use std::vec;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, stat, statat, statfs};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, stat, statat};
 use rustix::io::Errno;
 
 use super::ignored::{self, BLOBS, OCI_LAYOUT};
@@ -20,7 +20,7 @@ use super::inotify::{Inotify, Interest};
 use super::look::{PathState, directory_id, is_removed, open_directory};
 use super::path_walk::{End, PathWalk};
 use super::reach::Reach;
-use super::watch_limit::{WatchLimit, shared};
+use super::watch_limit::WatchLimit;
 use super::watch_tree::{Dependency, WatchTree};
 use crate::entry::{Entry, Verdict, name_order};
 use crate::source_event::{DirectoryId, Ignored, Unreadable};
@@ -311,16 +311,7 @@ impl Walk<'_> {
         if !self.devices.insert(device) {
             return;
         }
-        let Ok(status) = statfs(dir) else {
-            return;
-        };
-        // The field is wider than the numbers on some machines, and signed on others.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let name = shared(status.f_type as u32);
-        self.limit(name.map(|file_system| WatchLimit::FileSystem {
-            path: dir.to_owned(),
-            file_system,
-        }));
+        self.limit(WatchLimit::of_file_system(dir));
     }
 
     /// Of those that name a directory, the first is enough.

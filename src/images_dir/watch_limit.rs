@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statfs;
 use rustix::io::Errno;
 
 use crate::entry::shown;
@@ -72,6 +73,18 @@ impl WatchLimit {
         }
     }
 
+    /// Why not every change of `dir` is an event; `None` if each is, or that cannot be told.
+    pub(super) fn of_file_system(dir: &Path) -> Option<Self> {
+        let status = statfs(dir).ok()?;
+        // The field is wider than the numbers on some machines, and signed on others.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let file_system = shared(status.f_type as u32)?;
+        Some(Self::FileSystem {
+            path: dir.to_owned(),
+            file_system,
+        })
+    }
+
     fn refused(path: &Path, error: Errno) -> Self {
         Self::Refused {
             path: path.to_owned(),
@@ -116,7 +129,7 @@ const SHARED: [(u32, &str); 20] = [
 ];
 
 /// The name of a file system of this `f_type`, if others can change its files.
-pub(super) fn shared(f_type: u32) -> Option<&'static str> {
+fn shared(f_type: u32) -> Option<&'static str> {
     let found = SHARED.iter().find(|(number, _)| *number == f_type);
     found.map(|(_, name)| *name)
 }
