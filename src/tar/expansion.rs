@@ -47,11 +47,10 @@ impl Expansion {
         }
     }
 
-    /// Whether so many bytes may still be decompressed: a member is held to its limit before its first byte.
-    pub(super) fn check(&self, bytes: u64) -> Result<(), Halt> {
+    /// Whether so many bytes may still be decompressed. A member that says to have more is never whole.
+    pub(super) fn fits(&self, bytes: u64) -> bool {
         // The first of them may have been counted, with the chunk that the header came in.
-        let left = self.left.get().saturating_add(limits::CHUNK as u64);
-        (bytes <= left).then_some(()).ok_or(Halt::TooMuch)
+        bytes <= self.left.get().saturating_add(limits::CHUNK as u64)
     }
 
     /// Counts bytes that were decompressed, or are holes.
