@@ -179,10 +179,21 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     fn free_space(&self) -> impl Future<Output = Option<u64>> + Send;
 
     /// What is wrong with those of these blobs that are not there, or not of their length, in the
-    /// store's namespace. Their bytes are not read. Blobs that are being written are left out.
+    /// store's namespace, or whose bytes [`hash_blobs`](Self::hash_blobs) has found wrong. Their bytes are
+    /// not read. Blobs that are being written are left out.
     fn faults(
         &self,
         blobs: Vec<NeededBlob>,
+    ) -> impl Future<Output = Result<BlobFaults, StoreError>> + Send;
+
+    /// Reads these blobs, as far as they are there, at most so many bytes a second and behind all other
+    /// work, and says of which the bytes are wrong or cannot be read. Those that are wrong are damaged for
+    /// everything else from then on: they are [`faults`](Self::faults), and are written anew. Dropped, it
+    /// ends soon.
+    fn hash_blobs(
+        &self,
+        blobs: Vec<NeededBlob>,
+        rate: u64,
     ) -> impl Future<Output = Result<BlobFaults, StoreError>> + Send;
 
     /// Throws away what there is of a blob that the store itself proves to be damaged, whatever its caller

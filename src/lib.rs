@@ -30,7 +30,7 @@
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
 //!   L0  journal_stream, layout, ledger, naming, needed_blob, oci, one_line, pin, plan, platform,
-//!   L0  progress, retry, source_event, source_labels, told  pure: values, and decisions about them
+//!   L0  progress, retry, scrub, source_event, source_labels, told  pure: values and decisions
 //! ```
 
 // L0
@@ -58,6 +58,7 @@ pub mod platform;
 pub mod progress;
 pub mod reporter;
 pub mod retry;
+pub mod scrub;
 pub mod source_event;
 pub mod source_labels;
 pub mod told;

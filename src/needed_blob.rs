@@ -26,6 +26,8 @@ pub enum BlobFault {
     FileLength(u64),
     /// Its bytes are not those of its digest.
     Bytes,
+    /// Its bytes cannot be read, which proves nothing about them.
+    Unreadable,
 }
 
 /// The blobs that are not as they should be.
@@ -53,6 +55,7 @@ impl fmt::Display for BlobDamage {
             BlobFault::NoFile => f.write_str("its file is gone"),
             BlobFault::FileLength(found) => write!(f, "its file has {found} bytes, not {size}"),
             BlobFault::Bytes => f.write_str("its bytes are not those of its digest"),
+            BlobFault::Unreadable => f.write_str("it cannot be read"),
         }
     }
 }

@@ -57,6 +57,16 @@ pub fn report(happened: impl Into<Happened>) {
             let (entry, images, blobs) = (shown(path), images.join(" "), damage.len());
             warn!(entry, images, blobs, "{happened}");
         }
+        Happened::LeftDamaged { damage, .. } => {
+            let blob = &damage.blob.digest;
+            warn!(image = damage.image, %blob, "{happened}");
+        }
+        Happened::Scrubbed {
+            blobs,
+            bytes,
+            damaged,
+            ..
+        } => info!(blobs, bytes, damaged, "{happened}"),
         Happened::Imported {
             path,
             images,
@@ -152,6 +162,9 @@ fn of_daemon(event: &DaemonEvent) {
         DaemonEvent::LedgerNotUsed(error)
         | DaemonEvent::LedgerNotWritten(error)
         | DaemonEvent::ManagerNotTold(error) => warn!(error, "{event}"),
+        DaemonEvent::UncleanStop(since) => {
+            warn!(since = %humantime::format_rfc3339_seconds(*since), "{event}");
+        }
         DaemonEvent::LedgerOfAnother { path, names, .. } => {
             info!(path = shown(path), names, "{event}");
         }

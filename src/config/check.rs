@@ -26,6 +26,9 @@ const TAKEN_INSTANCES: [&str; 2] = [BEFORE_INSTANCES, "import"];
 /// Nothing that stowd waits for takes ten years; beyond lies the overflow of clocks.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
+/// More slowly no scrub of a few images would end.
+const SCRUB_RATE_MIN: ByteSize = ByteSize::kib(64);
+
 /// Something about the value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -277,6 +280,12 @@ fn images_and_lists(config: &Config, found: &mut CheckReport) {
     }
     if !images.rescan.is_zero() && images.rescan < Duration::from_secs(1) {
         found.error("images.rescan", "at least \"1s\", or \"0s\" for never");
+    }
+    if !images.scrub.is_zero() && images.scrub < Duration::from_secs(1) {
+        found.error("images.scrub", "at least \"1s\", or \"0s\" for never");
+    }
+    if images.scrub_rate < SCRUB_RATE_MIN {
+        found.error("images.scrub-rate", "at least \"64KiB\"");
     }
     if !(1..=PARALLEL_MAX).contains(&config.lists.parallel) {
         found.error("lists.parallel", format!("from 1 to {PARALLEL_MAX}"));

@@ -105,6 +105,11 @@ pub const KEYS: &[Key] = &[
     key("images.parallel", Field::Count(|c| &mut c.images.parallel)),
     key("images.direct", Field::Switch(|c| &mut c.images.direct)),
     key("images.rescan", Field::Duration(|c| &mut c.images.rescan)),
+    key("images.scrub", Field::Duration(|c| &mut c.images.scrub)),
+    key(
+        "images.scrub-rate",
+        Field::Size(|c| &mut c.images.scrub_rate),
+    ),
     key(
         "images.unpin-removed",
         Field::Switch(|c| &mut c.images.unpin_removed),

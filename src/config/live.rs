@@ -4,11 +4,13 @@ use super::Config;
 use super::key::KEYS;
 
 /// The keys that take effect without a restart.
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 10] = [
     "images.platforms",
     "images.extra-registries",
     "images.settle",
     "images.parallel",
+    "images.scrub",
+    "images.scrub-rate",
     "images.unpin-removed",
     "lists.parallel",
     "lists.pull-timeout",
@@ -43,6 +45,8 @@ impl Config {
         self.images.extra_registries = newer.images.extra_registries;
         self.images.settle = newer.images.settle;
         self.images.parallel = newer.images.parallel;
+        self.images.scrub = newer.images.scrub;
+        self.images.scrub_rate = newer.images.scrub_rate;
         self.images.unpin_removed = newer.images.unpin_removed;
         self.lists.parallel = newer.lists.parallel;
         self.lists.pull_timeout = newer.lists.pull_timeout;
@@ -88,6 +92,8 @@ mod tests {
             |c| c.images.extra_registries = vec!["registry.example".to_owned()],
             |c| c.images.settle = Duration::ZERO,
             |c| c.images.parallel = 7,
+            |c| c.images.scrub = Duration::ZERO,
+            |c| c.images.scrub_rate = bytesize::ByteSize::mib(7),
             |c| c.images.unpin_removed = false,
             |c| c.lists.parallel = 7,
             |c| c.lists.pull_timeout = Duration::from_secs(1),

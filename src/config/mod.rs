@@ -108,6 +108,10 @@ pub struct Images {
     pub direct: bool,
     /// Time between full rescans; zero: never.
     pub rescan: Duration,
+    /// Time between two readings of all blobs; zero: never.
+    pub scrub: Duration,
+    /// So much of them is read in a second.
+    pub scrub_rate: ByteSize,
     /// Unpin what no entry brings any more.
     pub unpin_removed: bool,
 }
@@ -178,6 +182,8 @@ impl Default for Images {
             parallel: 0,
             direct: true,
             rescan: Duration::from_secs(10 * 60),
+            scrub: Duration::from_secs(7 * 24 * 60 * 60),
+            scrub_rate: ByteSize::mib(32),
             unpin_removed: true,
         }
     }

@@ -64,7 +64,8 @@ impl Containerd {
         let wrong_records = wrong_records?;
         let mut suspects = blobs;
         suspects.retain(|NeededBlob { digest, .. }| {
-            wrong_files.contains(digest) || wrong_records.contains(digest)
+            let is_known = self.wrong.has(digest);
+            is_known || wrong_files.contains(digest) || wrong_records.contains(digest)
         });
         Ok(suspects)
     }
@@ -103,6 +104,7 @@ impl Containerd {
                 FileState::Unseen => None,
                 FileState::There(length) if length == *size => None,
                 FileState::Missing => Some(BlobFault::NoFile),
+                FileState::Wrong => Some(BlobFault::Bytes),
                 FileState::There(length) => Some(BlobFault::FileLength(length)),
             },
         };

@@ -26,7 +26,7 @@ use super::blocking::{SlowDrop, begin_blocking, blocking};
 use crate::blocking::finished;
 
 /// The bytes that are written at a time. A file holds two such blocks at most.
-const BLOCK: usize = 512 << 10;
+pub(super) const BLOCK: usize = 512 << 10;
 
 /// What every disk takes: those that want more than a page are refused, and use the page cache.
 const ALIGNED: usize = 4 << 10;
@@ -124,7 +124,7 @@ fn write_block(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 }
 
 /// Past the page cache, or through it: then what is written may have any length, at any place.
-fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+pub(super) fn set_direct(file: &File, direct: bool) -> io::Result<()> {
     let mut flags = fcntl_getfl(file)?;
     flags.set(OFlags::DIRECT, direct);
     Ok(fcntl_setfl(file, flags)?)
@@ -132,7 +132,7 @@ fn set_direct(file: &File, direct: bool) -> io::Result<()> {
 
 /// Memory that begins at a multiple of [`ALIGNED`].
 #[derive(Debug)]
-struct Block {
+pub(super) struct Block {
     memory: Vec<u8>,
     begin: usize,
     length: usize,
@@ -140,7 +140,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(room: usize) -> Self {
+    pub(super) fn new(room: usize) -> Self {
         let memory = vec![0; room + ALIGNED];
         let begin = memory.as_ptr().align_offset(ALIGNED);
         let length = 0;
@@ -150,6 +150,11 @@ impl Block {
             length,
             room,
         }
+    }
+
+    /// All of its room, to be read into.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.memory[self.begin..][..self.room]
     }
 
     fn is_full(&self) -> bool {

@@ -2,17 +2,15 @@
 //! seen from here: their lengths, and, where that is to be known, their bytes.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, fadvise, fstatvfs, syncfs};
+use rustix::fs::{fstatvfs, syncfs};
 
 use super::blocking::assert_may_wait;
-use crate::digest::{Digest, Hasher};
-
-/// The bytes that are hashed at a time.
-const CHUNK: usize = 256 << 10;
+use super::file_hash;
+use crate::digest::Digest;
 
 /// The files of a content store.
 #[derive(Debug)]
@@ -46,12 +44,20 @@ impl BlobFiles {
     pub(super) fn remove_wrong(
         &self,
         digest: &Digest,
-        goes_on: impl FnMut() -> bool,
+        mut goes_on: impl FnMut() -> bool,
     ) -> io::Result<bool> {
         assert_may_wait();
         let path = self.path(digest);
         let removed = File::open(&path).and_then(|file| {
-            if hash(&file, goes_on)? == *digest {
+            let mut is_given_up = false;
+            let hash = file_hash::hash(&file, |_| {
+                is_given_up = !goes_on();
+                !is_given_up
+            })?;
+            if is_given_up {
+                return Err(io::Error::other("it was given up"));
+            }
+            if hash == *digest {
                 return Ok(false);
             }
             let (hashed, named) = (file.metadata()?, path.symlink_metadata()?);
@@ -73,6 +79,27 @@ impl BlobFiles {
         Ok(syncfs(File::open(&self.dir)?)?)
     }
 
+    /// The digest of the bytes that a blob's file has on the disk; `None` where there is none, or `pace`,
+    /// which is told of every part that was read, ends it.
+    pub(super) fn hash(
+        &self,
+        digest: &Digest,
+        mut pace: impl FnMut(u64) -> bool,
+    ) -> io::Result<Option<Digest>> {
+        assert_may_wait();
+        let mut is_wanted = true;
+        let hashed = File::open(self.path(digest)).and_then(|file| {
+            file_hash::hash(&file, |read| {
+                is_wanted = pace(read);
+                is_wanted
+            })
+        });
+        match hashed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(|hash| is_wanted.then_some(hash)),
+        }
+    }
+
     /// How many bytes are free on their file system, as `df` tells it: what is kept back for root is not.
     /// `None` where that is not counted.
     pub(super) fn free_space(&self) -> Option<u64> {
@@ -87,24 +114,6 @@ impl BlobFiles {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
     }
-}
-
-fn hash(mut file: &File, mut goes_on: impl FnMut() -> bool) -> io::Result<Digest> {
-    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK]);
-    loop {
-        if !goes_on() {
-            return Err(io::Error::other("it was given up"));
-        }
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // No process reads a blob before a container wants it.
-    let _ = fadvise(file, 0, None, Advice::DontNeed);
-    Ok(hasher.finish())
 }
 
 #[cfg(test)]

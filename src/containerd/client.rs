@@ -29,6 +29,7 @@ use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
 use super::found::Found;
 use super::lease::Lease;
+use super::wrong_bytes::WrongBytes;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
 use crate::image_store::StoreError;
 use crate::keyed_lock::KeyedLock;
@@ -102,6 +103,7 @@ pub struct Containerd {
     pub(super) files: Found<BlobFiles>,
     /// Grows while bytes are hashed that are not sent.
     pub(super) moved: Arc<AtomicU64>,
+    pub(super) wrong: WrongBytes,
 }
 
 impl Containerd {
@@ -128,6 +130,7 @@ impl Containerd {
             unreleased: Arc::default(),
             files: Found::default(),
             moved: Arc::default(),
+            wrong: WrongBytes::default(),
         })
     }
 

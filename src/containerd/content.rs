@@ -1,5 +1,7 @@
 //! Blobs in containerd's content store: asking for them, reading and labelling them.
 
+use std::ops::Range;
+
 use containerd_client::services::v1::{
     Info, InfoRequest, ListContentRequest, ReadContentRequest, UpdateRequest,
 };
@@ -168,13 +170,23 @@ impl Containerd {
         &self,
         digest: &Digest,
         size: u64,
+        take: impl FnMut(&[u8]) + Send,
+    ) -> Result<bool, StoreError> {
+        self.read_part(digest, 0..size, take).await
+    }
+
+    /// The same of a part of it; an empty one at 0 is all of it.
+    pub(super) async fn read_part(
+        &self,
+        digest: &Digest,
+        part: Range<u64>,
         mut take: impl FnMut(&[u8]) + Send,
     ) -> Result<bool, StoreError> {
         let deadline = self.deadlines().answer;
         let request = ReadContentRequest {
             digest: digest.as_str().to_owned(),
-            offset: 0,
-            size: to_wire(size),
+            offset: to_wire(part.start),
+            size: to_wire(part.end - part.start),
         };
         let mut content = self.content(None);
         let mut chunks = match answered(READ, deadline, content.read(request)).await {

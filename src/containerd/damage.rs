@@ -4,7 +4,7 @@
 //! whatever is in it: not even a commit replaces it (`Commit` of its local store). So of a damaged blob
 //! both the record and the file are thrown away, and it is written anew.
 //!
-//! Only the store proves a blob damaged: its file is gone, or the file's bytes have another digest. The
+//! Only the store proves a blob damaged: its file is gone, or the bytes have another digest. The
 //! length that an archive or a list claims proves nothing. A file without a record may be another
 //! namespace's; it is hashed too, and containerd adopts it where it is right.
 
@@ -38,6 +38,8 @@ pub(super) enum FileState {
     Missing,
     /// A file of this length.
     There(u64),
+    /// Its bytes were found to be wrong.
+    Wrong,
 }
 
 impl FileState {
@@ -45,7 +47,7 @@ impl FileState {
     pub(super) fn is_not_of(self, size: u64) -> bool {
         match self {
             Self::Unseen => false,
-            Self::Missing => true,
+            Self::Missing | Self::Wrong => true,
             Self::There(length) => length != size,
         }
     }
@@ -53,6 +55,14 @@ impl FileState {
 
 impl Containerd {
     pub(super) async fn file_state(&self, digest: &Digest) -> FileState {
+        if self.wrong.has(digest) {
+            return FileState::Wrong;
+        }
+        self.seen_state(digest).await
+    }
+
+    /// The same, whatever was found of its bytes before.
+    async fn seen_state(&self, digest: &Digest) -> FileState {
         let Some(files) = self.files.get() else {
             return FileState::Unseen;
         };
@@ -75,12 +85,15 @@ impl Containerd {
         had: &mut Labels,
     ) -> Result<FileState, StoreError> {
         let state = self.file_state(digest).await;
-        let FileState::There(length) = state else {
-            return Ok(state);
-        };
-        let record = self.blob_record(digest).await?;
-        if record.is_some_and(|record| record.size == length) {
-            return Ok(state);
+        match state {
+            FileState::Unseen | FileState::Missing => return Ok(state),
+            FileState::Wrong => {}
+            FileState::There(length) => {
+                let record = self.blob_record(digest).await?;
+                if record.is_some_and(|record| record.size == length) {
+                    return Ok(state);
+                }
+            }
         }
         had.extend(self.discard_damaged(lease, digest).await?);
         Ok(self.file_state(digest).await)
@@ -109,16 +122,23 @@ impl Containerd {
         lease: &Lease,
         digest: &Digest,
     ) -> Result<Labels, StoreError> {
+        let labels = self.discard_proven(lease, digest).await?;
+        // What is there still has been read again, and is right.
+        self.wrong.forget(digest);
+        Ok(labels)
+    }
+
+    async fn discard_proven(&self, lease: &Lease, digest: &Digest) -> Result<Labels, StoreError> {
         // First the record: containerd gives a blob its file before its record.
         let record = self.blob_record(digest).await?;
-        let is_wrong = match (self.file_state(digest).await, &record) {
+        let is_wrong = match (self.seen_state(digest).await, &record) {
             (FileState::There(length), record) => {
                 let is_removed = self.remove_wrong_file(digest).await?;
                 is_removed || record.as_ref().is_some_and(|record| record.size != length)
             }
             (_, None) => false,
             (FileState::Missing, Some(_)) => !self.keeps_elsewhere(digest).await?,
-            (FileState::Unseen, Some(_)) => {
+            (FileState::Unseen | FileState::Wrong, Some(_)) => {
                 let got_on = self.hash_progress(digest);
                 !self.sends_right_bytes(digest, got_on).await?
             }

@@ -5,14 +5,16 @@
 //! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
 //! those that are there; `blob_check` finds those that are not whole, by their records and `blob_files`,
-//! and `damage` makes way for them. `images` names blobs, `leases` keeps them meanwhile, `cri` asks whether
-//! the runtime sees them and `sandbox_image` which one it makes pods with, `pull` has it pull them,
-//! `instance` keeps a second stowd out, `serving` waits until all of that can be had, `events` hears of
-//! images that are deleted, `presence` whether containerd answers.
+//! `blob_reading` those whose bytes are wrong (`wrong_bytes`), which it reads past the page cache
+//! (`file_hash`) with `idle_io`; `damage` makes way for them. `images` names blobs, `leases` keeps them
+//! meanwhile, `cri` asks whether the runtime sees them and `sandbox_image` which one it makes pods with,
+//! `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all of that can be
+//! had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
 mod blob_check;
 mod blob_file;
 mod blob_files;
+mod blob_reading;
 mod blobs_dir;
 mod blocking;
 mod client;
@@ -24,7 +26,9 @@ mod direct_writer;
 mod direct_writes;
 mod events;
 mod failure;
+mod file_hash;
 mod found;
+mod idle_io;
 mod images;
 mod ingest;
 mod ingests;
@@ -39,6 +43,7 @@ mod sandbox_image;
 mod serving;
 mod stream_writer;
 mod writer;
+mod wrong_bytes;
 
 pub use client::{Containerd, Deadlines};
 pub use instance::{ClaimError, Holder, InstanceClaim, InstanceInUse};
@@ -111,6 +116,14 @@ impl ImageStore for Containerd {
 
     async fn faults(&self, blobs: Vec<NeededBlob>) -> Result<BlobFaults, StoreError> {
         self.blob_faults(blobs).await
+    }
+
+    async fn hash_blobs(
+        &self,
+        blobs: Vec<NeededBlob>,
+        rate: u64,
+    ) -> Result<BlobFaults, StoreError> {
+        self.hash_content(blobs, rate).await
     }
 
     async fn discard_if_damaged(&self, lease: &Lease, digest: &Digest) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::entry::shown;
 use crate::ledger::Summary;
@@ -16,6 +17,8 @@ pub enum DaemonEvent {
     StateDirNotWritten { path: PathBuf, error: String },
     /// Whether another stowd uses the state directory cannot be told.
     StateDirNotLocked { path: PathBuf, error: String },
+    /// The kernel has ended under an earlier run: what was brought since then may have lost something.
+    UncleanStop(SystemTime),
     /// A ledger's file, or part of it, is not used.
     LedgerNotUsed(String),
     /// A ledger is of another images directory, and is left as it is.
@@ -66,6 +69,12 @@ impl fmt::Display for DaemonEvent {
                 f,
                 "state directory cannot be locked: {}: {error}",
                 shown(path)
+            ),
+            Self::UncleanStop(since) => write!(
+                f,
+                "unclean stop: the machine went down under stowd; reading what was brought since {} after \
+                 READY",
+                humantime::format_rfc3339_seconds(*since)
             ),
             Self::LedgerNotUsed(error) => write!(
                 f,

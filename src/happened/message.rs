@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{FoundBecause, Happened};
+use super::{FoundBecause, Happened, ScrubReason};
 use crate::compression::archive_name;
 use crate::entry::{Kind, file_name, shown};
 use crate::layout::Note;
@@ -54,6 +54,26 @@ impl fmt::Display for Happened {
                 first_few(&mut damage);
                 let (path, damage) = (shown(path), damage.join("; "));
                 write!(f, "bringing back what is damaged of {path}: {damage}")
+            }
+            Self::LeftDamaged { damage, is_brought } => {
+                write!(f, "damaged, and left as it is: {damage}")?;
+                match is_brought {
+                    true => Ok(()),
+                    false => f.write_str("; no entry in sight brings it"),
+                }
+            }
+            Self::Scrubbed {
+                reason,
+                blobs,
+                bytes,
+                damaged,
+            } => {
+                let (blobs, bytes) = (counted(*blobs, "blob", "blobs"), iec(*bytes));
+                let reason = match reason {
+                    ScrubReason::Due => "images.scrub",
+                    ScrubReason::UncleanStop => "an unclean stop",
+                };
+                write!(f, "scrubbed {blobs}, {bytes}, {damaged} damaged ({reason})")
             }
             Self::Imported {
                 path,

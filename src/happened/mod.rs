@@ -58,6 +58,20 @@ pub enum Happened {
         path: PathBuf,
         damage: Vec<BlobDamage>,
     },
+    /// A blob is damaged, and nothing is done about it.
+    LeftDamaged {
+        damage: BlobDamage,
+        /// An entry brings it; then it cannot be read.
+        is_brought: bool,
+    },
+    /// Blobs were read, to find those whose bytes are wrong.
+    Scrubbed {
+        reason: ScrubReason,
+        blobs: usize,
+        bytes: u64,
+        /// How many of them were not right.
+        damaged: usize,
+    },
     /// Another instance has pinned other images under these names, which the entry brings as well.
     LeftToInstance {
         path: PathBuf,
@@ -212,6 +226,15 @@ impl From<StoreEvent> for Happened {
     fn from(event: StoreEvent) -> Self {
         Self::Store(event)
     }
+}
+
+/// Why blobs are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrubReason {
+    /// The time has come.
+    Due,
+    /// The kernel has ended under an earlier run.
+    UncleanStop,
 }
 
 /// Why an entry is to be imported.

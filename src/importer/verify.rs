@@ -139,6 +139,14 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
         Ok(BlobFaults::new())
     }
 
+    async fn hash_blobs(
+        &self,
+        blobs: Vec<NeededBlob>,
+        rate: u64,
+    ) -> Result<BlobFaults, StoreError> {
+        self.store.hash_blobs(blobs, rate).await
+    }
+
     async fn discard_if_damaged(&self, (): &(), _digest: &Digest) -> Result<(), StoreError> {
         Ok(())
     }

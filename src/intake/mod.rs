@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::blocking;
 use crate::entry::{Kind, file_name, shown};
 use crate::image_store::{ImageStore, StoreState};
 use crate::ledger::{Ledger, Record};
@@ -23,6 +24,7 @@ use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
 use crate::source_event::EntrySource;
+use crate::state_dir::{begin_run, boot_id, end_run};
 
 use ledger_writer::LedgerWriter;
 use work::Jobs;
@@ -97,10 +99,17 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             LedgerWriter::load(&self.settings.state_dir, &self.settings.dir).await?;
         let mut plan = Plan::new(self.rules(), ledger);
         plan.ask_for_sandbox_image();
+        let state_dir = self.settings.state_dir.clone();
+        let begin = move || begin_run(&state_dir, &boot_id(), SystemTime::now());
+        plan.resume_scrub(blocking(begin).await);
         let worked = self.work(&mut plan, &mut writer, stop).await;
         drop(self.progress);
         self.jobs.abandon_all().await;
         writer.end(plan.ledger()).await;
+        if worked.is_ok() {
+            let state_dir = self.settings.state_dir.clone();
+            blocking(move || end_run(&state_dir)).await;
+        }
         worked
     }
 
@@ -168,6 +177,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::AskSpace => self.jobs.ask_space(),
             Effect::AskSandboxImage => self.jobs.ask_for_sandbox_image(),
             Effect::CheckBlobs(blobs) => self.jobs.check_blobs(blobs),
+            Effect::Scrub(step) => self.jobs.scrub(step, &self.settings),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
             Effect::Tell(happened) => reporter::report(happened),

@@ -22,6 +22,10 @@ pub struct Settings {
     pub settle: Duration,
     /// Entries imported at once; 0: as many as there are cores, from 2 to 4.
     pub parallel: usize,
+    /// Time between two readings of all blobs; zero: never.
+    pub scrub: Duration,
+    /// So many bytes of them are read in a second.
+    pub scrub_rate: u64,
     /// Unpin what no entry brings any more.
     pub unpin_removed: bool,
     /// Which platforms of an image are imported.
@@ -42,6 +46,7 @@ impl Settings {
             fingerprint: Fingerprint::of(&self.wanted, registries, &self.namespace),
             parallel: concurrency::imports(self.parallel),
             settle: self.settle,
+            scrub: self.scrub,
             unpin_removed: self.unpin_removed,
             ready_timeout: self.ready_timeout,
             extra_registries: registries.clone(),

@@ -8,15 +8,17 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::blocking::blocking;
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::ImageStore;
 use crate::importer::{self, ImportRules, Reservations};
 use crate::ledger::ImportedImage;
-use crate::needed_blob::NeededBlob;
+use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
-use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage};
+use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
+use crate::state_dir::save_scrub;
 use crate::told::Told;
 
 use super::Settings;
@@ -182,6 +184,27 @@ impl<S: ImageStore> Jobs<S> {
         self.tasks.spawn(async move {
             let checked = tokio::try_join!(store.images(), store.faults(blobs));
             Event::Checked(checked.map_err(|error| error.to_string()))
+        });
+    }
+
+    /// Reads the blobs of a step of the scrub, so many bytes a second.
+    pub(super) fn scrub(&mut self, step: ScrubStep, settings: &Settings) {
+        let (store, rate) = (self.store.clone(), settings.scrub_rate);
+        let state_dir = settings.state_dir.clone();
+        self.tasks.spawn(async move {
+            let ScrubStep { blobs, then } = step;
+            let read = match blobs.is_empty() {
+                true => Ok(BlobFaults::new()),
+                false => store.hash_blobs(blobs, rate).await,
+            };
+            if read.is_ok()
+                && let Err(error) = blocking(move || save_scrub(&state_dir, &then)).await
+            {
+                // The next run reads more than it must.
+                debug!(%error, "how far the scrub has come is not kept");
+            }
+            let not_read = |error| debug!(%error, "blobs not read");
+            Event::Scrubbed(read.map_err(not_read).ok())
         });
     }
 

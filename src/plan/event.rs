@@ -13,6 +13,7 @@ use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::one_line::first_few;
 use crate::pin::PinOwner;
+use crate::scrub::ScrubMemory;
 use crate::source_event::SourceEvent;
 
 /// The time at which an event is told.
@@ -42,6 +43,8 @@ pub enum Event {
     Unpinned(Vec<String>, Result<(), String>),
     /// The answer to [`Effect::AskSandboxImage`]; `None` where it cannot be told.
     SandboxImage(Option<SandboxImage>),
+    /// The answer to [`Effect::Scrub`]: the blobs that are not right; `None` where they were not read.
+    Scrubbed(Option<BlobFaults>),
     /// An operator asked for a reload; the rules may be the same.
     Reloaded(Rules),
     /// Time has passed.
@@ -74,12 +77,22 @@ pub enum Effect {
     AskSpace,
     /// Ask the runtime for its sandbox image; [`Event::SandboxImage`] follows.
     AskSandboxImage,
+    /// Read blobs, and keep how far that has come; [`Event::Scrubbed`] follows.
+    Scrub(ScrubStep),
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
     Unpin(Vec<String>),
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the
     /// store.
     TakeOver(Vec<String>),
     Tell(Happened),
+}
+
+/// Blobs to read, and what is known when they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrubStep {
+    pub blobs: Vec<NeededBlob>,
+    /// To be kept for the next run when they have been read.
+    pub then: ScrubMemory,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,6 +232,8 @@ pub struct Rules {
     pub ready_timeout: Duration,
     /// Images are also named as if they came from these.
     pub extra_registries: Vec<String>,
+    /// Time between two readings of all blobs; zero: never.
+    pub scrub: Duration,
     /// Spreads the retries of this process from those of others.
     pub seed: u64,
 }

@@ -15,6 +15,7 @@
 //!   tick ---------> due --(is there space?)-----> jobs <------------+
 //!                                                  |
 //!                   load: is everything of the start done?     pins: what does no entry bring?
+//!                                                              scrub: which blobs are read again?
 //! ```
 
 mod absence;
@@ -34,6 +35,8 @@ mod pins;
 mod restless;
 mod retries;
 mod sandbox_check;
+mod scrub;
+mod scrub_round;
 mod sighting;
 mod state;
 mod store_query;
@@ -44,7 +47,9 @@ use std::time::Duration;
 
 use life::{Life, Queued};
 
-pub use event::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage};
+pub use event::{
+    Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage, ScrubStep,
+};
 pub use state::Plan;
 
 impl Plan {
@@ -64,6 +69,7 @@ impl Plan {
             Event::Ended(path, end) => self.ended(path, end, now),
             Event::Unpinned(names, result) => self.unpinned(names, result, now),
             Event::SandboxImage(image) => self.sandbox.answered(image),
+            Event::Scrubbed(result) => self.scrubbed(result, now),
             Event::Reloaded(rules) => self.reloaded(rules),
             Event::Tick => {}
         }
@@ -75,6 +81,7 @@ impl Plan {
                 self.judge_load(now);
             }
             self.check_pins(now);
+            self.read_blobs(now);
             self.ask_the_store(now);
             self.judge_sandbox_image();
         }
@@ -93,7 +100,8 @@ impl Plan {
         };
         let others = [self.query.due(), self.pins.due(), self.load_due()];
         let others = others.into_iter().flatten().filter(|due| *due > uptime);
-        others.chain(jobs).min()
+        let scrub = self.scrub_due(now).filter(|due| *due > uptime);
+        others.chain(jobs).chain(scrub).min()
     }
 
     fn reloaded(&mut self, rules: Rules) {

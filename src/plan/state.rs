@@ -16,6 +16,7 @@ use super::initial_load::InitialLoad;
 use super::pin_check::PinCheck;
 use super::restless::Restless;
 use super::sandbox_check::SandboxCheck;
+use super::scrub_round::Scrub;
 use super::store_query::StoreQuery;
 
 /// What is known, and what follows from it.
@@ -51,6 +52,7 @@ pub struct Plan {
     /// their owner before it has a record.
     pub(super) is_audit_due: bool,
     pub(super) pins: PinCheck,
+    pub(super) scrub: Scrub,
     /// A run before has left a ledger, or an entry was seen.
     pub(super) has_memory: bool,
     pub(super) load: InitialLoad,
@@ -91,6 +93,7 @@ impl Plan {
             blobs_checked: None,
             is_audit_due: false,
             pins: PinCheck::default(),
+            scrub: Scrub::default(),
             has_memory,
             load: InitialLoad::default(),
             sandbox: SandboxCheck::default(),

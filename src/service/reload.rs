@@ -20,6 +20,8 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
         namespace: config.containerd.namespace.clone(),
         settle: config.images.settle,
         parallel: config.images.parallel,
+        scrub: config.images.scrub,
+        scrub_rate: config.images.scrub_rate.as_u64(),
         unpin_removed: config.images.unpin_removed,
         wanted,
         pulls: PullRules {

@@ -212,7 +212,7 @@ fn a_list_pulls_what_is_damaged(generation: &Generation) {
 }
 
 /// Removes what was unpacked, which no container uses.
-fn remove_snapshots(stowd: &Stowd) {
+pub(crate) fn remove_snapshots(stowd: &Stowd) {
     loop {
         let list = stowd.ctr(&["snapshots", "list"]);
         let lines = list.lines().skip(1).map(|line| line.split_whitespace());

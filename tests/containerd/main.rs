@@ -37,6 +37,7 @@ mod ready;
 mod registries;
 mod restart;
 mod sandbox;
+mod scrub;
 mod serving;
 mod shadowed;
 mod sight;

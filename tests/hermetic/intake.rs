@@ -47,6 +47,8 @@ fn settings(state_dir: PathBuf) -> Settings {
         namespace: "n".to_owned(),
         settle: Duration::ZERO,
         parallel: 1,
+        scrub: Duration::ZERO,
+        scrub_rate: 1 << 30,
         unpin_removed: true,
         wanted: Wanted::All,
         pulls: PullRules {
@@ -320,5 +322,57 @@ async fn the_sandbox_image_is_asked_for_and_looked_up_before_the_load_is_over() 
         assert_eq!(missing.is_none(), is_there, "{missing:?}");
         stop.cancel();
         working.await.unwrap().unwrap();
+    }
+}
+
+/// Of the right length, and with the scrub that is due all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_are_read_and_written_anew_and_a_clean_stop_leaves_no_marker() {
+    for way in 0..2 {
+        let dir = TempDir::new().unwrap();
+        let mut draft = Draft::new();
+        let image = draft.image(noise(3 << 20, 1));
+        draft.index(&[("busybox:1", &image.manifest)]);
+        let archive = entry(&draft.written(dir.path())[way]);
+        let store = MemoryStore::default();
+        let (tell, source) = told();
+        let listing = Listing {
+            entries: vec![Listed {
+                entry: archive,
+                whole: true,
+            }],
+            ..Listing::default()
+        };
+        tell.send(SourceEvent::Listed(listing)).unwrap();
+        let state_dir = dir.path().join("state");
+        std::fs::create_dir(&state_dir).unwrap();
+        let scrubbing = Settings {
+            scrub: Duration::from_millis(50),
+            ..settings(state_dir.clone())
+        };
+        let (_settings, changed) = watch::channel(scrubbing);
+        let (_tell_store, state) = watch::channel(StoreState::default());
+        let (intake, _progress) = Intake::new(store.clone(), source, changed, state, None);
+        let stop = CancellationToken::new();
+        let working = tokio::spawn(intake.run(stop.clone()));
+        eventually("it is imported", || !store.state().images.is_empty()).await;
+        let digests = store.state().blobs.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(digests.len(), 3);
+        for digest in digests {
+            let is_right = || {
+                let state = store.state();
+                let blob = state.blobs.get(&digest);
+                blob.is_some_and(|(bytes, _)| Digest::of(bytes) == digest)
+            };
+            eventually("it is there", is_right).await;
+            store.state().blobs.get_mut(&digest).unwrap().0[0] ^= 1;
+            assert!(!is_right());
+            eventually("it is written anew", is_right).await;
+        }
+        assert!(state_dir.join("running.json").exists());
+        stop.cancel();
+        working.await.unwrap().unwrap();
+        assert!(!state_dir.join("running.json").exists());
+        assert!(state_dir.join("scrub.json").exists());
     }
 }

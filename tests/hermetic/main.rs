@@ -36,6 +36,7 @@ mod naming_names;
 mod notify;
 mod packaging;
 mod plan;
+mod plan_scrub;
 mod plan_store;
 mod plan_warnings;
 mod platform;

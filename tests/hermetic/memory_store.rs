@@ -80,6 +80,8 @@ pub(crate) struct State {
     pub sandbox_image: Option<String>,
     /// Names that the runtime was asked whether it has.
     pub looked_up: Vec<String>,
+    /// Blobs of the right length that were found to have wrong bytes.
+    wrong: BTreeSet<Digest>,
     /// Blobs that were to be discarded.
     pub discarded: Vec<Digest>,
     /// Names that were pulled.
@@ -120,6 +122,7 @@ pub(crate) enum Step {
     BeginLease,
     ClearLeases,
     FindOwnLeases,
+    HashBlobs,
 }
 
 /// What happens at a step.
@@ -326,7 +329,9 @@ impl ImageStore for MemoryStore {
     ) -> Result<bool, StoreError> {
         let state = self.state();
         Ok(state.blobs.get(digest).is_some_and(|(bytes, has)| {
-            bytes.len() as u64 == size && source_labels::missing(has, labels).is_empty()
+            bytes.len() as u64 == size
+                && source_labels::missing(has, labels).is_empty()
+                && !state.wrong.contains(digest)
         }))
     }
 
@@ -334,10 +339,29 @@ impl ImageStore for MemoryStore {
         let state = self.state();
         let fault = |blob: NeededBlob| match state.blobs.get(&blob.digest) {
             None => Some((blob.digest, BlobFault::NoRecord)),
+            Some(_) if state.wrong.contains(&blob.digest) => Some((blob.digest, BlobFault::Bytes)),
             Some((bytes, _)) if bytes.len() as u64 == blob.size => None,
             Some((bytes, _)) => Some((blob.digest, BlobFault::FileLength(bytes.len() as u64))),
         };
         Ok(blobs.into_iter().filter_map(fault).collect())
+    }
+
+    async fn hash_blobs(
+        &self,
+        blobs: Vec<NeededBlob>,
+        _rate: u64,
+    ) -> Result<BlobFaults, StoreError> {
+        self.live(Step::HashBlobs).await?;
+        let mut state = self.state();
+        let mut faults = BlobFaults::new();
+        for NeededBlob { digest, .. } in blobs {
+            let blob = state.blobs.get(&digest);
+            if blob.is_some_and(|(bytes, _)| Digest::of(bytes) != digest) {
+                state.wrong.insert(digest.clone());
+                faults.insert(digest, BlobFault::Bytes);
+            }
+        }
+        Ok(faults)
     }
 
     async fn discard_if_damaged(&self, (): &(), digest: &Digest) -> Result<(), StoreError> {
@@ -384,6 +408,7 @@ impl ImageStore for MemoryStore {
                 return Ok(Opened::Exists);
             }
             state.blobs.remove(digest);
+            state.wrong.remove(digest);
         }
         state.opened += 1;
         state.open += 1;

@@ -59,6 +59,7 @@ impl Node {
             parallel: 2,
             settle: Duration::from_secs(2),
             unpin_removed: true,
+            scrub: Duration::ZERO,
             ready_timeout: Duration::from_secs(300),
             extra_registries: Vec::new(),
             seed: 1,

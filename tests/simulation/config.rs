@@ -59,6 +59,7 @@ impl Config {
             parallel: self.parallel(),
             settle: SETTLE,
             unpin_removed: self.unpins(),
+            scrub: Duration::ZERO,
             ready_timeout: Duration::from_secs(300),
             extra_registries,
             seed: 1,

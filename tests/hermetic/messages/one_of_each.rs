@@ -8,7 +8,7 @@ use stowd::compression::Compression;
 use stowd::digest::Digest;
 use stowd::entry::Kind;
 use stowd::happened::{
-    DaemonEvent, FoundBecause, Happened, OutputEvent, ProcessEvent, Run, StoreEvent,
+    DaemonEvent, FoundBecause, Happened, OutputEvent, ProcessEvent, Run, ScrubReason, StoreEvent,
 };
 use stowd::layout::{Fault, ImageProblem, MislabelledLayer, Note};
 use stowd::ledger::{Change, OverruledImage, Summary};
@@ -159,7 +159,24 @@ fn of_entries() -> Vec<Happened> {
         })),
         Happened::Overruled(_) => Some(Happened::SandboxImageMissing(image())),
         Happened::SandboxImageMissing(_) => Some(Happened::SandboxImageThere(image())),
-        Happened::SandboxImageThere(_) => None,
+        Happened::SandboxImageThere(_) => Some(Happened::LeftDamaged {
+            damage: BlobDamage {
+                image: image(),
+                blob: NeededBlob {
+                    digest: Digest::of(b"a"),
+                    size: 1,
+                },
+                fault: BlobFault::Bytes,
+            },
+            is_brought: false,
+        }),
+        Happened::LeftDamaged { .. } => Some(Happened::Scrubbed {
+            reason: ScrubReason::Due,
+            blobs: 3,
+            bytes: 1 << 20,
+            damaged: 1,
+        }),
+        Happened::Scrubbed { .. } => None,
         // Each of these has a function below.
         Happened::Noted { .. }
         | Happened::Daemon(_)
@@ -213,7 +230,10 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
             path: path(),
             error: error(),
         }),
-        DaemonEvent::StateDirNotLocked { .. } => Some(DaemonEvent::LedgerNotUsed(error())),
+        DaemonEvent::StateDirNotLocked { .. } => {
+            Some(DaemonEvent::UncleanStop(SystemTime::UNIX_EPOCH))
+        }
+        DaemonEvent::UncleanStop(_) => Some(DaemonEvent::LedgerNotUsed(error())),
         DaemonEvent::LedgerNotUsed(_) => Some(DaemonEvent::LedgerOfAnother {
             path: path(),
             images_dir: Some(path()),

@@ -1,5 +1,7 @@
 //! The state directory: made when missing, and one daemon's at a time.
 
+mod runs;
+
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -7,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::happened::DaemonEvent;
 use crate::reporter::report;
+
+pub use runs::{begin_run, boot_id, end_run, save_scrub};
 
 /// The longest text that is looked for a pid: longer than any.
 const PID_LENGTH: u64 = 20;

@@ -1,0 +1,87 @@
+//! How far the reading of blobs has come.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use crate::happened::{Happened, ScrubReason};
+use crate::needed_blob::NeededBlob;
+use crate::scrub::ScrubMemory;
+
+use super::event::ScrubStep;
+
+/// A step ends with the blob with which it has so many blobs, or bytes.
+const STEP_BLOBS: usize = 256;
+const STEP_BYTES: u64 = 1 << 30;
+
+#[derive(Debug, Default)]
+pub(super) struct Scrub {
+    pub(super) memory: ScrubMemory,
+    pub(super) round: Option<Round>,
+    /// The step that is under way.
+    pub(super) step: Option<ScrubStep>,
+    /// The store has failed to do a step.
+    pub(super) rests_until: Duration,
+}
+
+/// One reading of all blobs that are to be read.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) reason: ScrubReason,
+    /// With the time at which the first image that needs it was brought.
+    pub(super) todo: VecDeque<(NeededBlob, SystemTime)>,
+    /// What was read of it.
+    pub(super) blobs: usize,
+    bytes: u64,
+    damaged: usize,
+}
+
+impl Round {
+    pub(super) fn new(reason: ScrubReason, todo: VecDeque<(NeededBlob, SystemTime)>) -> Self {
+        Self {
+            reason,
+            todo,
+            blobs: 0,
+            bytes: 0,
+            damaged: 0,
+        }
+    }
+
+    /// Takes out the next blobs.
+    pub(super) fn step(&mut self, memory: &ScrubMemory, now: SystemTime) -> ScrubStep {
+        let (mut blobs, mut bytes) = (Vec::new(), 0);
+        while blobs.len() < STEP_BLOBS
+            && bytes < STEP_BYTES
+            && let Some((blob, _)) = self.todo.pop_front()
+        {
+            bytes += blob.size;
+            blobs.push(blob);
+        }
+        let mut then = memory.clone();
+        match (self.reason, self.todo.front()) {
+            (ScrubReason::UncleanStop, next) => then.suspect_since = next.map(|(_, time)| *time),
+            (ScrubReason::Due, Some(_)) => {
+                then.after = blobs.last().map(|blob| blob.digest.clone());
+            }
+            (ScrubReason::Due, None) => {
+                then.after = None;
+                then.ended = Some(now);
+            }
+        }
+        ScrubStep { blobs, then }
+    }
+
+    pub(super) fn read(&mut self, blobs: &[NeededBlob], damaged: usize) {
+        self.blobs += blobs.len();
+        self.bytes += blobs.iter().map(|blob| blob.size).sum::<u64>();
+        self.damaged += damaged;
+    }
+
+    pub(super) fn ended(self) -> Happened {
+        Happened::Scrubbed {
+            reason: self.reason,
+            blobs: self.blobs,
+            bytes: self.bytes,
+            damaged: self.damaged,
+        }
+    }
+}
