@@ -39,7 +39,7 @@ impl BlobFiles {
     }
 
     /// Removes a blob's file if its bytes have another digest. Returns whether they have. A file that
-    /// takes its place meanwhile stays, and so does one that cannot be read. Before each chunk it asks
+    /// takes its place meanwhile stays, and so does one that cannot be read. After each chunk it asks
     /// whether it `goes_on`.
     pub(super) fn remove_wrong(
         &self,
@@ -118,6 +118,7 @@ impl BlobFiles {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blob_file::BLOCK;
     use super::*;
 
     #[test]
@@ -151,7 +152,7 @@ mod tests {
         let blobs = dir.path().join("blobs/sha256");
         fs::create_dir_all(&blobs).unwrap();
         let digest = Digest::of(b"abc");
-        fs::write(blobs.join(digest.hex()), vec![0; 3 * CHUNK]).unwrap();
+        fs::write(blobs.join(digest.hex()), vec![0; 3 * BLOCK]).unwrap();
         let mut asked = 0;
         let given_up = files.remove_wrong(&digest, || {
             asked += 1;
@@ -166,7 +167,7 @@ mod tests {
             true
         });
         assert!(removed.unwrap());
-        assert_eq!(asked, 4, "a chunk each, and the end");
+        assert_eq!(asked, 3, "after each chunk");
     }
 
     #[test]
