@@ -143,6 +143,10 @@ impl Plan {
     }
 
     fn store_away(&mut self, running: Running, error: String, now: Now) {
+        if !matches!(running.overtaken, Some(Overtaken::Forget)) {
+            // It may be another store that answers next.
+            self.lost.insert(running.entry.path.clone());
+        }
         let until = now.uptime + STORE_REST;
         // One line an outage: all entries would say the same.
         if self.away_until.replace(until).is_none() {
@@ -180,7 +184,9 @@ impl Plan {
                 error,
             }),
         }
-        let is_news = is_new || self.is_other_version(&running);
+        // What was pulled the store has not had.
+        let is_pulled = matches!(running.job, Job::Pull(_));
+        let is_news = is_new || is_pulled || self.is_other_version(&running);
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let identity = Some(running.entry.identity);
         let settings = running.fingerprint.clone();

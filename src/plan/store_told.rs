@@ -5,6 +5,7 @@ use crate::happened::Happened;
 use crate::image_store::StoreState;
 
 use super::event::Now;
+use super::life::{Life, Overtaken};
 use super::state::Plan;
 
 impl Plan {
@@ -36,6 +37,13 @@ impl Plan {
         self.pins.want(now.uptime + self.rules.settle);
         // What a list has found before a pull may be gone.
         self.is_loss_unaudited = self.is_any_job_unrecorded();
+        // What is imported again may be lost by now, whatever was lacking of it.
+        let in_work = self.entries.iter().filter(|(_, life)| match life {
+            Life::Queued(_) => true,
+            Life::Running(running) => !matches!(running.overtaken, Some(Overtaken::Forget)),
+            _ => false,
+        });
+        self.lost.extend(in_work.map(|(path, _)| path.to_owned()));
         if self.sandbox.is_wanted() {
             self.ask_for_sandbox_image();
         }

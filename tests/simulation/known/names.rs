@@ -193,3 +193,24 @@ fn what_is_deleted_while_a_job_runs_is_brought_back_when_it_has_ended() {
         Wait,
     ]);
 }
+
+/// It lacked a pin only, and the store was replaced while the list was looked at.
+#[test]
+fn what_a_replaced_store_has_lost_is_news_also_when_less_was_lacking_before() {
+    holds(&[
+        Write(2, 2),
+        Listen,
+        Restart,
+        Deliver,
+        Write(3, 5),
+        Steps(239),
+        Write(1, 7),
+        Deliver,
+        Pass(187),
+        LosePin(182),
+        Step(47),
+        Step(3),
+        ReplaceStore(37),
+        Step(215),
+    ]);
+}
