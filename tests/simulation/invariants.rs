@@ -9,8 +9,9 @@
 //! 3. What the plan believes done is what the store has. A record is about the version that was read,
 //!    and what follows from a change, or from a deletion that the store tells, does not wait for the next
 //!    listing.
-//! 4. Work ends: a content failure costs at most two reads and one of them writes, nothing is done again that the store has,
-//!    a store that is away is left alone, and so is a file that the source has called whole.
+//! 4. Work ends: a content failure costs at most two reads, of which the first alone writes, nothing is
+//!    done again that the store has, a store that is away is left alone, and so is a file that the source
+//!    has called whole.
 //! 5. A pin that this stowd has not set is not touched, also if another stowd has set it.
 //! 6. No job begins for a file that the source has not called whole, or that has failed and has come back
 //!    into sight and is not whole.

@@ -100,6 +100,7 @@ fn a_failed_file_that_comes_back_into_sight_open_is_not_tried_before_it_is_whole
         DeliverAll,
         Open(5),
         SubAway(3),
+        StoreFull(false),
         Live(10),
     ]);
 }
