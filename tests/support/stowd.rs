@@ -221,9 +221,15 @@ impl Stowd {
         self.setup.dir().join("c.sock")
     }
 
-    /// The pid of its containerd: the child that it has.
+    /// The pid of its containerd: the child that it has, but for one that it asks for the configuration
+    /// (`containerd config dump`).
     pub fn containerd_pid(&self) -> Option<u32> {
-        children(self.pid()).into_iter().next()
+        let is_asked = |pid: &u32| {
+            let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            arguments.is_ok_and(|arguments| arguments.ends_with("\0dump\0"))
+        };
+        let mut children = children(self.pid()).into_iter();
+        children.find(|pid| !is_asked(pid))
     }
 
     /// Whether a blob is on its way into the content store of its own containerd.
