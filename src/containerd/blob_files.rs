@@ -49,14 +49,7 @@ impl BlobFiles {
         assert_may_wait();
         let path = self.path(digest);
         let removed = File::open(&path).and_then(|file| {
-            let mut is_given_up = false;
-            let hash = file_hash::hash(&file, |_| {
-                is_given_up = !goes_on();
-                !is_given_up
-            })?;
-            if is_given_up {
-                return Err(io::Error::other("it was given up"));
-            }
+            let hash = file_hash::hash(&file, |_| goes_on())?;
             if hash == *digest {
                 return Ok(false);
             }
@@ -79,24 +72,18 @@ impl BlobFiles {
         Ok(syncfs(File::open(&self.dir)?)?)
     }
 
-    /// The digest of the bytes that a blob's file has on the disk; `None` where there is none, or `pace`,
-    /// which is told of every part that was read, ends it.
+    /// The digest of the bytes that a blob's file has on the disk; `None` where there is none. After each
+    /// part it asks whether it `goes_on`.
     pub(super) fn hash(
         &self,
         digest: &Digest,
-        mut pace: impl FnMut(u64) -> bool,
+        goes_on: impl FnMut(u64) -> bool,
     ) -> io::Result<Option<Digest>> {
         assert_may_wait();
-        let mut is_wanted = true;
-        let hashed = File::open(self.path(digest)).and_then(|file| {
-            file_hash::hash(&file, |read| {
-                is_wanted = pace(read);
-                is_wanted
-            })
-        });
+        let hashed = File::open(self.path(digest)).and_then(|file| file_hash::hash(&file, goes_on));
         match hashed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(|hash| is_wanted.then_some(hash)),
+            other => other.map(Some),
         }
     }
 

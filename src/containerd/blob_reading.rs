@@ -117,6 +117,8 @@ fn hash_files(
         match files.hash(&digest, &mut is_wanted) {
             Ok(Some(hash)) if hash != digest => _ = faults.insert(digest, BlobFault::Bytes),
             Ok(_) => {}
+            // Given up.
+            Err(_) if !is_wanted(0) => break,
             Err(_) => _ = faults.insert(digest, BlobFault::Unreadable),
         }
     }

@@ -7,6 +7,7 @@
 mod hung_files;
 mod ledger_writer;
 mod settings;
+mod unrecorded;
 mod work;
 
 use std::sync::Arc;
@@ -177,6 +178,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::AskSpace => self.jobs.ask_space(),
             Effect::AskSandboxImage => self.jobs.ask_for_sandbox_image(),
             Effect::CheckBlobs(blobs) => self.jobs.check_blobs(blobs),
+            Effect::FindUnrecorded(known) => self.jobs.find_unrecorded(known),
             Effect::Scrub(step) => self.jobs.scrub(step, &self.settings),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),

@@ -1,6 +1,6 @@
 //! The jobs that are under way: each is a task, and its end is an event for the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::blocking::blocking;
+use crate::digest::Digest;
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::ImageStore;
 use crate::importer::{self, ImportRules, Reservations};
@@ -23,6 +24,7 @@ use crate::told::Told;
 
 use super::Settings;
 use super::hung_files::HungFiles;
+use super::unrecorded::unrecorded;
 
 /// The tasks of an intake, and how far they have come.
 #[derive(Debug)]
@@ -184,6 +186,15 @@ impl<S: ImageStore> Jobs<S> {
         self.tasks.spawn(async move {
             let checked = tokio::try_join!(store.images(), store.faults(blobs));
             Event::Checked(checked.map_err(|error| error.to_string()))
+        });
+    }
+
+    pub(super) fn find_unrecorded(&mut self, known: BTreeSet<Digest>) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let found = unrecorded(&store, &known).await;
+            let not_found = |error| debug!(%error, "pinned images not found");
+            Event::Unrecorded(found.map_err(not_found).ok())
         });
     }
 

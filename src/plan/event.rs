@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::digest::Digest;
 use crate::entry::{Entry, Kind};
 use crate::happened::Happened;
 use crate::image_list::Line;
@@ -43,6 +44,8 @@ pub enum Event {
     Unpinned(Vec<String>, Result<(), String>),
     /// The answer to [`Effect::AskSandboxImage`]; `None` where it cannot be told.
     SandboxImage(Option<SandboxImage>),
+    /// The answer to [`Effect::FindUnrecorded`]; `None` where the store has not told.
+    Unrecorded(Option<Vec<ImportedImage>>),
     /// The answer to [`Effect::Scrub`]: the blobs that are not right; `None` where they were not read.
     Scrubbed(Option<BlobFaults>),
     /// An operator asked for a reload; the rules may be the same.
@@ -77,6 +80,8 @@ pub enum Effect {
     AskSpace,
     /// Ask the runtime for its sandbox image; [`Event::SandboxImage`] follows.
     AskSandboxImage,
+    /// Find the images that are pinned for the owner and are none of these; [`Event::Unrecorded`] follows.
+    FindUnrecorded(BTreeSet<Digest>),
     /// Read blobs, and keep how far that has come; [`Event::Scrubbed`] follows.
     Scrub(ScrubStep),
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.

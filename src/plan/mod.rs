@@ -69,6 +69,7 @@ impl Plan {
             Event::Ended(path, end) => self.ended(path, end, now),
             Event::Unpinned(names, result) => self.unpinned(names, result, now),
             Event::SandboxImage(image) => self.sandbox.answered(image),
+            Event::Unrecorded(images) => self.scrub.found(images, now.uptime),
             Event::Scrubbed(result) => self.scrubbed(result, now),
             Event::Reloaded(rules) => self.reloaded(rules),
             Event::Tick => {}

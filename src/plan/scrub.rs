@@ -10,15 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::digest::Digest;
 use crate::happened::{Happened, ScrubReason};
+use crate::ledger::ImportedImage;
 use crate::needed_blob::{BlobDamage, BlobFault, BlobFaults, NeededBlob};
 use crate::scrub::ScrubMemory;
 
 use super::event::{Effect, Now};
 use super::scrub_round::{Round, Scrub};
 use super::state::Plan;
-
-/// After a step that failed.
-const REST: Duration = Duration::from_secs(60);
 
 impl Plan {
     /// Goes on where a run before has left off.
@@ -28,16 +26,18 @@ impl Plan {
 
     /// Begins the step that is due.
     pub(super) fn read_blobs(&mut self, now: Now) {
-        let is_busy = self.scrub.step.is_some() || self.entries.running().next().is_some();
+        let is_asked = self.scrub.step.is_some() || self.scrub.is_asking;
+        let is_busy = is_asked || self.entries.running().next().is_some();
         if !self.load.is_over() || is_busy || self.scrub.rests_until > now.uptime {
             return;
         }
         let is_off = self.rules.scrub.is_zero();
-        self.scrub
-            .round
-            .take_if(|round| is_off && round.reason == ScrubReason::Due);
+        let round = self.scrub.round.as_ref();
+        if is_off && round.is_some_and(|round| round.reason == ScrubReason::Due) {
+            self.scrub.end();
+        }
         if self.scrub.round.is_none() {
-            self.scrub.round = self.round(now);
+            self.scrub.round = self.begin_round(now);
         }
         let Some(round) = &mut self.scrub.round else {
             return;
@@ -47,42 +47,59 @@ impl Plan {
         self.scrub.step = Some(step);
     }
 
-    /// What is to be read now.
-    fn round(&self, now: Now) -> Option<Round> {
-        let (memory, interval) = (&self.scrub.memory, self.rules.scrub);
-        if let Some(since) = memory.suspect_since {
-            return Some(Round::new(ScrubReason::UncleanStop, self.brought(since)));
-        }
-        if interval.is_zero()
-            || (memory.ended.is_some() && !memory.left(interval, now.wall).is_zero())
-        {
-            return None;
-        }
-        // What is there at first was just brought.
-        let mut todo = match memory.ended {
-            None => VecDeque::new(),
-            Some(_) => self.brought(SystemTime::UNIX_EPOCH),
+    /// What is to be read now, when all images are known.
+    fn begin_round(&mut self, now: Now) -> Option<Round> {
+        let (memory, interval) = (self.scrub.memory.clone(), self.rules.scrub);
+        let is_due = || !interval.is_zero() && memory.left(interval, now.wall).is_zero();
+        let (reason, since) = match memory.suspect_since {
+            Some(since) => (ScrubReason::UncleanStop, since),
+            None if is_due() => (ScrubReason::Due, SystemTime::UNIX_EPOCH),
+            None => return None,
         };
-        todo.retain(|(blob, _)| {
-            memory
-                .after
-                .as_ref()
-                .is_none_or(|after| blob.digest > *after)
-        });
-        todo.make_contiguous().sort();
-        Some(Round::new(ScrubReason::Due, todo))
+        if reason == ScrubReason::Due && memory.ended.is_none() {
+            // What is there at first was just brought.
+            return Some(Round::new(reason, VecDeque::new()));
+        }
+        let Some(unrecorded) = &self.scrub.unrecorded else {
+            let images = self.ledger.iter().flat_map(|(_, record)| record.images());
+            let known = images.map(|image| image.digest.clone()).collect();
+            self.effects.push(Effect::FindUnrecorded(known));
+            self.scrub.is_asking = true;
+            return None;
+        };
+        // When they were brought is not known.
+        let unrecorded = unrecorded.iter().map(|image| (image, now.wall));
+        let mut todo = self.blobs_of(since, unrecorded);
+        if reason == ScrubReason::Due {
+            todo.retain(|(blob, _)| {
+                memory
+                    .after
+                    .as_ref()
+                    .is_none_or(|after| blob.digest > *after)
+            });
+            todo.make_contiguous().sort();
+        }
+        Some(Round::new(reason, todo))
     }
 
-    /// The blobs of images that were brought since then, each once, what was brought first before the
-    /// others.
-    fn brought(&self, since: SystemTime) -> VecDeque<(NeededBlob, SystemTime)> {
+    /// The blobs of images that were brought since then, and of these, each once; what was brought first
+    /// comes first.
+    fn blobs_of<'a>(
+        &'a self,
+        since: SystemTime,
+        others: impl Iterator<Item = (&'a ImportedImage, SystemTime)>,
+    ) -> VecDeque<(NeededBlob, SystemTime)> {
         let records = self.ledger.iter();
         let records = records.filter(|(_, record)| record.finished >= since);
         let mut records = records.collect::<Vec<_>>();
         records.sort_by_key(|(_, record)| record.finished);
-        let blobs = records.into_iter().flat_map(|(_, record)| {
-            let blobs = record.images().flat_map(|image| &image.blobs);
-            blobs.map(|blob| (blob, record.finished))
+        let images = records.into_iter().flat_map(|(_, record)| {
+            let images = record.images();
+            images.map(|image| (image, record.finished))
+        });
+        let blobs = images.chain(others).flat_map(|(image, time)| {
+            let blobs = image.blobs.iter();
+            blobs.map(move |blob| (blob, time))
         });
         let mut seen = HashSet::new();
         let once = blobs.filter(|(blob, _)| seen.insert(&blob.digest));
@@ -106,16 +123,14 @@ impl Plan {
                 if let Some(round) = &mut self.scrub.round {
                     round.read(&step.blobs, faults.len());
                 }
-                let ended = self.scrub.round.take_if(|round| round.todo.is_empty());
+                let round = self.scrub.round.as_ref();
+                let is_over = round.is_some_and(|round| round.todo.is_empty());
+                let ended = if is_over { self.scrub.end() } else { None };
                 if let Some(round) = ended.filter(|round| round.blobs > 0) {
                     self.tell(round.ended());
                 }
             }
-            None => {
-                // It is begun anew, from what is remembered.
-                self.scrub.round = None;
-                self.scrub.rests_until = now.uptime + REST;
-            }
+            None => self.scrub.failed(now.uptime),
         }
     }
 
@@ -132,7 +147,8 @@ impl Plan {
 
     /// The first image that needs the blob has this damage.
     fn damage(&self, digest: &Digest, fault: BlobFault) -> Option<BlobDamage> {
-        let mut images = self.ledger.iter().flat_map(|(_, record)| record.images());
+        let images = self.ledger.iter().flat_map(|(_, record)| record.images());
+        let mut images = images.chain(self.scrub.unrecorded.iter().flatten());
         images.find_map(|image| {
             let blob = image.blobs.iter().find(|blob| blob.digest == *digest)?;
             Some(BlobDamage {
@@ -161,15 +177,17 @@ impl Plan {
     pub(super) fn scrub_due(&self, now: Now) -> Option<Duration> {
         let Scrub {
             memory,
+            unrecorded,
+            is_asking,
             round,
             step,
             rests_until,
         } = &self.scrub;
-        if !self.load.is_over() || step.is_some() {
+        if !self.load.is_over() || step.is_some() || *is_asking {
             return None;
         }
         let interval = self.rules.scrub;
-        let is_begun = round.is_some() || memory.suspect_since.is_some();
+        let is_begun = round.is_some() || unrecorded.is_some() || memory.suspect_since.is_some();
         let wait = match is_begun {
             true => Duration::ZERO,
             false if interval.is_zero() => return None,

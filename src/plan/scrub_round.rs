@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use crate::happened::{Happened, ScrubReason};
+use crate::ledger::ImportedImage;
 use crate::needed_blob::NeededBlob;
 use crate::scrub::ScrubMemory;
 
@@ -13,9 +14,16 @@ use super::event::ScrubStep;
 const STEP_BLOBS: usize = 256;
 const STEP_BYTES: u64 = 1 << 30;
 
+/// After something that failed.
+const REST: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Default)]
 pub(super) struct Scrub {
     pub(super) memory: ScrubMemory,
+    /// Images that are pinned and that no record tells of; `None` before they are asked for.
+    pub(super) unrecorded: Option<Vec<ImportedImage>>,
+    /// They are asked for.
+    pub(super) is_asking: bool,
     pub(super) round: Option<Round>,
     /// The step that is under way.
     pub(super) step: Option<ScrubStep>,
@@ -33,6 +41,29 @@ pub(super) struct Round {
     pub(super) blobs: usize,
     bytes: u64,
     damaged: usize,
+}
+
+impl Scrub {
+    /// The store has told the images that no record tells of.
+    pub(super) fn found(&mut self, images: Option<Vec<ImportedImage>>, uptime: Duration) {
+        self.is_asking = false;
+        if images.is_none() {
+            self.failed(uptime);
+        }
+        self.unrecorded = images;
+    }
+
+    /// The store has not done what it was asked. The round is begun anew, from what is remembered.
+    pub(super) fn failed(&mut self, uptime: Duration) {
+        self.end();
+        self.rests_until = uptime + REST;
+    }
+
+    /// The round is over.
+    pub(super) fn end(&mut self) -> Option<Round> {
+        self.unrecorded = None;
+        self.round.take()
+    }
 }
 
 impl Round {

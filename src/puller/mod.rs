@@ -43,6 +43,7 @@ use permits::Permits;
 
 pub use error::PullListError;
 pub use rules::PullRules;
+pub(crate) use stored_image::stored_blobs;
 
 /// What the pulls of all lists share.
 #[derive(Debug, Clone)]

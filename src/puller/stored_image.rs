@@ -12,6 +12,21 @@ use crate::oci::limits::DOCUMENT_MAX;
 /// The most blobs of an image that are looked at.
 const BLOBS_MAX: usize = 10_000;
 
+/// The blobs of an image that the store has, also those that are damaged.
+pub(crate) async fn stored_blobs<S: ImageStore>(
+    store: &S,
+    target: &Descriptor,
+) -> Result<Vec<NeededBlob>, StoreError> {
+    let StoredImage { mut blobs, faults } = StoredImage::look(store, target, Vec::new()).await?;
+    for digest in faults.into_keys() {
+        if blobs.iter().all(|blob| blob.digest != digest) {
+            // A document whose length only the one above it tells.
+            blobs.push(NeededBlob { digest, size: 0 });
+        }
+    }
+    Ok(blobs)
+}
+
 #[derive(Debug, Default)]
 pub(super) struct StoredImage {
     /// All that are there.

@@ -34,6 +34,7 @@ on_each_generation_in_turn!(
     the_scrub_repairs_what_a_list_brings,
     after_an_unclean_stop_what_is_wrong_is_repaired,
     what_no_entry_brings_any_more_is_told_and_left,
+    what_is_out_of_sight_is_told_and_repaired_when_it_is_back,
     a_store_that_is_not_seen_from_here_is_scrubbed_through_containerd,
     a_scrub_that_is_due_is_done_once_with_idle_priority_and_then_it_sleeps,
 );
@@ -230,7 +231,44 @@ fn after_an_unclean_stop_what_is_wrong_is_repaired(generation: &Generation) {
     assert_clean(&stowd);
 }
 
+/// Its layer is spoilt, which is told, and it stays as it is. Returns the layer.
+fn spoilt_and_left(stowd: &mut Stowd, name: &str) -> String {
+    let layer = blobs_of(stowd, name)[2].clone();
+    spoil(&file(stowd, &layer));
+    let told = format!(
+        " damaged, and left as it is: {name}: blob {layer}: its bytes are not those of its digest; no entry in \
+         sight brings it"
+    );
+    stowd.wait_until(SOON, "it is told", |stowd| !stowd.lines(&told).is_empty());
+    assert!(file(stowd, &layer).exists() && !is_whole(stowd, &layer));
+    layer
+}
+
 fn what_no_entry_brings_any_more_is_told_and_left(generation: &Generation) {
+    let mut setup = Setup::new(generation);
+    setup
+        .images
+        .push_str("scrub = \"1s\"\nunpin-removed = false\n");
+    let (archive, name) = ARCHIVES[0];
+    setup.stow(&fixture(archive).path);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    fs::remove_file(stowd.setup().images().join(archive)).unwrap();
+    stowd.wait_until(SOON, "it is gone", |stowd| {
+        stowd.lines(" gone: ").len() == 1
+    });
+    spoilt_and_left(&mut stowd, name);
+    assert_eq!(stowd.lines(" bringing back "), Vec::<String>::new());
+    // Another entry that brings it repairs it.
+    stowd.setup().stow_as(&fixture(archive).path, "again.tar");
+    let layer = blobs_of(&stowd, name)[2].clone();
+    stowd.wait_until(SOON, "it is whole", |stowd| {
+        let blobs = blobs_dir(&stowd.setup().dir().join("root"));
+        is_right(&stowd.store(), &blobs, &layer)
+    });
+}
+
+fn what_is_out_of_sight_is_told_and_repaired_when_it_is_back(generation: &Generation) {
     let mut setup = Setup::new(generation);
     setup.images.push_str("scrub = \"1s\"\n");
     let (archive, name) = ARCHIVES[0];
@@ -242,16 +280,7 @@ fn what_no_entry_brings_any_more_is_told_and_left(generation: &Generation) {
     stowd.wait_until(SOON, "it is out of sight", |stowd| {
         stowd.lines(" out of sight: 1 entry").len() == 1
     });
-    let layer = blobs_of(&stowd, name)[2].clone();
-    spoil(&file(&stowd, &layer));
-    stowd.wait_until(SOON, "it is told", |stowd| {
-        let told = format!(
-            " damaged, and left as it is: {name}: blob {layer}: its bytes are not those of its digest; no \
-             entry in sight brings it"
-        );
-        !stowd.lines(&told).is_empty()
-    });
-    assert!(file(&stowd, &layer).exists() && !is_whole(&stowd, &layer));
+    let layer = spoilt_and_left(&mut stowd, name);
     fs::rename(&away, &images).unwrap();
     wait_repaired(&mut stowd, archive, &layer);
 }

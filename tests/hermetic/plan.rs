@@ -218,6 +218,7 @@ impl Stage {
                 Effect::AskSpace => words.push("ask for space".to_owned()),
                 Effect::AskSandboxImage => words.push("ask for the sandbox image".to_owned()),
                 Effect::CheckBlobs(blobs) => words.push(format!("check {} blobs", blobs.len())),
+                Effect::FindUnrecorded(_) => words.push("find unrecorded images".to_owned()),
                 Effect::Scrub(step) => words.push(format!("read {} blobs", step.blobs.len())),
                 Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
                 Effect::TakeOver(names) => words.push(format!("take over {}", names.join(", "))),

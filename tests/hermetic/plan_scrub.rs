@@ -23,8 +23,12 @@ struct Node {
     plan: Plan,
     now: Now,
     images: Vec<ImportedImage>,
+    /// Images that are pinned and that no record tells of.
+    unrecorded: Vec<ImportedImage>,
     /// What the store says of its blobs.
     faults: BlobFaults,
+    /// It does not tell of images.
+    is_silent: bool,
     /// The step that is under way.
     step: Option<ScrubStep>,
     told: Vec<String>,
@@ -76,7 +80,9 @@ impl Node {
                 wall: UNIX_EPOCH + seconds(1_800_000_000),
             },
             images: Vec::new(),
+            unrecorded: Vec::new(),
             faults: BlobFaults::new(),
+            is_silent: false,
             step: None,
             told: Vec::new(),
             begun: Vec::new(),
@@ -114,6 +120,7 @@ impl Node {
         let mut node = Self::new(ledger, memory, scrubbing());
         node.now.wall = self.now.wall;
         node.images = self.images;
+        node.unrecorded = self.unrecorded;
         let names = entries
             .iter()
             .map(|path| path.file_name().unwrap().to_str().unwrap());
@@ -130,6 +137,17 @@ impl Node {
                     Effect::ListImages => events.push(Event::Images(Ok(self.stored()))),
                     Effect::CheckBlobs(_) => {
                         events.push(Event::Checked(Ok((self.stored(), self.faults.clone()))));
+                    }
+                    Effect::FindUnrecorded(known) => {
+                        let images = self.unrecorded.clone();
+                        assert!(images.iter().all(|image| !known.contains(&image.digest)));
+                        assert!(
+                            self.images
+                                .iter()
+                                .all(|image| known.contains(&image.digest))
+                        );
+                        let answer = (!self.is_silent).then_some(images);
+                        events.push(Event::Unrecorded(answer));
                     }
                     Effect::Scrub(step) => {
                         assert!(self.step.replace(step).is_none(), "two at once");
@@ -175,6 +193,11 @@ impl Node {
 
     fn scrubs(&mut self) -> Vec<NeededBlob> {
         self.scrubs_to(BlobFaults::new())
+    }
+
+    fn told(&self, beginning: &str) -> usize {
+        let told = self.told.iter();
+        told.filter(|line| line.starts_with(beginning)).count()
     }
 
     fn last(&self) -> &str {
@@ -362,6 +385,7 @@ fn nothing_is_begun_while_a_job_runs_or_the_store_is_away() {
         ..StoreState::default()
     };
     node.on(Event::Store(away));
+    node.images.push(image("b", &["2"]));
     node.on(Event::Ended(path("b.tar"), through(image("b", &["2"]))));
     assert_eq!(node.step, None, "the store is away");
     assert_eq!(
@@ -465,6 +489,42 @@ fn what_no_entry_in_sight_brings_is_told_and_left() {
         );
         assert!(node.told.contains(&told), "{:?}", node.told);
     }
+}
+
+#[test]
+fn what_is_pinned_and_in_no_record_is_read_the_last_told_and_left() {
+    let mut node = Node::with(&[image("b", &["2"])]);
+    node.unrecorded = vec![image("a", &["1", "2"])];
+    let mut node = unclean(node, UNIX_EPOCH);
+    assert_eq!(node.scrubs(), [blob("2"), blob("1")]);
+    node.pass(WEEK);
+    node.scrubs_to(wrong("1", BlobFault::Bytes));
+    node.pass(seconds(1));
+    assert_eq!(node.begun, [""; 0]);
+    assert_eq!(
+        node.told("damaged, and left as it is: r.example/a:1: blob "),
+        1
+    );
+    assert_eq!(
+        node.told("scrubbed 2 blobs, 2 B, 1 damaged (images.scrub)"),
+        1
+    );
+}
+
+#[test]
+fn without_an_answer_of_the_store_nothing_is_read_for_a_minute() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    node.is_silent = true;
+    node.pass(WEEK);
+    node.is_silent = false;
+    node.pass(seconds(59));
+    assert_eq!(node.step, None);
+    assert_eq!(
+        node.plan.next_due(node.now),
+        Some(node.now.uptime + seconds(1))
+    );
+    node.pass(seconds(1));
+    assert_eq!(node.scrubs(), [blob("1")]);
 }
 
 #[test]

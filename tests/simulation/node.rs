@@ -203,7 +203,7 @@ impl Node {
                     .under_way
                     .push(UnderWay::CheckBlobs(blobs, None));
             }
-            Effect::Scrub(_) => unreachable!("images.scrub is off"),
+            Effect::FindUnrecorded(_) | Effect::Scrub(_) => unreachable!("images.scrub is off"),
             Effect::Unpin(names) => {
                 self.oracle.unpins(&names, &self.process.plan)?;
                 let ledger = self.process.plan.ledger();
