@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use stowd::digest::Digest;
 use stowd::image_store::{ImageStore, Labels};
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
@@ -87,10 +86,8 @@ async fn wrong_bytes_are_found_and_written_anew(generation: Generation, way: Way
         assert!(!store.has_blob(&lease, &digest).await.unwrap());
         put(&store, &lease, blob, Labels::new()).await.unwrap();
         assert_eq!(store.faults(all.clone()).await.unwrap(), BlobFaults::new());
-        assert_eq!(
-            store.hash_blobs(all.clone(), RATE).await.unwrap(),
-            BlobFaults::new()
-        );
+        let right = store.hash_blobs(all.clone(), RATE).await.unwrap();
+        assert_eq!(right, BlobFaults::new());
         let is_labelled = store.has_labelled(&digest, blob.len() as u64, &kept);
         assert!(is_labelled.await.unwrap(), "the labels stay");
     }
@@ -191,9 +188,7 @@ fn after_an_unclean_stop_what_is_wrong_is_repaired(generation: &Generation) {
     let mut stowd = setup.start();
     stowd.wait_ready(SOON);
     let images = ARCHIVES.map(|(archive, name)| (archive, blobs_of(&stowd, name)));
-    let harmed = images.iter().enumerate();
-    let harmed = harmed.map(|(number, (archive, blobs))| (*archive, blobs[number].clone()));
-    let harmed = harmed.collect::<Vec<_>>();
+    let harmed = [0, 1, 2].map(|number| (images[number].0, images[number].1[number].clone()));
 
     // A kill leaves the pages to the kernel.
     stowd.kill();
@@ -398,8 +393,7 @@ fn a_scrub_that_is_due_is_done_once_with_idle_priority_and_then_it_sleeps(genera
         still,
     );
     // The next one is in a week.
-    stowd.signal(Signal::TERM);
-    stowd.wait(SOON);
+    assert_eq!(stowd.stop(), Some(0));
     stowd.restart();
     stowd.wait_ready(SOON);
     assert_eq!(stowd.lines(" scrubbed ").len(), 1);
