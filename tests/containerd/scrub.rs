@@ -343,9 +343,7 @@ fn priorities(pid: u32) -> Vec<String> {
 
 fn a_scrub_that_is_due_is_done_once_with_idle_priority_and_then_it_sleeps(generation: &Generation) {
     let mut setup = Setup::new(generation);
-    // Tests beside this one mount and unmount, which wakes the thread that follows the images directory.
-    let alone = ["unshare", "--mount", "--propagation", "private"];
-    setup.wrapper = alone.map(str::to_owned).to_vec();
+    setup.alone();
     // Its images have about 800 KiB.
     setup.images.push_str("scrub-rate = \"64KiB\"\n");
     let (archive, name) = ARCHIVES[0];
