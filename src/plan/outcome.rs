@@ -59,8 +59,10 @@ impl Plan {
                 matches!(running.overtaken, Some(Overtaken::Forget))
             }
         };
-        if has_no_record && self.may_share_names(&path) {
-            self.is_audit_due = true;
+        if has_no_record {
+            self.is_audit_due |= self.may_share_names(&path);
+            // Of what is worked on an audit sees no record: it may have lost a name to this job, too.
+            self.is_loss_unaudited |= self.is_any_job_unrecorded();
         }
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),

@@ -68,7 +68,7 @@ impl Plan {
     }
 
     /// Whether images may be in the store that no record tells of yet.
-    fn is_any_job_unrecorded(&self) -> bool {
+    pub(super) fn is_any_job_unrecorded(&self) -> bool {
         let mut running = self.entries.running();
         let mut looked = self.entries.looked();
         running.next().is_some() || looked.next().is_some()

@@ -214,3 +214,26 @@ fn what_a_replaced_store_has_lost_is_news_also_when_less_was_lacking_before() {
         Step(215),
     ]);
 }
+
+/// It was removed while its job ran, and a list was pulled beside that.
+#[test]
+fn a_name_that_the_job_of_a_removed_entry_has_taken_from_a_pull_goes_back() {
+    holds(&[
+        Write(0, 4),
+        Write(5, 7),
+        Write(3, 7),
+        Fine,
+        KillAfter(3),
+        RemoveOwn,
+        Deliver,
+        Write(2, 1),
+        SubAway(2),
+        DeliverAll,
+        Steps(87),
+        Delete(0),
+        Step(40),
+        DeliverAll,
+        Step(197),
+        Wait,
+    ]);
+}
