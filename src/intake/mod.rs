@@ -96,13 +96,15 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
     /// Works until `stop`. Jobs under way are abandoned then, which their leases make safe, and the
     /// ledger is saved. Progress is told for as long as it works, and not while it ends.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
-        let (mut writer, ledger) =
-            LedgerWriter::load(&self.settings.state_dir, &self.settings.dir).await?;
-        let mut plan = Plan::new(self.rules(), ledger);
-        plan.ask_for_sandbox_image();
         let state_dir = self.settings.state_dir.clone();
         let begin = move || begin_run(&state_dir, &boot_id(), SystemTime::now());
-        plan.resume_scrub(blocking(begin).await);
+        let load = LedgerWriter::load(&self.settings.state_dir, &self.settings.dir);
+        // The one waits for the disk, and the other for a processor.
+        let (loaded, begun) = tokio::join!(load, blocking(begin));
+        let (mut writer, ledger) = loaded?;
+        let mut plan = Plan::new(self.rules(), ledger);
+        plan.ask_for_sandbox_image();
+        plan.resume_scrub(begun);
         let worked = self.work(&mut plan, &mut writer, stop).await;
         drop(self.progress);
         self.jobs.abandon_all().await;

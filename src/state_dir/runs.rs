@@ -46,11 +46,12 @@ pub fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> ScrubMemory {
     }
     let is_same_boot = matches!(&left, Ok(Some(marker)) if marker.is_of(boot_id));
     let marker = RunMarker::new(boot_id.to_owned(), now);
-    let written = match is_same_boot {
+    let saved = lost_since.map_or(Ok(()), |_| save_scrub(dir, &memory));
+    // In this order: whatever comes between them, it is not forgotten.
+    let written = saved.and_then(|()| match is_same_boot {
         true => Ok(()),
-        // In this order: whatever comes between them, it is not forgotten.
-        false => save_scrub(dir, &memory).and_then(|()| write(&dir.join(MARKER), &marker)),
-    };
+        false => write(&dir.join(MARKER), &marker),
+    });
     if let Err(error) = written {
         let (path, error) = (dir.join(MARKER), error.to_string());
         report(DaemonEvent::StateDirNotWritten { path, error });
