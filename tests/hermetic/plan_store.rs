@@ -228,6 +228,23 @@ fn a_store_that_returns_is_compared_and_what_it_may_have_failed_is_tried() {
 }
 
 #[test]
+fn what_was_deleted_while_the_last_job_of_the_load_ran_is_there_before_ready() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.on(deleted(1));
+    stage.pass(seconds(1));
+    stage.on(store(&[]));
+    assert_eq!(stage.ends("a.tar", brought(&["a"])), ["list images"]);
+    assert!(!stage.plan.is_loaded());
+    assert_eq!(stage.on(store(&[])), ["import a.tar"]);
+    assert!(!stage.plan.is_loaded());
+    let words = stage.ends("a.tar", brought(&["a"]));
+    stage.answered(words, &["a"]);
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
 fn what_a_hang_has_failed_in_the_load_is_tried_before_ready() {
     let mut stage = Stage::new();
     stage.on(listed(&["a.tar"]));

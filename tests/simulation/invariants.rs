@@ -260,6 +260,10 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
         }
         let config = node.oracle.config;
         let is_pinned = |name: &String| images.get(name).filter(|record| record.pinned);
+        // The pin of another client does not tell which instance has put the name: two take it from each
+        // other, a time each listing.
+        let foreign = &node.store.now.foreign;
+        let is_contested = |name: &String| node.other.is_some() && foreign.contains(name);
         match file.content {
             Content::Archive {
                 images,
@@ -283,6 +287,7 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
                         if record.digest != image.digest()
                             && !taken.contains(&name)
                             && !record.is_left_by(node.config.instance)
+                            && !is_contested(&name)
                         {
                             return Err(problem(format!("{name} is another image")));
                         }

@@ -237,3 +237,19 @@ fn a_name_that_the_job_of_a_removed_entry_has_taken_from_a_pull_goes_back() {
         Wait,
     ]);
 }
+
+/// An operator has pinned it.
+#[test]
+fn of_a_name_that_two_instances_bring_and_another_client_has_pinned_nothing_is_asked() {
+    holds(&[
+        Write(72, 106),
+        Fine,
+        Restart,
+        Deliver,
+        Steps(204),
+        ForeignPin(134),
+        Write(94, 156),
+        Switch,
+        Write(112, 82),
+    ]);
+}
