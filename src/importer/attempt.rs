@@ -52,7 +52,7 @@ struct ListedArchive {
 impl<S: ImageStore> ArchiveImport<'_, S> {
     /// Imports what can be imported.
     pub(super) async fn run(&self) -> Result<ImportReport, ImportError> {
-        self.check_identity()?;
+        self.check_identity().await?;
         self.space.own().clear();
         let ListedArchive {
             catalogue,
@@ -95,7 +95,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         })?;
         // Checked again before images get names: a file that has changed must give none, nor an import
         // that was given up half way.
-        self.check_identity()?;
+        self.check_identity().await?;
 
         let mut report = ImportReport {
             images: Vec::new(),
@@ -192,11 +192,13 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
     }
 
     /// Fails where the import was given up, or the open file is not the version that is to be imported.
-    fn check_identity(&self) -> Result<(), ImportError> {
+    async fn check_identity(&self) -> Result<(), ImportError> {
         if self.waiter.is_abandoned() {
             return Err(ImportError::Changed);
         }
-        let metadata = self.archive.file().metadata()?;
+        let (archive, meter) = (self.archive.clone(), self.meter.clone());
+        let look = move || meter.calling(|| archive.file().metadata());
+        let metadata = blocking(look).await?;
         if Identity::of(&metadata) == self.identity {
             Ok(())
         } else {

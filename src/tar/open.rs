@@ -14,7 +14,7 @@ use crate::compression::{Compression, is_ustar};
 use crate::progress::Meter;
 
 /// An archive file that is open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum OpenArchive {
     /// It is listed first, and its bodies are read at their places.
     Plain(PlainArchive),
