@@ -62,12 +62,12 @@ impl Plan {
     /// A job has ended. The audit at the time of a loss has passed over what had no record yet.
     pub(super) fn audit_losses(&mut self) {
         if self.is_loss_unaudited {
-            match self.load.is_over() {
+            self.is_loss_unaudited = self.is_any_job_unrecorded();
+            match self.is_loss_unaudited || self.load.is_over() {
                 true => self.query.want_audit_soon(),
-                // READY waits for the answer.
+                // It was the last job for now: READY waits for the answer.
                 false => self.query.want_audit(),
             }
-            self.is_loss_unaudited = self.is_any_job_unrecorded();
         }
     }
 
