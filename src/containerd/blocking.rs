@@ -86,9 +86,9 @@ mod tests {
     use super::*;
 
     /// Tells on which thread it is dropped.
-    struct Told(mpsc::Sender<ThreadId>);
+    struct DropThread(mpsc::Sender<ThreadId>);
 
-    impl Drop for Told {
+    impl Drop for DropThread {
         fn drop(&mut self) {
             let _ = self.0.send(thread::current().id());
         }
@@ -97,12 +97,12 @@ mod tests {
     #[tokio::test]
     async fn a_worker_frees_nothing_itself() {
         let (sender, threads) = mpsc::channel();
-        drop(SlowDrop::new(Told(sender.clone())));
+        drop(SlowDrop::new(DropThread(sender.clone())));
         let dropped_on = threads.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_ne!(dropped_on, thread::current().id());
         // On a thread that may wait it is not handed on.
         let there = blocking(move || {
-            drop(SlowDrop::new(Told(sender)));
+            drop(SlowDrop::new(DropThread(sender)));
             thread::current().id()
         });
         assert_eq!(there.await, threads.recv().unwrap());

@@ -61,6 +61,14 @@ impl Drop for Fuse {
     }
 }
 
+/// A directory beside the images directory, with an archive of this name in it.
+fn elsewhere(setup: &Setup, archive: &str, name: &str) -> PathBuf {
+    let dir = setup.dir().join("elsewhere");
+    fs::create_dir(&dir).unwrap();
+    fs::copy(fixture(archive).path, dir.join(name)).unwrap();
+    dir
+}
+
 fn imported(stowd: &Stowd, file: &str) -> usize {
     let path = format!(
         " imported {}: ",
@@ -72,9 +80,7 @@ fn imported(stowd: &Stowd, file: &str) -> usize {
 #[test]
 fn a_directory_that_hangs_holds_nothing_and_is_taken_up_when_it_answers() {
     let setup = Setup::new(&generations()[2]);
-    let elsewhere = setup.dir().join("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
-    fs::copy(fixture("skopeo-oci.tar").path, elsewhere.join("b.tar")).unwrap();
+    let elsewhere = elsewhere(&setup, "skopeo-oci.tar", "b.tar");
     let images = setup.images();
     let fuse = Fuse::mount(&elsewhere, &images.join("nfs"), &["-o", "attr_timeout=0"]);
     // It is before the others in name order, and one more link leads there.
@@ -119,9 +125,7 @@ fn a_directory_that_hangs_holds_nothing_and_is_taken_up_when_it_answers() {
 #[test]
 fn an_archive_that_hangs_while_it_is_read_fails_and_is_imported_when_it_answers() {
     let setup = Setup::new(&generations()[2]);
-    let elsewhere = setup.dir().join("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
-    fs::copy(fixture("large.tar").path, elsewhere.join("large.tar")).unwrap();
+    let elsewhere = elsewhere(&setup, "large.tar", "large.tar");
     let slow = ["--read-rate=1M", "-o", "attr_timeout=0"];
     let fuse = Fuse::mount(&elsewhere, &setup.images().join("nfs"), &slow);
     setup.stow(&fixture("umoci.tar").path);

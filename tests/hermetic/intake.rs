@@ -122,25 +122,31 @@ struct Hanging {
     _dir: TempDir,
 }
 
+/// An archive of an image of 3 MiB: plain, or compressed.
+fn archive(dir: &Path, way: usize) -> Entry {
+    let mut draft = Draft::new();
+    let image = draft.image(noise(3 << 20, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    entry(&draft.written(dir)[way])
+}
+
+fn listed(entry: Entry) -> SourceEvent {
+    let whole = true;
+    SourceEvent::Listed(Listing {
+        entries: vec![Listed { entry, whole }],
+        ..Listing::default()
+    })
+}
+
 impl Hanging {
     async fn new(way: usize) -> Self {
         let dir = TempDir::new().unwrap();
-        let mut draft = Draft::new();
-        let image = draft.image(noise(3 << 20, 1));
-        draft.index(&[("busybox:1", &image.manifest)]);
-        let archive = entry(&draft.written(dir.path())[way]);
+        let archive = archive(dir.path(), way);
         let store = MemoryStore::default();
         // The first chunk waits for another, which never comes.
         store.state().gather = Some(Arc::new(Barrier::new(2)));
         let (tell, source) = told();
-        let listing = Listing {
-            entries: vec![Listed {
-                entry: archive.clone(),
-                whole: true,
-            }],
-            ..Listing::default()
-        };
-        tell.send(SourceEvent::Listed(listing)).unwrap();
+        tell.send(listed(archive.clone())).unwrap();
         let (settings, changed) = watch::channel(settings(dir.path().join("state")));
         let (tell_store, state) = watch::channel(StoreState::default());
         let (intake, _progress) = Intake::new(store.clone(), source, changed, state, None);
@@ -330,20 +336,10 @@ async fn the_sandbox_image_is_asked_for_and_looked_up_before_the_load_is_over() 
 async fn wrong_bytes_are_read_and_written_anew_and_a_clean_stop_leaves_no_marker() {
     for way in 0..2 {
         let dir = TempDir::new().unwrap();
-        let mut draft = Draft::new();
-        let image = draft.image(noise(3 << 20, 1));
-        draft.index(&[("busybox:1", &image.manifest)]);
-        let archive = entry(&draft.written(dir.path())[way]);
+        let archive = archive(dir.path(), way);
         let store = MemoryStore::default();
         let (tell, source) = told();
-        let listing = Listing {
-            entries: vec![Listed {
-                entry: archive,
-                whole: true,
-            }],
-            ..Listing::default()
-        };
-        tell.send(SourceEvent::Listed(listing)).unwrap();
+        tell.send(listed(archive)).unwrap();
         let state_dir = dir.path().join("state");
         std::fs::create_dir(&state_dir).unwrap();
         let scrubbing = Settings {

@@ -118,8 +118,12 @@ fn image(name: &str) -> ImportedImage {
 }
 
 pub(crate) fn brought(names: &[&str]) -> JobEnd {
+    through(names.iter().map(|name| image(name)).collect())
+}
+
+pub(crate) fn through(images: Vec<ImportedImage>) -> JobEnd {
     JobEnd::Through(EntryResult {
-        images: names.iter().map(|name| image(name)).collect(),
+        images,
         problems: Vec::new(),
         class: FailureClass::Content,
         keeps: Keeps::All,
@@ -584,13 +588,7 @@ fn the_last_in_name_order_gets_a_name_back_and_the_first_does_not() {
     let other = |name: &str| {
         let mut image = image(name);
         image.digest = Digest::of(b"another image");
-        JobEnd::Through(EntryResult {
-            images: vec![image],
-            problems: Vec::new(),
-            class: FailureClass::Content,
-            keeps: Keeps::All,
-            not_before: Duration::ZERO,
-        })
+        through(vec![image])
     };
     stage.on(listed(&["a.tar", "b.tar"]));
     stage.on(store(&[]));

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, StoreState};
-use stowd::ledger::{FailureClass, ImportedImage, Keeps, Ledger};
+use stowd::ledger::{FailureClass, ImportedImage, Ledger};
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::PinOwner;
-use stowd::plan::{Effect, EntryResult, Event, JobEnd, Now, Plan, Rules, ScrubStep};
+use stowd::plan::{Effect, Event, Now, Plan, Rules, ScrubStep};
 use stowd::scrub::ScrubMemory;
 use stowd::source_event::{Listing, SourceEvent};
 
-use crate::plan::{entry, failed, listed, path, rules, seconds};
+use crate::plan::{entry, failed, listed, path, rules, seconds, through};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -59,16 +59,6 @@ fn image(name: &str, blobs: &[&str]) -> ImportedImage {
     }
 }
 
-fn through(image: ImportedImage) -> JobEnd {
-    JobEnd::Through(EntryResult {
-        images: vec![image],
-        problems: Vec::new(),
-        class: FailureClass::Content,
-        keeps: Keeps::All,
-        not_before: Duration::ZERO,
-    })
-}
-
 impl Node {
     fn new(ledger: Ledger, memory: ScrubMemory, rules: Rules) -> Self {
         let mut plan = Plan::new(rules, ledger);
@@ -108,7 +98,7 @@ impl Node {
         self.on(Event::Source(SourceEvent::Settled(entry(&name, 1))));
         assert_eq!(std::mem::take(&mut self.begun), [name.as_str()]);
         self.images.push(image.clone());
-        self.on(Event::Ended(path(&name), through(image)));
+        self.on(Event::Ended(path(&name), through(vec![image])));
     }
 
     /// The same node after a restart: what it has kept is `memory`.
@@ -386,7 +376,10 @@ fn nothing_is_begun_while_a_job_runs_or_the_store_is_away() {
     };
     node.on(Event::Store(away));
     node.images.push(image("b", &["2"]));
-    node.on(Event::Ended(path("b.tar"), through(image("b", &["2"]))));
+    node.on(Event::Ended(
+        path("b.tar"),
+        through(vec![image("b", &["2"])]),
+    ));
     assert_eq!(node.step, None, "the store is away");
     assert_eq!(
         node.plan.next_due(node.now),
