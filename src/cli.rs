@@ -4,9 +4,20 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{ConfigFile, DEFAULT_FILE, Flag, Inputs};
+
+/// What `--version` says behind the name.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nbuilt from ",
+    env!("BUILD_REVISION"),
+    " for ",
+    env!("BUILD_TARGET"),
+    "\nspeaks containerd.services v1 and CRI runtime.v1, as containerd does from 1.6 on",
+);
 
 const ABOUT: &str = "\
 Stows container images into containerd before the node says it is ready, and
@@ -47,6 +58,19 @@ Examples:
   stowd check                         show the configuration and where each value comes from
   stowd run --once                    load the images into a machine image that is being baked
   stowd --config /srv/stowd.toml run  run with another file and the config.d beside it";
+
+const COMPLETIONS_ABOUT: &str = "\
+Prints what a shell needs to complete stowd's commands and options.";
+
+const COMPLETIONS_AFTER: &str = "\
+Exit status:
+  0   printed
+  2   the command line is wrong
+
+Examples:
+  stowd completions bash > /etc/bash_completion.d/stowd
+  stowd completions zsh > /usr/local/share/zsh/site-functions/_stowd
+  stowd completions fish > /etc/fish/completions/stowd.fish";
 
 const RUN_ABOUT: &str = "\
 Runs the daemon: containerd comes up, every archive in the images directory is
@@ -105,8 +129,9 @@ Examples:
 
 /// The command line, as parsed.
 #[derive(Debug, Parser)]
-#[command(name = "stowd", version, about, long_about = ABOUT, after_long_help = AFTER)]
-#[command(disable_help_subcommand = true)]
+#[command(name = "stowd", version, long_version = VERSION)]
+#[command(about, long_about = ABOUT, after_long_help = AFTER)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// Read FILE, not /etc/stowd/config.toml; its drop-ins are config.d/*.toml beside it
     #[arg(long, global = true, value_name = "FILE")]
@@ -116,19 +141,28 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<OsString>,
 
+    /// What is to be done.
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Command,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Run the daemon (this is what stowd does without a command)
+    /// Run the daemon
     #[command(long_about = RUN_ABOUT, after_long_help = RUN_AFTER)]
     Run(RunArgs),
     /// Show the configuration and where each value comes from
     #[command(long_about = CHECK_ABOUT, after_long_help = CHECK_AFTER)]
     Check(CheckArgs),
+    /// Print what a shell needs to complete commands and options
+    #[command(long_about = COMPLETIONS_ABOUT, after_long_help = COMPLETIONS_AFTER)]
+    Completions {
+        /// Whose completions
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
 }
 
 /// The options of `run`.
@@ -161,13 +195,6 @@ struct ImagesArgs {
 }
 
 impl Cli {
-    /// What is to be done; without a command: run.
-    pub fn command_or_run(&self) -> Command {
-        self.command
-            .clone()
-            .unwrap_or_else(|| Command::Run(RunArgs::default()))
-    }
-
     /// Where the configuration is to be read from, with the environment of this process.
     pub fn inputs(&self) -> Inputs {
         Inputs {
@@ -182,9 +209,9 @@ impl Cli {
 
     fn flags(&self) -> Vec<Flag> {
         let images_dir = match &self.command {
-            Some(Command::Run(run)) => run.images.images_dir.as_deref(),
-            Some(Command::Check(check)) => check.images.images_dir.as_deref(),
-            None => None,
+            Command::Run(run) => run.images.images_dir.as_deref(),
+            Command::Check(check) => check.images.images_dir.as_deref(),
+            Command::Completions { .. } | Command::Version => None,
         };
         let images_dir = images_dir.map(|dir| Flag {
             name: "--images-dir",
@@ -200,6 +227,18 @@ impl Cli {
     }
 }
 
+/// What a shell reads to complete commands and options.
+pub fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "stowd", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// What `--version` prints.
+pub fn version() -> String {
+    Cli::command().render_long_version()
+}
+
 /// The same after a change of the working directory. What cannot be made absolute, an empty path,
 /// is left for the configuration's own rules to refuse.
 fn absolute(path: &Path) -> PathBuf {
@@ -208,8 +247,6 @@ fn absolute(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parsed(words: &[&str]) -> Cli {
@@ -219,20 +256,6 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn run_is_the_default() {
-        let once = |once| {
-            Command::Run(RunArgs {
-                once,
-                ..RunArgs::default()
-            })
-        };
-        assert_eq!(parsed(&[]).command_or_run(), once(false));
-        assert_eq!(parsed(&["--config", "x"]).command_or_run(), once(false));
-        assert_eq!(parsed(&["run"]).command_or_run(), once(false));
-        assert_eq!(parsed(&["run", "--once"]).command_or_run(), once(true));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{Cli, Command};
+use stowd::cli::{self, Cli, Command};
+use stowd::config::{self, LoadError};
 use stowd::service::{HostEdges, Mode};
-use stowd::{allocator, commands, config};
+use stowd::{allocator, commands};
 
 /// The configuration is wrong (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
@@ -15,43 +16,62 @@ const EX_CONFIG: u8 = 78;
 fn main() -> ExitCode {
     allocator::set_up();
     let cli = Cli::parse();
-    let inputs = cli.inputs();
-    let command = cli.command_or_run();
-    let loaded = match config::load(&inputs) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            error.problems.iter().for_each(tell);
-            if let Command::Run(_) = command {
-                commands::run::tell_failure(&format_args!("configuration: {error}"));
-            }
-            return ExitCode::from(EX_CONFIG);
-        }
-    };
-    let done = match command {
-        Command::Check(args) => {
-            for warning in &loaded.warnings {
-                tell(&format!("warning: {warning}"));
-            }
-            let rust_log = std::env::var("RUST_LOG").ok();
-            if args.quiet {
-                return ExitCode::SUCCESS;
-            }
-            commands::check::check(&loaded, rust_log.as_deref(), &mut io::stdout().lock())
-                .map(|()| ExitCode::SUCCESS)
-                .map_err(|error| format!("standard output cannot be written to: {error}"))
-        }
-        Command::Run(args) => {
-            let mode = if args.once { Mode::Once } else { Mode::Daemon };
-            commands::run::run(loaded, inputs, mode, &HostEdges).map_err(|error| {
-                commands::run::tell_failure(&error);
-                error.to_string()
-            })
-        }
+    let done = match &cli.command {
+        Command::Run(args) => run(&cli, if args.once { Mode::Once } else { Mode::Daemon }),
+        Command::Check(args) => check(&cli, args.quiet),
+        Command::Completions { shell } => print(&cli::completions(*shell)),
+        Command::Version => print(&cli::version()),
     };
     done.unwrap_or_else(|error| {
         tell(&error);
         ExitCode::FAILURE
     })
+}
+
+fn run(cli: &Cli, mode: Mode) -> Result<ExitCode, String> {
+    let inputs = cli.inputs();
+    let loaded = match config::load(&inputs) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            commands::run::tell_failure(&format_args!("configuration: {error}"));
+            return Ok(misconfigured(&error));
+        }
+    };
+    commands::run::run(loaded, inputs, mode, &HostEdges).map_err(|error| {
+        commands::run::tell_failure(&error);
+        error.to_string()
+    })
+}
+
+fn check(cli: &Cli, is_quiet: bool) -> Result<ExitCode, String> {
+    let loaded = match config::load(&cli.inputs()) {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
+    for warning in &loaded.warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    if is_quiet {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rust_log = std::env::var("RUST_LOG").ok();
+    print(&commands::check::effective(&loaded, rust_log.as_deref()))
+}
+
+fn misconfigured(error: &LoadError) -> ExitCode {
+    error.problems.iter().for_each(tell);
+    ExitCode::from(EX_CONFIG)
+}
+
+/// Writes to standard output. A reader that has left is no error.
+fn print(text: &str) -> Result<ExitCode, String> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output cannot be written to: {error}"))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// A line on stderr. If that is closed, there is no other way to say so.

@@ -1,24 +1,11 @@
 //! `stowd check`: the effective configuration, each value with where it comes from.
 
-use std::io::{self, ErrorKind, Write};
-
 use crate::config::{KEYS, LoadedConfig};
 
-/// Writes the configuration as a TOML file. `rust_log` is what the variable `RUST_LOG` says, which
-/// wins over `log-level`. A closed output is no error.
-pub fn check(
-    loaded: &LoadedConfig,
-    rust_log: Option<&str>,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let text = effective(loaded, rust_log.filter(|words| !words.is_empty()));
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
-fn effective(loaded: &LoadedConfig, rust_log: Option<&str>) -> String {
+/// The configuration as a TOML file. `rust_log` is what the variable `RUST_LOG` says, which wins over
+/// `log-level`.
+pub fn effective(loaded: &LoadedConfig, rust_log: Option<&str>) -> String {
+    let rust_log = rust_log.filter(|words| !words.is_empty());
     let mut text = String::new();
     let mut open = "";
     for key in KEYS {

@@ -439,10 +439,43 @@ fn help_is_complete_and_a_wrong_command_line_is_2() {
         }
     }
     assert_eq!(run(&["fly"]).0, Some(2));
-    assert_eq!(
-        run(&["--version"]),
-        (Some(0), format!("stowd {}\n", env!("CARGO_PKG_VERSION")))
-    );
+    assert_eq!(run(&["help"]), run(&["--help"]));
+    assert_eq!(run(&["help", "check"]), run(&["check", "--help"]));
+    let name = format!("stowd {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(&["-V"]), (Some(0), name.clone()));
+    let (status, version) = run(&["--version"]);
+    assert_eq!(status, Some(0));
+    assert!(version.starts_with(&name), "{version}");
+    for part in ["\nbuilt from ", "containerd.services v1", "CRI runtime.v1"] {
+        assert!(version.contains(part), "{version}");
+    }
+    assert_eq!(run(&["version"]), (Some(0), version));
+}
+
+/// A unit that forgets the command fails, and does not run as another one would.
+#[test]
+fn without_a_command_help_is_printed() {
+    let output = Command::new(env!("CARGO_BIN_EXE_stowd")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("Usage: stowd"), "{text}");
+    assert!(text.contains("Run the daemon"), "{text}");
+}
+
+/// The script is one that the shell takes, and knows what there is.
+#[test]
+fn completions_of_bash_complete_commands_and_options() {
+    let script = "eval \"$($0 completions bash)\"
+        complete_at() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _stowd stowd \"${!#}\" '' || true
+            echo \"${COMPREPLY[*]}\"; }
+        complete_at stowd ch
+        complete_at stowd run --onc";
+    let output = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_stowd")])
+        .output()
+        .unwrap();
+    let answered = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(answered, "check\n--once\n", "{output:?}");
 }
 
 /// What a reload asks: silent where all is well, and 78 with what is wrong on stderr.
