@@ -59,6 +59,31 @@ Examples:
   stowd run --once                    load the images into a machine image that is being baked
   stowd --config /srv/stowd.toml run  run with another file and the config.d beside it";
 
+const INSPECT_ABOUT: &str = "\
+Reads image archives as the daemon would, to the last byte, and shows what they
+would bring to a node like this one: images under their full names, platforms,
+layers, sizes; and what would not be imported, and why. Every digest is verified.
+
+Nothing is started, asked or changed: neither root nor containerd is needed. An
+archive that relies on what containerd has already is told to lack it. Of the
+configuration images.platforms and images.extra-registries count.";
+
+const INSPECT_AFTER: &str = "\
+Exit status:
+  0   all images of all files would be imported
+  1   one would not
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+
+Examples:
+  stowd inspect bundle.tar.zst
+  docker save app:1 | stowd inspect -
+  stowd inspect --json *.tar | jq '.files[] | select(.whole | not)'";
+
 const COMPLETIONS_ABOUT: &str = "\
 Prints what a shell needs to complete stowd's commands and options.";
 
@@ -155,6 +180,9 @@ pub enum Command {
     /// Show the configuration and where each value comes from
     #[command(long_about = CHECK_ABOUT, after_long_help = CHECK_AFTER)]
     Check(CheckArgs),
+    /// Show what archives would bring to this node, and what not and why
+    #[command(long_about = INSPECT_ABOUT, after_long_help = INSPECT_AFTER)]
+    Inspect(InspectArgs),
     /// Print what a shell needs to complete commands and options
     #[command(long_about = COMPLETIONS_ABOUT, after_long_help = COMPLETIONS_AFTER)]
     Completions {
@@ -187,6 +215,18 @@ pub struct CheckArgs {
     images: ImagesArgs,
 }
 
+/// The options of `inspect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct InspectArgs {
+    /// Image archives; '-' is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Print JSON, for programs; stowd(8) describes it
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 struct ImagesArgs {
     /// The images directory (sets images.dir)
@@ -211,7 +251,7 @@ impl Cli {
         let images_dir = match &self.command {
             Command::Run(run) => run.images.images_dir.as_deref(),
             Command::Check(check) => check.images.images_dir.as_deref(),
-            Command::Completions { .. } | Command::Version => None,
+            Command::Inspect(_) | Command::Completions { .. } | Command::Version => None,
         };
         let images_dir = images_dir.map(|dir| Flag {
             name: "--images-dir",

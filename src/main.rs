@@ -5,8 +5,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{self, Cli, Command};
+use stowd::cli::{self, Cli, Command, InspectArgs};
+use stowd::commands::inspect::{InspectedFile, json_document};
 use stowd::config::{self, LoadError};
+use stowd::platform::{Platform, Wanted};
 use stowd::service::{HostEdges, Mode};
 use stowd::{allocator, commands};
 
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Run(args) => run(&cli, if args.once { Mode::Once } else { Mode::Daemon }),
         Command::Check(args) => check(&cli, args.quiet),
+        Command::Inspect(args) => inspect(&cli, args),
         Command::Completions { shell } => print(&cli::completions(*shell)),
         Command::Version => print(&cli::version()),
     };
@@ -56,6 +59,31 @@ fn check(cli: &Cli, is_quiet: bool) -> Result<ExitCode, String> {
     }
     let rust_log = std::env::var("RUST_LOG").ok();
     print(&commands::check::effective(&loaded, rust_log.as_deref()))
+}
+
+fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, String> {
+    let config = match config::load(&cli.inputs()) {
+        Ok(loaded) => loaded.config,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
+    let images = &config.images;
+    let wanted = Wanted::from_config(&images.platforms, Platform::host());
+    let wanted = wanted.map_err(|error| error.to_string())?;
+    let mut files = Vec::new();
+    for path in &args.files {
+        let file = InspectedFile::of(path, &wanted, &images.extra_registries);
+        if !args.json {
+            print(&file.text())?;
+        }
+        files.push(file);
+    }
+    if args.json {
+        print(&json_document(&files))?;
+    }
+    Ok(match files.iter().all(InspectedFile::is_whole) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn misconfigured(error: &LoadError) -> ExitCode {

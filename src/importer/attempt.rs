@@ -250,7 +250,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
 /// An archive that ends behind a member, without its end marker, may have been cut there. It counts as
 /// whole when it has all that it lists for the images that are wanted: fails where something is
 /// `lacking`.
-fn check_end(
+pub(super) fn check_end(
     catalogue: &Catalogue,
     lacking: impl FnOnce() -> Option<String>,
 ) -> Result<(), ImportError> {
@@ -262,7 +262,7 @@ fn check_end(
 }
 
 /// The first thing that the images need and the archive itself does not have as it must be.
-fn first_lacking(resolution: &Resolution) -> Option<String> {
+pub(super) fn first_lacking(resolution: &Resolution) -> Option<String> {
     let blobs = resolution.images.iter().flat_map(|image| &image.blobs);
     let mut elsewhere = blobs.filter(|blob| matches!(blob.source, BlobSource::Store(_)));
     let problem = resolution.problems.first().map(ToString::to_string);

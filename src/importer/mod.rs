@@ -32,6 +32,7 @@ mod blob_sink;
 mod blocking_bridge;
 mod bodies;
 mod documents;
+mod inspect;
 mod job_end;
 mod report;
 mod reservations;
@@ -58,6 +59,7 @@ use attempt::ArchiveImport;
 use blocking_bridge::{StopGuard, Waiter};
 use space::Space;
 
+pub use inspect::{InspectedImage, Inspection, inspect};
 pub use report::{ImportError, ImportReport, ImportRules};
 pub use reservations::Reservations;
 pub use verify::verify;

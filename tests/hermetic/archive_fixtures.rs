@@ -44,7 +44,7 @@ fn differs(directory: &Path) -> Option<String> {
 }
 
 /// What an import into the store does, and says.
-fn imported(store: &MemoryStore, path: &Path) -> String {
+pub(crate) fn imported(store: &MemoryStore, path: &Path) -> String {
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
     let rules = ImportRules {
         wanted: &wanted,

@@ -22,6 +22,7 @@ mod importer;
 mod importer_names;
 mod importer_space;
 mod importer_verify;
+mod inspect;
 mod intake;
 mod layers;
 mod ledger;

@@ -1,0 +1,186 @@
+//! `stowd inspect`: what the archives would bring to this node, and what not, and why.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use crate::entry::shown;
+use crate::importer::{ImportError, InspectedImage, Inspection, inspect};
+use crate::naming::Reference;
+use crate::one_line::one_line;
+use crate::platform::Wanted;
+use crate::progress::counted;
+
+/// The file name that stands for standard input.
+const STDIN: &str = "-";
+
+/// The version of the output of `--json`. It grows when a field changes its meaning or goes.
+const JSON_VERSION: u32 = 1;
+
+/// What came of one file.
+pub struct InspectedFile {
+    path: PathBuf,
+    result: Result<Inspection, ImportError>,
+}
+
+impl InspectedFile {
+    /// Inspects a file, with the platforms and the extra registries of the configuration.
+    pub fn of(path: &Path, wanted: &Wanted, extra_registries: &[String]) -> Self {
+        let inspect = |path: &Path| inspect(path, wanted, extra_registries);
+        let result = match path == Path::new(STDIN) {
+            false => inspect(path),
+            true => seekable_stdin()
+                .map_err(ImportError::from)
+                .and_then(|input| {
+                    inspect(Path::new(&format!("/proc/self/fd/{}", input.as_raw_fd())))
+                }),
+        };
+        Self {
+            path: path.to_owned(),
+            result,
+        }
+    }
+}
+
+/// Standard input, where it is a file; else a copy of it in the directory for temporary files, which is
+/// gone when it is closed.
+fn seekable_stdin() -> io::Result<File> {
+    let input = File::open("/proc/self/fd/0")?;
+    if input.metadata()?.is_file() {
+        return Ok(input);
+    }
+    let mut copy = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_TMPFILE)
+        .mode(0o600)
+        .open(std::env::temp_dir())?;
+    io::copy(&mut io::stdin().lock(), &mut copy)?;
+    Ok(copy)
+}
+
+impl InspectedFile {
+    /// Whether all of it would be imported.
+    pub fn is_whole(&self) -> bool {
+        matches!(&self.result, Ok(inspection) if inspection.problems.is_empty())
+    }
+
+    /// A paragraph for people.
+    pub fn text(&self) -> String {
+        let path = shown(&self.path);
+        match &self.result {
+            Ok(inspection) => text(&path, inspection),
+            Err(error) => format!("{path}\n  would fail: {}\n", one_line(&error.to_string())),
+        }
+    }
+
+    /// The same for programs: see stowd(8).
+    pub fn json(&self) -> Value {
+        let path = self.path.to_string_lossy();
+        match &self.result {
+            Ok(inspection) => json!({
+                "path": path,
+                "whole": self.is_whole(),
+                "bytes": inspection.size,
+                "compression": inspection.compression.to_string(),
+                "images": inspection.images.iter().map(image_json).collect::<Vec<_>>(),
+                "blobs": inspection.blobs.len(),
+                "blobBytes": inspection.blobs.values().sum::<u64>(),
+                "problems": inspection.problems,
+                "notes": inspection.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            }),
+            Err(error) => json!({
+                "path": path,
+                "whole": false,
+                "problems": [error.to_string()],
+            }),
+        }
+    }
+}
+
+/// The document that `--json` prints.
+pub fn json_document(files: &[InspectedFile]) -> String {
+    let files = files.iter().map(InspectedFile::json).collect::<Vec<_>>();
+    let document = json!({ "version": JSON_VERSION, "files": files });
+    format!("{document:#}\n")
+}
+
+fn text(path: &str, inspection: &Inspection) -> String {
+    let mut text = format!(
+        "{path} ({}, {})\n",
+        inspection.compression,
+        iec(inspection.size)
+    );
+    for image in &inspection.images {
+        add_image(&mut text, image);
+    }
+    for problem in &inspection.problems {
+        add_line(&mut text, "would fail", problem);
+    }
+    for note in &inspection.notes {
+        add_line(&mut text, "note", &note.to_string());
+    }
+    let images = counted(inspection.images.len(), "image", "images");
+    let blobs = counted(inspection.blobs.len(), "blob", "blobs");
+    let bytes = iec(inspection.blobs.values().sum());
+    add_line(
+        &mut text,
+        "would be imported",
+        &format!("{images}, {blobs}, {bytes}"),
+    );
+    text
+}
+
+fn add_image(text: &mut String, image: &InspectedImage) {
+    // Each tag has its digest beside it. An image may have no tag.
+    let is_shown = |name: &&Reference| {
+        name.digest().is_none() || image.names.iter().all(|name| name.digest().is_some())
+    };
+    for name in image.names.iter().filter(is_shown) {
+        let _ = writeln!(text, "  {name}");
+    }
+    let platforms = image.platforms.iter().map(ToString::to_string);
+    let platforms = platforms.collect::<Vec<_>>().join(" ");
+    let platforms = if platforms.is_empty() {
+        "no platform"
+    } else {
+        &platforms
+    };
+    let layers = counted(image.layers, "layer", "layers");
+    let other = if image.runs_on_host {
+        ""
+    } else {
+        ", not for this node"
+    };
+    let size = iec(image.size);
+    let _ = writeln!(
+        text,
+        "    {platforms}{other}, {layers}, {size}\n    {}",
+        image.digest
+    );
+}
+
+fn add_line(text: &mut String, begins: &str, line: &str) {
+    let _ = writeln!(text, "  {begins}: {}", one_line(line));
+}
+
+fn image_json(image: &InspectedImage) -> Value {
+    json!({
+        "names": image.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "digest": image.digest.as_str(),
+        "platforms": image.platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "layers": image.layers,
+        "bytes": image.size,
+        "runsOnHost": image.runs_on_host,
+    })
+}
+
+fn iec(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
