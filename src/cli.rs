@@ -59,6 +59,34 @@ Examples:
   stowd run --once                    load the images into a machine image that is being baked
   stowd --config /srv/stowd.toml run  run with another file and the config.d beside it";
 
+const DOCTOR_ABOUT: &str = "\
+Looks for what on this machine would keep stowd, or the pods of its containerd,
+from working: the kernel, programs and their versions, who serves containerd's
+sockets, CRI, the sandbox image, cgroups, direct writes, file systems and free
+space, who may write where, and the unit with its drop-ins. A line each, with
+what to do.
+
+Nothing is changed. It works whether stowd runs or not; where containerd runs, it
+is asked, and else its configuration is.";
+
+const DOCTOR_AFTER: &str = "\
+Each line begins with ok, with warn (worth a look) or with fail (stowd or pods
+would not start).
+
+Exit status:
+  0   no line begins with fail
+  1   one does
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+
+Examples:
+  sudo stowd doctor
+  sudo stowd doctor | grep -v '^ok'";
+
 const INSPECT_ABOUT: &str = "\
 Reads image archives as the daemon would, to the last byte, and shows what they
 would bring to a node like this one: images under their full names, platforms,
@@ -180,6 +208,9 @@ pub enum Command {
     /// Show the configuration and where each value comes from
     #[command(long_about = CHECK_ABOUT, after_long_help = CHECK_AFTER)]
     Check(CheckArgs),
+    /// Look for what would keep stowd or pods from working, with remedies
+    #[command(long_about = DOCTOR_ABOUT, after_long_help = DOCTOR_AFTER)]
+    Doctor,
     /// Show what archives would bring to this node, and what not and why
     #[command(long_about = INSPECT_ABOUT, after_long_help = INSPECT_AFTER)]
     Inspect(InspectArgs),
@@ -251,7 +282,10 @@ impl Cli {
         let images_dir = match &self.command {
             Command::Run(run) => run.images.images_dir.as_deref(),
             Command::Check(check) => check.images.images_dir.as_deref(),
-            Command::Inspect(_) | Command::Completions { .. } | Command::Version => None,
+            Command::Doctor
+            | Command::Inspect(_)
+            | Command::Completions { .. }
+            | Command::Version => None,
         };
         let images_dir = images_dir.map(|dir| Flag {
             name: "--images-dir",

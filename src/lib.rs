@@ -20,6 +20,7 @@
 //! ```text
 //!   L4  main, cli, commands      words of the command line
 //!   L3  service                  the daemon: joins all of the below, decides nothing
+//!   L3  doctor                   looks at what would keep stowd or pods from working
 //!   L2  intake, importer,        see archives and the store as a trait, never containerd
 //!   L2  puller
 //!   L2  admit                    the one way in for an image, for importer and puller
@@ -79,6 +80,7 @@ pub mod importer;
 pub mod intake;
 pub mod puller;
 // L3
+pub mod doctor;
 pub mod service;
 // L4
 pub mod cli;

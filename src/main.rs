@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Run(args) => run(&cli, if args.once { Mode::Once } else { Mode::Daemon }),
         Command::Check(args) => check(&cli, args.quiet),
+        Command::Doctor => doctor(&cli),
         Command::Inspect(args) => inspect(&cli, args),
         Command::Completions { shell } => print(&cli::completions(*shell)),
         Command::Version => print(&cli::version()),
@@ -61,6 +62,17 @@ fn check(cli: &Cli, is_quiet: bool) -> Result<ExitCode, String> {
     print(&commands::check::effective(&loaded, rust_log.as_deref()))
 }
 
+fn doctor(cli: &Cli) -> Result<ExitCode, String> {
+    let loaded = match config::load(&cli.inputs()) {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
+    let (text, would_start) =
+        commands::doctor::doctor(&loaded).map_err(|error| error.to_string())?;
+    print(&text)?;
+    Ok(status(would_start))
+}
+
 fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, String> {
     let config = match config::load(&cli.inputs()) {
         Ok(loaded) => loaded.config,
@@ -80,10 +92,14 @@ fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, String> {
     if args.json {
         print(&json_document(&files))?;
     }
-    Ok(match files.iter().all(InspectedFile::is_whole) {
+    Ok(status(files.iter().all(InspectedFile::is_whole)))
+}
+
+fn status(is_well: bool) -> ExitCode {
+    match is_well {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    })
+    }
 }
 
 fn misconfigured(error: &LoadError) -> ExitCode {

@@ -55,6 +55,14 @@ impl Containerd {
         }
     }
 
+    /// Where blobs would be written directly, or why they would be sent. Nothing is changed.
+    pub async fn direct_writes_into(&self) -> Result<PathBuf, String> {
+        match self.find_content_store().await {
+            Ok(dir) => Ok(dir.path().to_owned()),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+
     async fn find_content_store(&self) -> Result<BlobsDir, NotDirect> {
         let ToldStore {
             root,

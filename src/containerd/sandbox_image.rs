@@ -82,7 +82,11 @@ impl Containerd {
         Ok(Reference::parse(&name)?.canonical().to_string())
     }
 
-    /// What containerd makes of its configuration, as TOML.
+    /// What containerd makes of its configuration, as TOML; `None` where it cannot be had.
+    pub async fn configuration(&self) -> Option<String> {
+        self.dumped_configuration().await.ok()
+    }
+
     async fn dumped_configuration(&self) -> Result<String, Untold> {
         let deadline = self.deadlines().answer;
         let mut introspection = self.introspection();

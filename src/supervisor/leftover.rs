@@ -98,6 +98,33 @@ pub async fn clear(
     }
 }
 
+/// A process that serves a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// For people: its pid and its command line.
+    pub process: String,
+    /// Whether it is the child of a stowd.
+    pub is_of_stowd: bool,
+}
+
+/// The process that serves `address`, if there is one.
+pub async fn server_of(address: &Path) -> Result<Option<Server>, LeftoverError> {
+    let Some(peer) = connect(address).await? else {
+        return Ok(None);
+    };
+    let process = peer.and_then(Process::inspect);
+    Ok(Some(Server {
+        process: match (peer, &process) {
+            (Some(pid), Some(process)) => {
+                format!("pid {}: {}", pid.as_raw_pid(), process.command_line())
+            }
+            (Some(pid), None) => format!("pid {}", pid.as_raw_pid()),
+            (None, _) => "a process that is not seen from here".to_owned(),
+        },
+        is_of_stowd: process.is_some_and(|process| process.is_child_of_stowd()),
+    }))
+}
+
 fn served(address: &Path, server: String) -> LeftoverError {
     LeftoverError::Served {
         address: address.to_owned(),
@@ -132,6 +159,7 @@ struct Process {
     /// A pidfd: it never refers to a later process with the same pid.
     handle: OwnedFd,
     command: Vec<OsString>,
+    parent: i32,
     session: i32,
     /// `None`: it cannot be seen.
     parents_session: Option<i32>,
@@ -151,9 +179,15 @@ impl Process {
         (!command.is_empty() && !has_exited(&handle)).then_some(Self {
             handle,
             command,
+            parent,
             session,
             parents_session,
         })
+    }
+
+    fn is_child_of_stowd(&self) -> bool {
+        let name = std::fs::read(format!("/proc/{}/comm", self.parent));
+        name.is_ok_and(|name| name.trim_ascii_end() == b"stowd")
     }
 
     /// Whether this ran as `command` under a stowd that is gone.
@@ -255,6 +289,7 @@ mod tests {
             let process = Process {
                 handle: std::fs::File::open("/dev/null").unwrap().into(),
                 command: words(command),
+                parent: 1,
                 session: 40,
                 parents_session,
             };

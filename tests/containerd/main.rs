@@ -16,6 +16,7 @@ mod content;
 mod damage;
 mod deletions;
 mod disk;
+mod doctor;
 mod failures;
 mod follow;
 mod harness;
