@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::mounts::{Mount, Table};
 
-/// So often it is asked whether a call that seems to hang has returned: a process that was stopped for a
-/// while must not take that for a call that hangs.
+/// After this a call that seems to hang is looked at once more: a process that was stopped for a while must
+/// not take that for a call that hangs.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A path is on a mount that does not answer.
@@ -146,12 +146,14 @@ impl Looks {
                 continue;
             };
             let left = limit.saturating_sub(look.since.elapsed());
-            let (count, left) = (state.count, left.max(AGAIN));
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let (count, is_late) = (state.count, left.is_zero());
+            let waited = self.changed.wait_timeout(state, left.max(AGAIN));
+            let (guard, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = guard;
             if let Some(look) = &state.look
+                && is_late
+                && waited.timed_out()
                 && state.count == count
-                && look.since.elapsed() >= limit
             {
                 if look.is_real
                     && let Some(mount) = Table::read().mount_of(&look.path)
@@ -209,11 +211,11 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(50);
 
-    fn watched(act: impl FnOnce(&Reach)) -> (bool, Reach) {
+    fn watched(limit: Duration, act: impl FnOnce(&Reach)) -> (bool, Reach) {
         let silent = Arc::default();
         let reach = Reach::new(&silent);
         let looks = Arc::clone(reach.looks());
-        let watch = std::thread::spawn(move || looks.watch(LIMIT, &silent));
+        let watch = std::thread::spawn(move || looks.watch(limit, &silent));
         act(&reach);
         (watch.join().unwrap(), reach)
     }
@@ -221,7 +223,7 @@ mod tests {
     #[test]
     fn a_call_that_does_not_return_makes_its_mount_silent() {
         let path = Path::new("/proc/self");
-        let (has_ended, reach) = watched(|reach| reach.enter(path).unwrap());
+        let (has_ended, reach) = watched(LIMIT, |reach| reach.enter(path).unwrap());
         assert!(!has_ended);
         assert!(reach.is_abandoned());
         assert!(!reach.rest(), "it is to end");
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_mount_that_is_gone_is_not_waited_for() {
-        let (_, reach) = watched(|reach| reach.enter(Path::new("/proc/self")).unwrap());
+        let (_, reach) = watched(LIMIT, |reach| reach.enter(Path::new("/proc/self")).unwrap());
         reach.forget_unmounted(&Table::read());
         assert!(!reach.is_whole());
         reach.forget_unmounted(&Table::default());
@@ -246,13 +248,31 @@ mod tests {
 
     #[test]
     fn of_a_path_that_leads_through_links_the_mount_is_not_known() {
-        let (has_ended, reach) = watched(|reach| reach.look(Path::new("/proc/self")));
+        let (has_ended, reach) = watched(LIMIT, |reach| reach.look(Path::new("/proc/self")));
         assert!(!has_ended && reach.is_whole());
     }
 
     #[test]
+    fn a_call_that_has_returned_when_it_is_looked_at_once_more_does_not_hang() {
+        let limit = AGAIN + LIMIT;
+        loop {
+            let begun = Instant::now();
+            let (has_ended, reach) = watched(limit, |reach| {
+                reach.enter(Path::new("/")).unwrap();
+                std::thread::sleep(limit + LIMIT);
+                let _ = reach.rest();
+                reach.looks().end();
+            });
+            // A machine that is busy may have slept for longer.
+            if begun.elapsed() < limit + AGAIN {
+                return assert!(has_ended && !reach.is_abandoned());
+            }
+        }
+    }
+
+    #[test]
     fn calls_that_return_and_rest_are_left_alone() {
-        let (has_ended, reach) = watched(|reach| {
+        let (has_ended, reach) = watched(LIMIT, |reach| {
             for _ in 0..4 {
                 reach.enter(Path::new("/")).unwrap();
                 std::thread::sleep(LIMIT / 2);

@@ -142,7 +142,7 @@ impl<S: ImageStore> Jobs<S> {
         let hung_files = self.hung_files.clone();
         self.tasks.spawn(async move {
             let worked = task.run(&entry, job);
-            let end = hung_files.or_hang(&entry, &task.meter, worked).await;
+            let end = hung_files.watch(&entry, &task.meter, worked).await;
             Event::Ended(entry.path, end)
         });
     }
