@@ -338,7 +338,8 @@ impl Follower {
             vec![WatchEvent::Overflow]
         });
         let now = Instant::now();
-        interpret(events, &mut self.tree, &mut self.settling, now)
+        let (tree, settling) = (&mut self.tree, &mut self.settling);
+        interpret(events, tree, settling, &self.reach, now)
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::inotify::{Act, Fate, WatchEvent, Wd};
+use super::look::look_at;
 use super::orders::WalkCause;
+use super::reach::Reach;
 use super::settling::Settling;
 use super::watch_tree::WatchTree;
 use crate::entry::Verdict;
@@ -28,11 +30,13 @@ pub(super) fn interpret(
     events: Vec<WatchEvent>,
     tree: &mut WatchTree,
     settling: &mut Settling,
+    reach: &Reach,
     now: Instant,
 ) -> Changed {
     let mut interpreter = Interpreter {
         tree,
         settling,
+        reach,
         now,
         moved: HashMap::new(),
         changed: Changed::default(),
@@ -46,6 +50,7 @@ pub(super) fn interpret(
 struct Interpreter<'a> {
     tree: &'a mut WatchTree,
     settling: &'a mut Settling,
+    reach: &'a Reach,
     now: Instant,
     /// When the files that were renamed while they are open were last written to. The two halves
     /// of a rename follow each other.
@@ -164,19 +169,51 @@ impl Interpreter<'_> {
         }
         match act {
             Act::Written => return,
-            Act::Created | Act::MovedIn(_) => match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_symlink() || metadata.is_dir() => {
-                    self.walk(WalkCause::Directories);
+            Act::Created | Act::MovedIn(_) if look_at(&path, self.reach).is_ok() => {
+                match fs::symlink_metadata(&path) {
+                    Ok(metadata) if metadata.is_symlink() || metadata.is_dir() => {
+                        self.walk(WalkCause::Directories);
+                    }
+                    // Opened anew, and nothing is in it yet: it will be closed. A link to a file that
+                    // is whole raises no other event.
+                    Ok(metadata) if act == Act::Created && metadata.len() == 0 => {
+                        return self.written(path, self.now);
+                    }
+                    _ => {}
                 }
-                // Opened anew, and nothing is in it yet: it will be closed. A link to a file that
-                // is whole raises no other event.
-                Ok(metadata) if act == Act::Created && metadata.len() == 0 => {
-                    return self.written(path, self.now);
-                }
-                _ => {}
-            },
-            Act::MovedOut(_) | Act::Deleted | Act::Closed | Act::Attributes => {}
+            }
+            _ => {}
         }
         self.changed.paths.insert(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::unsettled::SettleLimits;
+    use super::*;
+
+    #[test]
+    fn a_look_at_a_new_file_is_announced_as_it_may_hang() {
+        let (dir, wd) = (Path::new("/proc/none"), Wd(1));
+        let mut tree = WatchTree::default();
+        tree.add(dir, wd);
+        tree.list(dir, dir);
+        for (act, expected) in [(Act::Created, true), (Act::Closed, false)] {
+            let event = WatchEvent::Name {
+                wd,
+                name: "a.tar".into(),
+                act,
+                dir: false,
+            };
+            let mut settling = Settling::new(Duration::ZERO, SettleLimits::default());
+            let (events, reach) = (vec![event], Reach::default());
+            let changed = interpret(events, &mut tree, &mut settling, &reach, Instant::now());
+            assert_eq!(changed.paths, BTreeSet::from([dir.join("a.tar")]));
+            assert_eq!(reach.looks().is_at(&dir.join("a.tar")), expected, "{act:?}");
+        }
     }
 }

@@ -166,6 +166,13 @@ impl Looks {
         }
     }
 
+    /// Whether the call that is under way is about this path.
+    #[cfg(test)]
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let state = self.state();
+        state.look.as_ref().is_some_and(|look| look.path == path)
+    }
+
     // Nothing panics while it is locked.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
