@@ -11,7 +11,7 @@ use crate::ledger_file::{LedgerFile, News, Written};
 use crate::reporter::report;
 
 /// How long the last writes may take, when stowd ends.
-const LAST_SAVE: Duration = Duration::from_secs(5);
+pub(super) const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// The ledger's file, and the write that is under way.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
@@ -27,7 +28,7 @@ use crate::reporter;
 use crate::source_event::EntrySource;
 use crate::state_dir::{begin_run, boot_id, end_run};
 
-use ledger_writer::LedgerWriter;
+use ledger_writer::{LAST_SAVE, LedgerWriter};
 use work::Jobs;
 
 pub use settings::Settings;
@@ -111,7 +112,8 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         writer.end(plan.ledger()).await;
         if worked.is_ok() {
             let state_dir = self.settings.state_dir.clone();
-            blocking(move || end_run(&state_dir)).await;
+            // Where the disk does not answer the next run reads more than it must.
+            let _ = timeout(LAST_SAVE, blocking(move || end_run(&state_dir))).await;
         }
         worked
     }

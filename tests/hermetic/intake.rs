@@ -89,6 +89,33 @@ async fn settings_that_are_not_told_any_more_are_an_error() {
     assert!(progress.has_changed().is_err());
 }
 
+#[test]
+fn a_state_directory_that_hangs_does_not_hold_the_end() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let state_dir = TempDir::new().unwrap();
+        let (_settings, changed) = watch::channel(settings(state_dir.path().to_owned()));
+        let (_tell, source) = told();
+        let (_tell_store, state) = watch::channel(StoreState::default());
+        let store = MemoryStore::default();
+        let (intake, mut progress) = Intake::new(store, source, changed, state, None);
+        let stop = CancellationToken::new();
+        let working = tokio::spawn(intake.run(stop.clone()));
+        progress.changed().await.unwrap();
+        // The one thread for such calls has one that does not return.
+        let (returns, returned) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || returned.recv());
+        stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(60), working).await;
+        drop(returns);
+        ended.expect("it ends").unwrap().unwrap();
+    });
+}
+
 /// It hashes a file, which may take longer than a start may last.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_store_does_by_itself_is_progress() {
