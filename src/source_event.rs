@@ -43,8 +43,11 @@ pub enum SourceEvent {
 
 /// A source of entries.
 pub trait EntrySource: Send + Sync + 'static {
-    /// The next event; `None` when the source has ended. Nothing is lost when the future is dropped.
-    fn next(&self) -> impl Future<Output = Option<SourceEvent>> + Send;
+    /// The next event. Nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// [`SourceEnded`]: nothing comes any more.
+    fn next(&self) -> impl Future<Output = Result<SourceEvent, SourceEnded>> + Send;
 
     /// Has everything listed again.
     fn rescan(&self);
@@ -55,6 +58,11 @@ pub trait EntrySource: Send + Sync + 'static {
     /// Another quiet time counts from now on.
     fn set_settle(&self, settle: Duration);
 }
+
+/// Nothing comes of the source any more, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the images directory is not followed any more: {0}")]
+pub struct SourceEnded(pub String);
 
 /// All that one walk of the images directory found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

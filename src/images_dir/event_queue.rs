@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::source_event::{Ignored, Listing, SourceEvent, Unreadable};
+use crate::source_event::{Ignored, Listing, SourceEnded, SourceEvent, Unreadable};
 
 /// As many paths as are held. When more of them change, the directory is better listed again.
 const PATHS: usize = 4096;
@@ -28,7 +28,7 @@ struct Held {
     listing: Option<Listing>,
     paths: VecDeque<PathBuf>,
     newest: HashMap<PathBuf, SourceEvent>,
-    closed: bool,
+    ended: Option<SourceEnded>,
 }
 
 impl EventQueue {
@@ -42,22 +42,22 @@ impl EventQueue {
     }
 
     /// Nothing comes any more.
-    pub(super) fn close(&self) {
-        self.held().closed = true;
+    pub(super) fn end(&self, why: String) {
+        self.held().ended = Some(SourceEnded(why));
         self.news.notify_one();
     }
 
-    /// Takes the next event, as soon as there is one; `None` when the queue is closed and empty.
-    /// Nothing is lost when the future is dropped.
-    pub(super) async fn next(&self) -> Option<SourceEvent> {
+    /// Takes the next event, as soon as there is one; an error when there is none and none comes any
+    /// more. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&self) -> Result<SourceEvent, SourceEnded> {
         loop {
             {
                 let mut held = self.held();
                 if let Some(event) = held.next() {
-                    return Some(event);
+                    return Ok(event);
                 }
-                if held.closed {
-                    return None;
+                if let Some(ended) = &held.ended {
+                    return Err(ended.clone());
                 }
             }
             self.news.notified().await;
@@ -163,12 +163,17 @@ mod tests {
     }
 
     async fn all(queue: &EventQueue) -> Vec<SourceEvent> {
-        queue.close();
+        queue.end("no thread".to_owned());
         let mut seen = Vec::new();
-        while let Some(event) = queue.next().await {
-            seen.push(event);
+        loop {
+            match queue.next().await {
+                Ok(event) => seen.push(event),
+                Err(SourceEnded(why)) => {
+                    assert_eq!(why, "no thread");
+                    return seen;
+                }
+            }
         }
-        seen
     }
 
     #[tokio::test]

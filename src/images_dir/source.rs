@@ -10,7 +10,7 @@ use super::follower::Follower;
 use super::orders::{Orders, SourceOptions};
 use super::reach::{Looks, Reach, SilentMounts};
 use super::unsettled::SettleLimits;
-use crate::source_event::{EntrySource, SourceEvent};
+use crate::source_event::{EntrySource, SourceEnded, SourceEvent};
 
 /// A call that takes longer hangs: disks that spin up, and servers that are slow, answer sooner.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -103,26 +103,27 @@ impl Followers {
         Ok(looks)
     }
 
-    /// Has another one take over from each that hangs. Where one ends, nothing comes any more.
+    /// Has another one take over from each that hangs. Where one ends, or none can take over, nothing comes
+    /// any more.
     fn run(self, first: Arc<Looks>) {
         let mut looks = first;
         let mut hung = Vec::new();
-        loop {
+        let why = loop {
             hung.retain(|other: &Weak<Looks>| other.strong_count() > 0);
             let limit = match hung.len() {
                 HUNG_THREADS.. => Duration::MAX,
                 _ => ANSWER,
             };
             if looks.watch(limit, &self.silent) {
-                break;
+                break "internal error: its thread has ended".to_owned();
             }
             hung.push(Arc::downgrade(&looks));
             match self.begin() {
                 Ok(next) => looks = next,
-                Err(_) => break,
+                Err(Unwatchable { tried, cause }) => break format!("{tried}: {cause}"),
             }
-        }
-        self.queue.close();
+        };
+        self.queue.end(why);
     }
 }
 
@@ -159,9 +160,8 @@ impl Drop for Source {
 }
 
 impl EntrySource for Source {
-    /// One task at a time may wait. `None`: the thread has ended, which it does not do unless it
-    /// panicked.
-    async fn next(&self) -> Option<SourceEvent> {
+    /// One task at a time may wait.
+    async fn next(&self) -> Result<SourceEvent, SourceEnded> {
         self.queue.next().await
     }
 

@@ -25,7 +25,7 @@ use crate::ledger::{Ledger, Record};
 use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
-use crate::source_event::EntrySource;
+use crate::source_event::{EntrySource, SourceEnded};
 use crate::state_dir::{begin_run, boot_id, end_run};
 
 use ledger_writer::{LAST_SAVE, LedgerWriter};
@@ -37,8 +37,8 @@ pub use settings::Settings;
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// The source of entries has ended.
-    #[error("internal error: the images directory is not followed any more")]
-    SourceEnded,
+    #[error(transparent)]
+    SourceEnded(#[from] SourceEnded),
     /// It ended, and nothing says why.
     #[error("internal error: the work on entries has ended")]
     Ended,
@@ -133,9 +133,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 .heartbeat
                 .map(|heartbeat| Instant::now() + heartbeat / 2);
             let event = tokio::select! {
-                event = self.source.next() => {
-                    Event::Source(event.ok_or(IntakeError::SourceEnded)?)
-                }
+                event = self.source.next() => Event::Source(event?),
                 changed = self.store_state.changed() => {
                     changed.map_err(|_| IntakeError::StoreEnded)?;
                     Event::Store(self.store_state.borrow_and_update().clone())

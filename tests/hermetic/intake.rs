@@ -11,7 +11,7 @@ use stowd::intake::{Intake, IntakeError, Settings};
 use stowd::pin::{OWNER_LABEL, PinOwner};
 use stowd::platform::Wanted;
 use stowd::puller::PullRules;
-use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEvent};
+use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEnded, SourceEvent};
 use tempfile::TempDir;
 use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,8 +24,9 @@ use crate::memory_store::{Doing, MemoryStore};
 struct Told(tokio::sync::Mutex<mpsc::UnboundedReceiver<SourceEvent>>);
 
 impl EntrySource for Told {
-    async fn next(&self) -> Option<SourceEvent> {
-        self.0.lock().await.recv().await
+    async fn next(&self) -> Result<SourceEvent, SourceEnded> {
+        let next = self.0.lock().await.recv().await;
+        next.ok_or_else(|| SourceEnded("the test is over".to_owned()))
     }
 
     fn rescan(&self) {}

@@ -149,7 +149,7 @@ impl Images {
     /// The next event if there is one.
     pub(super) async fn ready(&mut self) -> Option<SourceEvent> {
         let next = tokio::time::timeout(Duration::ZERO, self.source.next()).await;
-        next.ok().flatten()
+        next.ok()?.ok()
     }
 
     /// Keeps account of the entries as the events tell them.

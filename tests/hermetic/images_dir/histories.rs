@@ -195,7 +195,7 @@ async fn history(
         let expected = truth(&images.dir);
         while !agree(images.whole(), &expected) {
             let next = tokio::time::timeout(Duration::from_secs(20), images.source.next()).await;
-            let Ok(Some(event)) = next else {
+            let Ok(Ok(event)) = next else {
                 let whole = images.whole();
                 panic!("seed {seed}: {steps:#?}\n{whole:#?}\nis not\n{expected:#?}");
             };

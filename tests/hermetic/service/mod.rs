@@ -125,7 +125,7 @@ const FAILURES: &[Scenario] = &[
     (
         "the source ends at once",
         |stage| stage.acts([Act::End]),
-        "images directory is not followed",
+        "images directory is not followed any more: no thread",
     ),
     (
         "the source ends during the load",
@@ -136,7 +136,7 @@ const FAILURES: &[Scenario] = &[
             };
             stage.acts([listed([unfinished]), Act::End]);
         },
-        "images directory is not followed",
+        "images directory is not followed any more: no thread",
     ),
     (
         "the source ends after the load",
@@ -144,7 +144,7 @@ const FAILURES: &[Scenario] = &[
             stage.acts([listed([]), Act::Until("loaded"), Act::End]);
             stage.at(Step::Serve, [Fate::Well, Fate::Hang(stage.mark("loaded"))]);
         },
-        "images directory is not followed",
+        "images directory is not followed any more: no thread",
     ),
     (
         "the source ends after the load, and the work under way only later",
@@ -179,7 +179,7 @@ const FAILURES: &[Scenario] = &[
                 over();
             });
         },
-        "images directory is not followed",
+        "images directory is not followed any more: no thread",
     ),
     (
         "the source panics",
@@ -289,7 +289,7 @@ const ENDS: &[Scenario] = &[
     (
         "the source ends after READY",
         |stage| stage.acts([listed([]), Act::Until(READY), Act::End]),
-        "images directory is not followed",
+        "images directory is not followed any more: no thread",
     ),
     (
         "the source panics after READY",

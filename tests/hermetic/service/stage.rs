@@ -14,7 +14,7 @@ use stowd::containerd::{ClaimError, InstanceInUse, NotServing};
 use stowd::image_store::{StoreError, StoreState};
 use stowd::images_dir::{Source, SourceOptions, Unwatchable};
 use stowd::service::{Claim, Edges, StoreService};
-use stowd::source_event::{EntrySource, Listed, Listing, SourceEvent};
+use stowd::source_event::{EntrySource, Listed, Listing, SourceEnded, SourceEvent};
 use tokio::sync::watch;
 
 use crate::importer::{Draft, entry, noise};
@@ -269,7 +269,7 @@ pub(super) enum StageSource {
 }
 
 impl EntrySource for StageSource {
-    async fn next(&self) -> Option<SourceEvent> {
+    async fn next(&self) -> Result<SourceEvent, SourceEnded> {
         let (dir, acts) = match self {
             Self::Real(source) => return source.next().await,
             Self::Acts(dir, acts) => (dir, acts),
@@ -285,10 +285,10 @@ impl EntrySource for StageSource {
             }
             let act = acts.lock().unwrap().pop_front();
             match act {
-                Some(Act::Tell(event)) => return Some(event),
+                Some(Act::Tell(event)) => return Ok(event),
                 Some(Act::Until(_)) => {}
                 Some(Act::Do(act)) => act(),
-                Some(Act::End) => return None,
+                Some(Act::End) => return Err(SourceEnded("no thread".to_owned())),
                 Some(Act::Panic) => panic!("a bug in the source"),
                 None => return std::future::pending().await,
             }
