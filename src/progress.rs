@@ -104,6 +104,8 @@ pub struct Progress {
     pub loaded: bool,
     /// The images directory.
     pub watching: String,
+    /// Whether the images directory is missing.
+    pub is_dir_missing: bool,
     /// Entries whose directory cannot be seen; what they brought is kept.
     pub out_of_sight: usize,
     /// Files that are no entries.

@@ -205,6 +205,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             settling: plan.first_held().map(file_name),
             loaded: plan.is_loaded(),
             watching: shown(&self.settings.dir),
+            is_dir_missing: plan.is_dir_missing(),
             out_of_sight: plan.out_of_sight(),
             ignored: plan.ignored(),
             missing_sandbox_image: plan.missing_sandbox_image().map(str::to_owned),

@@ -127,6 +127,12 @@ impl Plan {
         self.entries.first_held()
     }
 
+    /// Whether the newest listing has not the images directory, and nothing is said of it.
+    pub(crate) fn is_dir_missing(&self) -> bool {
+        let root = self.rules.root.as_path();
+        !self.directories.contains_key(root) && self.entries.get(root).is_none()
+    }
+
     pub fn out_of_sight(&self) -> usize {
         self.entries.out_of_sight().len()
     }

@@ -53,6 +53,12 @@ pub enum FatalError {
     /// `Mode::Once`, and lists have had their time.
     #[error("not every list was pulled within lists.ready-timeout")]
     Unfinished,
+    /// `Mode::Once`, and there is nothing to load.
+    #[error("the images directory {0} is missing")]
+    DirectoryMissing(String),
+    /// `Mode::Once`, and a directory of entries that are known is missing, unmounted or another one.
+    #[error("not every entry could be seen: {0} out of sight")]
+    OutOfSight(usize),
     /// `Mode::Once`, and a signal came before the end.
     #[error("stopped before every entry had an outcome")]
     Interrupted,

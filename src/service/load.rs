@@ -15,6 +15,7 @@ use crate::images_dir::Unwatchable;
 use crate::intake::{IntakeError, Settings};
 use crate::ledger::Summary;
 use crate::notify::Notifier;
+use crate::progress::Progress;
 use crate::reporter::report;
 use crate::source_event::EntrySource;
 
@@ -80,6 +81,19 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
     Ok((ending, load.summary()))
 }
 
+/// Fails where a load that is over has left entries without an outcome. A failure is one.
+fn is_complete(progress: &Progress) -> Result<(), FatalError> {
+    if progress.open > 0 {
+        Err(FatalError::Unfinished)
+    } else if progress.is_dir_missing {
+        Err(FatalError::DirectoryMissing(progress.watching.clone()))
+    } else if progress.out_of_sight > 0 {
+        Err(FatalError::OutOfSight(progress.out_of_sight))
+    } else {
+        Ok(())
+    }
+}
+
 /// A load that is under way.
 struct Load<'a, S> {
     store: &'a S,
@@ -142,8 +156,7 @@ impl<S: StoreService> Load<'_, S> {
             return Err(IntakeError::Ended.into());
         };
         match self.options.mode {
-            Mode::Once if intake.progress.borrow().open > 0 => Err(FatalError::Unfinished),
-            Mode::Once => Ok(()),
+            Mode::Once => is_complete(&intake.progress.borrow()),
             Mode::Daemon => Err(intake.follow(self.notifier).await),
         }
     }

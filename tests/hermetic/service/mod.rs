@@ -381,6 +381,31 @@ fn ready(stage: &mut Stage) {
     stage.acts([listed([archive]), Act::Until(READY), Act::Do(stop())]);
 }
 
+/// What a load can be over without having seen, and the cause that it tells. A daemon waits for it.
+const UNSEEN: &[Scenario] = &[
+    (
+        "the images directory is missing",
+        |stage| stage.acts([listed([]), Act::Until(READY), Act::Do(stop())]),
+        "/images is missing",
+    ),
+    (
+        "a mount with an entry is away",
+        |stage| {
+            let archive = stage.archive();
+            let mut away = archive.clone();
+            away.whole = false;
+            away.entry.path.set_file_name("mount/b.tar");
+            stage.acts([
+                listed([archive.clone(), away]),
+                listed([archive]),
+                Act::Until(READY),
+                Act::Do(stop()),
+            ]);
+        },
+        "not every entry could be seen: 1 out of sight",
+    ),
+];
+
 /// An archive in the images directory itself, which the real source follows.
 const FOLLOWED: Scenario = (
     "an archive in the images directory",
@@ -429,7 +454,14 @@ const BUG: Scenario = (
 
 /// Puts the scenario of this name on the stage.
 fn arrange(name: &str, stage: &mut Stage) {
-    let tables = [FAILURES, STOPS, ENDS, HARMLESS, &[FOLLOWED, RETURN, BUG]];
+    let tables = [
+        FAILURES,
+        STOPS,
+        ENDS,
+        HARMLESS,
+        UNSEEN,
+        &[FOLLOWED, RETURN, BUG],
+    ];
     let mut scenarios = tables.into_iter().flatten();
     let found = scenarios.find(|(other, ..)| *other == name);
     found.expect("a scenario").1(stage);
@@ -498,6 +530,16 @@ fn a_load_that_is_over_is_ready_and_a_stop_ends_it_with_0() {
             assert!(outcome.log.contains(told), "{name}: {outcome:#?}");
             outcome.assert_in_order(name);
         }
+    }
+}
+
+#[test]
+fn a_load_that_has_not_seen_every_entry_is_an_error_and_a_daemon_waits() {
+    for (name, _, cause) in UNSEEN {
+        assert_failed(name, cause, &outcome(name, Mode::Once, None));
+        let daemon = outcome(name, Mode::Daemon, None);
+        assert_eq!(daemon.status, Some(0), "{name}: {daemon:#?}");
+        assert!(daemon.is_ready(), "{name}: {daemon:#?}");
     }
 }
 

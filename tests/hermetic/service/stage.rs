@@ -14,7 +14,7 @@ use stowd::containerd::{ClaimError, InstanceInUse, NotServing};
 use stowd::image_store::{StoreError, StoreState};
 use stowd::images_dir::{Source, SourceOptions, Unwatchable};
 use stowd::service::{Claim, Edges, StoreService};
-use stowd::source_event::{EntrySource, Listed, Listing, SourceEnded, SourceEvent};
+use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEnded, SourceEvent};
 use tokio::sync::watch;
 
 use crate::importer::{Draft, entry, noise};
@@ -226,9 +226,19 @@ pub(super) fn stop_when_heard() {
     });
 }
 
+/// A listing with these entries, and with the directories that they are in: each is a file system of its
+/// own.
 pub(super) fn listed(entries: impl Into<Vec<Listed>>) -> Act {
+    let entries = entries.into();
+    let directories = entries.iter().filter_map(|listed| {
+        let dir = listed.entry.path.parent()?;
+        let file_system = dir.components().count() as u64;
+        let inode = 1;
+        Some((dir.to_owned(), DirectoryId { file_system, inode }))
+    });
     Act::Tell(SourceEvent::Listed(Listing {
-        entries: entries.into(),
+        directories: directories.collect(),
+        entries,
         ..Listing::default()
     }))
 }
