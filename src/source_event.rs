@@ -123,7 +123,8 @@ pub struct Unreadable {
 /// system that is not mounted yet, makes it another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DirectoryId {
-    /// `f_fsid` of statfs(2); the device number where the file system has none.
+    /// `f_fsid` of statfs(2). Where the file system has none: a hash of what the mount table says of it, or
+    /// the device number.
     pub file_system: u64,
     /// The inode.
     pub inode: u64,

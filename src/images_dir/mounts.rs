@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
+
 /// The mount table of this process (proc_pid_mountinfo(5)). poll(2) tells by `POLLPRI` that it has
 /// changed.
 const TABLE: &str = "/proc/self/mountinfo";
@@ -71,6 +73,27 @@ impl Table {
         let above = self.all().filter(|mount| path.starts_with(&mount.point));
         // Of several at one point the last hides the others.
         above.max_by_key(|mount| mount.point.components().count())
+    }
+
+    /// What tells the file system of a mount, by its number, from others, also after a reboot; `None` where
+    /// the table does not say which one it is: the source of many is a word such as `tmpfs` or `s3fs`.
+    pub(super) fn file_system(&self, mount: u64) -> Option<u64> {
+        let number = mount.to_string();
+        let mut lines = self.0.split(|byte| *byte == b'\n');
+        let mut fields = lines.find_map(|line| {
+            let mut fields = line.split(|byte| *byte == b' ');
+            (fields.next()? == number.as_bytes()).then_some(fields)
+        })?;
+        let root = fields.nth(2)?;
+        // Optional fields end with a hyphen.
+        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        let (kind, source) = (fields.next()?, fields.next()?);
+        let is_named = source.iter().any(|byte| matches!(byte, b'/' | b':'));
+        if !(is_named && source != b"/dev/fuse" || kind == b"virtiofs") {
+            return None;
+        }
+        let digest = Digest::of(&[kind, source, root].join(&b' '));
+        u64::from_str_radix(&digest.hex()[..16], 16).ok()
     }
 
     pub(super) fn has(&self, mount: &Mount) -> bool {
@@ -158,6 +181,39 @@ mod tests {
             assert!(table.has(&mount));
         }
         assert_eq!(Table::default().mount_of(Path::new("/srv")), None);
+    }
+
+    #[test]
+    fn a_file_system_is_known_by_its_source_whatever_its_numbers_are() {
+        let id = |line: &str| {
+            let table =
+                Table(format!("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n{line}\n").into_bytes());
+            assert_eq!(table.file_system(31), None);
+            table.file_system(30)
+        };
+        let nfs = id("30 22 0:40 / /srv rw - nfs4 nas:/images rw,addr=10.0.0.1");
+        assert!(nfs.is_some());
+        for (line, is_same) in [
+            (
+                "30 7 0:52 / /srv rw shared:9 - nfs4 nas:/images rw,addr=10.0.0.2",
+                true,
+            ),
+            (
+                "30 22 0:40 / /srv rw - nfs4 nas:/others rw,addr=10.0.0.1",
+                false,
+            ),
+            (
+                "30 22 0:40 /sub /srv rw - nfs4 nas:/images rw,addr=10.0.0.1",
+                false,
+            ),
+        ] {
+            let other = id(line);
+            assert!(other.is_some() && (other == nfs) == is_same, "{line}");
+        }
+        assert!(id("30 22 0:40 / /srv rw - virtiofs images rw").is_some());
+        for unknown in ["tmpfs tmpfs", "fuse.s3fs s3fs", "fuse /dev/fuse"] {
+            assert_eq!(id(&format!("30 22 0:40 / /srv rw - {unknown} rw")), None);
+        }
     }
 
     #[test]

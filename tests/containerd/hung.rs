@@ -1,4 +1,5 @@
-//! File systems that hang: a FUSE server that is stopped answers no call, as an NFS server that is away.
+//! File systems that hang: a FUSE server that is stopped answers no call, as an NFS server that is away. And
+//! those that are another device each time that they are mounted.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,8 +24,7 @@ struct Fuse {
 impl Fuse {
     fn mount(from: &Path, at: &Path, options: &[&str]) -> Self {
         fs::create_dir_all(at).unwrap();
-        let device = || fs::metadata(at).map_or(0, |metadata| metadata.dev());
-        let before = device();
+        let before = device(at);
         let mut command = Command::new("bindfs");
         let command = command.arg("-f").args(options).arg(from).arg(at);
         let server = command.spawn().expect("bindfs");
@@ -32,7 +32,7 @@ impl Fuse {
             server,
             at: at.to_owned(),
         };
-        eventually_in_turn(SOON, "the FUSE server serves", || match device() {
+        eventually_in_turn(SOON, "the FUSE server serves", || match device(at) {
             device if device == before => Err(String::new()),
             _ => Ok(()),
         });
@@ -59,6 +59,10 @@ impl Drop for Fuse {
         let _ = self.server.wait();
         drop(Command::new("umount").arg("--lazy").arg(&self.at).output());
     }
+}
+
+fn device(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.dev())
 }
 
 /// A directory beside the images directory, with an archive of this name in it.
@@ -155,4 +159,30 @@ fn an_archive_that_hangs_while_it_is_read_fails_and_is_imported_when_it_answers(
         imported(stowd, "nfs/large.tar") == 1
     });
     assert_eq!(pinned_tags(&stowd), names(&["umoci.tar", "large.tar"]));
+}
+
+#[test]
+fn what_was_deleted_on_another_machine_is_removed_after_the_next_mount() {
+    let setup = Setup::new(&generations()[2]);
+    let elsewhere = elsewhere(&setup, "skopeo-oci.tar", "b.tar");
+    setup.stow(&fixture("umoci.tar").path);
+    let (at, beside) = (setup.images().join("nfs"), setup.dir().join("beside"));
+    let fuse = Fuse::mount(&elsewhere, &at, &[]);
+    let before = device(&at);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    assert_eq!(imported(&stowd, "nfs/b.tar"), 1);
+    stowd.signal(Signal::TERM);
+    assert_eq!(stowd.wait(SOON).code(), Some(0));
+    drop(fuse);
+    fs::remove_file(elsewhere.join("b.tar")).unwrap();
+    // It takes the device number.
+    let beside = Fuse::mount(&elsewhere, &beside, &[]);
+    let fuse = Fuse::mount(&elsewhere, &at, &[]);
+    assert_ne!(device(&at), before);
+    stowd.restart();
+    let (_fuse, _beside) = (fuse, beside);
+    stowd.wait_ready(SOON);
+    let wanted = names(&["umoci.tar"]);
+    stowd.wait_until(SOON, "it is unpinned", |stowd| pinned_tags(stowd) == wanted);
 }
