@@ -47,7 +47,8 @@ pub(super) struct Reservation {
 
 #[derive(Debug, Default)]
 struct Own {
-    blobs: Vec<(String, u64)>,
+    /// By their names, with their sizes.
+    blobs: HashMap<String, u64>,
     needs: u64,
 }
 
@@ -105,8 +106,9 @@ impl Reservation {
                 left: *size,
                 imports: 0,
             });
-            blob.imports += 1;
-            own.blobs.push((name.clone(), *size));
+            if own.blobs.insert(name.clone(), *size).is_none() {
+                blob.imports += 1;
+            }
         }
         Ok(())
     }
@@ -136,19 +138,15 @@ impl Reservation {
     }
 
     /// The blobs that the import has not begun to write, or has begun and not ended.
-    pub(super) fn open(&self) -> Vec<(String, u64)> {
+    pub(super) fn open(&self) -> HashMap<String, u64> {
         lock(&self.own).blobs.clone()
     }
 
     /// The import does not write this blob any more. If the store does not have it, other imports that
     /// want it have all of it to write.
     pub(super) fn done(&self, name: &str, is_there: bool) {
-        let is_own = {
-            let mut own = lock(&self.own);
-            let place = own.blobs.iter().position(|(own, _)| own == name);
-            place.map(|place| own.blobs.swap_remove(place)).is_some()
-        };
-        if is_own {
+        let own = lock(&self.own).blobs.remove(name);
+        if own.is_some() {
             self.release(name, is_there);
         }
     }
@@ -156,8 +154,8 @@ impl Reservation {
     /// Reserves nothing any more, and needs nothing.
     pub(super) fn clear(&self) {
         let own = std::mem::take(&mut *lock(&self.own));
-        for (name, _) in own.blobs {
-            self.release(&name, false);
+        for name in own.blobs.keys() {
+            self.release(name, false);
         }
     }
 
@@ -211,8 +209,11 @@ mod tests {
         assert_eq!(two.add(&blobs(&[("c", 3)]), 6), Ok(()));
         one.done("b", false);
         drop(two);
+        // Once more before it is written: it is one blob.
+        assert_eq!(one.add(&blobs(&[("a", 6)]), 6), Ok(()));
         assert_eq!(one.add(&blobs(&[("d", 4)]), 6), Ok(()));
-        drop(one);
+        one.done("a", true);
+        one.done("d", true);
         assert!(all.blobs().is_empty());
     }
 

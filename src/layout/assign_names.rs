@@ -43,6 +43,7 @@ pub(super) fn assign_names(
     let mut problems = Vec::new();
     // Of images that could not be asked for by a name, or are of no use here.
     let mut minor = Vec::new();
+    let mut mislabelled = HashSet::new();
     for (number, image) in list.into_iter().enumerate() {
         let ParsedImage {
             label,
@@ -64,12 +65,10 @@ pub(super) fn assign_names(
                     let image = label.clone();
                     Note::NameRefused { image, reason }
                 }));
-                for layer in complete.mislabelled.into_iter().map(Note::Mislabelled) {
-                    // Images share layers.
-                    if !notes.contains(&layer) {
-                        notes.push(layer);
-                    }
-                }
+                // Images share layers.
+                let layers = complete.mislabelled.into_iter();
+                let layers = layers.filter(|layer| mislabelled.insert(layer.clone()));
+                notes.extend(layers.map(Note::Mislabelled));
                 images.push(ArchiveImage {
                     names: own,
                     target: complete.target,

@@ -15,7 +15,7 @@ use crate::oci::media_type::{self, OCI_FOREIGN_LAYER, OCI_LAYER};
 use crate::one_line::shortened;
 
 /// A layer that is compressed in another way than its media type says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MislabelledLayer {
     pub digest: Digest,
     /// What it is.
