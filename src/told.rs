@@ -8,16 +8,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::entry::Identity;
 use crate::one_line::without_numbers;
 
-/// So many entries are remembered. When there are more, all are forgotten, and told of once more.
-const ENTRIES_MAX: usize = 1000;
+/// So many entries are remembered. Where there are more, the one that was asked for least recently is
+/// forgotten.
+const ENTRIES_MAX: usize = 10_000;
 
 /// Clones share what was said.
 #[derive(Debug, Clone, Default)]
-pub struct Told(Arc<Mutex<HashMap<String, OfEntry>>>);
+pub struct Told(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_name: HashMap<String, OfEntry>,
+    /// How often one was asked for.
+    asked: u64,
+}
 
 /// What was said of one version of an entry: the hash of the text, by that of its subject.
 #[derive(Debug)]
 struct OfEntry {
+    /// The number of the last time that it was asked for.
+    asked: u64,
     identity: Identity,
     texts: HashMap<u64, u64>,
 }
@@ -33,17 +43,7 @@ impl Told {
         text: &str,
     ) -> bool {
         let mut entries = self.entries();
-        if entries.len() >= ENTRIES_MAX && !entries.contains_key(entry) {
-            entries.clear();
-        }
-        let new = || OfEntry {
-            identity,
-            texts: HashMap::new(),
-        };
-        let told = entries.entry(entry.to_owned()).or_insert_with(new);
-        if told.identity != identity {
-            *told = new();
-        }
+        let told = entries.of(entry, identity);
         let mut hasher = DefaultHasher::new();
         for character in without_numbers(text) {
             character.hash(&mut hasher);
@@ -54,13 +54,42 @@ impl Told {
 
     /// The subject is well: what is said of it next is news.
     pub(crate) fn forget(&self, entry: &str, subject: impl Hash) {
-        if let Some(told) = self.entries().get_mut(entry) {
+        let by_name = &mut self.entries().by_name;
+        if let Some(told) = by_name.get_mut(entry) {
             told.texts.remove(&hash(subject));
+            if told.texts.is_empty() {
+                by_name.remove(entry);
+            }
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, OfEntry>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// What was said of this version of an entry.
+    fn of(&mut self, entry: &str, identity: Identity) -> &mut OfEntry {
+        if self.by_name.len() >= ENTRIES_MAX && !self.by_name.contains_key(entry) {
+            let oldest = self.by_name.iter().min_by_key(|(_, told)| told.asked);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.by_name.remove(&oldest);
+            }
+        }
+        self.asked += 1;
+        let asked = self.asked;
+        let new = || OfEntry {
+            asked,
+            identity,
+            texts: HashMap::new(),
+        };
+        let told = self.by_name.entry(entry.to_owned()).or_insert_with(new);
+        if told.identity != identity {
+            *told = new();
+        }
+        told.asked = asked;
+        told
     }
 }
 
@@ -101,11 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_remembered_are_bounded() {
+    fn of_more_entries_than_are_remembered_the_oldest_is_news_again_and_no_other() {
         let told = Told::default();
-        for entry in 0..3 * ENTRIES_MAX {
-            assert!(told.is_news(&format!("{entry}.txt"), version(1), 1, "x"));
+        let is_news = |entry: usize| told.is_news(&format!("{entry}.txt"), version(1), 1, "x");
+        for entry in 0..ENTRIES_MAX {
+            assert!(is_news(entry));
         }
-        assert_eq!(told.entries().len(), ENTRIES_MAX);
+        assert!(!is_news(0), "asked for again");
+        assert!(is_news(ENTRIES_MAX));
+        for entry in 2..=ENTRIES_MAX {
+            assert!(!is_news(entry), "{entry}");
+        }
+        assert!(is_news(1), "it was the oldest");
+        assert_eq!(told.entries().by_name.len(), ENTRIES_MAX);
+        told.forget("1.txt", 1);
+        assert_eq!(told.entries().by_name.len(), ENTRIES_MAX - 1);
     }
 }
