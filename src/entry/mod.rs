@@ -94,14 +94,29 @@ pub struct Identity {
 impl Identity {
     /// What `stat(2)` or `fstat(2)` told.
     pub fn of(metadata: &Metadata) -> Self {
+        Self::from_parts(
+            (metadata.dev(), metadata.ino()),
+            metadata.size(),
+            (metadata.mtime(), metadata.mtime_nsec()),
+            (metadata.ctime(), metadata.ctime_nsec()),
+        )
+    }
+
+    /// The same, from the device and the inode, the size, and the times in seconds and nanoseconds.
+    pub(crate) fn from_parts(
+        (device, inode): (u64, u64),
+        size: u64,
+        mtime: (i64, i64),
+        ctime: (i64, i64),
+    ) -> Self {
         let nanoseconds =
-            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+            |(seconds, rest): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            device,
+            inode,
+            size,
+            mtime: nanoseconds(mtime),
+            ctime: nanoseconds(ctime),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What is said of files that are no entries.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,14 +10,8 @@ use rustix::fs::OFlags;
 use super::look::look_at;
 use super::reach::Reach;
 use crate::compression::of_misnamed;
+use crate::layout::{INDEX, OCI_LAYOUT, claimed_digest};
 use crate::source_event::{Ignored, LooksLike};
-
-/// What marks a directory as an OCI layout, beside `index.json` (OCI image spec, "Image Layout").
-pub(super) const OCI_LAYOUT: &str = "oci-layout";
-/// Where such a directory has its blobs.
-pub(super) const BLOBS: &str = "blobs";
-
-const INDEX: &str = "index.json";
 
 /// As much of a file as tells an archive.
 const HEAD: u64 = 512;
@@ -30,7 +23,8 @@ pub(super) fn ignored(path: PathBuf, reach: &Reach) -> Option<Ignored> {
         return Some(path.into());
     }
     let name = path.file_name().unwrap_or_default();
-    let is_part = is_blob(&path) || (name == INDEX && path.with_file_name(OCI_LAYOUT).exists());
+    let is_blob = path.to_str().and_then(claimed_digest).is_some();
+    let is_part = is_blob || (name == INDEX && path.with_file_name(OCI_LAYOUT).exists());
     if is_part {
         return None;
     }
@@ -39,16 +33,6 @@ pub(super) fn ignored(path: PathBuf, reach: &Reach) -> Option<Ignored> {
         false => of_content(&path),
     };
     Some(Ignored { path, looks_like })
-}
-
-/// Whether the path is that of a blob: `…/blobs/sha256/<hex>`.
-fn is_blob(path: &Path) -> bool {
-    let is_hex = |name: &OsStr| {
-        let name = name.as_encoded_bytes();
-        name.len() == 64 && name.iter().all(u8::is_ascii_hexdigit)
-    };
-    let above = path.parent().and_then(Path::file_name);
-    above == Some(OsStr::new("sha256")) && path.file_name().is_some_and(is_hex)
 }
 
 /// Looks into regular files alone: opening a device may do something, and behind a link may be a file system
@@ -72,6 +56,19 @@ fn of_content(path: &Path) -> LooksLike {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_oci_layout_its_blobs_alone_are_passed_over() {
+        let hex = "ab".repeat(32);
+        for (path, is_told) in [
+            (format!("layout/blobs/sha256/{hex}"), false),
+            (format!("layout/blobs/sha256/{}", hex.to_uppercase()), true),
+            (format!("checksums/sha256/{hex}"), true),
+        ] {
+            let told = ignored(Path::new("/proc/none").join(&path), &Reach::default());
+            assert_eq!(told.is_some(), is_told, "{path}");
+        }
+    }
 
     #[test]
     fn nothing_but_regular_files_is_looked_into() {

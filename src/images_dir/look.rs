@@ -77,16 +77,14 @@ fn is_gone(path: &Path) -> bool {
     )
 }
 
-/// The same as [`Identity::of`] of the file's metadata.
 fn identity(stat: &Stat) -> Identity {
-    let nanoseconds = |seconds: i64, rest: i128| i128::from(seconds) * 1_000_000_000 + rest;
-    Identity {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec.into()),
-        ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec.into()),
-    }
+    let time = |seconds, rest| (seconds, i64::try_from(rest).unwrap_or_default());
+    Identity::from_parts(
+        (stat.st_dev, stat.st_ino),
+        u64::try_from(stat.st_size).unwrap_or_default(),
+        time(stat.st_mtime, stat.st_mtime_nsec),
+        time(stat.st_ctime, stat.st_ctime_nsec),
+    )
 }
 
 /// Opens a directory to look at it and at the names in it, whether it may be listed or not.

@@ -16,7 +16,7 @@ use std::vec;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, stat, statat};
 use rustix::io::Errno;
 
-use super::ignored::{self, BLOBS, OCI_LAYOUT};
+use super::ignored::ignored;
 use super::inotify::{Inotify, Interest};
 use super::look::{PathState, directory_id, is_removed, open_directory};
 use super::mounts::Table;
@@ -25,6 +25,7 @@ use super::reach::Reach;
 use super::watch_limit::WatchLimit;
 use super::watch_tree::{Dependency, WatchTree};
 use crate::entry::{Entry, Verdict, name_order};
+use crate::layout::{BLOBS, OCI_LAYOUT};
 use crate::source_event::{DirectoryId, Ignored, Unreadable};
 
 /// The directory at the root of a file system that fsck(8) puts what it finds into. Only root may
@@ -262,10 +263,7 @@ impl Walk<'_> {
             }
             _ => match self.known.get(&path) {
                 Some(known) => self.found.ignored.push(known.clone()),
-                None => self
-                    .found
-                    .ignored
-                    .extend(ignored::ignored(path, self.reach)),
+                None => self.found.ignored.extend(ignored(path, self.reach)),
             },
         }
     }

@@ -2,16 +2,19 @@
 
 use crate::digest::Digest;
 
+/// The directory of a layout that has its blobs.
+pub(crate) const BLOBS: &str = "blobs";
+
 /// The path of a blob in a layout.
 pub(super) fn blob_path(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
+    format!("{BLOBS}/sha256/{}", digest.hex())
 }
 
 /// The digest that the path of a member claims: its last parts are those of a blob's path.
 pub(crate) fn claimed_digest(path: &str) -> Option<Digest> {
     let mut parts = path.rsplit('/');
     let hex = parts.next()?;
-    if (parts.next(), parts.next()) != (Some("sha256"), Some("blobs")) {
+    if (parts.next(), parts.next()) != (Some("sha256"), Some(BLOBS)) {
         return None;
     }
     Digest::parse(&format!("sha256:{hex}")).ok()

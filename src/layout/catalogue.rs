@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::limits::SHOWN;
 use crate::compression::Compression;
 use crate::digest::Digest;
 use crate::one_line::quoted;
@@ -69,9 +70,6 @@ pub struct BrokenLink {
     /// What it points to.
     pub target: String,
 }
-
-/// The most that an error line shows of a path.
-const SHOWN: usize = 200;
 
 /// Links that lead to links are followed this often.
 const LINK_DEPTH: usize = 16;

@@ -7,9 +7,9 @@ use super::layout_error::{LayoutError, Members};
 use crate::compression;
 
 /// What an OCI layout lists its images in (OCI image spec, "Image Layout").
-pub(super) const INDEX: &str = "index.json";
+pub(crate) const INDEX: &str = "index.json";
 /// What marks an OCI layout. Some tools leave it out, or lose it; `index.json` is enough.
-pub(super) const OCI_LAYOUT: &str = "oci-layout";
+pub(crate) const OCI_LAYOUT: &str = "oci-layout";
 /// What a docker-archive lists its images in (`docker save`, image spec v1.1 and v1.2).
 pub(super) const SAVED: &str = "manifest.json";
 /// What it did before Docker 1.10.

@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use super::limits::SHOWN;
 use crate::compression::Compression;
 use crate::digest::Digest;
 use crate::oci::Descriptor;
@@ -42,9 +43,6 @@ pub enum LayerFault {
         is: Compression,
     },
 }
-
-/// The most that an error line shows of a path.
-const SHOWN: usize = 200;
 
 /// Fails where containerd cannot unpack a layer whose bytes are compressed so. Returns what its media
 /// type says wrongly, where that does no harm.

@@ -15,5 +15,8 @@ pub(super) const NAMES_OF_IMAGE_MAX: usize = 1000;
 /// How many names the images of one archive may have together.
 pub(super) const NAMES_MAX: usize = 4000;
 
+/// How many characters of a text out of the archive an error line shows.
+pub(super) const SHOWN: usize = 200;
+
 /// How deep indexes may lie in indexes. `docker save` has two levels.
 pub(super) const DEPTH_MAX: usize = 8;

@@ -31,8 +31,9 @@ mod resolve;
 mod select;
 
 pub(crate) use archive_path::{normalise, symlink_target};
-pub(crate) use blob_path::claimed_digest;
+pub(crate) use blob_path::{BLOBS, claimed_digest};
 pub use catalogue::{BrokenLink, Catalogue, DataRun, FileMember, Member};
+pub(crate) use detect::{INDEX, OCI_LAYOUT};
 pub use document_source::DocumentSource;
 pub use image::{ArchiveImage, BlobSource, Resolution, WantedBlob};
 pub use layer_check::{LayerFault, MislabelledLayer};

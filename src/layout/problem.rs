@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::catalogue::BrokenLink;
 use super::layer_check::LayerFault;
+use super::limits::SHOWN;
 use super::limits::{DEPTH_MAX, DOCUMENTS_MAX, NAMES_MAX, NAMES_OF_IMAGE_MAX, WORK_MAX};
 use crate::digest::{Digest, DigestError};
 use crate::oci::JsonError;
@@ -202,9 +203,6 @@ pub enum Fault {
         diff_ids: usize,
     },
 }
-
-/// The most that an error line shows of one text.
-const SHOWN: usize = 200;
 
 /// A text out of the archive, in quotation marks and with control characters spelt out.
 pub(super) fn quoted(text: &str) -> String {
