@@ -21,11 +21,11 @@
 //!   L4  main, cli, commands      words of the command line
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L3  doctor                   looks at what would keep stowd or pods from working
-//!   L2  intake, importer,        see archives and the store as a trait, never containerd
-//!   L2  puller
+//!   L2  intake                   the shell of the plan: begins imports and pulls
+//!   L2  importer, puller         see archives and the store as a trait, never containerd
 //!   L2  admit                    the one way in for an image, for importer and puller
-//!   L1  allocator, containerd, supervisor, images_dir, ledger_file, notify, logging, shutdown,
-//!   L1  state_dir, tar           one outside thing each; none sees another
+//!   L1  allocator, containerd, entry_file, supervisor, images_dir, ledger_file, notify, logging,
+//!   L1  shutdown, state_dir, tar  one outside thing each; none sees another
 //!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
 //!   L0  reporter                 writes what happened to the log, for every layer
 //!   L0  concurrency              the budget: what is done at once
@@ -66,6 +66,7 @@ pub mod told;
 // L1
 pub mod allocator;
 pub mod containerd;
+pub(crate) mod entry_file;
 pub mod images_dir;
 pub mod ledger_file;
 pub mod logging;

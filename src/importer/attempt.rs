@@ -7,6 +7,7 @@ use crate::admit::{Admission, ArchiveLabels, LeasedStore, archive_images, is_up_
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::Identity;
+use crate::entry_file::is_version;
 use crate::happened::Happened;
 use crate::image_store::{ImageStore, StoreError};
 use crate::layout::{
@@ -196,13 +197,11 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         if self.waiter.is_abandoned() {
             return Err(ImportError::Changed);
         }
-        let (archive, meter) = (self.archive.clone(), self.meter.clone());
-        let look = move || meter.calling(|| archive.file().metadata());
-        let metadata = blocking(look).await?;
-        if Identity::of(&metadata) == self.identity {
-            Ok(())
-        } else {
-            Err(ImportError::Changed)
+        let archive = self.archive.clone();
+        let look = move || archive.file().metadata();
+        match is_version(self.identity, &self.meter, look).await? {
+            true => Ok(()),
+            false => Err(ImportError::Changed),
         }
     }
 

@@ -41,15 +41,14 @@ mod store_documents;
 mod streamed;
 mod verify;
 
-use std::fs;
-use std::io;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::LeasedStore;
 use crate::blocking::blocking;
-use crate::entry::{Entry, Identity, shown};
+use crate::entry::{Entry, shown};
+use crate::entry_file::is_still;
 use crate::image_store::{ImageStore, StoreError};
 use crate::one_line::first_few;
 use crate::progress::Meter;
@@ -91,21 +90,6 @@ pub async fn import<S: ImageStore>(
             Err(ImportError::Changed)
         }
         other => other,
-    }
-}
-
-/// Whether the path still leads to the version of the file that `entry` names.
-///
-/// # Errors
-/// There is something at the path, which cannot be looked at.
-pub(crate) async fn is_still(entry: &Entry, meter: &Meter) -> io::Result<bool> {
-    let (path, meter) = (entry.path.clone(), meter.clone());
-    match blocking(move || meter.calling(|| fs::metadata(path))).await {
-        Ok(metadata) => Ok(Identity::of(&metadata) == entry.identity),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
-            _ => Err(error),
-        },
     }
 }
 

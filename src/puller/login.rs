@@ -1,13 +1,11 @@
 //! The credentials of `lists.auth-file`, read anew for each list: they change without a restart.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::blocking::blocking;
 use crate::credentials::{CREDENTIALS_MAX, Credentials, CredentialsError};
-
-use super::bounded_file::up_to;
 
 /// Why there are no credentials. Nothing of the file's content is in it.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +35,8 @@ fn read(path: &Path) -> Result<Credentials, Cause> {
         // Reading a pipe may never end.
         return Err(Cause::NoFile);
     }
-    let bytes = up_to(CREDENTIALS_MAX, &File::open(path)?)?;
+    // One byte more, so that the excess is noticed.
+    let (mut file, mut bytes) = (File::open(path)?.take(CREDENTIALS_MAX + 1), Vec::new());
+    file.read_to_end(&mut bytes)?;
     Ok(Credentials::parse(&bytes)?)
 }

@@ -12,7 +12,6 @@
 //! list (bounded by [`crate::image_list`]), a few names a line, and of an error as much as fits a line
 //! of the log; the bytes of images are containerd's.
 
-mod bounded_file;
 mod error;
 mod job_end;
 mod lines;
@@ -21,23 +20,18 @@ mod permits;
 mod rules;
 mod stored_image;
 
-use std::fs::File;
-use std::io;
-
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::line_names;
-use crate::blocking::blocking;
-use crate::entry::{Entry, Identity, shown};
+use crate::entry::{Entry, shown};
+use crate::entry_file;
 use crate::image_list::{ImageList, LIST_MAX};
 use crate::image_store::ImageStore;
-use crate::importer::is_still;
 use crate::ledger::ImportedImage;
 use crate::plan::{EntryResult, Looked};
 use crate::progress::Meter;
 use crate::told::Told;
 
-use bounded_file::up_to;
 use lines::ListWork;
 use permits::Permits;
 
@@ -131,7 +125,7 @@ impl<S: ImageStore> Puller<S> {
 
 /// Fails where the path leads to another version of the list by now.
 async fn still(entry: &Entry, meter: &Meter) -> Result<(), PullListError> {
-    match is_still(entry, meter).await? {
+    match entry_file::is_still(entry, meter).await? {
         true => Ok(()),
         false => Err(PullListError::Changed),
     }
@@ -139,17 +133,6 @@ async fn still(entry: &Entry, meter: &Meter) -> Result<(), PullListError> {
 
 /// The bytes of the list, or one more than a list may have.
 async fn read(entry: &Entry, meter: &Meter) -> Result<Vec<u8>, PullListError> {
-    let (path, meter) = (entry.path.clone(), meter.clone());
-    let read = move || {
-        let file = File::open(path)?;
-        let bytes = up_to(LIST_MAX, &file)?;
-        // After the bytes: a write meanwhile makes another version of the file.
-        Ok::<_, io::Error>((bytes, Identity::of(&file.metadata()?)))
-    };
-    match blocking(move || meter.calling(read)).await {
-        Ok((bytes, identity)) if identity == entry.identity => Ok(bytes),
-        Ok(_) => Err(PullListError::Changed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(PullListError::Changed),
-        Err(error) => Err(error.into()),
-    }
+    let read = entry_file::read(entry, LIST_MAX, meter).await?;
+    read.ok_or(PullListError::Changed)
 }
