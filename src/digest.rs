@@ -35,7 +35,7 @@ impl Digest {
     }
 
     /// Reads the 64 hexadecimal digits.
-    pub fn of_hex(hex: &str) -> Result<Self, DigestError> {
+    pub(crate) fn of_hex(hex: &str) -> Result<Self, DigestError> {
         Self::parse(&format!("{ALGORITHM}{hex}"))
     }
 

@@ -29,14 +29,14 @@ pub struct ScrubMemory {
 
 impl ScrubMemory {
     /// How long it is until the next scrub. A clock that was set back makes it no longer than the interval.
-    pub fn left(&self, interval: Duration, now: SystemTime) -> Duration {
+    pub(crate) fn left(&self, interval: Duration, now: SystemTime) -> Duration {
         let due = self.ended.and_then(|ended| ended.checked_add(interval));
         let left = due.and_then(|due| due.duration_since(now).ok());
         left.unwrap_or_default().min(interval)
     }
 
     /// A stop was unclean, and so may one before it have been that is not dealt with yet.
-    pub fn suspect(&mut self, since: SystemTime) {
+    pub(crate) fn suspect(&mut self, since: SystemTime) {
         let earlier = self.suspect_since.unwrap_or(since);
         self.suspect_since = Some(earlier.min(since));
     }
@@ -53,7 +53,7 @@ pub struct RunMarker {
 
 impl RunMarker {
     /// Of a run that begins now. An empty `boot_id` is not known.
-    pub fn new(boot_id: String, now: SystemTime) -> Self {
+    pub(crate) fn new(boot_id: String, now: SystemTime) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             boot_id,
@@ -63,7 +63,7 @@ impl RunMarker {
 
     /// From when on what was brought may be lost, if this was left by a kernel that has ended: all of it,
     /// where the clock has been set back since.
-    pub fn lost_since(&self, boot_id: &str, now: SystemTime) -> Option<SystemTime> {
+    pub(crate) fn lost_since(&self, boot_id: &str, now: SystemTime) -> Option<SystemTime> {
         if self.is_of(boot_id) {
             return None;
         }
@@ -72,7 +72,7 @@ impl RunMarker {
     }
 
     /// Whether the kernel is still the same one.
-    pub fn is_of(&self, boot_id: &str) -> bool {
+    pub(crate) fn is_of(&self, boot_id: &str) -> bool {
         !boot_id.is_empty() && self.boot_id == boot_id
     }
 }

@@ -141,7 +141,7 @@ impl Containerd {
     }
 
     /// The same connection for the pins of another owner than the default instance.
-    pub fn with_owner(mut self, owner: PinOwner) -> Self {
+    pub(crate) fn with_owner(mut self, owner: PinOwner) -> Self {
         self.owner = owner;
         self
     }

@@ -92,7 +92,10 @@ struct HeldInstance {
 impl Containerd {
     /// Takes the instance for this process. On a full disk the lock cannot be had: then stowd goes on
     /// without, with a warning, and [`InstanceClaim::lost`] tries again.
-    pub async fn claim_instance(&self, state_dir: &Path) -> Result<InstanceClaim, ClaimError> {
+    pub(crate) async fn claim_instance(
+        &self,
+        state_dir: &Path,
+    ) -> Result<InstanceClaim, ClaimError> {
         let state_dir = state_dir.to_string_lossy();
         let state_dir = beginning(&state_dir, STATE_DIR_CHARS).to_owned();
         let held = match self.hold_instance(&state_dir).await {

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::compression::is_archive_name;
 
-pub use name_order::{InNameOrder, name_order};
+pub use name_order::InNameOrder;
+pub(crate) use name_order::name_order;
 
 /// A file of the images directory that stowd acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,7 +34,7 @@ impl<P: AsRef<Path>> Eq for InNameOrder<P> {}
 
 /// Compares one component after the other; equal are only paths that are equal. A directory comes right
 /// before what is in it.
-pub fn name_order(a: &Path, b: &Path) -> Ordering {
+pub(crate) fn name_order(a: &Path, b: &Path) -> Ordering {
     let (mut a, mut b) = (a.components(), b.components());
     loop {
         let order = match (a.next(), b.next()) {

@@ -25,7 +25,7 @@ pub struct OverruledImage {
 
 impl Ledger {
     /// All images that are overruled, by what the ledger knows.
-    pub fn overruled(&self) -> BTreeSet<OverruledImage> {
+    pub(crate) fn overruled(&self) -> BTreeSet<OverruledImage> {
         let claims = self.iter().flat_map(|(path, record)| {
             let names = images_by_name(record).into_iter();
             names.map(move |(name, digest)| (name, (InNameOrder(path), digest)))

@@ -145,7 +145,7 @@ impl Ledger {
     }
 
     /// The entry is in no trouble any more. Whether its record stands is as it was before.
-    pub fn end_trouble(&mut self, path: &Path) {
+    pub(crate) fn end_trouble(&mut self, path: &Path) {
         self.uncount(path);
         self.troubles.remove(path);
         self.count(path);

@@ -22,13 +22,13 @@ const MARKER: &str = "running.json";
 const SCRUB: &str = "scrub.json";
 
 /// What the kernel calls itself since it was started (random(4)). Empty where that cannot be read.
-pub fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     let read = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     read.unwrap_or_default().trim().to_owned()
 }
 
 /// A run begins under the kernel of this boot. Returns what runs before have left about the scrub.
-pub fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> ScrubMemory {
+pub(crate) fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> ScrubMemory {
     let mut memory = read::<ScrubMemory>(&dir.join(SCRUB))
         .unwrap_or_default()
         .unwrap_or_default();
@@ -60,12 +60,12 @@ pub fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> ScrubMemory {
 }
 
 /// The run has ended cleanly. Where that cannot be written, the next one reads more than it must.
-pub fn end_run(dir: &Path) {
+pub(crate) fn end_run(dir: &Path) {
     let _ = fs::remove_file(dir.join(MARKER)).and_then(|()| sync_dir(dir));
 }
 
 /// Has the next run know it.
-pub fn save_scrub(dir: &Path, memory: &ScrubMemory) -> io::Result<()> {
+pub(crate) fn save_scrub(dir: &Path, memory: &ScrubMemory) -> io::Result<()> {
     write(&dir.join(SCRUB), memory)
 }
 
