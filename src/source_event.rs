@@ -126,7 +126,6 @@ pub struct DirectoryId {
     /// `f_fsid` of statfs(2). Where the file system has none: a hash of what the mount table says of it, or
     /// the device number.
     pub file_system: u64,
-    /// The inode.
     pub inode: u64,
 }
 

@@ -78,7 +78,7 @@ impl Containerd {
     /// which is told by [`FileState::Missing`], is left to the caller: containerd says it when it is
     /// asked for the blob. `had` takes the labels of a record that is thrown away. To be called under
     /// the lock of the blob's ingest.
-    pub(super) async fn make_way(
+    pub(super) async fn discard_wrong_file(
         &self,
         lease: &Lease,
         digest: &Digest,
@@ -100,13 +100,13 @@ impl Containerd {
     }
 
     /// The same, and throws away a record without a file. What is there after that is the blob.
-    pub(super) async fn clear_way(
+    pub(super) async fn discard_wrong(
         &self,
         lease: &Lease,
         digest: &Digest,
     ) -> Result<Labels, StoreError> {
         let mut had = Labels::new();
-        let state = self.make_way(lease, digest, &mut had).await?;
+        let state = self.discard_wrong_file(lease, digest, &mut had).await?;
         if state == FileState::Missing {
             had.extend(self.discard_damaged(lease, digest).await?);
         }

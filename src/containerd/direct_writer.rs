@@ -172,7 +172,7 @@ impl WrittenBlob {
                 let known = Ingest::known(self.digest.clone(), ingest.size);
                 let second = store.lock_ingest(&known).await?;
                 store.clear_ingest(&known).await?;
-                let had = store.clear_way(lease, &self.digest).await?;
+                let had = store.discard_wrong(lease, &self.digest).await?;
                 labels = source_labels::together(had, &labels);
                 (known, Some(second))
             }

@@ -32,7 +32,7 @@ const WHILE_AWAY: Duration = Duration::from_millis(500);
 /// From the end of the connection to when that is told: the end of a child of stowd's is told as that.
 const BEFORE_AWAY: Duration = Duration::from_millis(100);
 /// Between two tries to hear of deletions at most: it is twice as long each time.
-const LONGEST_DEAF: Duration = Duration::from_secs(10 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
 
 impl Containerd {
     /// Keeps `state` up to date. With `is_asked` it is noticed within five seconds that containerd hangs,
@@ -42,10 +42,10 @@ impl Containerd {
         is_asked: bool,
         state: &watch::Sender<StoreState>,
     ) -> Infallible {
-        let mut is_deaf = false;
+        let mut is_refused = false;
         loop {
             let ended = tokio::select! {
-                ended = self.hear(state, &mut is_deaf) => ended,
+                ended = self.hear(state, &mut is_refused) => ended,
                 ended = self.ask(is_asked, state) => ended,
             };
             sleep(BEFORE_AWAY).await;
@@ -59,12 +59,12 @@ impl Containerd {
     }
 
     /// Hears of deletions for as long as there is a connection. Returns why there is none.
-    async fn hear(&self, state: &watch::Sender<StoreState>, is_deaf: &mut bool) -> CallFailure {
+    async fn hear(&self, state: &watch::Sender<StoreState>, is_refused: &mut bool) -> CallFailure {
         let mut pause = self.deadlines().heard;
         loop {
             match self.subscribe_deletions().await {
                 Ok(mut deletions) => {
-                    if std::mem::take(is_deaf) {
+                    if std::mem::take(is_refused) {
                         report(StoreEvent::DeletionsHeardAgain);
                     }
                     tell_loss(state);
@@ -72,12 +72,12 @@ impl Containerd {
                 }
                 Err(failure) if failure.kind == FailureKind::Unreachable => return failure,
                 Err(failure) => {
-                    if !std::mem::replace(is_deaf, true) {
+                    if !std::mem::replace(is_refused, true) {
                         let error = StoreError::from(failure).to_string();
                         report(StoreEvent::DeletionsNotHeard(error));
                     }
                     sleep(pause).await;
-                    pause = LONGEST_DEAF.min(pause * 2);
+                    pause = LONGEST_PAUSE.min(pause * 2);
                 }
             }
         }

@@ -29,7 +29,7 @@ use crate::reporter::report;
 
 /// Why the name of the sandbox image is not known.
 #[derive(Debug, thiserror::Error)]
-enum Untold {
+enum NameUnknown {
     #[error("{0}")]
     Call(StoreError),
     /// Its files, and its own program, cannot be reached by its pid or its paths.
@@ -48,7 +48,7 @@ enum Untold {
     Name(#[from] ReferenceError),
 }
 
-impl From<CallFailure> for Untold {
+impl From<CallFailure> for NameUnknown {
     fn from(failure: CallFailure) -> Self {
         Self::Call(failure.into())
     }
@@ -63,21 +63,21 @@ impl Containerd {
         }
         match self.told_sandbox_image().await {
             Ok(name) => Some(name),
-            Err(untold) => {
-                report(StoreEvent::SandboxImageUnknown(untold.to_string()));
+            Err(unknown) => {
+                report(StoreEvent::SandboxImageUnknown(unknown.to_string()));
                 None
             }
         }
     }
 
-    async fn told_sandbox_image(&self) -> Result<String, Untold> {
+    async fn told_sandbox_image(&self) -> Result<String, NameUnknown> {
         let mut runtime = self.cri_runtime();
         let status = runtime.status(StatusRequest { verbose: true });
         let status = answered("CRI Status", self.deadlines().answer, status).await?;
         let told = status.info.get("config").and_then(|json| in_status(json));
         let name = match told {
             Some(name) => name,
-            None => in_dump(&self.dumped_configuration().await?).ok_or(Untold::NotDumped)?,
+            None => in_dump(&self.dumped_configuration().await?).ok_or(NameUnknown::NotDumped)?,
         };
         Ok(Reference::parse(&name)?.canonical().to_string())
     }
@@ -87,21 +87,21 @@ impl Containerd {
         self.dumped_configuration().await.ok()
     }
 
-    async fn dumped_configuration(&self) -> Result<String, Untold> {
+    async fn dumped_configuration(&self) -> Result<String, NameUnknown> {
         let deadline = self.deadlines().answer;
         let mut introspection = self.introspection();
         let server = answered("Introspection.Server", deadline, introspection.server(())).await?;
         let pid = server.pid;
-        let process = move |error| Untold::Process { pid, error };
+        let process = move |error| NameUnknown::Process { pid, error };
         let command = blocking(move || {
-            if !is_at_hand(pid, server.pidns).map_err(process)? {
-                return Err(Untold::Elsewhere);
+            if !shares_namespaces(pid, server.pidns).map_err(process)? {
+                return Err(NameUnknown::Elsewhere);
             }
             let line = fs::read(format!("/proc/{pid}/cmdline")).map_err(process)?;
             let started = Started::by(&line);
             match started.is_containerd() {
                 true => Ok(started.config_dump(pid)),
-                false => Err(Untold::OtherProgram {
+                false => Err(NameUnknown::OtherProgram {
                     pid,
                     name: started.name,
                 }),
@@ -109,13 +109,13 @@ impl Containerd {
         });
         let mut command = command.await?;
         let output = timeout(deadline, command.output()).await;
-        let output = output.map_err(|_| Untold::Hangs)?.map_err(process)?;
-        String::from_utf8(output.stdout).map_err(|_| Untold::NotDumped)
+        let output = output.map_err(|_| NameUnknown::Hangs)?.map_err(process)?;
+        String::from_utf8(output.stdout).map_err(|_| NameUnknown::NotDumped)
     }
 }
 
 /// Whether a process is the one that containerd calls itself by this pid, and sees the same files.
-fn is_at_hand(pid: u64, pidns: u64) -> io::Result<bool> {
+fn shares_namespaces(pid: u64, pidns: u64) -> io::Result<bool> {
     let namespace = |of: &str, kind: &str| fs::metadata(format!("/proc/{of}/ns/{kind}"));
     if pid == 0 || namespace("self", "pid")?.st_ino() != pidns {
         return Ok(false);
@@ -295,11 +295,11 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_at_hand_in_its_own_namespaces_alone() {
+    fn a_process_shares_its_own_namespaces_alone() {
         let own = fs::metadata("/proc/self/ns/pid").unwrap().st_ino();
         let pid = u64::from(std::process::id());
-        assert!(is_at_hand(pid, own).unwrap());
-        assert!(!is_at_hand(pid, own + 1).unwrap());
-        assert!(!is_at_hand(0, own).unwrap());
+        assert!(shares_namespaces(pid, own).unwrap());
+        assert!(!shares_namespaces(pid, own + 1).unwrap());
+        assert!(!shares_namespaces(0, own).unwrap());
     }
 }

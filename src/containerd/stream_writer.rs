@@ -274,7 +274,7 @@ impl BlobWriter for StreamWriter {
             None => {
                 let known = Ingest::known(digest.clone(), self.ingest.size);
                 let second = self.store.lock_ingest(&known).await?;
-                let had = self.store.clear_way(&self.lease, digest).await?;
+                let had = self.store.discard_wrong(&self.lease, digest).await?;
                 labels = source_labels::together(had, &labels);
                 Some(second)
             }

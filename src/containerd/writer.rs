@@ -43,7 +43,7 @@ impl Containerd {
         let guard = self.lock_ingest(&ingest).await?;
         let mut had = Labels::new();
         let state = match &ingest.expected {
-            Some(digest) => self.make_way(lease, digest, &mut had).await?,
+            Some(digest) => self.discard_wrong_file(lease, digest, &mut had).await?,
             None => FileState::Unseen,
         };
         if let Some(blobs) = self.direct_writes.dir()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::look::look_at;
+use super::look::announce;
 use super::reach::Reach;
 use crate::compression::of_misnamed;
 use crate::layout::{INDEX, OCI_LAYOUT, claimed_digest};
@@ -19,7 +19,7 @@ const HEAD: u64 = 512;
 /// What is to be said of a file that is no entry; `None`: nothing, it is a part of an OCI layout, of
 /// which one line is enough.
 pub(super) fn ignored(path: PathBuf, reach: &Reach) -> Option<Ignored> {
-    if look_at(&path, reach).is_err() {
+    if announce(&path, reach).is_err() {
         return Some(path.into());
     }
     let name = path.file_name().unwrap_or_default();

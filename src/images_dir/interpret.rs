@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::inotify::{Act, Fate, WatchEvent, Wd};
-use super::look::look_at;
+use super::look::announce;
 use super::orders::WalkCause;
 use super::reach::Reach;
 use super::settling::Settling;
@@ -169,7 +169,7 @@ impl Interpreter<'_> {
         }
         match act {
             Act::Written => return,
-            Act::Created | Act::MovedIn(_) if look_at(&path, self.reach).is_ok() => {
+            Act::Created | Act::MovedIn(_) if announce(&path, self.reach).is_ok() => {
                 match fs::symlink_metadata(&path) {
                     Ok(metadata) if metadata.is_symlink() || metadata.is_dir() => {
                         self.walk(WalkCause::Directories);

@@ -35,7 +35,7 @@ pub(super) enum PathState {
 
 impl PathState {
     pub(super) fn at(path: &Path, reach: &Reach) -> Self {
-        if let Err(silent) = look_at(path, reach) {
+        if let Err(silent) = announce(path, reach) {
             return Self::Unknown(format!("cannot be read: {silent}"));
         }
         match stat(path) {
@@ -55,8 +55,8 @@ impl PathState {
     }
 }
 
-/// Calls about `path` follow, which may lead through links to a mount that does not answer.
-pub(super) fn look_at(path: &Path, reach: &Reach) -> Result<(), Silent> {
+/// To be called before calls about `path`, which may lead through links to a mount that does not answer.
+pub(super) fn announce(path: &Path, reach: &Reach) -> Result<(), Silent> {
     if !reach.is_whole() {
         let absolute = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let walked = PathWalk::follow(Path::new("/"), &absolute, reach, |_| ());
@@ -133,7 +133,7 @@ pub(super) fn is_removed(
     let Some(was) = directories.get(parent) else {
         return false;
     };
-    if look_at(parent, reach).is_err() {
+    if announce(parent, reach).is_err() {
         return false;
     }
     // The name is looked up in the directory that was opened, whatever its path leads to meanwhile.

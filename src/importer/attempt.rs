@@ -237,7 +237,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
             BlobSource::Member(path) => catalogue.file(path),
             _ => None,
         });
-        let bodies = paths.filter(|(_, file)| documents::at_hand(file).is_none());
+        let bodies = paths.filter(|(_, file)| documents::in_memory(file).is_none());
         // Images share them.
         let bodies = bodies.map(|(path, file)| (path, file.size));
         for size in bodies.collect::<BTreeMap<_, _>>().into_values() {
@@ -288,7 +288,7 @@ fn needed_bodies(
             BlobSource::Document(_) => continue,
             BlobSource::Store(link) => BodyOrigin::Store(link.clone()),
             BlobSource::Member(path) => match (catalogue.file(path), plain) {
-                (Some((_, file)), _) if documents::at_hand(file).is_some() => continue,
+                (Some((_, file)), _) if documents::in_memory(file).is_some() => continue,
                 (Some((path, file)), Some(archive)) => {
                     BodyOrigin::Archive(archive.clone(), path.to_owned(), file.clone())
                 }

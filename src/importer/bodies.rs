@@ -33,7 +33,7 @@ use super::blocking_bridge::{WaitError, Waiter};
 use super::reservations::Reservation;
 
 /// Bodies of plain archives that are on their way, in this process.
-static ON_THEIR_WAY: Semaphore = Semaphore::const_new(BODIES);
+static BODY_SLOTS: Semaphore = Semaphore::const_new(BODIES);
 
 /// Where a body comes from.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl<S: ImageStore> BodySender<S> {
                 sending.spawn(async move {
                     // Taken before the blob is opened: other imports wait for an open blob. The semaphore
                     // is never closed.
-                    let _one = ON_THEIR_WAY.acquire().await.ok();
+                    let _one = BODY_SLOTS.acquire().await.ok();
                     if sender.waiter.is_abandoned() {
                         return Ok(None);
                     }

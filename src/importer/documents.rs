@@ -3,7 +3,7 @@
 use crate::layout::{BlobSource, Catalogue, FileMember, WantedBlob};
 
 /// The bytes of a file, if they are in memory.
-pub(super) fn at_hand(file: &FileMember) -> Option<&[u8]> {
+pub(super) fn in_memory(file: &FileMember) -> Option<&[u8]> {
     match &file.document {
         Some(document) => Some(document),
         None if file.size == 0 => Some(&[]),
@@ -15,7 +15,7 @@ pub(super) fn at_hand(file: &FileMember) -> Option<&[u8]> {
 pub(super) fn of<'a>(catalogue: &'a Catalogue, blob: &'a WantedBlob) -> Option<&'a [u8]> {
     match &blob.source {
         BlobSource::Document(document) => Some(document),
-        BlobSource::Member(path) => catalogue.file(path).and_then(|(_, file)| at_hand(file)),
+        BlobSource::Member(path) => catalogue.file(path).and_then(|(_, file)| in_memory(file)),
         BlobSource::Store(_) => None,
     }
 }

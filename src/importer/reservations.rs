@@ -10,7 +10,7 @@ use tokio::sync::futures::OwnedNotified;
 
 /// So long another import waits for one that does not get on. A large blob that is synced to a slow disk
 /// does not get on for a while.
-const PATIENCE: Duration = Duration::from_secs(2 * 60);
+const DEADLINE: Duration = Duration::from_secs(2 * 60);
 
 /// The reservations of all imports. Clones are one.
 #[derive(Debug, Clone)]
@@ -21,12 +21,12 @@ struct ReservedSpace {
     blobs: Mutex<HashMap<String, Reserved>>,
     /// Told when less is reserved.
     released: Arc<Notify>,
-    patience: Duration,
+    deadline: Duration,
 }
 
 impl Default for Reservations {
     fn default() -> Self {
-        Self::with_patience(PATIENCE)
+        Self::with_deadline(DEADLINE)
     }
 }
 
@@ -54,16 +54,16 @@ struct Own {
 
 impl Reservations {
     /// Those of imports that wait so long for one that does not get on.
-    pub fn with_patience(patience: Duration) -> Self {
+    pub fn with_deadline(deadline: Duration) -> Self {
         Self(Arc::new(ReservedSpace {
             blobs: Mutex::default(),
             released: Arc::default(),
-            patience,
+            deadline,
         }))
     }
 
-    pub(super) fn patience(&self) -> Duration {
-        self.0.patience
+    pub(super) fn deadline(&self) -> Duration {
+        self.0.deadline
     }
 
     /// How many bytes are reserved and not written.

@@ -158,7 +158,7 @@ impl<S: ImageStore> Space<S> {
     async fn is_released(&self, mut released: Pin<&mut OwnedNotified>) -> Result<bool, StoreError> {
         loop {
             let left = self.all.left();
-            let wait = timeout(self.all.patience(), released.as_mut());
+            let wait = timeout(self.all.deadline(), released.as_mut());
             match wait.await {
                 Ok(()) => return Ok(true),
                 Err(_) if self.all.left() == left => return Ok(false),

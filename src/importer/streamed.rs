@@ -32,7 +32,7 @@ pub(super) async fn receive<S: ImageStore>(
         meter: meter.clone(),
         waiter,
         begun: 0,
-        at_hand: None,
+        current: None,
         ending: JoinSet::new(),
         there: HashSet::new(),
         failed: None,
@@ -43,7 +43,7 @@ pub(super) async fn receive<S: ImageStore>(
     })
     .await;
     let Bodies {
-        at_hand,
+        current,
         mut ending,
         mut there,
         mut failed,
@@ -53,7 +53,7 @@ pub(super) async fn receive<S: ImageStore>(
     if let Some(Body {
         sink: BlobSink::Write(writer),
         ..
-    }) = at_hand
+    }) = current
     {
         match &failed {
             Some(WaitError::Store(error)) => writer.give_up(error).await,
@@ -90,7 +90,7 @@ struct Bodies<S: ImageStore> {
     meter: Meter,
     waiter: Waiter,
     begun: u64,
-    at_hand: Option<Body<S::Writer>>,
+    current: Option<Body<S::Writer>>,
     ending: JoinSet<Result<Option<Digest>, StoreError>>,
     there: HashSet<Digest>,
     /// Why reading was ended.
@@ -160,7 +160,7 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
         if let BlobSink::HashOnly(_) = sink {
             self.space.own().is_there(&name, size);
         }
-        self.at_hand = Some(Body {
+        self.current = Some(Body {
             sink,
             claimed,
             name,
@@ -169,7 +169,7 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
     }
 
     fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        let taken = match &mut self.at_hand {
+        let taken = match &mut self.current {
             Some(body) => {
                 self.space.own().written(&body.name, bytes.len() as u64);
                 self.waiter.wait(body.sink.take(bytes))
@@ -185,7 +185,7 @@ impl<S: ImageStore> tar::BodySink for Bodies<S> {
             sink,
             claimed,
             name,
-        }) = self.at_hand.take()
+        }) = self.current.take()
         else {
             return ControlFlow::Break(());
         };

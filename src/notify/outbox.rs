@@ -15,7 +15,7 @@ use crate::reporter::report;
 use super::manager_socket::ManagerSocket;
 
 /// How long the last messages may take once the outbox is closed.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// A datagram.
 #[derive(Debug, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Drop for Outbox {
         // A manager that does not read is not waited for, and does not get the last messages.
         let _ = shared
             .changed
-            .wait_timeout_while(waiting, LAST_WORDS, |waiting| !waiting.done);
+            .wait_timeout_while(waiting, LAST_MESSAGES, |waiting| !waiting.done);
     }
 }
 

@@ -1,9 +1,8 @@
-//! The settings of pulls.
+//! What a reload may change of pulls.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of pulls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullRules {
     /// What is pulled is also named as if it came from these.

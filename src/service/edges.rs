@@ -13,9 +13,7 @@ use super::store_service::StoreService;
 
 /// How the daemon comes by a store and by a source.
 pub trait Edges {
-    /// The store.
     type Store: StoreService;
-    /// The source.
     type Source: EntrySource;
 
     /// The store of this configuration. It need not serve yet.

@@ -32,7 +32,6 @@ pub enum LeftoverError {
         .address.display()
     )]
     Served {
-        /// The socket.
         address: PathBuf,
         /// The process, for people: its pid and its command line.
         server: String,
@@ -40,7 +39,6 @@ pub enum LeftoverError {
     /// It is unknown whether a process serves it.
     #[error("containerd.address {}: cannot tell whether it is served: {cause}", .address.display())]
     Unknown {
-        /// The socket.
         address: PathBuf,
         /// How the connection failed.
         cause: io::Error,

@@ -194,7 +194,7 @@ fn an_import_that_hangs_is_not_waited_for_for_ever() {
     let ((_one, one), (_two, two)) = (archive(1, 0), archive(2, 0));
     let store = full(5 * MIB);
     let _hangs = hangs(&store);
-    let reservations = Reservations::with_patience(Duration::from_millis(100));
+    let reservations = Reservations::with_deadline(Duration::from_millis(100));
     let given_up = CancellationToken::new();
     let one = imported_by(&store, &one, &reservations, &given_up);
     let two = async {

@@ -42,7 +42,7 @@ const CHUNK: usize = 64 << 10;
 /// Reads between two looks at everything else: all that the pipe can hold.
 const READS: usize = PIPE / CHUNK;
 /// How long a stream may take for the last lines.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Why the output cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -264,7 +264,7 @@ impl OutputReader {
         let rest = self.lines.rest();
         self.pass(&rest);
         if let Some(stream) = &mut self.stream {
-            stream.send_until(Instant::now() + LAST_WORDS);
+            stream.send_until(Instant::now() + LAST_LINES);
         }
     }
 }
