@@ -64,7 +64,7 @@ impl Stowd {
         let notify = NotifySocket::bind(&path);
         let (told, ready) = mpsc::channel();
         notify.on_ready(move || {
-            // Nobody listens any more when this stowd was given up.
+            // Nothing listens any more when this stowd was given up.
             let _ = told.send(Instant::now());
         });
         let mut command = self.command(daemon, &images);

@@ -36,7 +36,7 @@ pub(crate) fn load() -> f64 {
     first.parse().unwrap_or_default()
 }
 
-/// Whether that is more than what it has got, so that whoever is measured has to share.
+/// Whether that is more than what it has got, so that what is measured has to share.
 pub(crate) fn is_busy(load: f64) -> bool {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     u32::try_from(count).is_ok_and(|count| load > f64::from(count))

@@ -37,7 +37,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Whoever swept the directory may have unmounted it already.
+        // What swept the directory may have unmounted it already.
         let umount = Command::new("umount").arg("--lazy").arg(&self.0).output();
         drop(umount);
     }

@@ -146,7 +146,7 @@ fn what_no_entry_brings_any_more_is_unpinned_and_not_before() {
     });
     assert!(is_pinned(&stowd, UMOCI), "another entry brings it");
     fs::remove_file(images.join("umoci.tar.gz")).unwrap();
-    eventually(&mut stowd, "nobody brings it", |stowd| {
+    eventually(&mut stowd, "no entry brings it", |stowd| {
         !is_pinned(stowd, UMOCI)
     });
     // It is not deleted, and it is pinned again when it comes back.
@@ -172,7 +172,7 @@ fn what_went_while_stowd_was_away_is_unpinned_and_pins_of_others_stay() {
     let list = stowd.ctr(&["images", "list", &format!("name=={pause}")]);
     assert!(
         list.contains("io.cri-containerd.pinned=pinned"),
-        "somebody else's pin: {list}"
+        "the pin of another client: {list}"
     );
 }
 

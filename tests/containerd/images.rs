@@ -166,7 +166,7 @@ async fn racing_writers_of_a_name_all_succeed(generation: Generation) {
             }
         });
     }
-    // Somebody deletes the name under them, so that both sides of the race are run through.
+    // Another client deletes the name under them, so that both sides of the race are run through.
     for _ in 0..10 {
         raw.delete_image(NAME).await;
         tokio::task::yield_now().await;

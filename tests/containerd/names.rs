@@ -206,7 +206,7 @@ fn a_tag_that_another_archive_moves_is_updated_in_place(generation: &Generation)
     assert_sources(&store);
 }
 
-/// `ctr` has imported them before, under their own names, and somebody has labelled the blobs.
+/// `ctr` has imported them before, under their own names, and another client has labelled the blobs.
 fn what_was_there_gets_the_labels_and_keeps_those_of_others(generation: &Generation) {
     let setup = setup(generation, &REGISTRIES);
     let mut stowd = ready(setup);

@@ -150,7 +150,7 @@ async fn a_blob_that_is_there_is_not_placed_again(generation: Generation) {
     open.commit(&digest, labels(&[("taken", "over")]))
         .await
         .unwrap();
-    // Two writers of the rest: whoever is second finds the first one's.
+    // Two writers of the rest: the second one finds that of the first.
     let other = bytes(6, 2 * MIB);
     let mut tasks = tokio::task::JoinSet::new();
     for store in [&store, &sending, &store, &sending] {

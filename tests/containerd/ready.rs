@@ -34,7 +34,7 @@ fn assert_told_in_order(stowd: &Stowd) {
         assert_eq!(
             datagram.pid,
             stowd.pid() as i32,
-            "{datagram:?} is from somebody else"
+            "{datagram:?} is from another process"
         );
     }
     let readies = datagrams

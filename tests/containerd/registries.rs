@@ -59,7 +59,7 @@ fn a_registry_serves_what_was_pushed_and_counts_who_asked() {
 
     let address = registry.address().to_owned();
     registry.kill();
-    assert!(get(&address, path, MANIFEST).is_err(), "nobody listens");
+    assert!(get(&address, path, MANIFEST).is_err(), "nothing listens");
     registry.restart();
     assert_eq!(registry.address(), address);
     let answer = get(&address, path, MANIFEST).unwrap();
@@ -131,7 +131,7 @@ fn a_false_registry_answers_as_it_is_told() {
     fake.answer(of());
     assert_eq!(body(&waiting.join().unwrap()), body(&real));
     held(0);
-    // Somebody who goes away is not held any more.
+    // A client that goes away is not held any more.
     fake.answer(Answer::Silence);
     let mut stream = TcpStream::connect(&address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
@@ -142,7 +142,7 @@ fn a_false_registry_answers_as_it_is_told() {
     assert!(fake.requests().iter().all(|request| request.path == path));
 
     drop(fake);
-    assert!(get(&address, path, "").is_err(), "nobody listens");
+    assert!(get(&address, path, "").is_err(), "nothing listens");
     let back = Registry::start_on(&address);
     assert_eq!(back.address(), address);
 }

@@ -219,7 +219,7 @@ fn compressed_layers_outside_of_blobs_have_both_digests() {
     assert_eq!(file("a.tar.gz").digest, Some(Digest::of(&gzip(LAYER))));
     assert_eq!(file("c.tar.gz").digest, Some(Digest::of(&zstd)));
     assert_eq!(file("c.tar.gz").compression, Compression::Zstd);
-    // It cannot be decompressed: whoever looks for its diff_id finds none.
+    // It cannot be decompressed: a search for its diff_id finds none.
     assert_eq!(file("cut.tar.gz").digest, Some(Digest::of(cut)));
     assert_eq!(file("cut.tar.gz").diff_id, None);
     assert_eq!(file(&blob).compression, Compression::Gzip);

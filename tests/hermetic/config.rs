@@ -72,7 +72,7 @@ fn in_fixture(directory: &Path) -> Output {
         .unwrap()
 }
 
-/// The output of `check` without what nobody set, and without the tables that leaves empty.
+/// The output of `check` without what was not set, and without the tables that leaves empty.
 fn not_default(stdout: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for line in stdout

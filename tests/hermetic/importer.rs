@@ -966,7 +966,7 @@ fn a_file_that_cannot_be_looked_at_any_more_has_not_changed() {
     for path in draft.written(dir.path()) {
         let store = MemoryStore::default();
         let entry = entry(&path);
-        // A link to itself can be looked at by nobody, root or not.
+        // A link to itself cannot be looked at, by root or not.
         let looped = path.clone();
         let break_path = move || {
             std::fs::remove_file(&looped).unwrap();

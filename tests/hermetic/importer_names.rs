@@ -250,7 +250,7 @@ fn what_the_store_had_gets_the_labels_too_and_keeps_its_own() {
     }
 }
 
-/// To one image it is a file of a kind that nobody knows, to the other its manifest.
+/// To one image it is a file of an unknown kind, to the other its manifest.
 #[test]
 fn a_manifest_keeps_its_children_whatever_it_is_to_another_image() {
     let dir = TempDir::new().unwrap();

@@ -333,7 +333,11 @@ fn a_record_counts_only_while_it_stands() {
 
     let (mut read, _) = Ledger::from_json(&json, Path::new(""));
     assert_eq!(read.iter().count(), 2);
-    assert_eq!(read.summary(), summary(0, 0, 0), "nobody has looked yet");
+    assert_eq!(
+        read.summary(),
+        summary(0, 0, 0),
+        "the store was not looked at yet"
+    );
     let revision = read.revision();
     for _ in 0..2 {
         read.confirm(a);

@@ -15,7 +15,7 @@ use crate::ledger::{bad, blob, good, image, settings, version};
 enum Pin {
     /// By stowd.
     Own,
-    /// By somebody else.
+    /// By another client.
     Foreign,
     /// Stowd's label is there, the runtime's is gone.
     Lost,
@@ -107,7 +107,7 @@ fn an_unchanged_entry_is_skipped_when_the_store_has_all_of_it_pinned() {
             store(&[("a:1=x", Pin::Lost), ("b:1=y", Pin::Own)]),
             missing(&["a:1", &a]),
         ),
-        // Somebody pointed the name to something else.
+        // Another client pointed the name to something else.
         (
             store(&[("a:1=other", Pin::Own), ("b:1=y", Pin::Own)]),
             missing(&["a:1", &a]),

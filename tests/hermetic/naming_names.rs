@@ -376,7 +376,7 @@ fn only_what_is_missing_is_set_and_lists_are_merged() {
             sourced(&[("a", "x,z")]),
             sourced(&[("a", "x,y,z")]),
         ),
-        // All there, in whatever order somebody wrote it.
+        // All there, in whatever order it was written.
         (
             had(&[("a", "z,x,,x,y")]),
             sourced(&[("a", "x,y,z")]),

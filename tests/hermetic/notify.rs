@@ -137,7 +137,7 @@ impl Manager {
         Some(String::from_utf8(bytes[..length].to_vec()).unwrap())
     }
 
-    /// What waits, once nobody speaks any more.
+    /// What waits, once nothing is sent any more.
     fn rest(&self) -> Vec<String> {
         self.socket.set_nonblocking(true).unwrap();
         std::iter::from_fn(|| self.receive()).collect()

@@ -1,4 +1,4 @@
-//! Mounts that nobody else sees, and that are gone when the test is, however it ends.
+//! Mounts that no other process sees, and that are gone when the test is, however it ends.
 
 use std::path::Path;
 use std::process::Command;

@@ -138,7 +138,7 @@ impl FakeRegistry {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// How many requests have no answer yet, and somebody who still waits for it.
+    /// How many requests have no answer yet, and a client that still waits for it.
     pub fn held(&self) -> usize {
         self.state.lock().unwrap().held
     }
@@ -171,7 +171,7 @@ pub struct Refusing {
 impl Refusing {
     /// Takes a free port.
     pub fn start() -> Self {
-        // Bound and never listened on: nobody else gets it, and nobody is let in.
+        // Bound and never listened on: no other program gets it, and no client is let in.
         let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
         // Nor do programs that a test starts keep it.
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket");

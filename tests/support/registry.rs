@@ -32,7 +32,7 @@ pub struct Registry {
     child: Child,
 }
 
-/// What somebody asked a registry for.
+/// What a registry was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// `GET`, `HEAD`.
@@ -131,7 +131,7 @@ impl Registry {
         lines.filter_map(asked).collect()
     }
 
-    /// How often it was asked for a manifest of a repository (`core/umoci`): 0 where nobody pulled.
+    /// How often it was asked for a manifest of a repository (`core/umoci`): 0 where nothing was pulled.
     pub fn manifests_asked(&self, repository: &str) -> usize {
         let path = format!("/v2/{repository}/manifests/");
         let asked = self.asked();

@@ -26,7 +26,7 @@ fn it_installs_enables_and_takes_away_again() {
         "{verified:?}"
     );
 
-    // An update while it runs, with a configuration that somebody has changed.
+    // An update while it runs, with a configuration that was changed.
     machine.write("/etc/stowd/config.toml", "log-level = \"debug\"\n");
     machine.ok(&install);
     machine.ok(&["systemctl", "restart", UNIT]);

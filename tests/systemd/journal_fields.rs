@@ -85,7 +85,7 @@ fn every_line_has_its_fields() {
     while let Ok(length) = socket.recv(&mut buffer) {
         datagrams.push(fields(&buffer[..length]));
     }
-    // The first is empty: tracing-journald tries whether somebody listens.
+    // The first is empty: tracing-journald tries whether the journal listens.
     assert!(datagrams.remove(0).is_empty());
     let of = |name: &str| -> Vec<&str> {
         datagrams

@@ -1,4 +1,4 @@
-//! The least that an import can cost on this machine, whoever does it: the archive is decompressed
+//! The least that an import can cost on this machine, whatever does it: the archive is decompressed
 //! (into nothing, by the fastest decoder at hand), and its blobs are hashed and written, each
 //! followed by an fsync, on all processors at once. The longer of the two is the floor.
 

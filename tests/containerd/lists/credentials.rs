@@ -1,4 +1,4 @@
-//! Registries that ask for a password, and that nobody else gets to see it.
+//! Registries that ask for a password, and that nothing else gets to see it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

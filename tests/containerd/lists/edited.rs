@@ -53,7 +53,7 @@ fn a_list_that_hangs_is_let_go_as_soon_as_it_is_removed() {
     fs::remove_file(stowd.setup().images().join("core.txt")).unwrap();
     stowd.wait_ready(SOON);
     eventually(&mut stowd, "the pull is given up", |_| silent.held() == 0);
-    eventually(&mut stowd, "nobody asks for it any more", |stowd| {
+    eventually(&mut stowd, "no list asks for it any more", |stowd| {
         tags(stowd).is_empty()
     });
     assert_eq!(count(&stowd, "failed", "core.txt: "), 0);

@@ -26,7 +26,7 @@ fn what_was_pulled_has_the_names_of_extra_registries(generation: &Generation) {
     ];
     let wanted = wanted.into_iter().collect();
     assert_eq!(pinned(&stowd), wanted);
-    // Whoever shares images by what the label says finds them under the extra registry.
+    // A mirror that shares images by what the label says finds them under the extra registry.
     let blobs = stowd.store().blobs();
     for registry in ["edge.stowd.test:5000", HOST] {
         let key = format!("containerd.io/distribution.source.{registry}");

@@ -111,7 +111,7 @@ fn every_form_of_a_name_is_found_again_and_never_pulled_twice(generation: &Gener
         count(stowd, "imported", "core.txt: ") == 3
     });
     assert_eq!(registry.all_manifests_asked(), asked, "pulled twice");
-    // And with nobody to ask.
+    // And with no registry to ask.
     assert_eq!(stowd.stop(), Some(0));
     fs::remove_file(stowd.setup().dir().join("lib/ledger.json")).unwrap();
     registry.kill();

@@ -50,7 +50,7 @@ fn what_several_sources_bring_is_pinned_until_the_last_is_gone(generation: &Gene
         tags(stowd) == set(&[SKOPEO])
     });
     remove(&stowd, "c.tar");
-    eventually(&mut stowd, "nobody brings it", |stowd| {
+    eventually(&mut stowd, "no list brings it", |stowd| {
         tags(stowd).is_empty()
     });
     for name in [UMOCI, SKOPEO] {
@@ -95,7 +95,7 @@ fn pins_and_labels_of_others_stay(generation: &Generation) {
     let setup = setup(generation, registry.address(), "");
     setup.list("core.txt", format!("{UMOCI}\n{SKOPEO}\n"));
     let mut stowd = ready(setup);
-    // The one is somebody else's from here on, the other has a label besides.
+    // The one is another client's from here on, the other has a label besides.
     stowd.ctr(&["images", "label", UMOCI, "io.stowd.pinned="]);
     stowd.ctr(&["images", "label", SKOPEO, "example.test/team=kitchen"]);
     assert_eq!(label(&stowd, UMOCI, "io.stowd.pinned"), None);

@@ -1,4 +1,4 @@
-//! The log file when somebody else moves it, and when the disk says no.
+//! The log file when another program moves it, and when the disk takes no more.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -122,7 +122,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: whoever writes there may still have it open.
+        // Lazily: what writes there may still have it open.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }

@@ -72,7 +72,7 @@ fn the_priority_is_that_of_the_level() {
         ),
         ("panic: runtime error: index out of range", 2),
         ("fatal error: concurrent map writes", 2),
-        // What somebody else says in a message.
+        // What another program says in a message.
         ("time=\"t\" msg=\"a level=error here\"", 6),
         ("containerd: invalid level=error", 6),
         ("time=\"t\" xlevel=error", 6),

@@ -32,7 +32,7 @@ fn listener(directory: &Path, last: &str) -> (config::ContainerdConfig, Vec<OsSt
     (config, command_line)
 }
 
-/// Starts it so that nobody is left who started it, as after stowd's death. Gives its pid once it
+/// Starts it so that its parent has ended, as after stowd's death. Gives its pid once it
 /// listens.
 fn orphan(config: &config::ContainerdConfig, command_line: &[OsString]) -> i32 {
     let status = Command::new("setsid")

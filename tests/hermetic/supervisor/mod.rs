@@ -33,7 +33,7 @@ fn eventually<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T 
     }
 }
 
-/// Waits for a file that somebody else writes, until it is not empty.
+/// Waits for a file that another process writes, until it is not empty.
 fn content_of(file: &Path) -> String {
     eventually("a file", || match std::fs::read_to_string(file) {
         Ok(content) if !content.is_empty() => Ok(content),
