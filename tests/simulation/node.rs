@@ -175,7 +175,8 @@ impl Node {
         match effect {
             Effect::Begin(entry, job) => {
                 self.jobs += 1;
-                self.oracle.begins(&entry, &job, &self.process, uptime)?;
+                self.oracle
+                    .begins(&entry, &job, &self.process, &self.store, uptime)?;
                 let job = JobUnderWay::new(entry, job, self.oracle.config, &self.store);
                 self.process.under_way.push(UnderWay::Job(Box::new(job)));
             }

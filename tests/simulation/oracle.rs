@@ -13,7 +13,7 @@ use stowd::plan::{Effect, Job, JobEnd, Plan};
 use crate::config::Config;
 use crate::content::kind;
 use crate::directory::Directory;
-use crate::holds::Holds;
+use crate::holds::{Holds, Version};
 use crate::invariants::Violation;
 use crate::jobs::JobUnderWay;
 use crate::pace::Pace;
@@ -49,9 +49,9 @@ pub(crate) struct Oracle {
     pub(crate) is_held_told: bool,
     pub(crate) seen: Seen,
     pub(crate) unknown: Unknown,
-    /// The entries of which all was brought, with what the store had lost when the job for it began;
-    /// and those of lists that are pulled.
-    brought: BTreeMap<PathBuf, u64>,
+    /// The entries of which all was brought; and for those of lists that are pulled, what the store had
+    /// lost when the look began.
+    brought: BTreeMap<PathBuf, Brought>,
     looked: BTreeMap<PathBuf, u64>,
     /// A job met a store that is away: none begins before this uptime.
     left_alone: Option<Duration>,
@@ -61,6 +61,16 @@ pub(crate) struct Oracle {
     pub(crate) own: BTreeSet<String>,
     /// For which entry each name was put last.
     pub(crate) put_by: BTreeMap<String, PathBuf>,
+}
+
+/// All of an entry was brought.
+#[derive(Debug)]
+struct Brought {
+    version: Version,
+    /// Its names and its blobs.
+    what: Vec<String>,
+    /// What the store had lost when the job began.
+    losses: u64,
 }
 
 impl Oracle {
@@ -173,10 +183,10 @@ impl Oracle {
         mut lacks: impl Iterator<Item = String>,
         store: &Store,
     ) -> Result<(), Violation> {
-        let Some(losses) = self.brought.get(path) else {
+        let Some(brought) = self.brought.get(path) else {
             return Ok(());
         };
-        match lacks.find(|lack| !store.is_lost_since(lack, *losses)) {
+        match lacks.find(|lack| !store.is_lost_since(lack, brought.losses)) {
             Some(lack) => Err(Violation::new(format!(
                 "4: {} is to be done again for {lack}, which is there",
                 path.display()
@@ -218,9 +228,21 @@ impl Oracle {
         entry: &Entry,
         job: &Job,
         process: &Process,
+        store: &Store,
         uptime: Duration,
     ) -> Result<(), Violation> {
         let path = entry.path.display();
+        let version = (entry.identity, self.config.shape());
+        let brought = self.brought.get(&entry.path);
+        let brought = brought.filter(|brought| brought.version == version);
+        if brought.is_some_and(|brought| {
+            let mut what = brought.what.iter();
+            !what.any(|what| store.is_lost_since(what, brought.losses))
+        }) {
+            return Err(Violation::new(format!(
+                "4: a job for {path}, of which the store has all"
+            )));
+        }
         let (mut of_its_kind, mut is_unpinning) = (0, false);
         for under_way in &process.under_way {
             match under_way {
@@ -284,7 +306,16 @@ impl Oracle {
         let losses = losses.unwrap_or(job.losses);
         match end {
             JobEnd::Through(brought) if brought.problems.is_empty() => {
-                self.brought.insert(path.clone(), losses);
+                let images = brought.images.iter().flat_map(|image| {
+                    let blobs = image.blobs.iter().map(|blob| blob.digest.to_string());
+                    image.names.iter().cloned().chain(blobs)
+                });
+                let brought = Brought {
+                    version: (job.entry.identity, job.config.shape()),
+                    what: images.collect(),
+                    losses,
+                };
+                self.brought.insert(path.clone(), brought);
             }
             JobEnd::Absent(_) => {
                 self.looked.insert(path.clone(), losses);
