@@ -6,15 +6,20 @@
 //!                           brought first comes first
 //! ```
 //!
+//! What was found wrong is remembered until it is right again, and is read once more when a run begins: so
+//! it is brought back before READY.
+//!
 //! A stop is unclean when the kernel has ended under stowd: a marker is there that a clean stop removes,
 //! and it is of another boot. Pages that were not on the disk yet are lost then. A stowd that is killed
 //! while the kernel goes on leaves the marker as well, and loses nothing: the pages are the kernel's.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 
 /// What a run leaves for the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +30,9 @@ pub struct ScrubMemory {
     pub after: Option<Digest>,
     /// Images that were brought from then on may have lost something at an unclean stop.
     pub suspect_since: Option<SystemTime>,
+    /// Blobs whose bytes were found wrong, and not right since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub damaged: BTreeSet<NeededBlob>,
 }
 
 impl ScrubMemory {
@@ -35,8 +43,20 @@ impl ScrubMemory {
         left.unwrap_or_default().min(interval)
     }
 
+    /// These blobs were read, and have these faults.
+    pub fn read(&mut self, blobs: &[NeededBlob], faults: &BlobFaults) {
+        for blob in blobs {
+            match faults.get(&blob.digest) {
+                Some(BlobFault::Bytes) => _ = self.damaged.insert(blob.clone()),
+                // That proves nothing.
+                Some(BlobFault::Unreadable) => {}
+                _ => _ = self.damaged.remove(blob),
+            }
+        }
+    }
+
     /// A stop was unclean, and so may one before it have been that is not dealt with yet.
-    pub(crate) fn suspect(&mut self, since: SystemTime) {
+    pub fn suspect(&mut self, since: SystemTime) {
         let earlier = self.suspect_since.unwrap_or(since);
         self.suspect_since = Some(earlier.min(since));
     }
@@ -106,6 +126,32 @@ mod tests {
             let is = memory.left(interval, at(now));
             assert_eq!(is, Duration::from_secs(left), "{ended:?} {now}");
         }
+    }
+
+    #[test]
+    fn what_was_found_wrong_is_remembered_until_it_is_right() {
+        let [a, b] = ["a", "b"].map(|text| NeededBlob {
+            digest: Digest::of(text.as_bytes()),
+            size: 1,
+        });
+        let faults = |fault| BlobFaults::from([(a.digest.clone(), fault)]);
+        let mut memory = ScrubMemory::default();
+        let both = [a.clone(), b.clone()];
+        for (read, faults, damaged) in [
+            (&both[..], faults(BlobFault::Bytes), true),
+            (&both[1..], BlobFaults::new(), true),
+            (&both, faults(BlobFault::Unreadable), true),
+            (&both, BlobFaults::new(), false),
+            (&both, faults(BlobFault::Unreadable), false),
+        ] {
+            memory.read(read, &faults);
+            let damaged = BTreeSet::from_iter(damaged.then(|| a.clone()));
+            assert_eq!(memory.damaged, damaged, "{faults:?}");
+            let json = serde_json::to_string(&memory).unwrap();
+            assert_eq!(serde_json::from_str::<ScrubMemory>(&json).unwrap(), memory);
+        }
+        let older = r#"{"ended":null,"after":null,"suspect_since":null}"#;
+        assert_eq!(serde_json::from_str::<ScrubMemory>(older).unwrap(), memory);
     }
 
     #[test]

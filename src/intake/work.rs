@@ -200,15 +200,18 @@ impl<S: ImageStore> Jobs<S> {
 
     /// Reads the blobs of a step of the scrub, so many bytes a second.
     pub(super) fn scrub(&mut self, step: ScrubStep, settings: &Settings) {
-        let (store, rate) = (self.store.clone(), settings.scrub_rate);
-        let state_dir = settings.state_dir.clone();
+        let (store, state_dir) = (self.store.clone(), settings.state_dir.clone());
+        let rate = match step.is_awaited {
+            true => u64::MAX,
+            false => settings.scrub_rate,
+        };
         self.tasks.spawn(async move {
-            let ScrubStep { blobs, then } = step;
-            let read = match blobs.is_empty() {
+            let read = match step.blobs.is_empty() {
                 true => Ok(BlobFaults::new()),
-                false => store.hash_blobs(blobs, rate).await,
+                false => store.hash_blobs(step.blobs.clone(), rate).await,
             };
-            if read.is_ok()
+            let then = read.as_ref().map(|faults| step.ended(faults));
+            if let Ok(then) = then
                 && let Err(error) = blocking(move || save_scrub(&state_dir, &then)).await
             {
                 // The next run reads more than it must.

@@ -31,6 +31,9 @@ impl Plan {
 
     /// Asks for the images when an audit is wanted, or the pins are to be checked.
     pub(super) fn ask_the_store(&mut self, now: Now) {
+        if self.scrub.is_recalling() {
+            return;
+        }
         let serial = self.ledger.serial();
         if !self.query.ask(now.uptime, self.pins.is_asking(), serial) {
             return;
@@ -39,6 +42,7 @@ impl Plan {
             true => self.ledger.needed_blobs(),
             false => Vec::new(),
         };
+        self.scrub.asks(&blobs);
         self.effects.push(match blobs.is_empty() {
             true => Effect::ListImages,
             false => Effect::CheckBlobs(blobs),
@@ -67,8 +71,9 @@ impl Plan {
         match listed {
             Ok((images, faults)) => {
                 self.take_over_pins(&images);
-                if faults.is_some() {
+                if let Some(faults) = &faults {
                     self.blobs_checked = Some(now.uptime);
+                    self.scrub.answered(faults);
                 }
                 self.audit(&images, &faults.unwrap_or_default(), asked_at, now);
                 self.check_stale(&images, now);

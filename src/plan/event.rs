@@ -82,7 +82,7 @@ pub enum Effect {
     AskSandboxImage,
     /// Find the images that are pinned for the owner and are none of these; [`Event::Unrecorded`] follows.
     FindUnrecorded(BTreeSet<Digest>),
-    /// Read blobs, and keep how far that has come; [`Event::Scrubbed`] follows.
+    /// Read blobs, and keep what is known then; [`Event::Scrubbed`] follows.
     Scrub(ScrubStep),
     /// Take stowd's pins off these images; [`Event::Unpinned`] follows.
     Unpin(Vec<String>),
@@ -96,8 +96,27 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScrubStep {
     pub blobs: Vec<NeededBlob>,
-    /// To be kept for the next run when they have been read.
-    pub then: ScrubMemory,
+    /// READY waits for it: it is read as fast as it can be.
+    pub is_awaited: bool,
+    /// What is known when they have been read, but for what is wrong with them.
+    pub(super) then: ScrubMemory,
+}
+
+impl ScrubStep {
+    pub(super) fn new(blobs: Vec<NeededBlob>, then: ScrubMemory) -> Self {
+        Self {
+            blobs,
+            is_awaited: false,
+            then,
+        }
+    }
+
+    /// What is to be kept for the next run when the blobs have been read, and have these faults.
+    pub fn ended(&self, faults: &BlobFaults) -> ScrubMemory {
+        let mut memory = self.then.clone();
+        memory.read(&self.blobs, faults);
+        memory
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

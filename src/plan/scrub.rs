@@ -14,23 +14,33 @@ use crate::ledger::ImportedImage;
 use crate::needed_blob::{BlobDamage, BlobFault, BlobFaults, NeededBlob};
 use crate::scrub::ScrubMemory;
 
-use super::event::{Effect, Now};
+use super::event::{Effect, Now, ScrubStep};
 use super::scrub_round::{Round, Scrub};
 use super::state::Plan;
+use super::store_query::STORE_REST;
 
 impl Plan {
     /// Goes on where a run before has left off.
     pub fn resume_scrub(&mut self, memory: ScrubMemory) {
         self.scrub.memory = memory;
+        self.scrub.recall();
     }
 
     /// Begins the step that is due.
     pub(super) fn read_blobs(&mut self, now: Now) {
-        let is_asked = self.scrub.step.is_some() || self.scrub.is_asking;
-        let is_busy = is_asked || self.entries.running().next().is_some();
-        if !self.load.is_over() || is_busy || self.scrub.rests_until > now.uptime {
+        if self.scrub.step.is_some() || self.scrub.rests_until > now.uptime {
             return;
         }
+        if let Some(step) = self.scrub.step_of_memory() {
+            return self.begin_step(step);
+        }
+        let is_busy = self.scrub.is_asking || self.entries.running().next().is_some();
+        if !self.load.is_over() || is_busy {
+            return;
+        }
+        // The clock was set back: a scrub that was in years would be the last one.
+        let memory = &mut self.scrub.memory;
+        memory.ended = memory.ended.map(|ended| ended.min(now.wall));
         let is_off = self.rules.scrub.is_zero();
         let round = self.scrub.round.as_ref();
         if is_off && round.is_some_and(|round| round.reason == ScrubReason::Due) {
@@ -43,6 +53,10 @@ impl Plan {
             return;
         };
         let step = round.step(&self.scrub.memory, now.wall);
+        self.begin_step(step);
+    }
+
+    fn begin_step(&mut self, step: ScrubStep) {
         self.effects.push(Effect::Scrub(step.clone()));
         self.scrub.step = Some(step);
     }
@@ -113,8 +127,10 @@ impl Plan {
         };
         match result {
             Some(faults) => {
-                self.scrub.memory = step.then;
-                self.tell_unrepaired(&faults);
+                self.scrub.memory = step.ended(&faults);
+                if !step.is_awaited {
+                    self.tell_unrepaired(&faults);
+                }
                 if !faults.is_empty() {
                     // What can be brought back is told and brought then.
                     self.blobs_checked = None;
@@ -129,6 +145,10 @@ impl Plan {
                 if let Some(round) = ended.filter(|round| round.blobs > 0) {
                     self.tell(round.ended());
                 }
+            }
+            None if step.is_awaited => {
+                self.scrub.recall();
+                self.scrub.rests_until = now.uptime + STORE_REST;
             }
             None => self.scrub.failed(now.uptime),
         }
@@ -182,7 +202,11 @@ impl Plan {
             round,
             step,
             rests_until,
+            ..
         } = &self.scrub;
+        if self.scrub.is_recall_due && step.is_none() {
+            return Some(*rests_until);
+        }
         if !self.load.is_over() || step.is_some() || *is_asking {
             return None;
         }

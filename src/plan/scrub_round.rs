@@ -1,11 +1,11 @@
 //! How far the reading of blobs has come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use crate::happened::{Happened, ScrubReason};
 use crate::ledger::ImportedImage;
-use crate::needed_blob::NeededBlob;
+use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::scrub::ScrubMemory;
 
 use super::event::ScrubStep;
@@ -20,6 +20,12 @@ const REST: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Scrub {
     pub(super) memory: ScrubMemory,
+    /// What is remembered to be damaged is to be read before the store is asked what it has.
+    pub(super) is_recall_due: bool,
+    /// Of these, those that the store was asked about.
+    pub(super) asked: BTreeSet<NeededBlob>,
+    /// Some were repaired, which is to be kept.
+    pub(super) is_unkept: bool,
     /// Images that are pinned and that no record tells of; `None` before they are asked for.
     pub(super) unrecorded: Option<Vec<ImportedImage>>,
     /// They are asked for.
@@ -44,6 +50,48 @@ pub(super) struct Round {
 }
 
 impl Scrub {
+    /// The store does not know what was found damaged before: it is another run's, or another store.
+    pub(super) fn recall(&mut self) {
+        self.is_recall_due = !self.memory.damaged.is_empty();
+    }
+
+    /// Whether what is remembered is to be read first, or is being read.
+    pub(super) fn is_recalling(&self) -> bool {
+        let step = self.step.as_ref();
+        step.map_or(self.is_recall_due, |step| step.is_awaited)
+    }
+
+    /// The store is asked about these blobs.
+    pub(super) fn asks(&mut self, blobs: &[NeededBlob]) {
+        let blobs = blobs
+            .iter()
+            .filter(|blob| self.memory.damaged.contains(*blob));
+        self.asked = blobs.cloned().collect();
+    }
+
+    /// The store has answered: what it was asked about is right again but for these.
+    pub(super) fn answered(&mut self, faults: &BlobFaults) {
+        for blob in std::mem::take(&mut self.asked) {
+            if !faults.contains_key(&blob.digest) {
+                let step = self.step.iter_mut().map(|step| &mut step.then);
+                for memory in step.chain([&mut self.memory]) {
+                    self.is_unkept |= memory.damaged.remove(&blob);
+                }
+            }
+        }
+    }
+
+    /// The step that reads what is remembered, or that only keeps what is known.
+    pub(super) fn step_of_memory(&mut self) -> Option<ScrubStep> {
+        let is_awaited = std::mem::take(&mut self.is_recall_due);
+        let blobs = self.memory.damaged.iter().filter(|_| is_awaited);
+        let is_wanted = std::mem::take(&mut self.is_unkept) || is_awaited;
+        is_wanted.then(|| ScrubStep {
+            is_awaited,
+            ..ScrubStep::new(blobs.cloned().collect(), self.memory.clone())
+        })
+    }
+
     /// The store has told the images that no record tells of.
     pub(super) fn found(&mut self, images: Option<Vec<ImportedImage>>, uptime: Duration) {
         self.is_asking = false;
@@ -98,7 +146,7 @@ impl Round {
                 then.ended = Some(now);
             }
         }
-        ScrubStep { blobs, then }
+        ScrubStep::new(blobs, then)
     }
 
     pub(super) fn read(&mut self, blobs: &[NeededBlob], damaged: usize) {

@@ -34,6 +34,7 @@ impl Plan {
         self.brought_back.clear();
         self.query.returned();
         self.blobs_checked = None;
+        self.scrub.recall();
         self.pins.want(now.uptime + self.rules.settle);
         // What a list has found before a pull may be gone.
         self.is_loss_unaudited = self.is_any_job_unrecorded();

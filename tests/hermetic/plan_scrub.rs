@@ -103,6 +103,12 @@ impl Node {
 
     /// The same node after a restart: what it has kept is `memory`.
     fn restarted(self, memory: ScrubMemory) -> Self {
+        let node = self.begun_again(memory);
+        assert!(node.plan.is_loaded());
+        node
+    }
+
+    fn begun_again(self, memory: ScrubMemory) -> Self {
         let json = self.plan.ledger().snapshot().to_json(Path::new("/i"));
         let (ledger, _) = Ledger::from_json(&json, Path::new("/i"));
         let entries = ledger.iter().map(|(path, _)| path.to_owned());
@@ -115,7 +121,6 @@ impl Node {
             .iter()
             .map(|path| path.file_name().unwrap().to_str().unwrap());
         node.on(listed(&names.collect::<Vec<_>>()));
-        assert!(node.plan.is_loaded());
         node
     }
 
@@ -252,7 +257,7 @@ fn a_node_that_is_restarted_every_day_is_scrubbed_too() {
         node = node.restarted(memory.clone());
         if let Some(step) = node.step.clone() {
             days.push(day);
-            memory = step.then;
+            memory = step.ended(&BlobFaults::new());
             node.scrubs();
         }
         node.pass(DAY);
@@ -267,7 +272,7 @@ fn a_restart_goes_on_where_it_was() {
     let all = texts.iter().map(String::as_str).collect::<Vec<_>>();
     let mut node = Node::with(&[image("a", &all)]);
     node.pass(WEEK);
-    let kept = node.step.clone().unwrap().then;
+    let kept = node.step.clone().unwrap().ended(&BlobFaults::new());
     let mut read = node.scrubs();
     assert_eq!(read.len(), 256);
     // The second step was under way.
@@ -317,9 +322,9 @@ fn after_an_unclean_stop_what_was_brought_since_is_read_the_oldest_first() {
         image("a", &["4", "3"]),
     ];
     let mut node = unclean(Node::with(&images), node_now() + DAY);
-    let step = node.step.clone().unwrap();
-    assert_eq!(step.then.suspect_since, None);
-    assert_eq!(step.then.ended, Some(node_now()), "that is another reading");
+    let then = node.step.clone().unwrap().ended(&BlobFaults::new());
+    assert_eq!(then.suspect_since, None);
+    assert_eq!(then.ended, Some(node_now()), "that is another reading");
     assert_eq!(node.scrubs(), [blob("3"), blob("2"), blob("4")]);
     let told = "scrubbed 3 blobs, 3 B, 0 damaged (an unclean stop)";
     assert_eq!(node.last(), told);
@@ -335,10 +340,10 @@ fn a_restart_reads_on_after_what_is_read_of_an_unclean_stop() {
         Node::with(&[image("a", &["x"]), image("b", &all)]),
         UNIX_EPOCH,
     );
-    let step = node.step.clone().unwrap();
+    let then = node.step.clone().unwrap().ended(&BlobFaults::new());
     // Of the second one some are read already: it begins anew.
-    assert_eq!(step.then.suspect_since, Some(node_now() + DAY));
-    let mut node = node.restarted(step.then);
+    assert_eq!(then.suspect_since, Some(node_now() + DAY));
+    let mut node = node.restarted(then);
     assert_eq!(node.scrubs()[0], blob("0"));
     assert_eq!(node.scrubs().len(), 300 - 256);
     assert_eq!(
@@ -529,4 +534,90 @@ fn what_was_left_is_brought_back_when_its_entry_is_in_sight_again() {
     node.pass(seconds(1));
     node.on(listed(&["a.tar"]));
     assert_eq!(node.begun, ["a.tar"]);
+}
+
+/// It was found, and the run ended before it was brought back.
+fn remembered(node: &mut Node, text: &str) -> ScrubMemory {
+    node.pass(WEEK);
+    let step = node.step.clone().unwrap();
+    node.scrubs_to(wrong(text, BlobFault::Bytes));
+    step.ended(&wrong(text, BlobFault::Bytes))
+}
+
+#[test]
+fn what_was_found_wrong_before_a_restart_is_brought_back_before_ready() {
+    let mut node = Node::with(&[image("a", &["1"]), image("b", &["2"])]);
+    let memory = remembered(&mut node, "2");
+    assert_eq!(memory.damaged, [blob("2")].into());
+    // The store knows nothing of it.
+    node.faults.clear();
+    let mut node = node.begun_again(memory);
+    let step = node.step.clone().unwrap();
+    assert!(step.is_awaited && !node.plan.is_loaded());
+    // The store is away for a moment.
+    node.step = None;
+    node.on(Event::Scrubbed(None));
+    assert_eq!(node.plan.next_due(node.now), Some(seconds(2)));
+    node.pass(seconds(2));
+    assert_eq!(node.scrubs_to(wrong("2", BlobFault::Bytes)), step.blobs);
+    assert_eq!(
+        (&node.begun[..], node.plan.is_loaded()),
+        (&["b.tar".to_owned()][..], false)
+    );
+    assert_eq!(node.told("damaged, and left as it is"), 0);
+    node.faults.clear();
+    node.on(Event::Ended(
+        path("b.tar"),
+        through(vec![image("b", &["2"])]),
+    ));
+    assert!(node.plan.is_loaded());
+    // That it is right again is kept when that is found.
+    node.pass(seconds(60));
+    node.on(listed(&["a.tar", "b.tar"]));
+    let step = node.step.clone().unwrap();
+    assert_eq!(step.blobs, []);
+    assert_eq!(step.ended(&BlobFaults::new()).damaged, [].into());
+    node.scrubs();
+    assert_eq!(node.step, None);
+}
+
+#[test]
+fn what_is_right_again_after_a_restart_is_read_once_and_forgotten() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    let memory = remembered(&mut node, "1");
+    node.faults.clear();
+    let mut node = node.begun_again(memory);
+    let step = node.step.clone().unwrap();
+    assert_eq!(node.scrubs(), [blob("1")]);
+    assert!(node.plan.is_loaded() && node.begun.is_empty());
+    assert_eq!(step.ended(&BlobFaults::new()).damaged, [].into());
+}
+
+/// The store has forgotten it, or is another one.
+#[test]
+fn what_is_remembered_is_read_again_before_a_store_that_returned_is_compared() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    remembered(&mut node, "1");
+    node.on(Event::Ended(
+        path("a.tar"),
+        failed(FailureClass::Environment),
+    ));
+    node.faults.clear();
+    let back = StoreState {
+        returns: 1,
+        ..StoreState::default()
+    };
+    node.begun.clear();
+    node.on(Event::Store(back));
+    assert!(node.step.clone().is_some_and(|step| step.is_awaited));
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_end_the_scrubs() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    node.now.wall -= 1000 * DAY;
+    node.pass(seconds(1));
+    assert_eq!(node.plan.next_due(node.now), Some(node.now.uptime + WEEK));
+    node.pass(WEEK);
+    assert_eq!(node.scrubs(), [blob("1")]);
 }

@@ -11,6 +11,9 @@ use stowd::platform::{Platform, Wanted};
 use crate::content::{SimImage, Y};
 use crate::directory::{ROOT, SETTLE};
 
+/// Between two readings of all blobs.
+pub(crate) const SCRUB: Duration = Duration::from_secs(24 * 3600);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Config {
     number: u8,
@@ -41,6 +44,10 @@ impl Config {
         self.number & 4 == 0
     }
 
+    pub(crate) fn scrubs(self) -> bool {
+        self.number & 32 == 0
+    }
+
     pub(crate) fn parallel(self) -> usize {
         [2, 1, 3, 2][usize::from(self.number >> 3) % 4]
     }
@@ -59,7 +66,7 @@ impl Config {
             parallel: self.parallel(),
             settle: SETTLE,
             unpin_removed: self.unpins(),
-            scrub: Duration::ZERO,
+            scrub: if self.scrubs() { SCRUB } else { Duration::ZERO },
             ready_timeout: Duration::from_secs(300),
             extra_registries,
             seed: 1,

@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use stowd::digest::Digest;
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE};
 use stowd::plan::Event;
 
-use crate::config::Config;
+use crate::config::{Config, SCRUB};
 use crate::content::Content;
 use crate::directory::{Away, PATHS};
 use crate::invariants::Violation;
@@ -167,17 +168,31 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         }
         Op::ForeignPin(a) => foreign_pin(node, a),
         Op::LoseBlob(a) => {
-            let blobs = &node.store.now.blobs;
-            let place = usize::from(a).checked_rem(blobs.len());
-            if let Some(digest) = place.and_then(|place| blobs.iter().nth(place).cloned()) {
+            if let Some(digest) = blob(node, a) {
                 node.store.lose_blob(&digest);
             }
         }
+        Op::WrongBytes(a) => {
+            if let Some(digest) = blob(node, a) {
+                node.store.now.wrong.insert(digest);
+            }
+        }
+        Op::PowerCut(a) => {
+            if let Some(digest) = blob(node, a) {
+                node.store.now.wrong.insert(digest);
+            }
+            node.scrub.suspect(SystemTime::UNIX_EPOCH);
+            node.kill();
+        }
+        Op::NextDay => {
+            node.wall += SCRUB;
+            node.waits_end();
+        }
         Op::ReplaceStore(a) => {
             node.store.replace(a.is_multiple_of(2));
-            node.oracle.put_by.clear();
+            node.oracle.store_replaced();
             if let Some(other) = &mut node.other {
-                other.oracle.put_by.clear();
+                other.oracle.store_replaced();
             }
         }
         Op::Deletes(a) => {
@@ -205,10 +220,7 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 true => node.wall -= by,
                 false => node.wall += by,
             }
-            node.oracle.pace.waits_end();
-            if let Some(other) = &mut node.other {
-                other.oracle.pace.waits_end();
-            }
+            node.waits_end();
         }
         Op::Save => node.save(),
         Op::DiskFails(fails) => node.disk_fails = fails,
@@ -256,6 +268,12 @@ fn foreign_pin(node: &mut Node, number: u8) {
         // Another instance does not leave the name to it any more.
         node.store.lose(&name);
     }
+}
+
+fn blob(node: &Node, number: u8) -> Option<Digest> {
+    let blobs = &node.store.now.blobs;
+    let place = usize::from(number).checked_rem(blobs.len())?;
+    blobs.iter().nth(place).cloned()
 }
 
 fn away(number: u8) -> Option<Away> {

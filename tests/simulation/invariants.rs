@@ -1,7 +1,7 @@
 //! What must hold in every history, in one place.
 //!
 //! 0. Nothing panics.
-//! 1. READY only after every entry of the start has an outcome.
+//! 1. READY only after every entry of the start has an outcome, and what was found damaged before is right.
 //! 2. No image that a present, out-of-sight or failed-but-good-before entry brings is ever unpinned,
 //!    and none that no entry brings stays pinned by stowd, unless it cannot be known, which is told.
 //!    Nothing is unpinned before READY, or while a directory cannot be listed, or that an entry would
@@ -279,6 +279,11 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
                     if !node.store.now.blobs.contains(&image.digest()) {
                         let image = image.tagged();
                         return Err(problem(format!("a blob of {image} is not there")));
+                    }
+                    let is_wrong = node.store.now.wrong.contains(&image.digest());
+                    if is_wrong && config.scrubs() {
+                        let image = image.tagged();
+                        return Err(problem(format!("a blob of {image} has wrong bytes")));
                     }
                     for name in image.names(config.extra_registry()) {
                         let Some(record) = is_pinned(&name) else {

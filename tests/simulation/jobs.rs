@@ -8,7 +8,6 @@ use stowd::entry::Entry;
 use stowd::image_list::Line;
 use stowd::ledger::{FailureClass, ImportedImage};
 use stowd::naming::Reference;
-use stowd::needed_blob::NeededBlob;
 use stowd::plan::{EntryResult, Job, JobEnd, Looked};
 
 use crate::config::Config;
@@ -16,7 +15,7 @@ use crate::content::{Content, IN_REGISTRY, names};
 use crate::history::touched;
 use crate::holds::nothing;
 use crate::node::Node;
-use crate::store::{SPACE, Store};
+use crate::store::{SPACE, Store, needed};
 
 const MISSING: &str = "a blob is missing";
 
@@ -183,7 +182,8 @@ impl Node {
             (true, _) => (MISSING, FailureClass::MissingBlob),
             (_, true) => ("no space left", FailureClass::NoSpace { needs: SPACE }),
             _ => {
-                self.store.now.blobs.insert(digest.clone());
+                self.store.write(&digest, &mut self.process.damaged);
+                self.oracle.written(&digest);
                 let image = self.place(job, &image.tagged(), digest);
                 job.brought.images.push(image);
                 return None;
@@ -239,7 +239,7 @@ impl Node {
         if let Some(name) = names.get(number) {
             let line = line(number, name);
             let name = line.reference.to_string();
-            match self.store.whole(&name).cloned() {
+            match self.store.whole(&name, &self.process.damaged).cloned() {
                 Some(record) => {
                     let image = self.place(job, &name, record.digest);
                     job.looked.images.insert(number, image);
@@ -277,13 +277,15 @@ impl Node {
         }
         let line = job.looked.absent.remove(0);
         let name = line.reference.to_string();
-        if self.store.whole(&name).is_none() && !self.store.registry_is_down {
+        let damaged = &mut self.process.damaged;
+        if self.store.whole(&name, damaged).is_none() && !self.store.registry_is_down {
             let mut known = IN_REGISTRY.into_iter();
             if let Some(image) = known.find(|image| image.tagged() == name) {
-                self.store.pull(image);
+                self.store.pull(image, damaged);
+                self.oracle.written(&image.digest());
             }
         }
-        match self.store.whole(&name).cloned() {
+        match self.store.whole(&name, &self.process.damaged).cloned() {
             Some(record) => {
                 let image = self.place(job, &name, record.digest);
                 job.looked.images.insert(line.number, image);
@@ -296,14 +298,6 @@ impl Node {
             }
         }
         None
-    }
-}
-
-/// The one blob of an image.
-fn needed(digest: &Digest) -> NeededBlob {
-    NeededBlob {
-        digest: digest.clone(),
-        size: 1,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use stowd::ledger::Ledger;
 use stowd::pin::DEFAULT_INSTANCE;
 use stowd::plan::{Effect, Event, JobEnd, Now, Plan};
+use stowd::scrub::ScrubMemory;
 
 use crate::config::Config;
 use crate::directory::{Directory, ROOT};
@@ -26,6 +27,8 @@ pub(crate) struct Node {
     /// The ledger's file, and what it was before it was written last.
     pub(crate) disk: Vec<u8>,
     pub(crate) disk_before: Vec<u8>,
+    /// What is kept about the scrub.
+    pub(crate) scrub: ScrubMemory,
     pub(crate) disk_fails: bool,
     /// True time since the beginning.
     pub(crate) time: Duration,
@@ -65,6 +68,7 @@ impl Node {
             config,
             disk: Vec::new(),
             disk_before: Vec::new(),
+            scrub: ScrubMemory::default(),
             disk_fails: false,
             time: Duration::ZERO,
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
@@ -119,10 +123,20 @@ impl Node {
         self.oracle.restarted(&ledger, &self.directory, self.config);
         let is_whole = dropped.is_none() && !self.disk.is_empty();
         self.oracle.has_memory = is_whole || ledger.iter().next().is_some();
-        let plan = Plan::new(self.config.rules(), ledger);
+        let mut plan = Plan::new(self.config.rules(), ledger);
+        plan.resume_scrub(self.scrub.clone());
+        self.oracle.remembers(&self.scrub, &self.store);
         self.process = Process::new(plan, self.time, &self.store);
         self.kill_after = None;
         self.process.source.list(&self.directory, Duration::ZERO);
+    }
+
+    /// The wall clock, by which it is known when an entry is due, is another one.
+    pub(crate) fn waits_end(&mut self) {
+        self.oracle.pace.waits_end();
+        if let Some(other) = &mut self.other {
+            other.oracle.pace.waits_end();
+        }
     }
 
     /// What the process holds is lost.
@@ -154,7 +168,8 @@ impl Node {
         self.oracle
             .brings_back(&effects, self.process.plan.ledger(), now.uptime)?;
         if self.process.plan.is_loaded() && !was_loaded {
-            self.oracle.loaded(&self.process.plan, &self.directory)?;
+            self.oracle
+                .loaded(&self.process.plan, &self.directory, &self.store)?;
         }
         for effect in effects {
             if let Some(left) = &mut self.kill_after {
@@ -204,7 +219,13 @@ impl Node {
                     .under_way
                     .push(UnderWay::CheckBlobs(blobs, None));
             }
-            Effect::FindUnrecorded(_) | Effect::Scrub(_) => unreachable!("images.scrub is off"),
+            Effect::FindUnrecorded(known) => {
+                self.process.under_way.push(UnderWay::FindUnrecorded(known));
+            }
+            Effect::Scrub(step) => {
+                self.oracle.scrubs(&step, &self.process)?;
+                self.process.under_way.push(UnderWay::Scrub(step));
+            }
             Effect::Unpin(names) => {
                 self.oracle.unpins(&names, &self.process.plan)?;
                 let ledger = self.process.plan.ledger();
@@ -254,7 +275,8 @@ impl Node {
                     Event::Checked(Ok(checked))
                 }
                 None => {
-                    *checked = Some((self.store.list(), self.store.faults(blobs)));
+                    let faults = self.store.faults(blobs, &self.process.damaged);
+                    *checked = Some((self.store.list(), faults));
                     return Ok(());
                 }
             },
@@ -278,6 +300,21 @@ impl Node {
                 let free = self.store.free();
                 self.oracle.pace.has_space(free);
                 Event::FreeSpace(free)
+            }
+            UnderWay::FindUnrecorded(known) => {
+                let found = self.store.unrecorded(known, self.config.instance);
+                Event::Unrecorded((!self.store.is_down).then_some(found))
+            }
+            UnderWay::Scrub(step) if self.store.is_down && !step.blobs.is_empty() => {
+                Event::Scrubbed(None)
+            }
+            UnderWay::Scrub(step) => {
+                let faults = self.store.read(&step.blobs);
+                self.process.damaged.extend(faults.keys().cloned());
+                if !self.disk_fails {
+                    self.scrub = step.ended(&faults);
+                }
+                Event::Scrubbed(Some(faults))
             }
             UnderWay::TakeOver(names) => {
                 if !self.store.is_down {
@@ -370,6 +407,10 @@ impl Node {
             return Ok(());
         };
         let before = std::mem::replace(&mut self.process.store_told, state.clone());
+        if state.returns > before.returns {
+            // It may be another store.
+            self.process.damaged.clear();
+        }
         self.oracle.hears(&before, &state);
         self.tell(Event::Store(state))
     }

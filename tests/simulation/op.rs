@@ -42,6 +42,12 @@ pub(crate) enum Op {
     ForeignPin(u8),
     /// A blob is lost; the images that need it are named all the same.
     LoseBlob(u8),
+    /// A blob has other bytes from now on, of the same length, which only reading it tells.
+    WrongBytes(u8),
+    /// The power is cut: so it is with a blob. What the process knew is lost.
+    PowerCut(u8),
+    /// A day passes by the wall clock.
+    NextDay,
     /// Another store is there, or an empty one: a containerd with another root.
     ReplaceStore(u8),
     /// Another client deletes this name as soon as it is there, or does not any more.
@@ -157,7 +163,10 @@ fn op(random: &mut Random) -> Op {
 
 /// What happens to few nodes.
 fn rare(a: u8, b: u8, random: &mut Random) -> Op {
-    match random.below(30) {
+    match random.below(34) {
+        30 | 31 => Op::WrongBytes(a),
+        32 => Op::PowerCut(a),
+        33 => Op::NextDay,
         0..2 => Op::LoseBlob(a),
         2..4 => Op::ReplaceStore(a),
         4..6 => Op::Deletes(a),

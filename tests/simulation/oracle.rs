@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
 use stowd::image_store::StoreState;
 use stowd::ledger::Ledger;
-use stowd::plan::{Effect, Job, JobEnd, Plan};
+use stowd::plan::{Effect, Job, JobEnd, Plan, ScrubStep};
+use stowd::scrub::ScrubMemory;
 
 use crate::config::Config;
 use crate::content::kind;
@@ -61,6 +63,8 @@ pub(crate) struct Oracle {
     pub(crate) own: BTreeSet<String>,
     /// For which entry each name was put last.
     pub(crate) put_by: BTreeMap<String, PathBuf>,
+    /// Blobs that a run before has found damaged, and that were not written since.
+    remembered: BTreeSet<Digest>,
 }
 
 /// All of an entry was brought.
@@ -96,6 +100,38 @@ impl Oracle {
             is_away_told: false,
             own: BTreeSet::new(),
             put_by: BTreeMap::new(),
+            remembered: BTreeSet::new(),
+        }
+    }
+
+    /// A process begins with what another one has kept about the scrub.
+    pub(crate) fn remembers(&mut self, memory: &ScrubMemory, store: &Store) {
+        let damaged = memory.damaged.iter().map(|blob| blob.digest.clone());
+        self.remembered = damaged.collect();
+        self.remembered
+            .retain(|digest| store.now.wrong.contains(digest));
+    }
+
+    /// A blob was written.
+    pub(crate) fn written(&mut self, digest: &Digest) {
+        self.remembered.remove(digest);
+    }
+
+    pub(crate) fn store_replaced(&mut self) {
+        self.put_by.clear();
+        self.remembered.clear();
+    }
+
+    /// Blobs are to be read: behind all other work, but for what READY waits for.
+    pub(crate) fn scrubs(&self, step: &ScrubStep, process: &Process) -> Result<(), Violation> {
+        let mut under_way = process.under_way.iter();
+        let is_other = under_way.any(|other| matches!(other, UnderWay::Scrub(_)));
+        let is_awaited = step.is_awaited || step.blobs.is_empty();
+        match is_other || !(process.plan.is_loaded() || is_awaited) {
+            true => Err(Violation::new(
+                "8: blobs are read before READY, or twice at once",
+            )),
+            false => Ok(()),
         }
     }
 
@@ -343,7 +379,12 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn loaded(&self, plan: &Plan, directory: &Directory) -> Result<(), Violation> {
+    pub(crate) fn loaded(
+        &self,
+        plan: &Plan,
+        directory: &Directory,
+        store: &Store,
+    ) -> Result<(), Violation> {
         let Some(start) = &self.start else {
             return Err(Violation::new("1: READY before anything was listed"));
         };
@@ -354,6 +395,17 @@ impl Oracle {
                 let path = path.display();
                 return Err(Violation::new(format!(
                     "1: READY, and {path} has no outcome"
+                )));
+            }
+            let record = plan.ledger().get(path);
+            let record = record.filter(|record| is_there && record.outcome.error().is_none());
+            let mut images = record.into_iter().flat_map(|record| record.images());
+            let is_damaged =
+                |digest| self.remembered.contains(digest) && store.now.wrong.contains(digest);
+            if plan.ledger().stands(path) && images.any(|image| is_damaged(&image.digest)) {
+                let path = path.display();
+                return Err(Violation::new(format!(
+                    "1: READY, and a blob of {path} that was found damaged before is not right"
                 )));
             }
         }

@@ -1,11 +1,12 @@
 //! What one process holds in memory, and what it has under way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use stowd::digest::Digest;
 use stowd::image_store::{Image, StoreState};
 use stowd::needed_blob::{BlobFaults, NeededBlob};
-use stowd::plan::Plan;
+use stowd::plan::{Plan, ScrubStep};
 
 use crate::directory::Source;
 use crate::jobs::JobUnderWay;
@@ -23,6 +24,8 @@ pub(crate) enum UnderWay {
     Unpin(VecDeque<String>, Vec<String>),
     TakeOver(Vec<String>),
     AskSpace,
+    FindUnrecorded(BTreeSet<Digest>),
+    Scrub(ScrubStep),
 }
 
 /// What one process holds in memory.
@@ -32,6 +35,8 @@ pub(crate) struct Process {
     pub(crate) under_way: Vec<UnderWay>,
     pub(crate) started: Duration,
     pub(crate) saved: u64,
+    /// Blobs whose bytes it has found wrong.
+    pub(crate) damaged: BTreeSet<Digest>,
     /// What the store had told when it started, and what was told since.
     store_before: StoreState,
     pub(crate) store_told: StoreState,
@@ -44,6 +49,7 @@ impl Process {
             plan,
             source: Source::default(),
             under_way: Vec::new(),
+            damaged: BTreeSet::new(),
             started,
             store_before: store.state(),
             store_told: StoreState::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stowd::source_event::SourceEvent;
 
+use crate::config::SCRUB;
 use crate::directory::PATHS;
 use crate::history::{list, touched};
 use crate::invariants::{Violation, at_rest, without_a_listing};
@@ -151,6 +152,11 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
     if jobs > JOBS {
         return Err(Violation::new(format!("4: {jobs} jobs to come to rest")));
     }
+    if node.store.is_any_wrong() {
+        // Until all blobs have been read, and what was found is brought back.
+        live_on(node, 2 * SCRUB)?;
+        exhaust(node)?;
+    }
     both(node, |node| {
         node.oracle.checked()?;
         let mut under_way = node.process.under_way.iter();
@@ -158,6 +164,9 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
         at_rest(node)
     })
 }
+
+/// What is due so late is the next reading of all blobs, and no work that is left.
+const END: Duration = Duration::from_secs(12 * 3600);
 
 /// One thing of what is to be done before time passes.
 fn one_step(node: &mut Node, step: usize) -> Result<(), Violation> {
@@ -170,7 +179,7 @@ fn one_step(node: &mut Node, step: usize) -> Result<(), Violation> {
 
 /// Does everything that is left to do, until only something new brings more.
 fn exhaust(node: &mut Node) -> Result<(), Violation> {
-    match work_until(node, Duration::MAX)? {
+    match work_until(node, None)? {
         true => Ok(()),
         false => Err(Violation::new("4: the work does not end")),
     }
@@ -179,17 +188,18 @@ fn exhaust(node: &mut Node) -> Result<(), Violation> {
 /// Lets time pass and everything be done as it comes.
 pub(crate) fn live_on(node: &mut Node, by: Duration) -> Result<(), Violation> {
     let end = node.time + by;
-    work_until(node, end)?;
+    work_until(node, Some(end))?;
     node.advance(end.saturating_sub(node.time))
 }
 
-/// Does everything as it comes until this time, or until only something new brings more; says whether it
-/// has come so far.
-fn work_until(node: &mut Node, end: Duration) -> Result<bool, Violation> {
+/// Does everything as it comes until this time, or else until only something new brings more; says whether
+/// it has come so far.
+fn work_until(node: &mut Node, end: Option<Duration>) -> Result<bool, Violation> {
     const PLENTY: usize = 4_000;
     let instance = node.config.instance;
     let mut has_ended = false;
     for step in 0..PLENTY {
+        let end = end.unwrap_or(node.time + END);
         if node.is_busy() {
             one_step(node, step)?;
         } else if node.is_other_busy() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, Labels, StoreState};
+use stowd::ledger::ImportedImage;
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL, RUNTIME_PIN};
 
@@ -49,8 +50,18 @@ pub(crate) fn owns(instance: &str, label: &str) -> bool {
 pub(crate) struct Contents {
     pub(crate) images: BTreeMap<String, Record>,
     pub(crate) blobs: BTreeSet<Digest>,
+    /// Those of them that have other bytes.
+    pub(crate) wrong: BTreeSet<Digest>,
     /// Pins that another client has set.
     pub(crate) foreign: BTreeSet<String>,
+}
+
+/// The one blob of an image.
+pub(crate) fn needed(digest: &Digest) -> NeededBlob {
+    NeededBlob {
+        digest: digest.clone(),
+        size: 1,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +95,11 @@ impl Store {
     pub(crate) fn set_down(&mut self, is_down: bool) {
         self.returns += u64::from(self.is_down && !is_down);
         self.is_down = is_down;
+    }
+
+    /// Whether a blob of it, or of the other store, has other bytes.
+    pub(crate) fn is_any_wrong(&self) -> bool {
+        !(self.now.wrong.is_empty() && self.other.wrong.is_empty())
     }
 
     /// What it tells by itself.
@@ -160,20 +176,42 @@ impl Store {
         self.all_lost > losses || self.lost.get(name).is_some_and(|lost| *lost > losses)
     }
 
-    /// The image of a name, if none of its blobs is lost.
-    pub(crate) fn whole(&self, name: &str) -> Option<&Record> {
+    /// The image of a name, if none of its blobs is lost, or is one of these.
+    pub(crate) fn whole(&self, name: &str, damaged: &BTreeSet<Digest>) -> Option<&Record> {
         let record = self.now.images.get(name);
-        record.filter(|record| self.now.blobs.contains(&record.digest))
+        record.filter(|Record { digest, .. }| {
+            self.now.blobs.contains(digest) && !damaged.contains(digest)
+        })
+    }
+
+    /// A blob is written, unless it is there and is not known to be one of these, the damaged ones.
+    pub(crate) fn write(&mut self, digest: &Digest, damaged: &mut BTreeSet<Digest>) {
+        if self.now.blobs.insert(digest.clone()) || damaged.remove(digest) {
+            self.now.wrong.remove(digest);
+        }
+    }
+
+    /// Those of the blobs whose bytes are wrong.
+    pub(crate) fn read(&mut self, blobs: &[NeededBlob]) -> BlobFaults {
+        let there = blobs.iter().map(|blob| &blob.digest);
+        let wrong = there.filter(|digest| self.now.wrong.contains(*digest));
+        let wrong = wrong.map(|digest| (digest.clone(), BlobFault::Bytes));
+        let faults = wrong.collect::<BlobFaults>();
+        for digest in faults.keys() {
+            self.lose(&digest.to_string());
+        }
+        faults
     }
 
     pub(crate) fn lose_blob(&mut self, digest: &Digest) {
         self.now.blobs.remove(digest);
+        self.now.wrong.remove(digest);
         self.lose(&digest.to_string());
     }
 
     /// What a pull leaves: the name, and no pin.
-    pub(crate) fn pull(&mut self, image: SimImage) {
-        self.now.blobs.insert(image.digest());
+    pub(crate) fn pull(&mut self, image: SimImage, damaged: &mut BTreeSet<Digest>) {
+        self.write(&image.digest(), damaged);
         self.point(&image.tagged(), image.digest());
     }
 
@@ -200,12 +238,35 @@ impl Store {
         }
     }
 
-    /// What is wrong with these blobs.
-    pub(crate) fn faults(&self, blobs: &[NeededBlob]) -> BlobFaults {
-        let lost = blobs.iter().map(|blob| &blob.digest);
-        let lost = lost.filter(|digest| !self.now.blobs.contains(digest));
-        lost.map(|digest| (digest.clone(), BlobFault::NoFile))
-            .collect()
+    /// What is wrong with these blobs, where it is known which are damaged.
+    pub(crate) fn faults(&self, blobs: &[NeededBlob], damaged: &BTreeSet<Digest>) -> BlobFaults {
+        let blobs = blobs.iter().map(|blob| &blob.digest);
+        let faults = blobs.filter_map(|digest| {
+            let fault = match self.now.blobs.contains(digest) {
+                false => BlobFault::NoFile,
+                true if damaged.contains(digest) => BlobFault::Bytes,
+                true => return None,
+            };
+            Some((digest.clone(), fault))
+        });
+        faults.collect()
+    }
+
+    /// The images of an instance that are none of these.
+    pub(crate) fn unrecorded(
+        &self,
+        known: &BTreeSet<Digest>,
+        instance: &str,
+    ) -> Vec<ImportedImage> {
+        let images = self.now.images.iter();
+        let own = images.filter(|(_, record)| record.is_of(instance));
+        let unknown = own.filter(|(_, record)| !known.contains(&record.digest));
+        let images = unknown.map(|(name, Record { digest, .. })| ImportedImage {
+            names: vec![name.clone()],
+            digest: digest.clone(),
+            blobs: vec![needed(digest)],
+        });
+        images.collect()
     }
 
     pub(crate) fn list(&self) -> Vec<Image> {

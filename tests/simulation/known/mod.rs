@@ -1,6 +1,7 @@
 //! Histories that failed once, as short as they could be made. Each is named after the rule that was
 //! not kept.
 
+mod damage;
 mod files;
 mod names;
 mod pins;
