@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 /// All the cases that are wanted, on one generation of containerd.
-fn measure(name: &str, archives: &Archives, options: &Options) -> Measured {
+fn measure(name: &'static str, archives: &Archives, options: &Options) -> Measured {
     let generation = generation(name);
     let contenders = contenders(&generation, options);
     let imports = import::cases(archives, options)
@@ -75,7 +75,7 @@ fn measure(name: &str, archives: &Archives, options: &Options) -> Measured {
         .then(|| footprint::measure(&generation, &contenders, archives, options));
     Measured {
         containerd: machine::version_of(&generation.containerd()),
-        generation: generation.name,
+        generation: name,
         imports,
         restarts: restarts.unwrap_or_default(),
         footprints: footprints.unwrap_or_default(),

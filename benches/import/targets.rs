@@ -26,8 +26,8 @@ pub(crate) const WAKE_UPS: u64 = 0;
 /// An import: so many times as fast as `ctr`, which hashes slower the older containerd is.
 pub(crate) fn import(generation: &str, case: Case) -> Option<f64> {
     match (generation, case) {
-        ("2.x", Case::Tar | Case::Set) => Some(4.0),
-        ("2.x", Case::TarZst | Case::TarGz) => Some(3.0),
+        ("2.1", Case::Tar | Case::Set) => Some(4.0),
+        ("2.1", Case::TarZst | Case::TarGz) => Some(3.0),
         ("1.6", Case::Tar | Case::Set) => Some(8.0),
         ("1.6", Case::TarZst) => Some(6.0),
         ("1.6", Case::TarGz) => Some(4.0),

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
+    on_the_reference_in_turn,
 };
 
-on_each_generation_in_turn!(
-    one_that_is_stopped_or_killed_and_started_again_is_said_and_compared,
+on_each_generation_in_turn!(one_that_is_stopped_or_killed_and_started_again_is_said_and_compared);
+on_the_reference_in_turn!(
     one_with_another_store_gets_what_the_directory_says,
     one_that_hangs_is_said_within_seconds_and_compared_when_it_goes_on,
     an_outage_in_the_load_leaves_no_lease_and_no_false_ready,

@@ -17,8 +17,8 @@ use serde_json::json;
 use crate::made::{Body, Made, append, recipe};
 use crate::raw::bytes;
 use crate::support::{
-    Generation, Setup, Store, compressed, fixture, foreign_architecture, generation,
-    on_each_generation_in_turn, shell,
+    Generation, Setup, Store, compressed, fixture, foreign_architecture, on_the_reference_in_turn,
+    reference, shell,
 };
 
 const SOON: Duration = Duration::from_secs(180);
@@ -155,11 +155,11 @@ fn is_tidy(store: &Store) -> bool {
     store.leases().is_empty() && store.ingests().is_empty() && blobs == store.closure()
 }
 
-on_each_generation_in_turn!(bad_archives_fail_alone);
+on_the_reference_in_turn!(bad_archives_fail_alone);
 
 #[test]
 fn a_file_name_forges_no_notification() {
-    let setup = Setup::new(&generation("2.x"));
+    let setup = Setup::new(&reference());
     let large = fixture("large.tar.zst");
     setup.stow_as(&large.path, "sly\nREADY=1\nX=.tar.zst");
     let mut stowd = setup.start();

@@ -15,8 +15,8 @@ use stowd::image_store::ImageStore as _;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    Daemon, Generation, PAUSE_IMAGE, Setup, Stowd, generation, on_each_generation_in_turn,
-    run_in_pod, write_static_image, write_static_image_in,
+    Daemon, Generation, PAUSE_IMAGE, Setup, Stowd, on_each_generation_in_turn,
+    on_the_reference_in_turn, reference, run_in_pod, write_static_image, write_static_image_in,
 };
 
 const SOON: Duration = Duration::from_secs(180);
@@ -197,16 +197,16 @@ fn what_is_refused_is_what_containerd_cannot_unpack(generation: &Generation) {
     }
 }
 
-on_each_generation_in_turn!(
+on_each_generation_in_turn!(what_is_refused_is_what_containerd_cannot_unpack);
+on_the_reference_in_turn!(
     archives_of_people_are_imported_and_texts_beside_them_are_no_failure,
     a_pod_of_an_image_with_a_mislabelled_layer_runs_or_the_image_is_refused,
-    what_is_refused_is_what_containerd_cannot_unpack,
 );
 
 /// An images directory of links to a disk that is not there.
 #[test]
 fn twenty_thousand_links_that_lead_nowhere_hold_nothing() {
-    let setup = Setup::new(&generation("2.x"));
+    let setup = Setup::new(&reference());
     let images = setup.images();
     for number in 0..20_000 {
         let link = images.join(format!("{number}.tar"));
@@ -237,7 +237,7 @@ fn twenty_thousand_links_that_lead_nowhere_hold_nothing() {
 /// One answer has room for 16 MiB, and these records have 24.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_images_than_fit_an_answer_are_listed_in_parts() {
-    let generation = generation("2.x");
+    let generation = reference();
     let mut daemon = Daemon::start(&generation);
     daemon.wait();
     let containerd = Containerd::connect(daemon.address(), "many").unwrap();

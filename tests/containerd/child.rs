@@ -6,7 +6,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Setup, Stowd, fixture, generations, is_running};
+use crate::support::{
+    Generation, Setup, Stowd, fixture, is_running, on_each_generation_in_turn, reference,
+};
+
+on_each_generation_in_turn!(
+    it_dies_with_stowd_even_when_stowd_is_killed,
+    both_signals_end_both_in_time,
+);
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -37,7 +44,7 @@ fn ends(pid: u32) {
 
 #[test]
 fn its_environment_is_stowds_less_what_is_meant_for_stowd() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut setup = Setup::new(generation);
     let dump = setup.dir().join("environment");
     let arguments = setup.dir().join("arguments");
@@ -128,21 +135,18 @@ fn its_environment_is_stowds_less_what_is_meant_for_stowd() {
     );
 }
 
-#[test]
-fn it_dies_with_stowd_even_when_stowd_is_killed() {
-    for generation in generations() {
-        let mut stowd = Setup::new(&generation).start();
-        stowd.wait_ready(SOON);
-        let child = stowd.containerd_pid().unwrap();
-        assert!(is_running(child));
-        stowd.kill();
-        ends(child);
-    }
+fn it_dies_with_stowd_even_when_stowd_is_killed(generation: &Generation) {
+    let mut stowd = Setup::new(generation).start();
+    stowd.wait_ready(SOON);
+    let child = stowd.containerd_pid().unwrap();
+    assert!(is_running(child));
+    stowd.kill();
+    ends(child);
 }
 
 #[test]
 fn it_outlives_the_threads_that_come_and_go_in_stowd() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     setup
         .stow(&fixture("large.tar").path)
@@ -162,31 +166,28 @@ fn it_outlives_the_threads_that_come_and_go_in_stowd() {
     ends(child);
 }
 
-#[test]
-fn both_signals_end_both_in_time() {
-    for generation in generations() {
-        for signal in [Signal::TERM, Signal::INT] {
-            let mut stowd = Setup::new(&generation).start();
-            stowd.wait_ready(SOON);
-            let child = stowd.containerd_pid().unwrap();
-            let began = Instant::now();
-            stowd.signal(signal);
-            assert_eq!(stowd.wait(SOON).code(), Some(0));
-            assert!(
-                began.elapsed() < Duration::from_secs(20),
-                "{:?}",
-                began.elapsed()
-            );
-            assert!(!is_running(child));
-            let told = stowd.notify.messages();
-            assert!(told.contains(&"STOPPING=1".to_owned()), "{told:?}");
-        }
+fn both_signals_end_both_in_time(generation: &Generation) {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut stowd = Setup::new(generation).start();
+        stowd.wait_ready(SOON);
+        let child = stowd.containerd_pid().unwrap();
+        let began = Instant::now();
+        stowd.signal(signal);
+        assert_eq!(stowd.wait(SOON).code(), Some(0));
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            began.elapsed()
+        );
+        assert!(!is_running(child));
+        let told = stowd.notify.messages();
+        assert!(told.contains(&"STOPPING=1".to_owned()), "{told:?}");
     }
 }
 
 #[test]
 fn a_child_that_ignores_sigterm_is_killed_and_a_second_signal_does_not_wait() {
-    let generation = &generations()[2];
+    let generation = &reference();
     for second in [false, true] {
         let mut setup = Setup::new(generation);
         let timeout = if second { "10m" } else { "1s" };
@@ -212,7 +213,7 @@ fn a_child_that_ignores_sigterm_is_killed_and_a_second_signal_does_not_wait() {
 
 #[test]
 fn its_end_ends_stowd_with_an_error_and_its_last_lines() {
-    let generation = &generations()[1];
+    let generation = &reference();
     // After READY, by a signal.
     let mut stowd = Setup::new(generation).start();
     stowd.wait_ready(SOON);
@@ -247,7 +248,7 @@ fn its_end_ends_stowd_with_an_error_and_its_last_lines() {
 
 #[test]
 fn when_it_dies_in_the_middle_of_the_load_nobody_is_told_ready() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     setup.stow(&fixture("large.tar.bz2").path);
     let mut stowd = setup.start();
@@ -274,7 +275,7 @@ fn when_it_dies_in_the_middle_of_the_load_nobody_is_told_ready() {
 
 #[test]
 fn its_log_goes_to_a_file_that_is_rotated() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut setup = Setup::new(generation);
     setup.containerd = format!(
         "[containerd.log]\nfile = \"{}/containerd.log\"\nmax-size = \"2KiB\"\nmax-backups = 100\n",
@@ -301,7 +302,7 @@ fn its_log_goes_to_a_file_that_is_rotated() {
 
 #[test]
 fn a_second_stowd_on_the_same_state_is_refused() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut first = Setup::new(generation).start();
     first.wait_ready(SOON);
     let config = first.setup().dir().join("stowd.toml");

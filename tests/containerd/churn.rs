@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use crate::support::{Setup, Stowd, assert_clean, fixture, generations, names, pinned_tags};
+use crate::support::{Setup, Stowd, assert_clean, fixture, names, pinned_tags, reference};
 
 const SOON: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_file_that_is_replaced_or_removed_while_it_is_imported() {
-    let generation = &generations()[2];
+    let generation = &reference();
     for replaced in [true, false] {
         let setup = Setup::new(generation);
         setup.stow_as(&fixture("large.tar.bz2").path, "a.tar");
@@ -44,7 +44,7 @@ fn a_file_that_is_replaced_or_removed_while_it_is_imported() {
 
 #[test]
 fn a_file_that_is_removed_while_it_waits_is_forgotten() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut setup = Setup::new(generation);
     setup.images = "settle = \"100ms\"\nparallel = 1\n".to_owned();
     setup.stow_as(&fixture("large.tar.bz2").path, "a.tar");

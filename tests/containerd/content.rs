@@ -7,17 +7,16 @@ use stowd::digest::Digest;
 use stowd::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 
 use crate::raw::{
-    NAMESPACE, Raw, Way, bytes, client, known, labels, on_each_generation_both_ways, put, serve,
-    writer,
+    NAMESPACE, Raw, Way, both_ways, bytes, client, known, labels, put, serve, writer,
 };
-use crate::support::{Generation, eventually, on_each_generation};
+use crate::support::{Generation, eventually, on_each_generation, on_the_reference};
 
 const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_secs(20);
 
 // Some of these are about what containerd has of a blob that is being sent.
-on_each_generation!(
-    a_half_written_blob_is_resumed,
+on_each_generation!(a_half_written_blob_is_resumed);
+on_the_reference!(
     garbage_under_the_name_is_thrown_away,
     a_writer_that_lets_go_hands_over,
     another_writer_under_another_name_may_be_first,
@@ -26,16 +25,20 @@ on_each_generation!(
     a_half_written_blob_of_another_length_is_thrown_away,
     a_blob_that_was_removed_under_its_writer_says_so,
 );
-on_each_generation_both_ways!(
+both_ways!(
+    on_each_generation:
     what_goes_in_comes_out,
     writers_of_the_same_blob_all_succeed,
     a_blob_of_another_namespace_is_taken_over,
+    labels_are_added_one_by_one,
+);
+both_ways!(
+    on_the_reference:
     a_blob_that_is_there_is_kept_by_the_lease_that_asks,
     an_aborted_blob_is_gone,
     a_writer_that_aborts_leaves_the_next_one_alone,
     a_blob_has_its_length,
     a_blob_is_committed_by_one_writer_of_a_process_at_a_time,
-    labels_are_added_one_by_one,
     a_wrong_digest_is_thrown_away,
 );
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::{
     Generation, Registry, Setup, Stowd, assert_clean, blobs_dir, children_of, file_names, fixture,
-    on_each_generation_in_turn,
+    on_each_generation_in_turn, on_the_reference_in_turn,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -23,6 +23,8 @@ const ARCHIVES: [(&str, &str); 3] = [
 on_each_generation_in_turn!(
     what_was_written_directly_is_brought_back,
     what_was_sent_is_brought_back,
+);
+on_the_reference_in_turn!(
     a_list_pulls_what_is_damaged,
     wrong_bytes_without_a_record_are_not_adopted,
     a_rescan_finds_damage_too,

@@ -10,11 +10,11 @@ use rustix::process::Signal;
 
 use crate::support::{
     Generation, Setup, Store, Stowd, eventually_in_turn, fixture, on_each_generation_in_turn,
-    prune_images, remove_image, stays_asleep, wait_for_cri,
+    on_the_reference_in_turn, prune_images, remove_image, stays_asleep, wait_for_cri,
 };
 
-on_each_generation_in_turn!(
-    what_clients_delete_is_back_within_seconds,
+on_each_generation_in_turn!(what_clients_delete_is_back_within_seconds);
+on_the_reference_in_turn!(
     a_thousand_deletions_at_once_are_brought_back,
     what_is_deleted_again_and_again_is_given_up_until_something_changes,
     what_stowd_writes_itself_does_not_wake_it_up,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::made::{Made, recipe};
 use crate::support::{
-    Daemon, Generation, Options, Setup, compressed, fixture, on_each_generation_in_turn,
+    Daemon, Generation, Options, Setup, compressed, fixture, on_the_reference_in_turn,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -134,7 +134,7 @@ fn a_full_disk_fails_what_does_not_fit_and_nothing_else(generation: &Generation)
     }
 }
 
-on_each_generation_in_turn!(a_full_disk_fails_what_does_not_fit_and_nothing_else);
+on_the_reference_in_turn!(a_full_disk_fails_what_does_not_fit_and_nothing_else);
 
 fn sized(seed: u64, name: &'static str, megabytes: usize) -> Made {
     let mut recipe = recipe(seed, name);
@@ -166,7 +166,7 @@ fn what_can_never_fit_is_not_begun(generation: &Generation) {
     }
 }
 
-on_each_generation_in_turn!(what_can_never_fit_is_not_begun);
+on_the_reference_in_turn!(what_can_never_fit_is_not_begun);
 
 /// What a cut archive has stored, and one that did not fit as a whole, is gone before the next one.
 fn what_did_not_fit_makes_room_for_what_does(generation: &Generation) {
@@ -199,7 +199,7 @@ fn what_did_not_fit_makes_room_for_what_does(generation: &Generation) {
     }
 }
 
-on_each_generation_in_turn!(what_did_not_fit_makes_room_for_what_does);
+on_the_reference_in_turn!(what_did_not_fit_makes_room_for_what_does);
 
 /// That no second one is refused is better than a node that does not come up.
 fn a_full_disk_keeps_no_stowd_from_starting(generation: &Generation) {
@@ -227,4 +227,4 @@ fn a_full_disk_keeps_no_stowd_from_starting(generation: &Generation) {
     drop(daemon);
 }
 
-on_each_generation_in_turn!(a_full_disk_keeps_no_stowd_from_starting);
+on_the_reference_in_turn!(a_full_disk_keeps_no_stowd_from_starting);

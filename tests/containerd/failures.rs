@@ -8,20 +8,19 @@ use stowd::containerd::{Containerd, Deadlines};
 use stowd::digest::Digest;
 use stowd::image_store::{BlobWriter, ImageStore, Labels, StoreError};
 
-use crate::raw::{
-    NAMESPACE, Raw, Way, bytes, client, known, on_each_generation_both_ways, put, serve, writer,
-};
-use crate::support::{Daemon, Generation, Options, on_each_generation};
+use crate::raw::{NAMESPACE, Raw, Way, both_ways, bytes, client, known, put, serve, writer};
+use crate::support::{Daemon, Generation, Options, on_the_reference};
 
 const MIB: usize = 1 << 20;
 
-on_each_generation!(
+on_the_reference!(
     one_that_is_gone_is_unreachable_and_comes_back,
     one_that_does_not_move_is_past_its_deadline,
     a_lock_that_nobody_gives_back_is_not_waited_for_for_ever,
 );
-on_each_generation_both_ways!(
-    a_full_disk_is_named,
+both_ways!(on_each_generation: a_full_disk_is_named);
+both_ways!(
+    on_the_reference:
     what_is_thrown_away_makes_room_at_once,
     a_disk_that_fills_meanwhile_is_left_as_it_was,
     a_full_disk_is_named_to_all_who_want_the_same_blob,

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Daemon, Setup, Stowd, fixture, generations};
+use crate::support::{Daemon, Setup, Stowd, fixture, reference};
 
 const SOON: Duration = Duration::from_secs(60);
 const UMOCI: &str = "registry.stowd.test/umoci:1.35";
 const SKOPEO: &str = "registry.stowd.test/skopeo:1.35";
 
 fn following(images: &[&str]) -> Stowd {
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     for image in images {
         setup.stow(&fixture(image).path);
     }
@@ -192,7 +192,7 @@ fn of_two_entries_with_one_name_the_last_in_name_order_has_it() {
     let wanted = target(&alone);
     assert_eq!(alone.stop(), Some(0));
 
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     setup.stow_as(&fixture("skopeo-docker.tar").path, "z.tar");
     for number in 0..4 {
         setup.stow_as(
@@ -391,7 +391,7 @@ fn a_name_goes_back_to_who_else_brings_it() {
 
 #[test]
 fn a_link_that_leads_nowhere_is_looked_at_again_and_counts_after_a_restart() {
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     let target = setup.dir().join("late.tar");
     symlink(&target, setup.images().join("dangling.tar")).unwrap();
     let mut stowd = setup.start();
@@ -418,7 +418,7 @@ fn a_link_that_leads_nowhere_is_looked_at_again_and_counts_after_a_restart() {
 
 #[test]
 fn settings_that_come_while_an_entry_is_read_are_not_taken_for_those_it_was_read_with() {
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     setup.stow(&fixture("large.tar.bz2").path);
     let mut stowd = setup.start();
     eventually(&mut stowd, "the import is under way", Stowd::is_importing);
@@ -450,7 +450,7 @@ fn settings_that_come_while_an_entry_is_read_are_not_taken_for_those_it_was_read
 
 #[test]
 fn an_outage_of_a_containerd_that_is_attached_to_is_waited_for_and_told_once() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut daemon = Daemon::start(generation);
     daemon.wait();
     let mut setup = Setup::new(generation);

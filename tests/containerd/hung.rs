@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Setup, Stowd, eventually_in_turn, fixture, generations, names, pinned_tags};
+use crate::support::{Setup, Stowd, eventually_in_turn, fixture, names, pinned_tags, reference};
 
 const SOON: Duration = Duration::from_secs(240);
 /// Much less than a call may take, on a machine that is busy with something else.
@@ -83,7 +83,7 @@ fn imported(stowd: &Stowd, file: &str) -> usize {
 
 #[test]
 fn a_directory_that_hangs_holds_nothing_and_is_taken_up_when_it_answers() {
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     let elsewhere = elsewhere(&setup, "skopeo-oci.tar", "b.tar");
     let images = setup.images();
     let fuse = Fuse::mount(&elsewhere, &images.join("nfs"), &["-o", "attr_timeout=0"]);
@@ -128,7 +128,7 @@ fn a_directory_that_hangs_holds_nothing_and_is_taken_up_when_it_answers() {
 
 #[test]
 fn an_archive_that_hangs_while_it_is_read_fails_and_is_imported_when_it_answers() {
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     let elsewhere = elsewhere(&setup, "large.tar", "large.tar");
     let slow = ["--read-rate=1M", "-o", "attr_timeout=0"];
     let fuse = Fuse::mount(&elsewhere, &setup.images().join("nfs"), &slow);
@@ -163,7 +163,7 @@ fn an_archive_that_hangs_while_it_is_read_fails_and_is_imported_when_it_answers(
 
 #[test]
 fn what_was_deleted_on_another_machine_is_removed_after_the_next_mount() {
-    let setup = Setup::new(&generations()[2]);
+    let setup = Setup::new(&reference());
     let elsewhere = elsewhere(&setup, "skopeo-oci.tar", "b.tar");
     setup.stow(&fixture("umoci.tar").path);
     let (at, beside) = (setup.images().join("nfs"), setup.dir().join("beside"));

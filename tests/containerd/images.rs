@@ -9,16 +9,15 @@ use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 
 use crate::raw::{Raw, client, labels, put, serve};
 use crate::support::{
-    Daemon, Generation, PAUSE_IMAGE, import_pause, on_each_generation, run_in_pod,
+    Daemon, Generation, PAUSE_IMAGE, import_pause, on_each_generation, on_the_reference, run_in_pod,
 };
 
-on_each_generation!(
-    a_name_is_created_then_moved,
+on_each_generation!(a_name_is_created_then_moved, cri_sees_what_was_put,);
+on_the_reference!(
     the_pin_of_somebody_else_stays_theirs,
     only_what_stowd_pinned_is_unpinned,
     a_long_list_is_read,
     racing_writers_of_a_name_all_succeed,
-    cri_sees_what_was_put,
     a_name_that_another_import_has_moved_is_not_waited_for,
     the_runtime_of_another_namespace_is_not_asked,
 );

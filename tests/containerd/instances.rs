@@ -7,16 +7,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
     Daemon, Generation, OF_AN_INSTANCE, Setup, Store, Stowd, children, fixture, is_stopped,
-    on_each_generation_in_turn,
+    on_each_generation_in_turn, on_the_reference_in_turn,
 };
 
 on_each_generation_in_turn!(
     a_second_one_is_refused_wherever_it_runs,
+    after_a_restart_of_containerd_the_first_has_it_again,
+);
+on_the_reference_in_turn!(
     one_that_runs_its_own_containerd_is_named,
     one_that_is_stopped_has_the_instance,
     one_that_has_ended_has_it_no_more,
     of_two_that_start_at_once_one_serves,
-    after_a_restart_of_containerd_the_first_has_it_again,
     one_that_another_has_taken_it_from_ends,
 );
 

@@ -12,18 +12,19 @@ use stowd::image_store::{ImageStore, Labels};
 
 use crate::damage::{blobs_of, file, is_whole};
 use crate::made::{Body, Made, recipe};
-use crate::raw::{Raw, Way, bytes, labels, on_each_generation_both_ways, put};
+use crate::raw::{Raw, Way, both_ways, bytes, labels, put};
 use crate::support::{
-    Generation, Registry, Setup, Stowd, blobs_dir, fixture, on_each_generation_in_turn,
+    Generation, Registry, Setup, Stowd, blobs_dir, fixture, on_the_reference_in_turn,
 };
 
 const SOON: Duration = Duration::from_secs(120);
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     an_archive_that_is_wrong_about_a_blob_costs_no_image_a_blob,
     a_list_leaves_what_another_namespace_has,
 );
-on_each_generation_both_ways!(
+both_ways!(
+    on_the_reference:
     only_what_the_store_proves_is_discarded,
     what_a_damaged_blob_keeps_stays,
 );
@@ -91,17 +92,8 @@ async fn only_what_the_store_proves_is_discarded(generation: Generation, way: Wa
 
 /// Brings an archive into another namespace as well.
 fn import_elsewhere(stowd: &Stowd, archive: &str) {
-    let mut import = vec![
-        "--namespace",
-        "elsewhere",
-        "images",
-        "import",
-        "--no-unpack",
-    ];
-    if stowd.setup().generation().name != "1.6" {
-        import.push("--local");
-    }
-    import.push(archive);
+    let words = stowd.setup().generation().import_words();
+    let import = [&["--namespace", "elsewhere"], words, &[archive]].concat();
     stowd.ctr(&import);
 }
 

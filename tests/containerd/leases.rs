@@ -7,10 +7,10 @@ use stowd::digest::Digest;
 use stowd::image_store::{Descriptor, Image, ImageStore, Labels};
 
 use crate::raw::{Raw, bytes, client, labels, put, serve};
-use crate::support::{Generation, on_each_generation};
+use crate::support::{Generation, on_each_generation, on_the_reference};
 
-on_each_generation!(
-    what_no_image_refers_to_goes_with_the_lease,
+on_each_generation!(what_no_image_refers_to_goes_with_the_lease);
+on_the_reference!(
     a_lease_says_what_it_is_for_and_expires,
     only_leases_of_ended_processes_are_stale,
 );

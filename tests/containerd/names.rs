@@ -11,8 +11,8 @@ use tokio::runtime::Runtime;
 
 use crate::made::recipe;
 use crate::support::{
-    COMPRESSIONS, Generation, Setup, Store, Stowd, children_of, compressed, fixture, generations,
-    on_each_generation_in_turn, run_in_pod,
+    COMPRESSIONS, Generation, Setup, Store, Stowd, children_of, compressed, fixture,
+    on_each_generation_in_turn, on_the_reference_in_turn, reference, run_in_pod,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -214,11 +214,7 @@ fn what_was_there_gets_the_labels_and_keeps_those_of_others(generation: &Generat
     let fixtures = files.map(fixture);
     for fixture in &fixtures {
         let file = fixture.path.to_str().unwrap();
-        let mut import = vec!["images", "import", "--no-unpack"];
-        if generation.name != "1.6" {
-            import.push("--local");
-        }
-        stowd.ctr(&[import, vec![file]].concat());
+        stowd.ctr(&[generation.import_words(), &[file]].concat());
     }
     let store = stowd.store();
     // What only the import itself had needed.
@@ -369,10 +365,12 @@ fn an_extra_name_that_is_too_long_is_told_and_costs_nothing_else(generation: &Ge
 
 on_each_generation_in_turn!(
     every_name_is_there_and_every_blob_tells_its_repositories,
+    a_pod_finds_its_image_by_every_kind_of_name,
+);
+on_the_reference_in_turn!(
     a_tag_that_another_archive_moves_is_updated_in_place,
     what_was_there_gets_the_labels_and_keeps_those_of_others,
     imports_at_the_same_time_forget_nothing_of_each_other,
-    a_pod_finds_its_image_by_every_kind_of_name,
     an_extra_name_that_is_too_long_is_told_and_costs_nothing_else,
 );
 
@@ -384,7 +382,7 @@ fn rewrite(path: &Path, from: &str, to: &str) {
 
 #[test]
 fn a_reload_gives_the_names_of_new_registries_and_unpins_those_of_old_ones() {
-    let setup = setup(&generations()[2], &["old.stowd.test"]);
+    let setup = setup(&reference(), &["old.stowd.test"]);
     let umoci = fixture("umoci.tar");
     setup.stow(&umoci.path);
     let mut stowd = ready(setup);
@@ -411,7 +409,7 @@ fn a_reload_gives_the_names_of_new_registries_and_unpins_those_of_old_ones() {
 /// longer than headers may be.
 #[test]
 fn a_name_of_endless_length_fails_its_archive_and_holds_nobody() {
-    let setup = setup(&generations()[2], &["reg.stowd.test"]);
+    let setup = setup(&reference(), &["reg.stowd.test"]);
     let name = format!("{}.example/a:1", "x".repeat(20_000)).leak();
     let archive = recipe(931, name).oci().tar();
     std::fs::write(setup.images().join("endless.tar"), archive).unwrap();

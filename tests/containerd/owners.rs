@@ -4,15 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use crate::made::recipe;
-use crate::support::{
-    Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
-};
+use crate::support::{Daemon, Generation, Setup, Store, Stowd, fixture, on_the_reference_in_turn};
 
 const SOON: Duration = Duration::from_secs(120);
 const UMOCI: &str = "registry.stowd.test/umoci:1.35";
 const SKOPEO: &str = "registry.stowd.test/skopeo:1.35";
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     instances_that_share_a_containerd_unpin_only_their_own,
     a_name_that_two_instances_bring_is_the_first_ones_until_it_unpins_it,
     pins_from_before_there_were_instances_are_taken_over,

@@ -14,7 +14,7 @@ use stowd::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreE
 use crate::raw::{Raw, bytes, client, known, labels, put, serve, writer};
 use crate::support::{
     Daemon, Generation, Options, Setup, blobs_dir, eventually, file_names, fixture,
-    on_each_generation, on_each_generation_in_turn,
+    on_each_generation, on_the_reference, on_the_reference_in_turn,
 };
 
 const MIB: usize = 1 << 20;
@@ -22,15 +22,17 @@ const SLOW: Duration = Duration::from_secs(180);
 
 on_each_generation!(
     a_placed_blob_is_like_one_of_containerds_own,
+    a_garbage_collection_at_any_moment_costs_no_blob,
+);
+on_the_reference!(
     wrong_bytes_never_get_a_name,
     a_blob_that_is_there_is_not_placed_again,
     what_was_half_sent_is_thrown_away,
-    a_garbage_collection_at_any_moment_costs_no_blob,
     what_is_collected_before_containerd_knows_of_it_is_sent,
     a_store_that_is_not_seen_from_here_gets_its_blobs_sent,
     a_store_of_others_or_of_one_namespace_gets_its_blobs_sent,
 );
-on_each_generation_in_turn!(where_it_is_switched_off_everything_is_sent);
+on_the_reference_in_turn!(where_it_is_switched_off_everything_is_sent);
 
 /// A daemon, a client that places, one that sends, and containerd's own API.
 async fn placing(generation: &Generation) -> (Daemon, Containerd, Containerd, Raw) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{
     Is, Setup, Store, Stowd, Unpacked, architecture, children_of, fixture, foreign_architecture,
-    generations,
+    reference,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -20,10 +20,9 @@ fn foreign() -> String {
     format!("linux/{}", foreign_architecture())
 }
 
-/// One archive, imported for these platforms, with the first of the generations or the last.
-fn import(file: &str, platforms: &[&str], newest: bool) -> (Stowd, Store) {
-    let generations = generations();
-    let mut setup = Setup::new(&generations[if newest { 2 } else { 0 }]);
+/// One archive, imported for these platforms.
+fn import(file: &str, platforms: &[&str]) -> (Stowd, Store) {
+    let mut setup = Setup::new(&reference());
     setup
         .images
         .push_str(&format!("platforms = {platforms:?}\n"));
@@ -87,8 +86,8 @@ fn the_host_s_platform_alone_unless_more_is_asked_for() {
         (&["host", &foreign], &[&own, &foreign]),
         (&["all"], &[&own, &foreign]),
     ];
-    for (number, (wanted, there)) in cases.into_iter().enumerate() {
-        let (stowd, store) = import("index-platforms.tar", wanted, number % 2 == 0);
+    for (wanted, there) in cases {
+        let (stowd, store) = import("index-platforms.tar", wanted);
         assert_eq!(stowd.lines(" imported /").len(), 1);
         let found = platforms_of(&store, "registry.stowd.test/platforms:1.35");
         assert_eq!(
@@ -104,7 +103,7 @@ fn the_host_s_platform_alone_unless_more_is_asked_for() {
 fn attestations_are_kept_when_they_are_there_and_never_missed() {
     let (foreign, own) = (foreign(), own());
     for (wanted, there) in [("host", &own), (&*foreign, &foreign)] {
-        let (_stowd, store) = import("index-attested.tar", &[wanted], true);
+        let (_stowd, store) = import("index-attested.tar", &[wanted]);
         let found = platforms_of(&store, "registry.stowd.test/attested:1.35");
         assert_eq!(
             found,
@@ -112,7 +111,7 @@ fn attestations_are_kept_when_they_are_there_and_never_missed() {
         );
         assert_only(&store, "index-attested.tar", &[there]);
     }
-    let (_stowd, store) = import("index-attested.tar", &["all"], false);
+    let (_stowd, store) = import("index-attested.tar", &["all"]);
     let found = platforms_of(&store, "registry.stowd.test/attested:1.35");
     assert_eq!(
         found,
@@ -121,7 +120,7 @@ fn attestations_are_kept_when_they_are_there_and_never_missed() {
     assert_only(&store, "index-attested.tar", &[&own, &foreign]);
 
     // With neither the attestation nor the other platform.
-    let (_stowd, store) = import("index-sparse.tar", &["host"], true);
+    let (_stowd, store) = import("index-sparse.tar", &["host"]);
     assert_eq!(
         platforms_of(&store, "registry.stowd.test/attested:1.35"),
         BTreeSet::from([own.clone()])
@@ -133,7 +132,7 @@ fn attestations_are_kept_when_they_are_there_and_never_missed() {
 fn what_is_wanted_and_missing_is_an_error_that_names_it() {
     let foreign = foreign();
     for wanted in ["all", &foreign] {
-        let (stowd, store) = import("index-sparse.tar", &[wanted], true);
+        let (stowd, store) = import("index-sparse.tar", &[wanted]);
         assert_failed(
             &stowd,
             &store,
@@ -141,17 +140,17 @@ fn what_is_wanted_and_missing_is_an_error_that_names_it() {
             "is neither in the archive nor in the store",
         );
     }
-    let (stowd, store) = import("index-own-missing.tar", &["host"], false);
+    let (stowd, store) = import("index-own-missing.tar", &["host"]);
     assert_failed(
         &stowd,
         &store,
         "index-own-missing.tar",
         "is neither in the archive nor in the store",
     );
-    let (_stowd, store) = import("index-own-missing.tar", &[&foreign], true);
+    let (_stowd, store) = import("index-own-missing.tar", &[&foreign]);
     let found = platforms_of(&store, "registry.stowd.test/platforms:1.35");
     assert_eq!(found, BTreeSet::from([foreign.clone()]));
-    let (stowd, store) = import("index-platforms.tar", &["linux/s390x"], true);
+    let (stowd, store) = import("index-platforms.tar", &["linux/s390x"]);
     let has = format!(
         "it has linux/{}, linux/{}, and wanted is linux/s390x",
         "{}", "{}"
@@ -172,12 +171,12 @@ fn what_is_wanted_and_missing_is_an_error_that_names_it() {
 fn an_image_whose_platform_only_its_configuration_tells() {
     let (foreign, name) = (foreign(), "registry.stowd.test/foreign:1.35");
     for wanted in ["all", &foreign] {
-        let (stowd, store) = import("umoci-foreign.tar", &[wanted], true);
+        let (stowd, store) = import("umoci-foreign.tar", &[wanted]);
         assert_eq!(stowd.lines(" imported /").len(), 1);
         assert!(store.images().contains_key(name));
         assert_only(&store, "umoci-foreign.tar", &[]);
     }
-    let (stowd, store) = import("umoci-foreign.tar", &["host"], false);
+    let (stowd, store) = import("umoci-foreign.tar", &["host"]);
     assert_failed(
         &stowd,
         &store,

@@ -56,10 +56,10 @@ impl Way {
     }
 }
 
-/// Makes tests of each `async fn NAME(Generation, Way)`, as `on_each_generation` does, for each way:
-/// `NAME::sent::on_1_6` and so on.
-macro_rules! on_each_generation_both_ways {
-    ($($name:ident),+ $(,)?) => {
+/// Makes tests of each `async fn NAME(Generation, Way)`, as `on_each_generation` or `on_the_reference` does,
+/// for each way: `NAME::sent::on_1_6` and so on.
+macro_rules! both_ways {
+    ($on:ident: $($name:ident),+ $(,)?) => {
         $(
             mod $name {
                 async fn sent(generation: $crate::support::Generation) {
@@ -70,12 +70,12 @@ macro_rules! on_each_generation_both_ways {
                     super::$name(generation, $crate::raw::Way::Placed).await;
                 }
 
-                $crate::support::on_each_generation!(sent, placed);
+                $crate::support::$on!(sent, placed);
             }
         )+
     };
 }
-pub(crate) use on_each_generation_both_ways;
+pub(crate) use both_ways;
 
 /// `length` bytes that compress badly and differ from seed to seed.
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {

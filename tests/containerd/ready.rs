@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Daemon, Fixture, Generation, PAUSE_IMAGE, Setup, Stowd, children, ctr, eventually_in_turn,
-    fixture, fixtures, generations, on_each_generation_in_turn, stays_asleep,
+    fixture, fixtures, on_each_generation_in_turn, on_the_reference_in_turn, reference,
+    stays_asleep,
 };
+
+on_each_generation_in_turn!(waits_for_one_big_archive);
 
 const SOON: Duration = Duration::from_secs(120);
 
@@ -53,33 +56,30 @@ fn ready_line(stowd: &Stowd) -> usize {
     ready.unwrap_or_else(|| panic!("no line says ready:\n{log}"))
 }
 
-#[test]
-fn waits_for_one_big_archive() {
-    for generation in generations() {
-        let setup = Setup::new(&generation);
-        let big = fixture("large.tar.zst");
-        setup.stow(&big.path);
-        let (stowd, names) = ready(setup);
-        for name in &big.names {
-            assert!(
-                names.contains(name),
-                "{name} was not there at READY: {names:?}"
-            );
-        }
-        assert_told_in_order(&stowd);
-        let statuses = stowd.notify.statuses();
-        let last = format!(
-            "ready: {} images from 1 entry; watching {}; sandbox image missing: {PAUSE_IMAGE}",
-            big.names.len(),
-            stowd.setup().images().display()
+fn waits_for_one_big_archive(generation: &Generation) {
+    let setup = Setup::new(generation);
+    let big = fixture("large.tar.zst");
+    setup.stow(&big.path);
+    let (stowd, names) = ready(setup);
+    for name in &big.names {
+        assert!(
+            names.contains(name),
+            "{name} was not there at READY: {names:?}"
         );
-        assert_eq!(statuses.last(), Some(&last));
     }
+    assert_told_in_order(&stowd);
+    let statuses = stowd.notify.statuses();
+    let last = format!(
+        "ready: {} images from 1 entry; watching {}; sandbox image missing: {PAUSE_IMAGE}",
+        big.names.len(),
+        stowd.setup().images().display()
+    );
+    assert_eq!(statuses.last(), Some(&last));
 }
 
 #[test]
 fn waits_for_the_last_of_many() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     let good = |fixture: &Fixture| !fixture.names.is_empty() && fixture.file.ends_with(".tar");
     let many = fixtures().into_iter().filter(good).collect::<Vec<_>>();
@@ -107,7 +107,7 @@ fn waits_for_the_last_of_many() {
 
 #[test]
 fn a_corrupt_archive_fails_alone_and_holds_nobody() {
-    let generation = &generations()[0];
+    let generation = &reference();
     let setup = Setup::new(generation);
     let good = fixture("skopeo-oci.tar");
     let bytes = std::fs::read(&good.path).unwrap();
@@ -137,7 +137,7 @@ fn a_corrupt_archive_fails_alone_and_holds_nobody() {
 
 #[test]
 fn an_empty_and_a_missing_directory_are_ready_at_once() {
-    let generation = &generations()[1];
+    let generation = &reference();
     let empty = Setup::new(generation);
     let missing = Setup::new(generation);
     std::fs::remove_dir(missing.images()).unwrap();
@@ -155,7 +155,7 @@ fn an_empty_and_a_missing_directory_are_ready_at_once() {
 
 #[test]
 fn a_file_that_is_being_written_holds_ready_until_it_has_settled() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut setup = Setup::new(generation);
     setup.images = "settle = \"500ms\"\n".to_owned();
     let slow = fixture("skopeo-oci.tar");
@@ -189,7 +189,7 @@ fn a_file_that_is_being_written_holds_ready_until_it_has_settled() {
 
 #[test]
 fn the_timeout_is_extended_while_bytes_move_and_the_watchdog_fed_after() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut setup = Setup::new(generation);
     setup
         .environment
@@ -235,7 +235,7 @@ fn the_timeout_is_extended_while_bytes_move_and_the_watchdog_fed_after() {
 
 #[test]
 fn once_ends_by_itself_and_tells_by_its_exit_status() {
-    let generation = &generations()[2];
+    let generation = &reference();
     for (page, status) in [(None, 0), (Some("not an archive"), 1)] {
         let mut setup = Setup::new(generation);
         setup.arguments = vec!["run".to_owned(), "--once".to_owned()];
@@ -269,12 +269,12 @@ fn with_nothing_to_do_it_does_not_wake_up(generation: &Generation) {
     eventually_in_turn(limit, "twenty seconds without a wake-up", still);
 }
 
-on_each_generation_in_turn!(with_nothing_to_do_it_does_not_wake_up);
+on_the_reference_in_turn!(with_nothing_to_do_it_does_not_wake_up);
 
 /// Attached, since containerd would have the limit as well.
 #[test]
 fn out_of_file_descriptors_it_is_not_ready_with_nothing_imported() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut daemon = Daemon::start(generation);
     daemon.wait();
     let (mut loaded, mut refused) = (0, 0);

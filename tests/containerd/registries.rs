@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::support::{
     AUTH, Answer, Daemon, FakeRegistry, Generation, PASSWORD, Refusing, Registry, USER, Unpacked,
-    eventually, eventually_in_turn, fixture, generations, on_each_generation, plain_http, pull,
-    shell, write_hosts,
+    eventually, eventually_in_turn, fixture, on_the_reference, plain_http, pull, shell,
+    write_hosts,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -16,7 +16,7 @@ const UMOCI: &str = "registry.stowd.test/umoci:1.35";
 /// How a client asks that knows OCI's images.
 const MANIFEST: &str = "Accept: application/vnd.oci.image.manifest.v1+json\r\n";
 
-on_each_generation!(a_pull_goes_where_hosts_toml_says, a_fault_reaches_who_pulls,);
+on_the_reference!(a_pull_goes_where_hosts_toml_says, a_fault_reaches_who_pulls,);
 
 /// The whole answer to `GET path`, with these lines in its head.
 fn get(address: &str, path: &str, lines: &str) -> std::io::Result<String> {
@@ -221,7 +221,7 @@ async fn a_fault_reaches_who_pulls(generation: Generation) {
     };
     fails("refusing", "connection refused").await;
     fails("fake", "500 Internal Server Error").await;
-    let denied = match generation.name {
+    let denied = match generation.name.as_str() {
         "1.6" => "401 Unauthorized",
         _ => "authorization failed: no basic auth credentials",
     };
@@ -253,12 +253,4 @@ async fn a_fault_reaches_who_pulls(generation: Generation) {
     eventually(SOON, "it is asked", || held(1)).await;
     pulling.abort();
     eventually(SOON, "it is given up", || held(0)).await;
-}
-
-#[test]
-fn every_generation_has_a_directory_of_hosts() {
-    for generation in generations() {
-        let text = generation.config(Path::new("/x"), "pause:1");
-        assert!(text.contains("config_path = \"/x/certs.d\""), "{text}");
-    }
 }

@@ -5,7 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Setup, Stowd, fixture, generations};
+use crate::support::{Generation, Setup, Stowd, fixture, on_each_generation_in_turn, reference};
+
+on_each_generation_in_turn!(
+    unchanged_entries_are_neither_read_nor_sent,
+    what_the_store_has_lost_is_brought_back_and_nothing_else,
+);
 
 const SOON: Duration = Duration::from_secs(60);
 const UMOCI: &str = "registry.stowd.test/umoci:1.35";
@@ -43,79 +48,73 @@ fn labels(stowd: &Stowd, name: &str) -> String {
     list.lines().nth(1).unwrap_or_default().to_owned()
 }
 
-#[test]
-fn unchanged_entries_are_neither_read_nor_sent() {
-    for generation in generations() {
-        let setup = Setup::new(&generation);
-        let large = fixture("large.tar");
-        setup.stow(&large.path).stow(&fixture("umoci.tar.zst").path);
-        let mut stowd = setup.start();
-        stowd.wait_ready(SOON);
-        assert_eq!(since_start(&stowd, " imported /").len(), 2);
-        // Once by an orderly end, once by none.
-        for orderly in [true, false] {
-            if orderly {
-                assert_eq!(stowd.stop(), Some(0));
-            } else {
-                stowd.wait_until(SOON, "the ledger is on disk", |stowd| {
-                    stowd.setup().dir().join("lib/ledger.json").exists()
-                });
-                stowd.kill();
-            }
-            restarted(&mut stowd);
-            assert_eq!(
-                since_start(&stowd, " skipped /").len(),
-                2,
-                "{}",
-                stowd.log()
-            );
-            assert_eq!(since_start(&stowd, " imported /"), Vec::<String>::new());
-            let size = fs::metadata(&large.path).unwrap().len();
-            assert!(
-                bytes_read(&stowd) < size / 10,
-                "{} of {size}",
-                bytes_read(&stowd)
-            );
-            let last = stowd.notify.statuses().pop().unwrap();
-            assert!(
-                last.starts_with("ready: 5 images from 2 entries; "),
-                "{last}"
-            );
+fn unchanged_entries_are_neither_read_nor_sent(generation: &Generation) {
+    let setup = Setup::new(generation);
+    let large = fixture("large.tar");
+    setup.stow(&large.path).stow(&fixture("umoci.tar.zst").path);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    assert_eq!(since_start(&stowd, " imported /").len(), 2);
+    // Once by an orderly end, once by none.
+    for orderly in [true, false] {
+        if orderly {
+            assert_eq!(stowd.stop(), Some(0));
+        } else {
+            stowd.wait_until(SOON, "the ledger is on disk", |stowd| {
+                stowd.setup().dir().join("lib/ledger.json").exists()
+            });
+            stowd.kill();
         }
+        restarted(&mut stowd);
+        assert_eq!(
+            since_start(&stowd, " skipped /").len(),
+            2,
+            "{}",
+            stowd.log()
+        );
+        assert_eq!(since_start(&stowd, " imported /"), Vec::<String>::new());
+        let size = fs::metadata(&large.path).unwrap().len();
+        assert!(
+            bytes_read(&stowd) < size / 10,
+            "{} of {size}",
+            bytes_read(&stowd)
+        );
+        let last = stowd.notify.statuses().pop().unwrap();
+        assert!(
+            last.starts_with("ready: 5 images from 2 entries; "),
+            "{last}"
+        );
     }
 }
 
-#[test]
-fn what_the_store_has_lost_is_brought_back_and_nothing_else() {
-    for generation in generations() {
-        let setup = Setup::new(&generation);
-        setup
-            .stow(&fixture("umoci.tar").path)
-            .stow(&fixture("skopeo-oci.tar").path);
-        let mut stowd = setup.start();
-        stowd.wait_ready(SOON);
-        stowd.ctr(&["images", "rm", "--sync", UMOCI]);
-        assert_eq!(stowd.stop(), Some(0));
-        restarted(&mut stowd);
-        let back = since_start(&stowd, " bringing back what is missing of /");
-        assert!(back.len() == 1 && back[0].contains(UMOCI), "{back:?}");
-        assert_eq!(since_start(&stowd, " imported /").len(), 1);
-        assert_eq!(since_start(&stowd, " skipped /").len(), 1);
-        assert!(labels(&stowd, UMOCI).contains("io.stowd.pinned=default"));
+fn what_the_store_has_lost_is_brought_back_and_nothing_else(generation: &Generation) {
+    let setup = Setup::new(generation);
+    setup
+        .stow(&fixture("umoci.tar").path)
+        .stow(&fixture("skopeo-oci.tar").path);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    stowd.ctr(&["images", "rm", "--sync", UMOCI]);
+    assert_eq!(stowd.stop(), Some(0));
+    restarted(&mut stowd);
+    let back = since_start(&stowd, " bringing back what is missing of /");
+    assert!(back.len() == 1 && back[0].contains(UMOCI), "{back:?}");
+    assert_eq!(since_start(&stowd, " imported /").len(), 1);
+    assert_eq!(since_start(&stowd, " skipped /").len(), 1);
+    assert!(labels(&stowd, UMOCI).contains("io.stowd.pinned=default"));
 
-        // A pin that was taken off is set again.
-        stowd.ctr(&[
-            "images",
-            "label",
-            SKOPEO,
-            "io.cri-containerd.pinned=",
-            "io.stowd.pinned=",
-        ]);
-        assert!(!labels(&stowd, SKOPEO).contains("pinned"));
-        assert_eq!(stowd.stop(), Some(0));
-        restarted(&mut stowd);
-        assert!(labels(&stowd, SKOPEO).contains("io.cri-containerd.pinned=pinned"));
-    }
+    // A pin that was taken off is set again.
+    stowd.ctr(&[
+        "images",
+        "label",
+        SKOPEO,
+        "io.cri-containerd.pinned=",
+        "io.stowd.pinned=",
+    ]);
+    assert!(!labels(&stowd, SKOPEO).contains("pinned"));
+    assert_eq!(stowd.stop(), Some(0));
+    restarted(&mut stowd);
+    assert!(labels(&stowd, SKOPEO).contains("io.cri-containerd.pinned=pinned"));
 }
 
 fn replace_in_place(path: &Path, bytes: &[u8]) {
@@ -125,7 +124,7 @@ fn replace_in_place(path: &Path, bytes: &[u8]) {
 
 #[test]
 fn every_kind_of_change_makes_an_entry_new() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     let bytes = fs::read(fixture("umoci.tar").path).unwrap();
     let path = setup.images().join("a.tar");
@@ -199,7 +198,7 @@ fn every_kind_of_change_makes_an_entry_new() {
 
 #[test]
 fn a_ledger_that_is_garbage_costs_an_import_and_is_replaced() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     setup.stow(&fixture("umoci.tar").path);
     let mut stowd = setup.start();
@@ -223,7 +222,7 @@ fn a_ledger_that_is_garbage_costs_an_import_and_is_replaced() {
 
 #[test]
 fn an_operators_cache_file_is_the_ledger_and_a_read_only_state_directory_is_no_hindrance() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     setup.stow(&fixture("umoci.tar").path);
     fs::write(setup.images().join(".cache.json"), "").unwrap();
@@ -248,7 +247,7 @@ fn an_operators_cache_file_is_the_ledger_and_a_read_only_state_directory_is_no_h
 
 #[test]
 fn a_thousand_unchanged_entries_are_skipped() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     let small = setup.dir().join("small.tar.zst");
     fs::copy(fixture("umoci.tar.zst").path, &small).unwrap();
@@ -270,7 +269,7 @@ fn a_thousand_unchanged_entries_are_skipped() {
 
 #[test]
 fn a_pin_of_its_own_that_no_ledger_knows_is_taken_off() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     setup
         .stow(&fixture("umoci.tar").path)

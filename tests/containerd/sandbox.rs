@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Daemon, Generation, PAUSE_IMAGE, Setup, Stowd, children, fixture, generations, import_pause,
-    on_each_generation_in_turn, write_static_image,
+    Daemon, Generation, PAUSE_IMAGE, Setup, Stowd, children, fixture, import_pause,
+    on_each_generation_in_turn, on_the_reference_in_turn, write_static_image,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -94,28 +94,29 @@ fn that_of_a_containerd_which_it_attaches_to_counts(generation: &Generation) {
 }
 
 on_each_generation_in_turn!(
+    that_of_a_containerd_which_it_attaches_to_counts,
+    the_default_is_that_of_the_containerd_that_runs,
+);
+on_the_reference_in_turn!(
     one_that_nothing_brings_is_missed_until_an_archive_comes,
     one_that_an_archive_brings_is_found_by_its_whole_name,
-    that_of_a_containerd_which_it_attaches_to_counts,
 );
 
 /// Without a configuration the default of that containerd counts, which stowd does not know itself.
-#[test]
-fn the_default_is_that_of_the_containerd_that_runs() {
-    for (generation, default) in generations().iter().zip([
-        "registry.k8s.io/pause:3.6",
-        "registry.k8s.io/pause:3.8",
-        "registry.k8s.io/pause:3.10",
-    ]) {
-        let setup = Setup::new(generation);
-        let config = setup.dir().join("containerd.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        let lines = text.lines().filter(|line| !line.contains(PAUSE_IMAGE));
-        std::fs::write(&config, lines.collect::<Vec<_>>().join("\n")).unwrap();
-        let stowd = ready(setup);
-        let missing = format!("; sandbox image missing: {default}");
-        assert!(status(&stowd).contains(&missing), "{}", status(&stowd));
-        // Whatever was run to be told of it has ended.
-        assert_eq!(children(stowd.pid()).len(), 1);
-    }
+fn the_default_is_that_of_the_containerd_that_runs(generation: &Generation) {
+    let default = match generation.name.as_str() {
+        "1.6" => "registry.k8s.io/pause:3.6",
+        "1.7" => "registry.k8s.io/pause:3.8",
+        _ => "registry.k8s.io/pause:3.10",
+    };
+    let setup = Setup::new(generation);
+    let config = setup.dir().join("containerd.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let lines = text.lines().filter(|line| !line.contains(PAUSE_IMAGE));
+    std::fs::write(&config, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let stowd = ready(setup);
+    let missing = format!("; sandbox image missing: {default}");
+    assert!(status(&stowd).contains(&missing), "{}", status(&stowd));
+    // What was run to be told of it has ended.
+    assert_eq!(children(stowd.pid()).len(), 1);
 }

@@ -11,10 +11,10 @@ use stowd::image_store::{ImageStore, Labels};
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 
 use crate::damage::{blobs_of, file, is_whole, remove_snapshots};
-use crate::raw::{Way, bytes, labels, on_each_generation_both_ways, put};
+use crate::raw::{Way, both_ways, bytes, labels, put};
 use crate::support::{
     Daemon, Generation, Registry, Setup, Store, Stowd, assert_clean, blobs_dir, children_of,
-    eventually_in_turn, fixture, on_each_generation_in_turn, stays_asleep,
+    eventually_in_turn, fixture, on_the_reference_in_turn, stays_asleep,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -26,8 +26,8 @@ const ARCHIVES: [(&str, &str); 3] = [
     ("skopeo-docker.tar.gz", "registry.stowd.test/skopeo:1.35"),
 ];
 
-on_each_generation_both_ways!(wrong_bytes_are_found_and_written_anew);
-on_each_generation_in_turn!(
+both_ways!(on_each_generation: wrong_bytes_are_found_and_written_anew);
+on_the_reference_in_turn!(
     the_scrub_repairs_what_was_written_directly,
     the_scrub_repairs_what_was_sent,
     the_scrub_repairs_what_a_list_brings,

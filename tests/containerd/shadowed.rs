@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::made::recipe;
-use crate::support::{Generation, Setup, Stowd, on_each_generation_in_turn};
+use crate::support::{Generation, Setup, Stowd, on_the_reference_in_turn};
 
 const SOON: Duration = Duration::from_secs(120);
 const NAME: &str = "registry.stowd.test/shadowed:1";
@@ -55,4 +55,4 @@ fn it_is_a_warning_with_both_digests_and_files_at_each_start(generation: &Genera
     assert_eq!(stowd.lines(" skipped /").len(), 2);
 }
 
-on_each_generation_in_turn!(it_is_a_warning_with_both_digests_and_files_at_each_start);
+on_the_reference_in_turn!(it_is_a_warning_with_both_digests_and_files_at_each_start);

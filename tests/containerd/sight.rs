@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{
-    Generation, Setup, Stowd, fixture, names, on_each_generation_in_turn, pinned_tags,
+    Generation, Setup, Stowd, fixture, names, on_the_reference_in_turn, pinned_tags,
 };
 
 const SOON: Duration = Duration::from_secs(120);
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     a_mount_that_goes_unpins_nothing_and_is_taken_up_when_it_is_back,
     a_mount_that_comes_after_ready_is_taken_up_and_nothing_was_unpinned,
     what_is_really_removed_is_unpinned,

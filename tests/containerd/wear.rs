@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::made::{Made, recipe};
-use crate::support::{Generation, Setup, Stowd, compressed, on_each_generation_in_turn};
+use crate::support::{Generation, Setup, Stowd, compressed, on_the_reference_in_turn};
 
 const SOON: Duration = Duration::from_secs(180);
 const MIB: u64 = 1 << 20;
@@ -82,4 +82,4 @@ fn broken_archives_are_left_alone(generation: &Generation) {
     assert_eq!(store.ingests(), Vec::<String>::new());
 }
 
-on_each_generation_in_turn!(broken_archives_are_left_alone);
+on_the_reference_in_turn!(broken_archives_are_left_alone);

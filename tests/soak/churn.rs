@@ -5,12 +5,12 @@ use std::fs;
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::support::{Setup, Stowd, assert_clean, fixture, generations, names, pinned_tags};
+use crate::support::{Setup, Stowd, assert_clean, fixture, names, pinned_tags, reference};
 use crate::{SOON, rounds};
 
 #[test]
 fn five_thousand_files_in_a_storm_are_each_imported_once() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     let small = setup.dir().join("small.tar.zst");
     fs::copy(fixture("umoci.tar.zst").path, &small).unwrap();
@@ -38,7 +38,7 @@ fn five_thousand_files_in_a_storm_are_each_imported_once() {
 
 #[test]
 fn killed_at_many_moments_of_loads_and_changes() {
-    let generation = &generations()[2];
+    let generation = &reference();
     let setup = Setup::new(generation);
     let files = [
         "large.tar",

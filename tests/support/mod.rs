@@ -1,4 +1,4 @@
-//! What the tiers with a real containerd share: the three generations of it, a private daemon, a pod
+//! What the tiers with a real containerd share: the generations of it, a private daemon, a pod
 //! that runs a container, and registries real and false.
 //!
 //! A tier takes it in with `#[path = "../support/mod.rs"] mod support;`.
@@ -30,8 +30,11 @@ pub use daemon::{Daemon, Options};
 pub use eventually::{eventually, eventually_in_turn};
 pub use fake_registry::{Answer, FakeRegistry, Refusing, Request};
 pub use fixtures::{Fixture, fixture, fixtures};
-pub use generations::{Generation, generation, generations};
-pub(crate) use generations::{on_each_generation, on_each_generation_in_turn};
+pub use generations::{Generation, generation, reference, runc};
+pub(crate) use generations::{
+    on_each_generation, on_each_generation_in_turn, on_the_reference, on_the_reference_in_turn,
+    tests_of,
+};
 pub use hosts::{plain_http, write_hosts};
 pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image, write_static_image_in};

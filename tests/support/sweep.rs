@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::generations::generation;
+use super::generations::runc;
 
 /// Ends the shims that a containerd with its state below `dir` has left, with their containers, and
 /// unmounts what is mounted below `dir`. A shim works in its bundle's directory: that tells it from
@@ -64,7 +64,7 @@ fn delete_container(bundle: &Path) {
     let (Some(container), Some(namespace)) = names else {
         return;
     };
-    let _ = Command::new(generation("1.6").runc())
+    let _ = Command::new(runc())
         .arg("--root")
         .arg(Path::new("/run/containerd/runc").join(namespace))
         .args(["delete", "--force"])

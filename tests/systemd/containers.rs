@@ -1,7 +1,9 @@
 //! A running container, through everything that befalls stowd.
 
 use crate::node::{Node, Process, SOON};
-use crate::support::generations;
+use crate::support::{Generation, on_each_generation_in_turn};
+
+on_each_generation_in_turn!(it_survives_a_restart);
 
 /// A node that is ready, with a container that runs.
 fn with_a_guest(node: Node) -> (Node, Process) {
@@ -12,22 +14,19 @@ fn with_a_guest(node: Node) -> (Node, Process) {
     (node, guest)
 }
 
-#[test]
-fn it_survives_a_restart_on_each_generation() {
-    for generation in generations() {
-        let (node, guest) = with_a_guest(Node::boot_with(&generation));
-        let (stowd, containerd) = (node.stowd(), node.containerd());
-        node.systemctl("restart");
-        assert!(!node.runs(&stowd) && !node.runs(&containerd));
-        node.assert_shows(&[
-            ("ActiveState", "active"),
-            (
-                "StatusText",
-                "ready: 2 images from 2 entries; watching /var/lib/stowd/images",
-            ),
-        ]);
-        node.assert_survived("guest", &guest);
-    }
+fn it_survives_a_restart(generation: &Generation) {
+    let (node, guest) = with_a_guest(Node::boot_with(generation));
+    let (stowd, containerd) = (node.stowd(), node.containerd());
+    node.systemctl("restart");
+    assert!(!node.runs(&stowd) && !node.runs(&containerd));
+    node.assert_shows(&[
+        ("ActiveState", "active"),
+        (
+            "StatusText",
+            "ready: 2 images from 2 entries; watching /var/lib/stowd/images",
+        ),
+    ]);
+    node.assert_survived("guest", &guest);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use crate::machine::Machine;
 use crate::node::UNIT;
+use crate::support::reference;
 
 #[test]
 fn it_installs_enables_and_takes_away_again() {
     let source = env!("CARGO_MANIFEST_DIR");
-    let machine = Machine::boot_with("bookworm", &[&format!("--bind-ro={source}:/mnt")]);
+    let machine = Machine::boot_with(&reference(), &[&format!("--bind-ro={source}:/mnt")]);
     machine.ok(&["rm", "-rf", "/etc/containerd", "/usr/bin/stowd"]);
     let binary = env!("CARGO_BIN_EXE_stowd").replacen(source, "/mnt", 1);
     let binary = format!("BINARY={binary}");

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::{Generation, reference, runc};
+
 /// One at a time: each has a containerd to run, and times are asserted.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -25,14 +27,14 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots a machine with containerd 1.6, and returns when its systemd takes commands.
+    /// Boots a machine with the containerd of the reference, and returns when its systemd takes commands.
     pub(crate) fn boot() -> Self {
-        Self::boot_with("bookworm", &[])
+        Self::boot_with(&reference(), &[])
     }
 
-    /// Boots a machine with the containerd of a Debian suite (`bookworm`, `trixie`, `forky`) and with
-    /// further options for systemd-nspawn, such as `--bind=HOST:INSIDE`.
-    pub(crate) fn boot_with(suite: &str, nspawn_options: &[&str]) -> Self {
+    /// Boots a machine with the containerd of a generation and with further options for systemd-nspawn,
+    /// such as `--bind=HOST:INSIDE`.
+    pub(crate) fn boot_with(generation: &Generation, nspawn_options: &[&str]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new()
             .prefix("systemd-")
@@ -46,7 +48,8 @@ impl Machine {
         .arg(dir.path().join("machine"))
         .arg(env!("CARGO_BIN_EXE_stowd"))
         .args(nspawn_options)
-        .env("MACHINE_SUITE", suite)
+        .env("MACHINE_CONTAINERD", &generation.bin)
+        .env("MACHINE_RUNC", runc())
         // Held open for as long as the machine shall live.
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

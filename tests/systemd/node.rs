@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::machine::Machine;
-use crate::support::{Generation, fixture, generations};
+use crate::support::{Generation, fixture, reference};
 
 /// The unit under test.
 pub(crate) const UNIT: &str = "stowd.service";
@@ -45,15 +45,15 @@ impl Deref for Node {
 }
 
 impl Node {
-    /// With containerd 1.6. stowd is not started.
+    /// With the containerd of the reference. stowd is not started.
     pub(crate) fn boot() -> Self {
-        Self::boot_with(&generations()[0])
+        Self::boot_with(&reference())
     }
 
     /// With the containerd of this generation. stowd is not started.
     pub(crate) fn boot_with(generation: &Generation) -> Self {
         let node = Self {
-            machine: Machine::boot_with(generation.suite, &[]),
+            machine: Machine::boot_with(generation, &[]),
         };
         let plugins = generation.config(Path::new("/run/stowd-test"), PAUSE);
         node.write(

@@ -5,56 +5,55 @@ use std::time::Duration;
 use crate::machine::Machine;
 use crate::node::{BUSYBOX, Node, PAUSE, SOON, UNIT, when};
 use crate::slow_disk;
-use crate::support::{fixture, generations};
+use crate::support::{Generation, fixture, on_each_generation_in_turn};
 
-#[test]
-fn it_returns_when_every_entry_has_an_outcome_on_each_generation() {
-    for generation in generations() {
-        let node = Node::boot_with(&generation);
-        let whole = ["large.tar.zst", "pause.tar", "skopeo-docker.tar.zst"];
-        node.stow(&whole);
-        let cut = std::fs::read(fixture("umoci.tar.gz").path).expect("an archive");
-        let path = node.path("/var/lib/stowd/images/cut.tar.gz");
-        std::fs::write(path, &cut[..cut.len() / 2]).expect("half an archive");
+on_each_generation_in_turn!(it_returns_when_every_entry_has_an_outcome);
 
-        node.systemctl("start");
-        let images = node.images();
-        let expected = whole.iter().flat_map(|file| fixture(file).names);
-        let expected = expected.collect::<Vec<_>>();
-        assert_eq!(expected.len(), 6);
-        for name in &expected {
-            assert!(images.contains(name), "{name} is not in {images:?}");
-        }
-        node.assert_shows(&[
-            ("ActiveState", "active"),
-            ("SubState", "running"),
-            ("NRestarts", "0"),
-        ]);
-        let status = node.shows("StatusText");
-        let expected = "ready: 6 images from 4 entries, 1 failed (";
-        assert!(status.starts_with(expected), "{status}");
+fn it_returns_when_every_entry_has_an_outcome(generation: &Generation) {
+    let node = Node::boot_with(generation);
+    let whole = ["large.tar.zst", "pause.tar", "skopeo-docker.tar.zst"];
+    node.stow(&whole);
+    let cut = std::fs::read(fixture("umoci.tar.gz").path).expect("an archive");
+    let path = node.path("/var/lib/stowd/images/cut.tar.gz");
+    std::fs::write(path, &cut[..cut.len() / 2]).expect("half an archive");
 
-        let imported = node.said("imported");
-        let mut failed = node.said("failed");
-        // It is tried again every now and then.
-        failed.retain(|entry| entry["ATTEMPTS"] == "1");
-        assert_eq!((imported.len(), failed.len()), (3, 1));
-        let journal = node.journal(UNIT);
-        let started = journal
-            .iter()
-            .find(|entry| entry["JOB_TYPE"] == "start" && entry["JOB_RESULT"] == "done")
-            .expect("systemd's own line");
-        for entry in imported.iter().chain(&failed) {
-            assert!(when(entry) < when(started), "{entry} after {started}");
-        }
-        let active = node.time("ActiveEnterTimestampMonotonic");
-        let ready = node.said("ready");
-        assert_eq!(ready.len(), 1, "{ready:?}");
-        // systemd heard of it after the last outcome.
-        let outcomes = imported.iter().chain(&failed).map(when);
-        assert!(outcomes.max().expect("four outcomes") < active);
-        node.run_container("offline");
+    node.systemctl("start");
+    let images = node.images();
+    let expected = whole.iter().flat_map(|file| fixture(file).names);
+    let expected = expected.collect::<Vec<_>>();
+    assert_eq!(expected.len(), 6);
+    for name in &expected {
+        assert!(images.contains(name), "{name} is not in {images:?}");
     }
+    node.assert_shows(&[
+        ("ActiveState", "active"),
+        ("SubState", "running"),
+        ("NRestarts", "0"),
+    ]);
+    let status = node.shows("StatusText");
+    let expected = "ready: 6 images from 4 entries, 1 failed (";
+    assert!(status.starts_with(expected), "{status}");
+
+    let imported = node.said("imported");
+    let mut failed = node.said("failed");
+    // It is tried again every now and then.
+    failed.retain(|entry| entry["ATTEMPTS"] == "1");
+    assert_eq!((imported.len(), failed.len()), (3, 1));
+    let journal = node.journal(UNIT);
+    let started = journal
+        .iter()
+        .find(|entry| entry["JOB_TYPE"] == "start" && entry["JOB_RESULT"] == "done")
+        .expect("systemd's own line");
+    for entry in imported.iter().chain(&failed) {
+        assert!(when(entry) < when(started), "{entry} after {started}");
+    }
+    let active = node.time("ActiveEnterTimestampMonotonic");
+    let ready = node.said("ready");
+    assert_eq!(ready.len(), 1, "{ready:?}");
+    // systemd heard of it after the last outcome.
+    let outcomes = imported.iter().chain(&failed).map(when);
+    assert!(outcomes.max().expect("four outcomes") < active);
+    node.run_container("offline");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::support::{
-    Answer, FakeRegistry, Generation, Refusing, fixture, generations, on_each_generation_in_turn,
+    Answer, FakeRegistry, Generation, Refusing, fixture, on_the_reference_in_turn, reference,
 };
 
 use super::harness::{
     HOST, SKOPEO, UMOCI, count, eventually, ready, set, setup, status, stocked, tags,
 };
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     what_an_archive_brought_is_not_pulled,
     what_an_archive_brings_meanwhile_ends_the_list_well,
 );
@@ -50,7 +50,7 @@ fn what_an_archive_brings_meanwhile_ends_the_list_well(generation: &Generation) 
 #[test]
 fn an_archive_and_a_list_come_together() {
     let registry = stocked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     setup.list("a.txt", format!("{SKOPEO}\n"));
     setup.stow(&fixture("umoci.tar").path);
     let stowd = ready(setup);
@@ -67,7 +67,7 @@ fn an_archive_and_a_list_come_together() {
 fn what_archives_have_on_board_is_not_pulled_at_the_first_start() {
     let silent = FakeRegistry::start(Answer::Silence);
     let lists = "ready-timeout = \"1d\"\npull-timeout = \"1d\"";
-    let setup = setup(&generations()[2], &silent.address(), lists);
+    let setup = setup(&reference(), &silent.address(), lists);
     let large = fixture("large.tar.bz2");
     // The list comes first in name order, and the archive takes its time.
     setup.list("a.txt", large.names.join("\n"));

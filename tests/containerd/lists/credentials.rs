@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::{
-    AUTH, Answer, FakeRegistry, Generation, PASSWORD, Registry, Setup, Stowd, generations,
-    on_each_generation_in_turn,
+    AUTH, Answer, FakeRegistry, Generation, PASSWORD, Registry, Setup, Stowd,
+    on_each_generation_in_turn, on_the_reference_in_turn, reference,
 };
 
 use rustix::process::Signal;
@@ -24,6 +24,8 @@ const WRONG: &str = "c3Rvd2Q6d3JvbmctZG9ua2V5";
 
 on_each_generation_in_turn!(
     a_registry_with_a_password_is_pulled_from_with_the_auth_file_and_not_without,
+);
+on_the_reference_in_turn!(
     a_wrong_password_is_said_and_mended_without_a_restart,
     a_password_goes_to_its_registry_and_to_no_other,
 );
@@ -108,7 +110,7 @@ fn a_registry_with_a_password_is_pulled_from_with_the_auth_file_and_not_without(
     assert_eq!(tags(&stowd), set(&[]));
     let told = not_pulled(&stowd, "core.txt", 1);
     assert_eq!(told.len(), 1, "{}", stowd.log());
-    let denied = match generation.name {
+    let denied = match generation.name.as_str() {
         "1.6" => "401 Unauthorized",
         _ => "authorization failed",
     };
@@ -179,7 +181,7 @@ fn an_auth_file_that_cannot_be_used_is_named_and_its_content_is_not() {
             "{{\"auths\":{{\"{HOST}\":{{\"auth\":\"{PASSWORD}\"}}}}}}"
         )),
     ] {
-        let setup = talkative(&generations()[2], registry.address());
+        let setup = talkative(&reference(), registry.address());
         if let Some(text) = text {
             fs::write(auth_file(setup.dir()), text).unwrap();
         }
@@ -200,7 +202,7 @@ fn an_auth_file_that_cannot_be_used_is_named_and_its_content_is_not() {
 #[test]
 fn an_auth_file_that_is_named_later_is_taken_on_sighup() {
     let (registry, name) = locked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     write_auth(setup.dir(), &[(registry.address(), AUTH)]);
     setup.list("core.txt", &name);
     let mut stowd = ready(setup);

@@ -3,14 +3,14 @@
 use std::fs;
 
 use crate::support::{
-    Answer, FakeRegistry, Generation, Stowd, generations, on_each_generation_in_turn,
+    Answer, FakeRegistry, Generation, Stowd, on_the_reference_in_turn, reference,
 };
 
 use super::harness::{
     BUILDAH, HOST, SKOPEO, SOON, UMOCI, count, eventually, ready, set, setup, stocked, tags,
 };
 
-on_each_generation_in_turn!(a_line_that_hangs_is_let_go_as_soon_as_it_is_struck_out);
+on_the_reference_in_turn!(a_line_that_hangs_is_let_go_as_soon_as_it_is_struck_out);
 
 /// A stowd that waits for an answer to `dead.stowd.test`, which would take until tomorrow.
 fn hanging(generation: &Generation, address: &str, silent: &FakeRegistry) -> Stowd {
@@ -49,7 +49,7 @@ fn a_line_that_hangs_is_let_go_as_soon_as_it_is_struck_out(generation: &Generati
 fn a_list_that_hangs_is_let_go_as_soon_as_it_is_removed() {
     let registry = stocked();
     let silent = FakeRegistry::start(Answer::Silence);
-    let mut stowd = hanging(&generations()[2], registry.address(), &silent);
+    let mut stowd = hanging(&reference(), registry.address(), &silent);
     fs::remove_file(stowd.setup().images().join("core.txt")).unwrap();
     stowd.wait_ready(SOON);
     eventually(&mut stowd, "the pull is given up", |_| silent.held() == 0);
@@ -63,7 +63,7 @@ fn a_list_that_hangs_is_let_go_as_soon_as_it_is_removed() {
 fn a_stowd_with_a_pull_that_hangs_ends_when_it_is_asked_to() {
     let registry = stocked();
     let silent = FakeRegistry::start(Answer::Silence);
-    let mut stowd = hanging(&generations()[2], registry.address(), &silent);
+    let mut stowd = hanging(&reference(), registry.address(), &silent);
     assert_eq!(stowd.stop(), Some(0));
     assert_eq!(stowd.lines(" ERROR "), Vec::<String>::new());
 }
@@ -71,7 +71,7 @@ fn a_stowd_with_a_pull_that_hangs_ends_when_it_is_asked_to() {
 #[test]
 fn a_list_that_comes_or_changes_after_ready_is_pulled() {
     let registry = stocked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     let mut stowd = ready(setup);
     stowd.setup().list("core.txt", format!("{UMOCI}\n"));
     eventually(&mut stowd, "it is pulled", |stowd| {
@@ -100,7 +100,7 @@ fn a_list_that_comes_or_changes_after_ready_is_pulled() {
 fn what_a_list_brought_before_it_was_edited_in_work_is_unpinned() {
     let registry = stocked();
     let silent = FakeRegistry::start(Answer::Silence);
-    let mut stowd = hanging(&generations()[2], registry.address(), &silent);
+    let mut stowd = hanging(&reference(), registry.address(), &silent);
     stowd.setup().list("core.txt", format!("{BUILDAH}\n"));
     stowd.wait_ready(SOON);
     eventually(&mut stowd, "just what the list says is pinned", |stowd| {

@@ -1,10 +1,10 @@
 //! Extra registries name what was pulled, too.
 
-use crate::support::{Generation, Registry, on_each_generation_in_turn};
+use crate::support::{Generation, Registry, on_the_reference_in_turn};
 
 use super::harness::{BUILDAH, HOST, SOON, UMOCI, count, pinned, push, ready, setup};
 
-on_each_generation_in_turn!(what_was_pulled_has_the_names_of_extra_registries);
+on_the_reference_in_turn!(what_was_pulled_has_the_names_of_extra_registries);
 
 fn what_was_pulled_has_the_names_of_extra_registries(generation: &Generation) {
     let registry = Registry::start();

@@ -1,8 +1,8 @@
 //! Registries that come to life later.
 
 use crate::support::{
-    Answer, Daemon, FakeRegistry, Generation, Refusing, Registry, generations,
-    on_each_generation_in_turn, plain_http, write_hosts,
+    Answer, Daemon, FakeRegistry, Generation, Refusing, Registry, on_the_reference_in_turn,
+    plain_http, reference, write_hosts,
 };
 
 use super::harness::{
@@ -10,7 +10,7 @@ use super::harness::{
     stocked, tags,
 };
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     what_could_not_be_pulled_is_pulled_when_the_registry_is_there,
     a_pull_that_takes_too_long_is_given_up_and_tried_again,
 );
@@ -74,7 +74,7 @@ fn a_registry_that_dies_in_the_middle_of_an_image_fails_the_line_alone() {
         true => Answer::Held,
         false => Answer::Of(of.clone()),
     });
-    let setup = setup(&generations()[2], &fake.address(), "");
+    let setup = setup(&reference(), &fake.address(), "");
     setup.registry("other.stowd.test", other.address(), &[]);
     setup.list(
         "core.txt",
@@ -101,7 +101,7 @@ fn a_registry_that_dies_in_the_middle_of_an_image_fails_the_line_alone() {
 #[test]
 fn in_a_namespace_that_cri_does_not_pull_into_a_list_says_so() {
     let registry = stocked();
-    let mut setup = setup(&generations()[2], registry.address(), "");
+    let mut setup = setup(&reference(), registry.address(), "");
     setup.containerd = "namespace = \"factory\"\n".to_owned();
     setup.list("core.txt", format!("{UMOCI}\n"));
     let stowd = ready(setup);
@@ -130,7 +130,7 @@ fn what_a_registry_says_stays_in_one_line() {
             body: body.clone().into(),
         },
     });
-    let setup = setup(&generations()[2], &fake.address(), "");
+    let setup = setup(&reference(), &fake.address(), "");
     setup.list("core.txt", format!("{UMOCI}\n"));
     let mut stowd = ready(setup);
     let told = not_pulled(&stowd, "core.txt", 1);
@@ -159,7 +159,7 @@ fn a_containerd_that_goes_away_in_the_middle_is_waited_for() {
         true => Answer::Held,
         false => Answer::Of(of.clone()),
     });
-    let generation = &generations()[2];
+    let generation = &reference();
     let mut daemon = Daemon::start(generation);
     daemon.wait();
     write_hosts(daemon.dir(), HOST, &plain_http(&fake.address(), &[]));

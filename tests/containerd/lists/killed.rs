@@ -1,10 +1,10 @@
 //! stowd killed in the middle of a list.
 
-use crate::support::{Answer, FakeRegistry, Generation, on_each_generation_in_turn};
+use crate::support::{Answer, FakeRegistry, Generation, on_the_reference_in_turn};
 
 use super::harness::{BUILDAH, SOON, UMOCI, count, eventually, leases, set, setup, stocked, tags};
 
-on_each_generation_in_turn!(a_stowd_that_was_killed_goes_on_where_it_was);
+on_the_reference_in_turn!(a_stowd_that_was_killed_goes_on_where_it_was);
 
 fn a_stowd_that_was_killed_goes_on_where_it_was(generation: &Generation) {
     let registry = stocked();

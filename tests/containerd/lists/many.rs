@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::{Answer, FakeRegistry, Registry, generations};
+use crate::support::{Answer, FakeRegistry, Registry, reference};
 
 use super::harness::{HOST, SOON, UMOCI, count, eventually, push, setup, status, tags};
 
@@ -27,7 +27,7 @@ fn lines(names: &BTreeSet<String>) -> String {
 #[test]
 fn a_thousand_lines_are_each_dealt_with_once() {
     let (registry, names) = tagged(250);
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     // Each four times, in one list.
     let text = format!("{0}{0}{0}{0}", lines(&names));
     assert_eq!(text.lines().count(), 1000);
@@ -64,7 +64,7 @@ fn no_more_is_pulled_at_once_than_lists_parallel_says() {
     let (registry, names) = tagged(12);
     let fake = FakeRegistry::start(Answer::Held);
     // All but one of them are for one registry. Two lists: the limit is for both together.
-    let setup = setup(&generations()[2], &fake.address(), "parallel = 4");
+    let setup = setup(&reference(), &fake.address(), "parallel = 4");
     let names = names.into_iter().collect::<Vec<_>>();
     let list = |names: &[String]| {
         names

@@ -2,13 +2,13 @@
 
 use crate::support::{
     Answer, Asked, FakeRegistry, Generation, Refusing, Registry, on_each_generation_in_turn,
-    write_hosts,
+    on_the_reference_in_turn, write_hosts,
 };
 
 use super::harness::{HOST, SKOPEO, UMOCI, push, ready, set, setup, tags};
 
-on_each_generation_in_turn!(
-    a_mirror_serves_when_the_registry_itself_cannot_be_reached,
+on_each_generation_in_turn!(a_mirror_serves_when_the_registry_itself_cannot_be_reached);
+on_the_reference_in_turn!(
     the_first_mirror_that_can_serves,
     a_mirror_that_lacks_an_image_is_passed,
     a_rewritten_path_is_asked_for,

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{Generation, Refusing, Registry, Stowd, on_each_generation_in_turn};
+use crate::support::{
+    Generation, Refusing, Registry, Stowd, on_each_generation_in_turn, on_the_reference_in_turn,
+};
 
 use super::harness::{
     BUILDAH, HOST, SOON, UMOCI, count, eventually, not_pulled, pinned, ready, setup,
@@ -12,8 +14,8 @@ use super::harness::{
 /// A third image.
 const PAUSE: &str = "registry.stowd.test/pause:1";
 
-on_each_generation_in_turn!(
-    every_form_of_a_name_is_found_again_and_never_pulled_twice,
+on_each_generation_in_turn!(every_form_of_a_name_is_found_again_and_never_pulled_twice);
+on_the_reference_in_turn!(
     a_digest_that_the_registry_does_not_have_is_said,
     an_index_is_pulled_for_this_host,
 );

@@ -1,10 +1,10 @@
 //! `stowd run --once`: the exit status tells whether every line was pulled.
 
-use crate::support::{Answer, FakeRegistry, Generation, children, on_each_generation_in_turn};
+use crate::support::{Answer, FakeRegistry, Generation, children, on_the_reference_in_turn};
 
 use super::harness::{BUILDAH, SOON, UMOCI, count, setup, stocked};
 
-on_each_generation_in_turn!(the_exit_status_tells_of_every_line);
+on_the_reference_in_turn!(the_exit_status_tells_of_every_line);
 
 fn the_exit_status_tells_of_every_line(generation: &Generation) {
     let registry = stocked();

@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::support::{
-    Answer, FakeRegistry, Generation, Stowd, fixture, generations, is_kept,
-    on_each_generation_in_turn,
+    Answer, FakeRegistry, Generation, Stowd, fixture, is_kept, on_each_generation_in_turn,
+    on_the_reference_in_turn, reference,
 };
 
 use super::harness::{
@@ -12,10 +12,13 @@ use super::harness::{
 };
 
 on_each_generation_in_turn!(
+    what_was_deleted_by_hand_comes_back,
+    the_kubelet_hears_of_the_pin_and_of_its_end,
+);
+on_the_reference_in_turn!(
     what_several_sources_bring_is_pinned_until_the_last_is_gone,
     a_line_that_is_struck_out_is_unpinned,
     pins_and_labels_of_others_stay,
-    what_was_deleted_by_hand_comes_back,
     a_list_that_hangs_keeps_its_own_pins_and_nobody_elses,
 );
 
@@ -148,7 +151,7 @@ fn what_was_deleted_by_hand_comes_back(generation: &Generation) {
 #[test]
 fn a_list_that_is_no_list_any_more_keeps_what_it_brought() {
     let registry = stocked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     setup.list("core.txt", format!("{UMOCI}\n"));
     setup.list("mark.txt", format!("{SKOPEO}\n"));
     let mut stowd = ready(setup);
@@ -187,18 +190,18 @@ fn a_list_that_hangs_keeps_its_own_pins_and_nobody_elses(generation: &Generation
     );
 }
 
-#[test]
-fn the_kubelet_hears_of_the_pin_and_of_its_end() {
+fn the_kubelet_hears_of_the_pin_and_of_its_end(generation: &Generation) {
     let registry = stocked();
+    let setup = setup(generation, registry.address(), "");
+    setup.list("core.txt", format!("{UMOCI}\n"));
+    let mut stowd = ready(setup);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let kept = |stowd: &Stowd| runtime.block_on(is_kept(&stowd.address(), UMOCI));
     // CRI of 1.6 knows no pins.
-    for generation in &generations()[1..] {
-        let setup = setup(generation, registry.address(), "");
-        setup.list("core.txt", format!("{UMOCI}\n"));
-        let mut stowd = ready(setup);
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let kept = |stowd: &Stowd| runtime.block_on(is_kept(&stowd.address(), UMOCI));
-        eventually(&mut stowd, "CRI keeps it", kept);
-        remove(&stowd, "core.txt");
-        eventually(&mut stowd, "CRI lets it go", |stowd| !kept(stowd));
-    }
+    let knows_pins = generation.name != "1.6";
+    eventually(&mut stowd, "CRI keeps it", |stowd| {
+        kept(stowd) == knows_pins
+    });
+    remove(&stowd, "core.txt");
+    eventually(&mut stowd, "CRI lets it go", |stowd| !kept(stowd));
 }

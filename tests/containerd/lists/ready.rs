@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::mpsc;
 
 use crate::support::{
-    Answer, FakeRegistry, Generation, PAUSE_IMAGE, Refusing, ctr, fixture, generations,
-    on_each_generation_in_turn,
+    Answer, FakeRegistry, Generation, PAUSE_IMAGE, Refusing, ctr, fixture,
+    on_the_reference_in_turn, reference,
 };
 
 use super::harness::{
     BUILDAH, SKOPEO, SOON, UMOCI, count, eventually, ready, set, setup, status, stocked, tags, told,
 };
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     a_silent_registry_holds_ready_for_ready_timeout_and_an_archive_not_at_all,
     a_slow_registry_is_waited_for,
     a_registry_that_fails_at_once_is_not_waited_for,
@@ -128,7 +128,7 @@ fn a_registry_that_fails_at_once_is_not_waited_for(generation: &Generation) {
 fn with_no_patience_ready_comes_without_lists() {
     let silent = FakeRegistry::start(Answer::Silence);
     let setup = setup(
-        &generations()[2],
+        &reference(),
         &silent.address(),
         "pull-timeout = \"1d\"\nready-timeout = \"0s\"",
     );

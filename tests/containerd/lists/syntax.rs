@@ -1,13 +1,13 @@
 //! What a list may look like, and what becomes of one that is wrong.
 
-use crate::support::{Generation, Registry, fixture, generations, on_each_generation_in_turn};
+use crate::support::{Generation, Registry, fixture, on_the_reference_in_turn, reference};
 
 use super::harness::{
     SKOPEO, SOON, UMOCI, count, not_pulled, pinned, push, ready, set, setup, status, stocked, tags,
     told,
 };
 
-on_each_generation_in_turn!(
+on_the_reference_in_turn!(
     comments_line_ends_and_a_byte_order_mark_are_fine,
     a_line_that_is_no_name_costs_itself_alone,
 );
@@ -68,7 +68,7 @@ fn a_line_that_is_no_name_costs_itself_alone(generation: &Generation) {
 #[test]
 fn what_is_no_list_says_what_it_is() {
     let registry = stocked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     let busybox = std::fs::read("/bin/busybox").unwrap();
     let utf16: Vec<u8> = format!("\u{feff}{UMOCI}\n")
         .encode_utf16()
@@ -103,7 +103,7 @@ fn what_is_no_list_says_what_it_is() {
 #[test]
 fn a_line_of_a_megabyte_is_told_of_in_a_line() {
     let registry = stocked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     let long = "a".repeat(1 << 20);
     setup.list("core.txt", format!("{UMOCI}\n{long}\n{SKOPEO}\n"));
     let stowd = ready(setup);
@@ -118,7 +118,7 @@ fn a_line_of_a_megabyte_is_told_of_in_a_line() {
 #[test]
 fn a_list_of_nothing_is_imported() {
     let registry = stocked();
-    let setup = setup(&generations()[2], registry.address(), "");
+    let setup = setup(&reference(), registry.address(), "");
     setup
         .list("empty.txt", "")
         .list("comments.txt", "# none\n\n");

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, FakeRegistry, Generation, on_each_generation_in_turn};
+use crate::support::{Answer, FakeRegistry, Generation, on_the_reference_in_turn};
 
 use super::harness::{UMOCI, count, eventually, not_pulled, ready, set, setup, stocked, tags};
 
-on_each_generation_in_turn!(a_registry_that_asks_for_patience_gets_it);
+on_the_reference_in_turn!(a_registry_that_asks_for_patience_gets_it);
 
 fn a_registry_that_asks_for_patience_gets_it(generation: &Generation) {
     let registry = stocked();
