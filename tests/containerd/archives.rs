@@ -238,6 +238,8 @@ fn archives_without_an_image_for_this_host_fail_with_a_cause(generation: &Genera
         ("skopeo-docker-nameless.tar", "it has no usable name"),
         ("skopeo-oci-tag-only.tar", "which is only a tag"),
         ("buildah-oci-nameless.tar", "it has no usable name"),
+        ("crane-oci-nameless.tar", "it has no usable name"),
+        ("ko-oci-nameless.tar", "it has no usable name"),
         ("umoci-foreign.tar", foreign.as_str()),
         (
             "index-own-missing.tar",

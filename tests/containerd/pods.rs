@@ -13,7 +13,7 @@ const PAUSE: &str = "registry.stowd.test/pause:1";
 
 /// Archives of every maker, in every compression; the image of each that is run, and what its file
 /// /etc/made-by says.
-const ARCHIVES: [(&str, &str, &str); 8] = [
+const ARCHIVES: [(&str, &str, &str); 10] = [
     ("umoci.tar.xz", "registry.stowd.test/umoci:1.35", "umoci"),
     (
         "skopeo-docker-tags.tar.gz",
@@ -45,6 +45,12 @@ const ARCHIVES: [(&str, &str, &str); 8] = [
         "registry.stowd.test/ctr-platforms:1.35",
         "umoci",
     ),
+    (
+        "crane-oci.tar.gz",
+        "registry.stowd.test/crane:1.35",
+        "crane",
+    ),
+    ("ko-docker.tar.zst", "registry.stowd.test/ko:1.35", "crane"),
     (
         "index-attested.tar.gz",
         "registry.stowd.test/attested:1.35",
