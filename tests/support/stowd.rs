@@ -241,7 +241,12 @@ impl Stowd {
     /// file there that has no name yet.
     pub fn is_importing_into(&self, root: &Path) -> bool {
         let content = root.join("io.containerd.content.v1.content");
-        if !half_written(&content).is_empty() {
+        // One whose name containerd has not written yet may be what holds the instance.
+        let is_named = |ingest: &PathBuf| {
+            let name = std::fs::read_to_string(ingest.join("ref"));
+            name.is_ok_and(|name| !name.is_empty() && !name.contains(OF_AN_INSTANCE))
+        };
+        if half_written(&content).iter().any(is_named) {
             return true;
         }
         let blobs = content.join("blobs/sha256");
