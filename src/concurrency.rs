@@ -6,6 +6,7 @@
 //!     archives imported at once                            N
 //!       compressed: decompressed at once                   N, two threads each
 //!       plain: bodies on their way at once                 4 an archive, 16 in all, a thread each
+//!     images unpacked at once                              N
 //!     lists looked at once                                 N
 //!       lines that the store is asked about at once        8 a list
 //!     images and blobs that the store is asked about       16 an archive that is there already

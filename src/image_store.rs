@@ -3,15 +3,19 @@
 //! `containerd` implements it over gRPC. Tests implement it in memory, where each step can be made to
 //! fail.
 
-use std::collections::BTreeMap;
+mod unpack_error;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
+use crate::unpack::RootFileSystem;
 
 pub use crate::oci::Descriptor;
+pub use unpack_error::UnpackError;
 
 /// Labels as containerd keeps them on blobs and images.
 pub type Labels = BTreeMap<String, String>;
@@ -242,6 +246,20 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     /// is put after that never outlives its blobs, even where the power fails. Does nothing where the
     /// store's file system is not to be seen from here.
     fn sync(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Makes the snapshots of an image with each snapshotter that its containers may be made with; the
+    /// lease keeps them until the labels of the configuration do. They are on the disk when this returns.
+    /// What it cannot finish it takes away again. Images that share layers may be unpacked at the same
+    /// time. Returns how many snapshots were not there before.
+    fn unpack(
+        &self,
+        lease: &Self::Lease,
+        image: &RootFileSystem,
+    ) -> impl Future<Output = Result<usize, UnpackError>> + Send;
+
+    /// The configurations of the images that are unpacked, with each snapshotter that their containers may
+    /// be made with.
+    fn unpacked(&self) -> impl Future<Output = Result<BTreeSet<Digest>, UnpackError>> + Send;
 
     /// Creates the image, or points the existing name to its new target. Labels are set one by one:
     /// those that others set stay, and so does the pin of another owner. A name that another instance has

@@ -11,7 +11,7 @@
 //!   config -> supervisor (containerd serves) -> images_dir (whole files, removals: events)
 //!          -> plan (pure: events in, effects out) <-> intake (the shell that carries effects out)
 //!          -> importer (tar: bytes to a catalogue -> layout: catalogue to images) | puller
-//!          -> admit (names, labels, pins) -> image_store / containerd
+//!          -> admit (names, labels, pins) -> image_store / containerd <- unpacker
 //!          -> happened (values: what happened) -> reporter, ledger, progress, notify
 //! ```
 //!
@@ -22,7 +22,8 @@
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L3  doctor                   looks at what would keep stowd or pods from working
 //!   L2  intake                   the shell of the plan: begins imports and pulls
-//!   L2  importer, puller         see archives and the store as a trait, never containerd
+//!   L2  importer, puller,        see archives and the store as a trait, never containerd
+//!   L2  unpacker
 //!   L2  admit                    the one way in for an image, for importer and puller
 //!   L1  allocator, containerd, entry_file, supervisor, images_dir, ledger_file, notify, logging,
 //!   L1  shutdown, state_dir, tar  one outside thing each; none sees another
@@ -31,7 +32,7 @@
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
 //!   L0  journal_stream, layout, ledger, naming, needed_blob, oci, one_line, pin, plan, platform,
-//!   L0  progress, retry, scrub, source_event, source_labels, told  pure: values and decisions
+//!   L0  progress, retry, scrub, source_event, source_labels, told, unpack  pure: values and decisions
 //! ```
 
 // L0
@@ -63,6 +64,7 @@ pub mod scrub;
 pub mod source_event;
 pub mod source_labels;
 pub mod told;
+pub mod unpack;
 // L1
 pub mod allocator;
 pub mod containerd;
@@ -80,6 +82,7 @@ pub(crate) mod admit;
 pub mod importer;
 pub mod intake;
 pub mod puller;
+pub(crate) mod unpacker;
 // L3
 pub mod doctor;
 pub mod service;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytesize::ByteSize;
 
 use crate::ledger::Summary;
+use crate::unpack::UnpackTally;
 
 /// Counts the progress of one entry: bytes of an archive, lines of a list. Clones share the counts.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +102,10 @@ pub struct Progress {
     pub pulling: Vec<Work>,
     /// The first entry that is not read before it has settled.
     pub settling: Option<String>,
+    /// Images that are unpacked at the moment, by their names, and how many wait for that.
+    pub unpacking: (Vec<String>, usize),
+    /// How many images are unpacked, where stowd unpacks them.
+    pub unpacked: Option<UnpackTally>,
     pub loaded: bool,
     /// The images directory.
     pub watching: String,
@@ -194,12 +199,17 @@ impl fmt::Display for Progress {
             )?;
         } else if !self.loaded && !self.pulling.is_empty() {
             self.pulling(f, "")?;
+        } else if !self.loaded && !self.unpacking.0.is_empty() {
+            self.unpacking(f, "")?;
         } else if let Some(name) = &self.settling {
             write!(f, "waiting for {name}, {} to do", self.open)?;
         } else if self.loaded {
             write!(f, "ready: {}", self.summary)?;
             if let Some(trouble) = &self.trouble {
                 write!(f, " ({trouble})")?;
+            }
+            if let Some(unpacked) = self.unpacked {
+                write!(f, ", {unpacked}")?;
             }
             if self.ignored > 0 {
                 write!(f, ", {} ignored", self.ignored)?;
@@ -209,6 +219,7 @@ impl fmt::Display for Progress {
                 write!(f, ", {entries} out of sight")?;
             }
             self.pulling(f, "; ")?;
+            self.unpacking(f, "; ")?;
             write!(f, "; watching {}", self.watching)?;
             return match &self.missing_sandbox_image {
                 Some(name) => write!(f, "; sandbox image missing: {name}"),
@@ -226,6 +237,19 @@ impl fmt::Display for Progress {
 }
 
 impl Progress {
+    /// Which images are unpacked, if any.
+    fn unpacking(&self, f: &mut fmt::Formatter<'_>, before: &str) -> fmt::Result {
+        let (names, queued) = &self.unpacking;
+        let Some((first, more)) = names.split_first() else {
+            return Ok(());
+        };
+        write!(f, "{before}unpacking {first}")?;
+        match more.len() + queued {
+            0 => Ok(()),
+            more => write!(f, " and {}", counted(more, "image more", "images more")),
+        }
+    }
+
     /// Which lists are worked on, if any.
     fn pulling(&self, f: &mut fmt::Formatter<'_>, before: &str) -> fmt::Result {
         match self.pulling.as_slice() {

@@ -92,6 +92,17 @@ pub fn report(happened: impl Into<Happened>) {
                 images, names, error, attempts, next_try, "{happened}"
             );
         }
+        Happened::Unpacked { image, snapshots } => info!(image, snapshots, "{happened}"),
+        Happened::SnapshotsMissing(image) => info!(image, "{happened}"),
+        Happened::NotUnpacked {
+            image,
+            error,
+            attempts,
+            next_try,
+        } => {
+            let next_try = time(*next_try);
+            error!(image, error, attempts, next_try, "{happened}");
+        }
         Happened::NotPulled {
             entry, line, error, ..
         } => warn!(entry, line, error, "{happened}"),
@@ -169,13 +180,18 @@ fn of_daemon(event: &DaemonEvent) {
             info!(path = shown(path), names, "{event}");
         }
         DaemonEvent::LedgerWrittenAgain(path) => info!(path = shown(path), "{event}"),
-        DaemonEvent::Loaded { summary, ignored } => {
+        DaemonEvent::Loaded {
+            summary,
+            ignored,
+            unpacked,
+        } => {
             let Summary {
                 images,
                 entries,
                 failed,
             } = summary;
-            info!(images, entries, failed, ignored, "{event}");
+            let unpacked = unpacked.map_or(0, |tally| tally.unpacked);
+            info!(images, entries, failed, ignored, unpacked, "{event}");
         }
         DaemonEvent::Reloaded(taken) => info!(taken = taken.join(" "), "{event}"),
         DaemonEvent::NotTakenBeforeRestart(left) => warn!(left = left.join(" "), "{event}"),
@@ -225,6 +241,7 @@ fn of_store(event: &StoreEvent) {
             info!(cause, "{event}");
         }
         StoreEvent::DirectWritesEnded(cause) => warn!(cause, "{event}"),
+        StoreEvent::SnapshotterUnknown { taken, cause } => warn!(taken, cause, "{event}"),
         StoreEvent::DeletionsHeardAgain => info!("{event}"),
         StoreEvent::DeletionsNotHeard(error)
         | StoreEvent::InstanceNotHeld(error)

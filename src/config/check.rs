@@ -13,6 +13,7 @@ use super::registry;
 use crate::concurrency::PARALLEL_MAX;
 use crate::pin::BEFORE_INSTANCES;
 use crate::platform::{Platform, Wanted};
+use crate::unpack::UnpackWhen;
 
 /// Longest path of a Unix socket: `sun_path` in unix(7) has 108 bytes, one of them the closing NUL.
 const SOCKET_PATH: usize = 107;
@@ -110,7 +111,7 @@ fn every_key(config: &Config, found: &mut CheckReport) {
                 }
             }
             Field::Switch(_) | Field::Count(_) | Field::Text(_) | Field::Texts(_) => {}
-            Field::Size(_) => {}
+            Field::OptionalText(_) | Field::Size(_) | Field::Unpack(_) => {}
         }
     }
 }
@@ -277,6 +278,16 @@ fn images_and_lists(config: &Config, found: &mut CheckReport) {
     }
     if images.parallel > PARALLEL_MAX {
         found.error("images.parallel", format!("at most {PARALLEL_MAX}"));
+    }
+    if let Some(name) = &images.snapshotter {
+        if !is_identifier(name) {
+            found.error("images.snapshotter", no_identifier(name, "snapshotter"));
+        } else if images.unpack == UnpackWhen::Never {
+            found.warn(
+                "images.snapshotter",
+                "without effect: with images.unpack = \"never\" stowd unpacks no image",
+            );
+        }
     }
     if !images.rescan.is_zero() && images.rescan < Duration::from_secs(1) {
         found.error("images.rescan", "at least \"1s\", or \"0s\" for never");

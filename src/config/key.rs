@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::Config;
+use crate::unpack::UnpackWhen;
 
 #[derive(Debug)]
 pub struct Key {
@@ -22,11 +23,13 @@ pub(super) enum Field {
     Switch(fn(&mut Config) -> &mut bool),
     Count(fn(&mut Config) -> &mut usize),
     Text(fn(&mut Config) -> &mut String),
+    OptionalText(fn(&mut Config) -> &mut Option<String>),
     Texts(fn(&mut Config) -> &mut Vec<String>),
     Path(fn(&mut Config) -> &mut PathBuf),
     OptionalPath(fn(&mut Config) -> &mut Option<PathBuf>),
     Size(fn(&mut Config) -> &mut ByteSize),
     Duration(fn(&mut Config) -> &mut Duration),
+    Unpack(fn(&mut Config) -> &mut UnpackWhen),
 }
 
 /// Every key, in the order of a file: top level first, then table by table.
@@ -104,6 +107,11 @@ pub const KEYS: &[Key] = &[
     key("images.settle", Field::Duration(|c| &mut c.images.settle)),
     key("images.parallel", Field::Count(|c| &mut c.images.parallel)),
     key("images.direct", Field::Switch(|c| &mut c.images.direct)),
+    key("images.unpack", Field::Unpack(|c| &mut c.images.unpack)),
+    key(
+        "images.snapshotter",
+        Field::OptionalText(|c| &mut c.images.snapshotter),
+    ),
     key("images.rescan", Field::Duration(|c| &mut c.images.rescan)),
     key("images.scrub", Field::Duration(|c| &mut c.images.scrub)),
     key(
@@ -205,11 +213,13 @@ mod tests {
                 Field::Switch(at) => *at(&mut config) ^= true,
                 Field::Count(at) => *at(&mut config) += 1,
                 Field::Text(at) => at(&mut config).push('x'),
+                Field::OptionalText(at) => *at(&mut config) = Some("x".to_owned()),
                 Field::Texts(at) => at(&mut config).push("x".to_owned()),
                 Field::Path(at) => *at(&mut config) = "x".into(),
                 Field::OptionalPath(at) => *at(&mut config) = Some("x".into()),
                 Field::Size(at) => *at(&mut config) = ByteSize::b(1),
                 Field::Duration(at) => *at(&mut config) += Duration::from_nanos(1),
+                Field::Unpack(at) => *at(&mut config) = UnpackWhen::Never,
             }
             let changed: Vec<_> = KEYS
                 .iter()

@@ -4,11 +4,12 @@ use super::Config;
 use super::key::KEYS;
 
 /// The keys that take effect without a restart.
-const LIVE: [&str; 10] = [
+const LIVE: [&str; 11] = [
     "images.platforms",
     "images.extra-registries",
     "images.settle",
     "images.parallel",
+    "images.unpack",
     "images.scrub",
     "images.scrub-rate",
     "images.unpin-removed",
@@ -45,6 +46,7 @@ impl Config {
         self.images.extra_registries = newer.images.extra_registries;
         self.images.settle = newer.images.settle;
         self.images.parallel = newer.images.parallel;
+        self.images.unpack = newer.images.unpack;
         self.images.scrub = newer.images.scrub;
         self.images.scrub_rate = newer.images.scrub_rate;
         self.images.unpin_removed = newer.images.unpin_removed;
@@ -60,6 +62,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::unpack::UnpackWhen;
 
     #[test]
     fn what_is_live_is_taken_and_the_rest_is_named() {
@@ -92,6 +95,7 @@ mod tests {
             |c| c.images.extra_registries = vec!["registry.example".to_owned()],
             |c| c.images.settle = Duration::ZERO,
             |c| c.images.parallel = 7,
+            |c| c.images.unpack = UnpackWhen::Never,
             |c| c.images.scrub = Duration::ZERO,
             |c| c.images.scrub_rate = bytesize::ByteSize::mib(7),
             |c| c.images.unpin_removed = false,

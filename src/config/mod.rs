@@ -34,6 +34,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::pin::DEFAULT_INSTANCE;
+use crate::unpack::UnpackWhen;
 
 /// The whole configuration, as `config/config.toml` lists it.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +107,10 @@ pub struct Images {
     pub parallel: usize,
     /// Blobs are written where containerd keeps them, where that can be done.
     pub direct: bool,
+    /// When images are unpacked.
+    pub unpack: UnpackWhen,
+    /// What they are unpacked with; unset: what CRI makes containers with.
+    pub snapshotter: Option<String>,
     /// Time between full rescans; zero: never.
     pub rescan: Duration,
     /// Time between two readings of all blobs; zero: never.
@@ -181,6 +186,8 @@ impl Default for Images {
             settle: Duration::from_secs(2),
             parallel: 0,
             direct: true,
+            unpack: UnpackWhen::default(),
+            snapshotter: None,
             rescan: Duration::from_secs(10 * 60),
             scrub: Duration::from_secs(7 * 24 * 60 * 60),
             scrub_rate: ByteSize::mib(32),

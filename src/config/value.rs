@@ -9,6 +9,7 @@ use figment::value::{Num, Value};
 use super::Config;
 use super::key::{Field, Key};
 use crate::one_line::beginning;
+use crate::unpack::UnpackWhen;
 
 /// toml represents a date as a table with this one key.
 const DATE: &str = "$__toml_private_datetime";
@@ -31,6 +32,9 @@ impl Key {
             Field::Switch(at) => value.to_bool().map(|on| *at(config) = on),
             Field::Count(at) => count(value).map(|n| *at(config) = n),
             Field::Text(at) => value.as_str().map(|text| *at(config) = text.to_owned()),
+            Field::OptionalText(at) => value
+                .as_str()
+                .map(|text| *at(config) = (!text.is_empty()).then(|| text.to_owned())),
             Field::Texts(at) => texts(value).map(|list| *at(config) = list),
             Field::Path(at) => value.as_str().map(|text| *at(config) = text.into()),
             Field::OptionalPath(at) => value
@@ -38,6 +42,10 @@ impl Key {
                 .map(|text| *at(config) = (!text.is_empty()).then(|| PathBuf::from(text))),
             Field::Size(at) => size(value).map(|size| *at(config) = size),
             Field::Duration(at) => duration(value).map(|time| *at(config) = time),
+            Field::Unpack(at) => value
+                .as_str()
+                .and_then(UnpackWhen::named)
+                .map(|when| *at(config) = when),
         };
         read.ok_or_else(|| Mismatch {
             expected: self.expected(),
@@ -67,6 +75,7 @@ impl Key {
             Field::Switch(at) => at(config).to_string(),
             Field::Count(at) => at(config).to_string(),
             Field::Text(at) => toml_string(at(config)),
+            Field::OptionalText(at) => toml_string(at(config).as_ref()?),
             Field::Texts(at) => {
                 let list: Vec<_> = at(config).iter().map(|text| toml_string(text)).collect();
                 format!("[{}]", list.join(", "))
@@ -75,6 +84,7 @@ impl Key {
             Field::OptionalPath(at) => toml_string(&at(config).as_ref()?.to_string_lossy()),
             Field::Size(at) => toml_string(&written_size(*at(config))),
             Field::Duration(at) => toml_string(&written_duration(*at(config))),
+            Field::Unpack(at) => toml_string(at(config).word()),
         })
     }
 
@@ -83,6 +93,7 @@ impl Key {
             Field::Switch(_) => "true or false",
             Field::Count(_) => "a whole number, 0 or more",
             Field::Text(_) => "a string in quotes",
+            Field::OptionalText(_) => r#"a string in quotes, or "" for none"#,
             Field::Texts(_) => r#"a list of strings such as ["one", "two"]"#,
             Field::Path(_) => "a path in quotes",
             Field::OptionalPath(_) => r#"a path in quotes, or "" for none"#,
@@ -90,6 +101,7 @@ impl Key {
             Field::Duration(_) => {
                 r#"a duration with its unit such as "2s", "10m", "1h 30m" or "28d""#
             }
+            Field::Unpack(_) => r#""before-ready", "after-ready" or "never""#,
         }
     }
 }

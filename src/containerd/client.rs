@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use containerd_client::services::v1::content_client::ContentClient;
+use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::images_client::ImagesClient;
 use containerd_client::services::v1::introspection_client::IntrospectionClient;
 use containerd_client::services::v1::leases_client::LeasesClient;
+use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
@@ -25,10 +27,12 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blob_files::BlobFiles;
+use super::cri_config::CriConfig;
 use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
 use super::found::Found;
 use super::lease::Lease;
+use super::snapshotter::Snapshotter;
 use super::wrong_bytes::WrongBytes;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
 use crate::image_store::StoreError;
@@ -104,6 +108,10 @@ pub struct Containerd {
     /// Grows while bytes are hashed that are not sent.
     pub(super) moved: Arc<AtomicU64>,
     pub(super) wrong: WrongBytes,
+    /// What images are unpacked with, if it is not what CRI makes containers with.
+    pub(super) snapshotter: Option<String>,
+    pub(super) snapshotters: Found<Vec<Snapshotter>>,
+    pub(super) cri_config: Found<CriConfig>,
 }
 
 impl Containerd {
@@ -131,6 +139,9 @@ impl Containerd {
             files: Found::default(),
             moved: Arc::default(),
             wrong: WrongBytes::default(),
+            snapshotter: None,
+            snapshotters: Found::default(),
+            cri_config: Found::default(),
         })
     }
 
@@ -192,6 +203,14 @@ impl Containerd {
 
     pub(super) fn leases(&self) -> LeasesClient<Transport> {
         LeasesClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn snapshots(&self, lease: Option<&Lease>) -> SnapshotsClient<Transport> {
+        SnapshotsClient::new(self.transport(lease)).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn diffs(&self) -> DiffClient<Transport> {
+        DiffClient::new(self.transport(None))
     }
 
     pub(super) fn events(&self) -> EventsClient<Transport> {

@@ -17,7 +17,7 @@ use crate::source_labels;
 
 /// The label of a compressed layer that was unpacked: the digest of what it decompresses to (containerd,
 /// `labels.LabelUncompressed`).
-const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+pub(super) const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 const READ: &str = "Content.Read";
 

@@ -7,8 +7,9 @@
 //! those that are there; `blob_check` finds those that are not whole, by their records and `blob_files`,
 //! `blob_reading` those whose bytes are wrong (`wrong_bytes`), which it reads past the page cache
 //! (`file_hash`) with `idle_io`; `damage` makes way for them. `images` names blobs, `leases` keeps them
-//! meanwhile, `cri` asks whether the runtime sees them and `sandbox_image` which one it makes pods with,
-//! `pull` has it pull them, `instance` keeps a second stowd out, `serving` waits until all of that can be
+//! meanwhile, `cri` asks whether the runtime sees them, `sandbox_image` which one it makes pods with, and
+//! `snapshotters` what it makes containers with (`cri_config`, `config_dump`); with that `unpack` makes
+//! `snapshots` of images. `pull` has the runtime pull them, `instance` keeps a second stowd out, `serving` waits until all of that can be
 //! had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
 mod blob_check;
@@ -18,9 +19,11 @@ mod blob_reading;
 mod blobs_dir;
 mod blocking;
 mod client;
+mod config_dump;
 mod content;
 mod content_store;
 mod cri;
+mod cri_config;
 mod damage;
 mod direct_writer;
 mod direct_writes;
@@ -41,7 +44,11 @@ mod presence;
 mod pull;
 mod sandbox_image;
 mod serving;
+mod snapshots;
+mod snapshotter;
+mod snapshotters;
 mod stream_writer;
+mod unpack;
 mod writer;
 mod wrong_bytes;
 
@@ -51,16 +58,18 @@ pub use lease::Lease;
 pub use serving::NotServing;
 pub use writer::ContentWriter;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use self::ingest::Ingest;
 use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::image_store::{
-    Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
+    Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer, UnpackError,
 };
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
+use crate::unpack::RootFileSystem;
 
 impl ImageStore for Containerd {
     type Lease = Lease;
@@ -153,6 +162,14 @@ impl ImageStore for Containerd {
 
     async fn sync(&self) -> Result<(), StoreError> {
         self.sync_content().await
+    }
+
+    async fn unpack(&self, lease: &Lease, image: &RootFileSystem) -> Result<usize, UnpackError> {
+        self.unpack_image(lease, image).await
+    }
+
+    async fn unpacked(&self) -> Result<BTreeSet<Digest>, UnpackError> {
+        self.unpacked_configs().await
     }
 
     async fn put_image(&self, lease: &Lease, image: &Image) -> Result<(), StoreError> {

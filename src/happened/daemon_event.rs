@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::entry::shown;
 use crate::ledger::Summary;
+use crate::unpack::UnpackTally;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum DaemonEvent {
@@ -37,8 +38,14 @@ pub enum DaemonEvent {
     LedgerNotSaved,
     /// The service manager did not take a message.
     ManagerNotTold(String),
-    /// The initial load is over: READY=1 is sent. `ignored` files are no entries.
-    Loaded { summary: Summary, ignored: usize },
+    /// The initial load is over: READY=1 is sent.
+    Loaded {
+        summary: Summary,
+        /// Files that are no entries.
+        ignored: usize,
+        /// Of images, where stowd unpacks them.
+        unpacked: Option<UnpackTally>,
+    },
     /// The configuration was read again; the keys whose values were taken.
     Reloaded(Vec<&'static str>),
     /// Keys that differ, and are not taken before a restart.
@@ -95,8 +102,15 @@ impl fmt::Display for DaemonEvent {
             Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),
             Self::LedgerNotSaved => f.write_str("ledger not saved in time"),
             Self::ManagerNotTold(error) => write!(f, "service manager not told: {error}"),
-            Self::Loaded { summary, ignored } => {
+            Self::Loaded {
+                summary,
+                ignored,
+                unpacked,
+            } => {
                 write!(f, "ready: {summary}")?;
+                if let Some(unpacked) = unpacked {
+                    write!(f, ", {unpacked}")?;
+                }
                 match ignored {
                     0 => Ok(()),
                     ignored => write!(f, ", {ignored} ignored"),

@@ -102,6 +102,19 @@ impl fmt::Display for Happened {
                     _ => write!(f, " (attempt {attempts})"),
                 }
             }
+            Self::Unpacked { image, snapshots } => {
+                let snapshots = counted(*snapshots, "new snapshot", "new snapshots");
+                write!(f, "unpacked {image}: {snapshots}")
+            }
+            Self::SnapshotsMissing(image) => {
+                write!(f, "unpacking again, snapshots are missing: {image}")
+            }
+            Self::NotUnpacked {
+                image,
+                error,
+                attempts,
+                ..
+            } => write!(f, "not unpacked {image}: {error} (attempt {attempts})"),
             Self::NotPulled {
                 entry,
                 line,

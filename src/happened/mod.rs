@@ -87,6 +87,23 @@ pub enum Happened {
         bytes: u64,
         duration: Duration,
     },
+    /// An image is unpacked, and was not before.
+    Unpacked {
+        image: String,
+        /// So many snapshots are new.
+        snapshots: usize,
+    },
+    /// The store has lost snapshots of the image, which is unpacked again.
+    SnapshotsMissing(String),
+    /// The image is in the store, and is not unpacked.
+    NotUnpacked {
+        image: String,
+        error: String,
+        /// How often that was tried.
+        attempts: u32,
+        /// When it is tried again by itself.
+        next_try: Option<SystemTime>,
+    },
     /// A `.txt` that is plainly no list of images: it brings nothing.
     NoList {
         path: PathBuf,

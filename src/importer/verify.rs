@@ -2,7 +2,7 @@
 //! the file cannot mend by itself, and what wears out is the disk. Where this reading finds nothing wrong,
 //! the first one was wrong (a cable, the memory), and the archive is to be imported.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -12,10 +12,12 @@ use crate::digest::{Digest, Hasher};
 use crate::entry::Entry;
 use crate::image_store::{
     BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
+    UnpackError,
 };
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
 use crate::progress::Meter;
+use crate::unpack::RootFileSystem;
 
 use super::report::{ImportError, ImportReport, ImportRules};
 
@@ -184,6 +186,14 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
 
     async fn sync(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn unpack(&self, (): &(), _image: &RootFileSystem) -> Result<usize, UnpackError> {
+        Ok(0)
+    }
+
+    async fn unpacked(&self) -> Result<BTreeSet<Digest>, UnpackError> {
+        self.store.unpacked().await
     }
 
     async fn put_image(&self, (): &(), _image: &Image) -> Result<(), StoreError> {

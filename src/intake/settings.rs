@@ -10,6 +10,7 @@ use crate::pin::PinOwner;
 use crate::plan;
 use crate::platform::Wanted;
 use crate::puller::PullRules;
+use crate::unpack::UnpackWhen;
 
 /// What the intake needs to know. All but `dir`, `state_dir`, `namespace` and `ready_timeout` may
 /// change while it runs.
@@ -34,6 +35,8 @@ pub struct Settings {
     pub pulls: PullRules,
     /// How long lists may hold the initial load.
     pub ready_timeout: Duration,
+    /// When images are unpacked.
+    pub unpack: UnpackWhen,
 }
 
 impl Settings {
@@ -49,6 +52,7 @@ impl Settings {
             scrub: self.scrub,
             unpin_removed: self.unpin_removed,
             ready_timeout: self.ready_timeout,
+            unpack: self.unpack,
             extra_registries: registries.clone(),
             seed,
         }

@@ -21,6 +21,7 @@ use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 use crate::state_dir::save_scrub;
 use crate::told::Told;
+use crate::unpacker;
 
 use super::Settings;
 use super::hung_files::HungFiles;
@@ -222,6 +223,22 @@ impl<S: ImageStore> Jobs<S> {
         });
     }
 
+    pub(super) fn list_unpacked(&mut self) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let unpacked = store.unpacked().await;
+            Event::UnpackedListed(unpacked.map_err(|error| error.to_string()))
+        });
+    }
+
+    pub(super) fn unpack(&mut self, target: Digest, name: String) {
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let end = unpacker::unpack(&store, &name, &target).await;
+            Event::UnpackEnded(target, end)
+        });
+    }
+
     pub(super) fn unpin(&mut self, names: Vec<String>) {
         let store = self.store.clone();
         self.tasks.spawn(async move {
@@ -267,6 +284,9 @@ impl<S: ImageStore> Jobs<S> {
             && let Some(under_way) = self.under_way.remove(path)
         {
             self.moved += under_way.meter.moved();
+        }
+        if let Ok(Event::UnpackEnded(..)) = &ended {
+            self.moved += 1;
         }
         Some(ended)
     }

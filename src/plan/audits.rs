@@ -74,6 +74,7 @@ impl Plan {
                 if let Some(faults) = &faults {
                     self.blobs_checked = Some(now.uptime);
                     self.scrub.answered(faults);
+                    self.audit_snapshots();
                 }
                 self.audit(&images, &faults.unwrap_or_default(), asked_at, now);
                 self.check_stale(&images, now);
@@ -208,6 +209,7 @@ impl Plan {
                 if !self.ledger.stands(&path) {
                     self.tell(Happened::Skipped(path.clone()));
                     self.ledger.confirm(&path);
+                    self.want_unpacked(&path, false);
                 }
                 return self.entries.set(path, Life::Done(entry));
             }
@@ -217,6 +219,7 @@ impl Plan {
                 // change of its file can help. One that is not whole is not tried before it is.
                 if until == Until::Change || (whole && self.ledger.stands(&path)) {
                     self.ledger.confirm(&path);
+                    self.want_unpacked(&path, false);
                     return self.entries.set(path, Life::Waiting(entry, until));
                 }
                 job = self.job_of_retry(&entry);

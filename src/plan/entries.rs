@@ -151,6 +151,11 @@ impl Entries {
         self.lives = lives;
     }
 
+    /// Whether the initial load waits for this entry, or for what it has brought.
+    pub(super) fn is_of_start(&self, path: &Path) -> bool {
+        self.start.contains(path.as_os_str())
+    }
+
     pub(super) fn end_load(&mut self) {
         self.start.clear();
         self.loading = OpenCounts::default();

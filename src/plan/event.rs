@@ -16,6 +16,7 @@ use crate::one_line::first_few;
 use crate::pin::PinOwner;
 use crate::scrub::ScrubMemory;
 use crate::source_event::SourceEvent;
+use crate::unpack::UnpackWhen;
 
 /// The time at which an event is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,10 @@ pub enum Event {
     Unrecorded(Option<Vec<ImportedImage>>),
     /// The answer to [`Effect::Scrub`]: the blobs that are not right; `None` where they were not read.
     Scrubbed(Option<BlobFaults>),
+    /// The answer to [`Effect::ListUnpacked`]: the configurations of the images that have their snapshots.
+    UnpackedListed(Result<BTreeSet<Digest>, String>),
+    /// The answer to [`Effect::Unpack`], with the target of the image.
+    UnpackEnded(Digest, UnpackEnd),
     /// An operator asked for a reload; the rules may be the same.
     Reloaded(Rules),
     /// Time has passed.
@@ -89,7 +94,25 @@ pub enum Effect {
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the
     /// store.
     TakeOver(Vec<String>),
+    /// Ask which images have their snapshots; [`Event::UnpackedListed`] follows.
+    ListUnpacked,
+    /// Unpack the image of this target, which people know by this name; [`Event::UnpackEnded`] follows.
+    Unpack(Digest, String),
     Tell(Happened),
+}
+
+/// How an unpacking has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnpackEnd {
+    /// The image has all its snapshots, of which so many are new.
+    Unpacked {
+        made: usize,
+    },
+    /// The host runs nothing of it.
+    NothingToUnpack,
+    /// The store is away, which says nothing about the image.
+    StoreAway(String),
+    Failed(FailureClass, String),
 }
 
 /// Blobs to read, and what is known when they are.
@@ -246,7 +269,7 @@ pub struct Rules {
     pub owner: PinOwner,
     /// What shapes what an entry brings.
     pub fingerprint: Fingerprint,
-    /// Archives imported at once, and lists looked at.
+    /// Archives imported at once, lists looked at, and images unpacked.
     pub parallel: usize,
     /// The rest before pins are looked after: a rename is a file that goes and then one that comes.
     pub settle: Duration,
@@ -258,6 +281,8 @@ pub struct Rules {
     pub extra_registries: Vec<String>,
     /// Time between two readings of all blobs; zero: never.
     pub scrub: Duration,
+    /// When images are unpacked.
+    pub unpack: UnpackWhen,
     /// Spreads the retries of this process from those of others.
     pub seed: u64,
 }

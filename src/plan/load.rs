@@ -14,6 +14,9 @@ impl Plan {
         if !self.load.is_under_way() || self.query.is_pending() || open.archives > 0 {
             return;
         }
+        if self.is_load_unpacking() {
+            return;
+        }
         let timeout = self.rules.ready_timeout;
         if open.all() == 0 {
             self.end_load();
@@ -26,6 +29,7 @@ impl Plan {
     fn end_load(&mut self) {
         self.load.end();
         self.entries.end_load();
+        self.unpacks.end_load();
         self.tell_overruled();
     }
 

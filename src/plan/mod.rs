@@ -15,7 +15,7 @@
 //!   tick ---------> due --(is there space?)-----> jobs <------------+
 //!                                                  |
 //!                   load: is everything of the start done?     pins: what does no entry bring?
-//!                                                              scrub: which blobs are read again?
+//!                   unpacking: which images are unpacked?      scrub: which blobs are read again?
 //! ```
 
 mod absence;
@@ -38,9 +38,12 @@ mod sandbox_check;
 mod scrub;
 mod scrub_round;
 mod sighting;
+mod snapshot_query;
 mod state;
 mod store_query;
 mod store_told;
+mod unpacking;
+mod unpacks;
 mod warnings;
 
 use std::time::Duration;
@@ -48,7 +51,7 @@ use std::time::Duration;
 use life::{Life, Queued};
 
 pub use event::{
-    Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage, ScrubStep,
+    Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage, ScrubStep, UnpackEnd,
 };
 pub use state::Plan;
 
@@ -71,12 +74,15 @@ impl Plan {
             Event::SandboxImage(image) => self.sandbox.answered(image),
             Event::Unrecorded(images) => self.scrub.found(images, now.uptime),
             Event::Scrubbed(result) => self.scrubbed(result, now),
+            Event::UnpackedListed(listed) => self.snapshots_listed(listed),
+            Event::UnpackEnded(target, end) => self.unpack_ended(&target, end, now),
             Event::Reloaded(rules) => self.reloaded(rules),
             Event::Tick => {}
         }
         self.retry_lacking();
         if !self.is_store_away() {
             self.begin_jobs(now);
+            self.begin_unpacks(now);
             self.audit_at_rest();
             if !self.sandbox.is_awaited() {
                 self.judge_load(now);
@@ -99,7 +105,12 @@ impl Plan {
             Some(until) => Some(until),
             None => self.entries.next_due(uptime),
         };
-        let others = [self.query.due(), self.pins.due(), self.load_due()];
+        let others = [
+            self.query.due(),
+            self.pins.due(),
+            self.load_due(),
+            self.unpacks.next_due(),
+        ];
         let others = others.into_iter().flatten().filter(|due| *due > uptime);
         let scrub = self.scrub_due(now).filter(|due| *due > uptime);
         others.chain(jobs).chain(scrub).min()
@@ -111,6 +122,8 @@ impl Plan {
         self.brought_back.clear();
         self.due_at_once = self.ledger.serial();
         self.told.clear();
+        self.told_unpacks.clear();
+        self.unpack_by_rules();
         let again = self.entries.iter().filter_map(|(_, life)| match life {
             // The operator may have mended what they failed of.
             Life::Waiting(entry, _) => Some(Queued::first(entry.clone(), true)),

@@ -17,7 +17,9 @@ use super::pin_check::PinCheck;
 use super::restless::Restless;
 use super::sandbox_check::SandboxCheck;
 use super::scrub_round::Scrub;
+use super::snapshot_query::SnapshotQuery;
 use super::store_query::StoreQuery;
+use super::unpacks::Unpacks;
 
 /// What is known, and what follows from it.
 #[derive(Debug)]
@@ -67,6 +69,10 @@ pub struct Plan {
     pub(super) is_loss_unaudited: bool,
     /// A job found the store away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
+    pub(super) unpacks: Unpacks,
+    pub(super) snapshots: SnapshotQuery,
+    /// What was told to be wrong with the store, when images were unpacked.
+    pub(super) told_unpacks: BTreeSet<String>,
     pub(super) effects: Vec<Effect>,
 }
 
@@ -102,6 +108,9 @@ impl Plan {
             store: StoreState::default(),
             is_loss_unaudited: false,
             away_until: None,
+            unpacks: Unpacks::default(),
+            snapshots: SnapshotQuery::default(),
+            told_unpacks: BTreeSet::new(),
             effects: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@ impl Plan {
         self.query.returned();
         self.blobs_checked = None;
         self.scrub.recall();
+        self.unpacks.doubt();
         self.pins.want(now.uptime + self.rules.settle);
         // What a list has found before a pull may be gone.
         self.is_loss_unaudited = self.is_any_job_unrecorded();

@@ -39,7 +39,10 @@ impl Edges for HostEdges {
 
     fn store(&self, config: &Config) -> Result<Containerd, StoreError> {
         let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?;
-        Ok(store.with_owner(PinOwner::of_instance(&config.instance)))
+        let owner = PinOwner::of_instance(&config.instance);
+        Ok(store
+            .with_owner(owner)
+            .with_snapshotter(config.images.snapshotter.clone()))
     }
 
     fn source(&self, dir: &Path, options: SourceOptions) -> Result<Source, Unwatchable> {

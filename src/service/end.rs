@@ -5,6 +5,7 @@ use crate::image_store::StoreError;
 use crate::images_dir::Unwatchable;
 use crate::intake::IntakeError;
 use crate::platform::PlatformError;
+use crate::progress::counted;
 use crate::state_dir::AlreadyRunning;
 use crate::supervisor::{Exit, SupervisorError};
 
@@ -59,6 +60,9 @@ pub enum FatalError {
     /// `Mode::Once`, and a directory of entries that are known is missing, unmounted or another one.
     #[error("not every entry could be seen: {0} out of sight")]
     OutOfSight(usize),
+    /// `Mode::Once`, and so many images are in the store and not unpacked.
+    #[error("{} not unpacked; the lines before say why", counted(*.0, "image is", "images are"))]
+    NotUnpacked(usize),
     /// `Mode::Once`, and a signal came before the end.
     #[error("stopped before every entry had an outcome")]
     Interrupted,

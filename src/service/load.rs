@@ -90,7 +90,10 @@ fn is_complete(progress: &Progress) -> Result<(), FatalError> {
     } else if progress.out_of_sight > 0 {
         Err(FatalError::OutOfSight(progress.out_of_sight))
     } else {
-        Ok(())
+        match progress.unpacked.map_or(0, |tally| tally.failed) {
+            0 => Ok(()),
+            images => Err(FatalError::NotUnpacked(images)),
+        }
     }
 }
 
@@ -222,6 +225,7 @@ impl<S: StoreService> Load<'_, S> {
         report(DaemonEvent::Loaded {
             summary: progress.summary,
             ignored: progress.ignored,
+            unpacked: progress.unpacked,
         });
         self.notifier.ready(&*progress);
         Ok(())

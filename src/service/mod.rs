@@ -33,6 +33,7 @@ use crate::shutdown::{ReloadSignal, Shutdown};
 use crate::state_dir;
 use crate::supervisor::leftover::LeftoverError;
 use crate::supervisor::{Exit, Supervisor, SupervisorError};
+use crate::unpack::UnpackWhen;
 
 use end::Ending;
 use load::{LoadOptions, load};
@@ -63,7 +64,7 @@ pub async fn run(
 }
 
 async fn start_and_load(
-    config: Config,
+    mut config: Config,
     inputs: Inputs,
     mode: Mode,
     notifier: &Notifier,
@@ -71,6 +72,10 @@ async fn start_and_load(
     edges: &impl Edges,
 ) -> Result<Summary, FatalError> {
     let _lock = state_dir::lock(&config.state_dir)?;
+    if mode == Mode::Once && config.images.unpack == UnpackWhen::AfterReady {
+        // There is no time after it.
+        config.images.unpack = UnpackWhen::BeforeReady;
+    }
     let settings = settings(&config)?;
     let hangup = ReloadSignal::listen()?;
     notifier.status(&"starting containerd");

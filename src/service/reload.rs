@@ -31,6 +31,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
             auth_file: config.lists.auth_file.clone(),
         },
         ready_timeout: config.lists.ready_timeout,
+        unpack: config.images.unpack,
     })
 }
 

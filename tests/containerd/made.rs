@@ -16,6 +16,8 @@ pub(crate) struct Recipe {
     pub(crate) name: Option<&'static str>,
     /// Whether its layer is compressed with gzip.
     pub(crate) gzip: bool,
+    /// Changes the tar of its layer, before it is hashed.
+    pub(crate) layer: fn(&mut Vec<u8>),
     pub(crate) config: fn(&mut Value),
     pub(crate) manifest: fn(&mut Value),
     /// Changes `index.json`, or `manifest.json` of a docker-archive.
@@ -29,6 +31,7 @@ pub(crate) fn recipe(seed: u64, name: &'static str) -> Recipe {
         size: 40_000,
         name: Some(name),
         gzip: false,
+        layer: |_| (),
         config: |_| (),
         manifest: |_| (),
         index: |_| (),
@@ -59,6 +62,7 @@ impl Recipe {
         let mut tar = tar::Builder::new(Vec::new());
         append(&mut tar, "etc/seed", &bytes(self.seed, self.size));
         let mut layer = tar.into_inner().unwrap();
+        (self.layer)(&mut layer);
         let mut config = json!({
             "architecture": architecture(),
             "os": "linux",

@@ -44,4 +44,5 @@ mod scrub;
 mod serving;
 mod shadowed;
 mod sight;
+mod unpack;
 mod wear;

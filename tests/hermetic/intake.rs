@@ -12,6 +12,7 @@ use stowd::pin::{OWNER_LABEL, PinOwner};
 use stowd::platform::Wanted;
 use stowd::puller::PullRules;
 use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEnded, SourceEvent};
+use stowd::unpack::UnpackWhen;
 use tempfile::TempDir;
 use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -59,6 +60,7 @@ fn settings(state_dir: PathBuf) -> Settings {
             auth_file: None,
         },
         ready_timeout: Duration::from_secs(60),
+        unpack: UnpackWhen::BeforeReady,
     }
 }
 

@@ -39,6 +39,7 @@ mod packaging;
 mod plan;
 mod plan_scrub;
 mod plan_store;
+mod plan_unpack;
 mod plan_warnings;
 mod platform;
 mod private_mounts;

@@ -9,12 +9,16 @@ use stowd::credentials::Login;
 use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
     BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoreState,
-    StoredLayer,
+    StoredLayer, UnpackError,
 };
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
 use stowd::source_labels;
+use stowd::unpack::{DiffLayer, RootFileSystem};
 use tokio::sync::Barrier;
+
+/// The label of a configuration that says which snapshot is its own.
+const OF_SNAPSHOT: &str = "containerd.io/gc.ref.snapshot.memory";
 
 /// Clones are one store.
 #[derive(Clone, Default)]
@@ -26,6 +30,13 @@ pub(crate) struct State {
     pub blobs: BTreeMap<Digest, (Vec<u8>, Labels)>,
     /// Those that a cut of the power may take.
     pub unsynced: BTreeSet<Digest>,
+    /// The snapshots of layers, by their chain IDs.
+    pub snapshots: BTreeSet<Digest>,
+    /// Images that are being unpacked, and how many at most ever were.
+    pub unpacking: usize,
+    pub most_unpacking: usize,
+    /// How often it was to unpack an image.
+    pub unpacks: usize,
     /// Fails to sync, once.
     pub fail_sync: Option<StoreError>,
     /// What was written of blobs that were not committed.
@@ -123,6 +134,8 @@ pub(crate) enum Step {
     ClearLeases,
     FindOwnLeases,
     HashBlobs,
+    Unpack,
+    ListUnpacked,
 }
 
 /// What happens at a step.
@@ -482,6 +495,52 @@ impl ImageStore for MemoryStore {
         let mut state = self.state();
         state.unsynced.clear();
         state.fail_sync.take().map_or(Ok(()), Err)
+    }
+
+    async fn unpack(&self, (): &(), image: &RootFileSystem) -> Result<usize, UnpackError> {
+        {
+            let mut state = self.state();
+            state.unpacks += 1;
+            state.unpacking += 1;
+            state.most_unpacking = state.most_unpacking.max(state.unpacking);
+        }
+        let lived = self.live(Step::Unpack).await;
+        let mut state = self.state();
+        state.unpacking -= 1;
+        lived?;
+        assert!(state.leases > 0, "unpacked without a lease");
+        let mut made = 0;
+        for DiffLayer { blob, chain_id, .. } in &image.layers {
+            if !state.blobs.contains_key(&blob.digest) {
+                return Err(UnpackError::Layer {
+                    snapshotter: "memory".to_owned(),
+                    layer: blob.digest.clone(),
+                    cause: "not found".to_owned(),
+                });
+            }
+            made += usize::from(state.snapshots.insert(chain_id.clone()));
+        }
+        if let Some(top) = image.top() {
+            let label = (OF_SNAPSHOT.to_owned(), top.to_string());
+            state.label(&image.config, &Labels::from([label]));
+        }
+        Ok(made)
+    }
+
+    async fn unpacked(&self) -> Result<BTreeSet<Digest>, UnpackError> {
+        self.live(Step::ListUnpacked).await?;
+        let state = self.state();
+        let is_there = |labels: &Labels| {
+            let top = labels
+                .get(OF_SNAPSHOT)
+                .map(|top| Digest::parse(top).unwrap());
+            top.is_some_and(|top| state.snapshots.contains(&top))
+        };
+        let unpacked = state
+            .blobs
+            .iter()
+            .filter(|(_, (_, labels))| is_there(labels));
+        Ok(unpacked.map(|(digest, _)| digest.clone()).collect())
     }
 
     async fn put_image(&self, (): &(), image: &Image) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use stowd::pin::{BEFORE_INSTANCES, DEFAULT_PIN, OWNER_LABEL, PinOwner, RUNTIME_P
 use stowd::plan::{Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Plan, Rules};
 use stowd::platform::Wanted;
 use stowd::source_event::{DirectoryId, Listed, Listing, SourceEvent, Unreadable};
+use stowd::unpack::UnpackWhen;
 
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -45,6 +46,7 @@ pub(crate) fn rules() -> Rules {
         scrub: Duration::ZERO,
         ready_timeout: seconds(300),
         extra_registries: Vec::new(),
+        unpack: UnpackWhen::Never,
         seed: 1,
     }
 }
@@ -105,7 +107,7 @@ pub(crate) fn listed(names: &[&str]) -> Event {
     Event::Source(SourceEvent::Listed(listing(names)))
 }
 
-fn image(name: &str) -> ImportedImage {
+pub(crate) fn image(name: &str) -> ImportedImage {
     let digest = Digest::of(name.as_bytes());
     ImportedImage {
         names: vec![
@@ -178,8 +180,13 @@ impl Stage {
     }
 
     fn with(ledger: Ledger) -> Self {
+        Self::by(rules(), ledger)
+    }
+
+    /// A plan with these rules and what a run before has recorded.
+    pub(crate) fn by(rules: Rules, ledger: Ledger) -> Self {
         Self {
-            plan: Plan::new(rules(), ledger),
+            plan: Plan::new(rules, ledger),
             now: Now {
                 uptime: Duration::ZERO,
                 wall: SystemTime::UNIX_EPOCH + seconds(1_800_000_000),
@@ -226,6 +233,8 @@ impl Stage {
                 Effect::Scrub(step) => words.push(format!("read {} blobs", step.blobs.len())),
                 Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
                 Effect::TakeOver(names) => words.push(format!("take over {}", names.join(", "))),
+                Effect::ListUnpacked => words.push("list snapshots".to_owned()),
+                Effect::Unpack(_, name) => words.push(format!("unpack {name}")),
                 Effect::Tell(happened) => self.told.push(happened.to_string()),
             }
         }

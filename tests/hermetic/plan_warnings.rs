@@ -13,6 +13,7 @@ use stowd::pin::PinOwner;
 use stowd::plan::{Effect, EntryResult, Event, JobEnd, Looked, Now, Plan, Rules, SandboxImage};
 use stowd::platform::Wanted;
 use stowd::source_event::SourceEvent;
+use stowd::unpack::UnpackWhen;
 
 use crate::plan::{entry, listed, path};
 
@@ -62,6 +63,7 @@ impl Node {
             scrub: Duration::ZERO,
             ready_timeout: Duration::from_secs(300),
             extra_registries: Vec::new(),
+            unpack: UnpackWhen::Never,
             seed: 1,
         };
         Self {

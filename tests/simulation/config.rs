@@ -7,6 +7,7 @@ use stowd::ledger::Fingerprint;
 use stowd::pin::PinOwner;
 use stowd::plan::Rules;
 use stowd::platform::{Platform, Wanted};
+use stowd::unpack::UnpackWhen;
 
 use crate::content::{SimImage, Y};
 use crate::directory::{ROOT, SETTLE};
@@ -60,6 +61,7 @@ impl Config {
         let wanted = Wanted::from_config(&[platforms.to_owned()], Platform::host());
         let extra_registries = Vec::from_iter(self.extra_registry().map(str::to_owned));
         Rules {
+            unpack: UnpackWhen::Never,
             root: PathBuf::from(ROOT),
             owner: PinOwner::of_instance(self.instance),
             fingerprint: Fingerprint::of(&wanted.expect("a platform"), &extra_registries, "n"),

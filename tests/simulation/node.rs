@@ -239,6 +239,7 @@ impl Node {
                 self.process.under_way.push(UnderWay::TakeOver(names));
             }
             Effect::AskSpace => self.process.under_way.push(UnderWay::AskSpace),
+            Effect::ListUnpacked | Effect::Unpack(..) => unreachable!("images.unpack is never"),
             Effect::AskSandboxImage => unreachable!("no runtime is asked"),
             Effect::Tell(_) => {}
         }

@@ -15,6 +15,7 @@ use stowd::ledger::{Change, OverruledImage, Summary};
 use stowd::naming::{Reference, Shadowed};
 use stowd::needed_blob::{BlobDamage, BlobFault, NeededBlob};
 use stowd::source_event::{Ignored, LooksLike};
+use stowd::unpack::UnpackTally;
 
 /// All of them.
 pub(super) fn one_of_each() -> Vec<Happened> {
@@ -176,7 +177,18 @@ fn of_entries() -> Vec<Happened> {
             bytes: 1 << 20,
             damaged: 1,
         }),
-        Happened::Scrubbed { .. } => None,
+        Happened::Scrubbed { .. } => Some(Happened::Unpacked {
+            image: image(),
+            snapshots: 2,
+        }),
+        Happened::Unpacked { .. } => Some(Happened::SnapshotsMissing(image())),
+        Happened::SnapshotsMissing(_) => Some(Happened::NotUnpacked {
+            image: image(),
+            error: error(),
+            attempts: 1,
+            next_try: Some(SystemTime::UNIX_EPOCH),
+        }),
+        Happened::NotUnpacked { .. } => None,
         // Each of these has a function below.
         Happened::Noted { .. }
         | Happened::Daemon(_)
@@ -246,6 +258,7 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
         DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loaded {
             summary: Summary::default(),
             ignored: 0,
+            unpacked: Some(UnpackTally::default()),
         }),
         DaemonEvent::Loaded { .. } => Some(DaemonEvent::Reloaded(Vec::new())),
         DaemonEvent::Reloaded(_) => Some(DaemonEvent::NotTakenBeforeRestart(vec!["state-dir"])),
@@ -324,7 +337,11 @@ fn of_store() -> impl Iterator<Item = StoreEvent> {
             StoreEvent::WritingDirectly(_) => Some(StoreEvent::SendingBlobs(error())),
             StoreEvent::SendingBlobs(_) => Some(StoreEvent::DirectWritesEnded(error())),
             StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::SandboxImageUnknown(error())),
-            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::DeletionsNotHeard(error())),
+            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::SnapshotterUnknown {
+                taken: "overlayfs".to_owned(),
+                cause: error(),
+            }),
+            StoreEvent::SnapshotterUnknown { .. } => Some(StoreEvent::DeletionsNotHeard(error())),
             StoreEvent::DeletionsNotHeard(_) => Some(StoreEvent::DeletionsHeardAgain),
             StoreEvent::DeletionsHeardAgain => Some(StoreEvent::InstanceNotHeld(error())),
             StoreEvent::InstanceNotHeld(_) => Some(StoreEvent::LeasesNotFound(error())),

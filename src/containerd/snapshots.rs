@@ -1,0 +1,144 @@
+//! Snapshots: one for each layer of an image, made as containerd's own unpacker makes them
+//! (`core/unpack/unpacker.go`), so that containers find them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use containerd_client::services::v1::snapshots::{
+    CommitSnapshotRequest, Kind, ListSnapshotsRequest, PrepareSnapshotRequest,
+    RemoveSnapshotRequest, StatSnapshotRequest,
+};
+use containerd_client::types::Mount;
+
+use super::client::{Containerd, answered, next_message};
+use super::failure::{CallFailure, FailureKind};
+use super::lease::Lease;
+use super::leases::new_id;
+use crate::digest::Digest;
+
+/// The label by which a snapshotter may find that it has the snapshot already, and containerd that it
+/// knows it.
+const REFERENCE: &str = "containerd.io/snapshot.ref";
+
+/// A snapshot that a layer is unpacked into.
+pub(super) struct ActiveSnapshot<'a> {
+    pub(super) snapshotter: &'a str,
+    pub(super) key: String,
+    pub(super) mounts: Vec<Mount>,
+    chain_id: &'a Digest,
+}
+
+impl Containerd {
+    pub(super) async fn has_snapshot(
+        &self,
+        snapshotter: &str,
+        chain_id: &Digest,
+    ) -> Result<bool, CallFailure> {
+        let request = StatSnapshotRequest {
+            snapshotter: snapshotter.to_owned(),
+            key: chain_id.to_string(),
+        };
+        let mut snapshots = self.snapshots(None);
+        let stat = snapshots.stat(request);
+        match answered("Snapshots.Stat", self.deadlines().answer, stat).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The names of all that are committed.
+    pub(super) async fn list_snapshots(
+        &self,
+        snapshotter: &str,
+    ) -> Result<BTreeSet<String>, CallFailure> {
+        const LIST: &str = "Snapshots.List";
+        let deadline = self.deadlines().answer;
+        let request = ListSnapshotsRequest {
+            snapshotter: snapshotter.to_owned(),
+            filters: Vec::new(),
+        };
+        let mut snapshots = self.snapshots(None);
+        let mut listed = answered(LIST, deadline, snapshots.list(request)).await?;
+        let mut names = BTreeSet::new();
+        while let Some(some) = next_message(LIST, deadline, &mut listed).await? {
+            let committed = some.info.into_iter();
+            let committed = committed.filter(|info| info.kind == i32::from(Kind::Committed));
+            names.extend(committed.map(|info| info.name));
+        }
+        Ok(names)
+    }
+
+    /// A snapshot for a layer on that of the layers below; `None` where there is one already. The lease
+    /// keeps either.
+    pub(super) async fn prepare_snapshot<'a>(
+        &self,
+        lease: &Lease,
+        snapshotter: &'a str,
+        parent: Option<&Digest>,
+        chain_id: &'a Digest,
+    ) -> Result<Option<ActiveSnapshot<'a>>, CallFailure> {
+        let key = format!("{} {chain_id}", new_id("extract"));
+        let request = PrepareSnapshotRequest {
+            snapshotter: snapshotter.to_owned(),
+            key: key.clone(),
+            parent: parent.map_or_else(String::new, Digest::to_string),
+            labels: labels(chain_id),
+        };
+        let mut snapshots = self.snapshots(Some(lease));
+        let prepared = snapshots.prepare(request);
+        match answered("Snapshots.Prepare", self.deadlines().change, prepared).await {
+            Ok(answer) => Ok(Some(ActiveSnapshot {
+                snapshotter,
+                key,
+                mounts: answer.mounts,
+                chain_id,
+            })),
+            Err(failure) if failure.kind == FailureKind::AlreadyExists => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Gives a snapshot its name. That there is one of this name is success.
+    pub(super) async fn commit_snapshot(
+        &self,
+        lease: &Lease,
+        active: &ActiveSnapshot<'_>,
+    ) -> Result<(), CallFailure> {
+        let request = CommitSnapshotRequest {
+            snapshotter: active.snapshotter.to_owned(),
+            name: active.chain_id.to_string(),
+            key: active.key.clone(),
+            labels: labels(active.chain_id),
+        };
+        let mut snapshots = self.snapshots(Some(lease));
+        let committed = snapshots.commit(request);
+        match answered("Snapshots.Commit", self.deadlines().change, committed).await {
+            Err(failure) if failure.kind == FailureKind::AlreadyExists => {
+                // Another client was first.
+                self.remove_snapshot(active).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Takes away a snapshot that has got no name. That it is gone is success.
+    pub(super) async fn remove_snapshot(
+        &self,
+        active: &ActiveSnapshot<'_>,
+    ) -> Result<(), CallFailure> {
+        let request = RemoveSnapshotRequest {
+            snapshotter: active.snapshotter.to_owned(),
+            key: active.key.clone(),
+        };
+        let mut snapshots = self.snapshots(None);
+        let removed = snapshots.remove(request);
+        match answered("Snapshots.Remove", self.deadlines().change, removed).await {
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+fn labels(chain_id: &Digest) -> HashMap<String, String> {
+    HashMap::from([(REFERENCE.to_owned(), chain_id.to_string())])
+}

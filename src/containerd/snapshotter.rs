@@ -1,0 +1,109 @@
+//! A snapshotter of containerd, as its Introspection API tells of it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use containerd_client::services::v1::Plugin;
+use rustix::fs::{sync, syncfs};
+
+use super::blocking::assert_may_wait;
+use crate::image_store::UnpackError;
+
+/// A snapshotter that works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snapshotter {
+    pub(super) name: String,
+    /// Where it keeps its files, if that is to be seen from here.
+    root: Option<PathBuf>,
+}
+
+impl Snapshotter {
+    /// Returns when what it has written is on the disk. Where its files are not to be seen, all file
+    /// systems are synced: containerd may have it mounted in a namespace of its own.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        assert_may_wait();
+        match self.root.as_ref().map(File::open) {
+            Some(Ok(root)) => Ok(syncfs(root)?),
+            _ => {
+                sync();
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn of(name: &str, plugins: &[Plugin], is_seen: bool) -> Result<Self, UnpackError> {
+        let unusable = |cause| UnpackError::Snapshotter {
+            name: name.to_owned(),
+            cause,
+        };
+        let Some(plugin) = plugins.iter().find(|plugin| plugin.id == name) else {
+            let works = plugins.iter().filter(|plugin| plugin.init_err.is_none());
+            let works = works.map(|plugin| plugin.id.as_str());
+            let works = works.collect::<BTreeSet<_>>().into_iter();
+            let works = works.collect::<Vec<_>>().join(", ");
+            let cause = format!("containerd has none of this name; those that work: {works}");
+            return Err(unusable(cause));
+        };
+        if let Some(error) = &plugin.init_err {
+            return Err(unusable(format!("it does not work: {}", error.message)));
+        }
+        let root = plugin.exports.get("root").map(PathBuf::from);
+        Ok(Self {
+            name: name.to_owned(),
+            root: root.filter(|root| is_seen && root.is_absolute()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use containerd_client::google::rpc::Status;
+
+    fn plugin(id: &str, root: &str, error: Option<&str>) -> Plugin {
+        Plugin {
+            id: id.to_owned(),
+            exports: HashMap::from([("root".to_owned(), root.to_owned())]),
+            init_err: error.map(|message| Status {
+                message: message.to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_an_error_that_says_why() {
+        let plugins = [
+            plugin("overlayfs", "/o", None),
+            plugin("native", "/n", None),
+            plugin("zfs", "/z", Some("no pool")),
+        ];
+        let found = Snapshotter::of("native", &plugins, true).unwrap();
+        assert_eq!(found.root, Some("/n".into()));
+        let unseen = Snapshotter::of("native", &plugins, false).unwrap();
+        assert_eq!(unseen.root, None);
+        let why = |name| {
+            let error = Snapshotter::of(name, &plugins, true).unwrap_err();
+            error.to_string()
+        };
+        assert_eq!(why("zfs"), "snapshotter zfs: it does not work: no pool");
+        assert_eq!(
+            why("stargz"),
+            "snapshotter stargz: containerd has none of this name; those that work: native, overlayfs"
+        );
+    }
+
+    #[test]
+    fn what_is_seen_and_what_is_not_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        for root in [Some(dir.path().to_owned()), None] {
+            let name = String::new();
+            Snapshotter { name, root }.sync().unwrap();
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Why an image is not unpacked.
+
+use super::StoreError;
+use crate::digest::Digest;
+use crate::unpack::NoRootFileSystem;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnpackError {
+    #[error(transparent)]
+    Documents(#[from] NoRootFileSystem),
+    /// The containerd has no such snapshotter, or it does not work there.
+    #[error("snapshotter {name}: {cause}")]
+    Snapshotter { name: String, cause: String },
+    /// The bytes of a layer cannot be unpacked, in the words of the store.
+    #[error("layer {layer} cannot be unpacked with {snapshotter}: {cause}")]
+    Layer {
+        snapshotter: String,
+        layer: Digest,
+        cause: String,
+    },
+    /// A layer was unpacked, and is not the one of the configuration.
+    #[error("layer {layer} unpacks to {actual}, and the image's configuration says {expected}")]
+    OtherLayer {
+        layer: Digest,
+        expected: Digest,
+        actual: String,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl UnpackError {
+    /// Whether the store is away: that says nothing about the image.
+    pub(crate) fn is_store_away(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_away())
+    }
+}

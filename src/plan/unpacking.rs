@@ -1,0 +1,192 @@
+//! When images are unpacked, and what follows.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::happened::Happened;
+use crate::ledger::{FailureClass, ImportedImage, Ledger};
+use crate::retry;
+use crate::unpack::{UnpackTally, UnpackWhen};
+
+use super::event::{Effect, Now, UnpackEnd};
+use super::state::Plan;
+use super::store_query::STORE_REST;
+
+/// So often what is wrong with an image itself is found before nothing but a change can help: a layer is
+/// written each time.
+const CONTENT_TRIES: u32 = 2;
+
+impl Plan {
+    /// How many images are unpacked; `None` where that is none of stowd's business.
+    pub fn unpack_tally(&self) -> Option<UnpackTally> {
+        (self.rules.unpack != UnpackWhen::Never).then(|| self.unpacks.tally())
+    }
+
+    /// The images that are being unpacked, and how many more wait for that.
+    pub(crate) fn unpacking(&self) -> (Vec<String>, usize) {
+        match self.may_unpack() {
+            true => {
+                let (names, queued) = self.unpacks.under_way();
+                (names.map(str::to_owned).collect(), queued)
+            }
+            false => (Vec::new(), 0),
+        }
+    }
+
+    /// What a record that stands has brought is to be unpacked. `is_new`: by a job that has just ended.
+    pub(super) fn want_unpacked(&mut self, path: &Path, is_new: bool) {
+        if self.rules.unpack == UnpackWhen::Never {
+            return;
+        }
+        let is_of_start = self.entries.is_of_start(path);
+        let record = self.ledger.get(path).into_iter();
+        for image in record.flat_map(|record| &record.outcome.imported().images) {
+            let name = image.names.first().map_or("", String::as_str);
+            self.unpacks.want(&image.digest, name, is_of_start, is_new);
+        }
+    }
+
+    /// Other rules have come.
+    pub(super) fn unpack_by_rules(&mut self) {
+        if self.rules.unpack == UnpackWhen::Never {
+            self.unpacks.retain(&BTreeSet::new());
+            return;
+        }
+        self.unpacks.queue_failed();
+        let standing = self.ledger.iter().map(|(path, _)| path);
+        let standing = standing.filter(|path| self.ledger.stands(path));
+        for path in standing.map(Path::to_owned).collect::<Vec<PathBuf>>() {
+            self.want_unpacked(&path, false);
+        }
+    }
+
+    /// An audit has looked at all that the store has: at its snapshots, too.
+    pub(super) fn audit_snapshots(&mut self) {
+        if self.rules.unpack == UnpackWhen::Never {
+            return;
+        }
+        let brought = brought_images(&self.ledger).map(|image| &image.digest);
+        let brought = brought.collect::<BTreeSet<_>>();
+        self.unpacks.retain(&brought);
+        self.snapshots.want();
+    }
+
+    fn may_unpack(&self) -> bool {
+        match self.rules.unpack {
+            UnpackWhen::BeforeReady => true,
+            UnpackWhen::AfterReady => self.load.is_over(),
+            UnpackWhen::Never => false,
+        }
+    }
+
+    /// Whether the initial load waits for an image to be unpacked.
+    pub(super) fn is_load_unpacking(&self) -> bool {
+        self.rules.unpack == UnpackWhen::BeforeReady && self.unpacks.is_loading()
+    }
+
+    /// Begins what is due, as slots are free, and asks for snapshots where they are to tell what is.
+    pub(super) fn begin_unpacks(&mut self, now: Now) {
+        if !self.may_unpack() || self.away_until.is_some_and(|until| until > now.uptime) {
+            return;
+        }
+        let is_needed = self.unpacks.is_any_unknown();
+        if self.snapshots.ask(is_needed, self.unpacks.serial()) {
+            self.effects.push(Effect::ListUnpacked);
+        }
+        self.unpacks.queue_due(now.uptime);
+        while let Some((target, name)) = self.unpacks.begin(self.rules.parallel) {
+            self.effects.push(Effect::Unpack(target, name));
+        }
+    }
+
+    /// The store has told which configurations have their snapshots.
+    pub(super) fn snapshots_listed(&mut self, listed: Result<BTreeSet<Digest>, String>) {
+        let Some(asked_at) = self.snapshots.answered() else {
+            return;
+        };
+        let Ok(configs) = listed else {
+            // What is wrong with it, each unpacking finds for itself.
+            return self.unpacks.queue_unknown();
+        };
+        let mut told = HashSet::new();
+        let mut found = Vec::new();
+        for image in brought_images(&self.ledger) {
+            if told.insert(&image.digest) {
+                let mut blobs = image.blobs.iter();
+                let is_there = blobs.any(|blob| configs.contains(&blob.digest));
+                // Without blobs it cannot be told: the unpacking finds what is there.
+                if !image.blobs.is_empty() || !self.unpacks.is_done(&image.digest) {
+                    found.push((image.digest.clone(), is_there));
+                }
+            }
+        }
+        for (target, is_there) in found {
+            if let Some(image) = self.unpacks.listed(&target, is_there, asked_at) {
+                self.tell(Happened::SnapshotsMissing(image));
+            }
+        }
+    }
+
+    pub(super) fn unpack_ended(&mut self, target: &Digest, end: UnpackEnd, now: Now) {
+        match end {
+            UnpackEnd::Unpacked { made } => {
+                let name = self.unpacks.done(target, true);
+                if let (Some(image), true) = (name, made > 0) {
+                    self.told_unpacks.clear();
+                    self.tell(Happened::Unpacked {
+                        image,
+                        snapshots: made,
+                    });
+                }
+            }
+            UnpackEnd::NothingToUnpack => _ = self.unpacks.done(target, false),
+            UnpackEnd::StoreAway(error) => {
+                self.unpacks.interrupted(target);
+                let until = now.uptime + STORE_REST;
+                let before = self.away_until.replace(until);
+                // One line an outage.
+                if before.is_none() && !self.is_store_away() {
+                    self.tell(Happened::StoreSilent(error));
+                }
+                return;
+            }
+            UnpackEnd::Failed(class, error) => self.unpack_failed(target, class, error, now),
+        }
+        if !self.is_store_away() && self.away_until.is_some_and(|until| until <= now.uptime) {
+            self.away_until = None;
+        }
+    }
+
+    fn unpack_failed(&mut self, target: &Digest, class: FailureClass, error: String, now: Now) {
+        let Some((image, attempts)) = self.unpacks.failed(target) else {
+            return;
+        };
+        let is_final = class == FailureClass::Content && attempts >= CONTENT_TRIES;
+        let wait = retry::delay(attempts, Path::new(&image), self.rules.seed);
+        let next_try = (!is_final).then_some(wait);
+        if let Some(wait) = next_try {
+            self.unpacks.wait(target, now.uptime + wait);
+        }
+        // What is wrong with the store is so for all images alike.
+        let is_told = match class {
+            FailureClass::Content => attempts > 1,
+            _ => !self.told_unpacks.insert(error.clone()),
+        };
+        if !is_told {
+            self.tell(Happened::NotUnpacked {
+                image,
+                error,
+                attempts,
+                next_try: next_try.and_then(|wait: Duration| now.wall.checked_add(wait)),
+            });
+        }
+    }
+}
+
+/// The images of all records, as the last attempts have brought them.
+fn brought_images(ledger: &Ledger) -> impl Iterator<Item = &ImportedImage> {
+    let records = ledger.iter();
+    records.flat_map(|(_, record)| &record.outcome.imported().images)
+}

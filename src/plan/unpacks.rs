@@ -1,0 +1,337 @@
+//! Which images are unpacked, and which are to be.
+//!
+//! ```text
+//!   (nothing) -- brought by a job -----------------> Queued <-- due, reload -- Waiting
+//!       |                                            ^    |                      ^
+//!       | its record holds                           |    v                      |
+//!       +------> Unknown -- no snapshots are listed -+  Running -- failed -------+
+//!                   |  ^                             |    |
+//!                   |  +-- another store --+  missing|    +-- unpacked --+
+//!                   v                      |         |                   v
+//!                   +------ listed --------+------> Done <---------------+
+//! ```
+//!
+//! An image is unpacked once, however many entries bring it, and by what the store has: no archive is read
+//! for it. So it is no state of an entry. What no entry brings any more is forgotten at the next audit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::unpack::UnpackTally;
+
+/// The images that are, or are to be, unpacked.
+#[derive(Debug, Default)]
+pub(super) struct Unpacks {
+    images: BTreeMap<Digest, Unpack>,
+    /// In the order in which they came; those that have failed before come last.
+    queued: BTreeSet<(bool, u64, Digest)>,
+    due: BTreeSet<(Duration, Digest)>,
+    running: BTreeSet<Digest>,
+    unknown: usize,
+    /// Those of the start that have no outcome.
+    loading: usize,
+    tally: UnpackTally,
+    /// Grows with each change, and tells which are newer than a question to the store.
+    serial: u64,
+}
+
+/// An image.
+#[derive(Debug, Clone)]
+struct Unpack {
+    /// One of its names, for people.
+    name: String,
+    state: UnpackState,
+    /// The initial load may wait for it.
+    is_of_start: bool,
+    failures: u32,
+    /// Of its last change.
+    serial: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UnpackState {
+    /// The store's snapshots tell whether anything is to be done.
+    Unknown,
+    Queued,
+    /// `again`: it was brought once more meanwhile.
+    Running {
+        again: bool,
+    },
+    /// `has_snapshots`: where not, the host runs nothing of it.
+    Done {
+        has_snapshots: bool,
+    },
+    /// It failed; without a time only a reload, or a job that brings it, can help.
+    Waiting(Option<Duration>),
+}
+
+impl UnpackState {
+    fn is_open(self) -> bool {
+        matches!(self, Self::Unknown | Self::Queued | Self::Running { .. })
+    }
+}
+
+impl Unpacks {
+    /// An image is to be unpacked. `is_new`: a job has just brought it; if not, the store's snapshots are
+    /// asked for first.
+    pub(super) fn want(&mut self, target: &Digest, name: &str, is_of_start: bool, is_new: bool) {
+        let had = self.images.get(target);
+        let state = match (had.map(|image| image.state), is_new) {
+            (None, false) => UnpackState::Unknown,
+            (Some(state), false) => state,
+            (Some(UnpackState::Running { .. }), true) => UnpackState::Running { again: true },
+            (_, true) => UnpackState::Queued,
+        };
+        let is_of_start = is_of_start || had.is_some_and(|image| image.is_of_start);
+        let failures = had.map_or(0, |image| image.failures);
+        let image = Unpack {
+            name: name.to_owned(),
+            state,
+            is_of_start,
+            failures,
+            serial: 0,
+        };
+        self.put(target, image);
+    }
+
+    /// Takes out the next image to be unpacked, if there are less under way than `slots`.
+    pub(super) fn begin(&mut self, slots: usize) -> Option<(Digest, String)> {
+        if self.running.len() >= slots {
+            return None;
+        }
+        let (.., target) = self.queued.first()?.clone();
+        let name = self.images.get(&target)?.name.clone();
+        self.set(&target, UnpackState::Running { again: false });
+        Some((target, name))
+    }
+
+    /// An unpacking has ended well. Returns the name of the image, if it is wanted still.
+    pub(super) fn done(&mut self, target: &Digest, has_snapshots: bool) -> Option<String> {
+        let image = self.images.get_mut(target)?;
+        image.failures = 0;
+        let name = image.name.clone();
+        let state = match image.state {
+            UnpackState::Running { again: true } => UnpackState::Queued,
+            _ => UnpackState::Done { has_snapshots },
+        };
+        self.set(target, state);
+        Some(name)
+    }
+
+    /// An unpacking has ended with nothing done, and is to be begun again.
+    pub(super) fn interrupted(&mut self, target: &Digest) {
+        if self.images.contains_key(target) {
+            self.set(target, UnpackState::Queued);
+        }
+    }
+
+    /// An unpacking has failed. Returns the name of the image, and how often that has failed, if it is
+    /// wanted still. It waits until [`wait`](Self::wait) says for how long.
+    pub(super) fn failed(&mut self, target: &Digest) -> Option<(String, u32)> {
+        let image = self.images.get_mut(target)?;
+        image.failures = image.failures.saturating_add(1);
+        let (name, failures) = (image.name.clone(), image.failures);
+        let again = image.state == (UnpackState::Running { again: true });
+        let state = match again {
+            true => UnpackState::Queued,
+            false => UnpackState::Waiting(None),
+        };
+        self.set(target, state);
+        Some((name, failures))
+    }
+
+    /// An image that has failed is tried again then.
+    pub(super) fn wait(&mut self, target: &Digest, until: Duration) {
+        let state = self.images.get(target).map(|image| image.state);
+        if state == Some(UnpackState::Waiting(None)) {
+            self.set(target, UnpackState::Waiting(Some(until)));
+        }
+    }
+
+    /// What has failed and is due is queued.
+    pub(super) fn queue_due(&mut self, uptime: Duration) {
+        while let Some((due, target)) = self.due.first().cloned()
+            && due <= uptime
+        {
+            self.set(&target, UnpackState::Queued);
+        }
+    }
+
+    /// What has failed is queued, whatever it waits for.
+    pub(super) fn queue_failed(&mut self) {
+        self.change(|state| match state {
+            UnpackState::Waiting(_) => Some(UnpackState::Queued),
+            _ => None,
+        });
+    }
+
+    /// The store may be another one: its snapshots are asked for.
+    pub(super) fn doubt(&mut self) {
+        self.change(|state| match state {
+            UnpackState::Done { .. } | UnpackState::Waiting(_) => Some(UnpackState::Unknown),
+            UnpackState::Running { .. } => Some(UnpackState::Running { again: true }),
+            _ => None,
+        });
+    }
+
+    /// What is not known is queued: the store's snapshots cannot be had.
+    pub(super) fn queue_unknown(&mut self) {
+        self.change(|state| (state == UnpackState::Unknown).then_some(UnpackState::Queued));
+    }
+
+    /// The store has, or has not, the snapshots of an image, as it was asked at this serial number. Returns
+    /// the name of an image that has lost them.
+    pub(super) fn listed(
+        &mut self,
+        target: &Digest,
+        is_there: bool,
+        asked_at: u64,
+    ) -> Option<String> {
+        let image = self.images.get(target)?;
+        if image.serial > asked_at {
+            return None;
+        }
+        match (image.state, is_there) {
+            (UnpackState::Unknown, true) => {
+                let has_snapshots = true;
+                self.set(target, UnpackState::Done { has_snapshots });
+            }
+            (UnpackState::Unknown, false) => self.set(target, UnpackState::Queued),
+            (
+                UnpackState::Done {
+                    has_snapshots: true,
+                },
+                false,
+            ) => {
+                let name = image.name.clone();
+                self.set(target, UnpackState::Queued);
+                return Some(name);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Forgets what is none of these.
+    pub(super) fn retain(&mut self, brought: &BTreeSet<&Digest>) {
+        let gone = self.images.keys().filter(|it| !brought.contains(it));
+        for target in gone.cloned().collect::<Vec<_>>() {
+            self.take(&target);
+        }
+    }
+
+    /// The initial load is over, and waits for none of them any more.
+    pub(super) fn end_load(&mut self) {
+        let of_start = self.images.iter().filter(|(_, image)| image.is_of_start);
+        for target in of_start.map(|(it, _)| it.clone()).collect::<Vec<_>>() {
+            if let Some(image) = self.take(&target) {
+                let is_of_start = false;
+                self.put(
+                    &target,
+                    Unpack {
+                        is_of_start,
+                        ..image
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether an image of the start has no outcome.
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading > 0
+    }
+
+    /// Whether nothing is to be done for an image.
+    pub(super) fn is_done(&self, target: &Digest) -> bool {
+        let state = self.images.get(target).map(|image| image.state);
+        matches!(state, Some(UnpackState::Done { .. }))
+    }
+
+    /// Whether the store's snapshots have to tell what is to be done.
+    pub(super) fn is_any_unknown(&self) -> bool {
+        self.unknown > 0
+    }
+
+    /// When the next one that has failed is due.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    pub(super) fn tally(&self) -> UnpackTally {
+        self.tally
+    }
+
+    /// The names of those that are under way, and how many wait for their turn.
+    pub(super) fn under_way(&self) -> (impl Iterator<Item = &str>, usize) {
+        let running = self.running.iter().filter_map(|it| self.images.get(it));
+        (running.map(|image| image.name.as_str()), self.queued.len())
+    }
+
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn change(&mut self, to: impl Fn(UnpackState) -> Option<UnpackState>) {
+        let changed = self.images.iter();
+        let changed =
+            changed.filter_map(|(target, image)| Some((target.clone(), to(image.state)?)));
+        for (target, state) in changed.collect::<Vec<_>>() {
+            self.set(&target, state);
+        }
+    }
+
+    fn set(&mut self, target: &Digest, state: UnpackState) {
+        if let Some(image) = self.take(target) {
+            self.put(target, Unpack { state, ..image });
+        }
+    }
+
+    fn put(&mut self, target: &Digest, image: Unpack) {
+        self.take(target);
+        self.serial += 1;
+        let serial = self.serial;
+        let image = Unpack { serial, ..image };
+        match image.state {
+            UnpackState::Unknown => self.unknown += 1,
+            UnpackState::Queued => {
+                let key = (image.failures > 0, serial, target.clone());
+                self.queued.insert(key);
+            }
+            UnpackState::Running { .. } => _ = self.running.insert(target.clone()),
+            UnpackState::Done { has_snapshots } => {
+                self.tally.unpacked += usize::from(has_snapshots);
+            }
+            UnpackState::Waiting(due) => {
+                self.tally.failed += 1;
+                self.due.extend(due.map(|due| (due, target.clone())));
+            }
+        }
+        self.loading += usize::from(image.is_of_start && image.state.is_open());
+        self.images.insert(target.clone(), image);
+    }
+
+    fn take(&mut self, target: &Digest) -> Option<Unpack> {
+        let image = self.images.remove(target)?;
+        match image.state {
+            UnpackState::Unknown => self.unknown -= 1,
+            UnpackState::Queued => {
+                let key = (image.failures > 0, image.serial, target.clone());
+                self.queued.remove(&key);
+            }
+            UnpackState::Running { .. } => _ = self.running.remove(target),
+            UnpackState::Done { has_snapshots } => {
+                self.tally.unpacked -= usize::from(has_snapshots);
+            }
+            UnpackState::Waiting(due) => {
+                self.tally.failed -= 1;
+                if let Some(due) = due {
+                    self.due.remove(&(due, target.clone()));
+                }
+            }
+        }
+        self.loading -= usize::from(image.is_of_start && image.state.is_open());
+        Some(image)
+    }
+}

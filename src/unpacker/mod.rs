@@ -1,0 +1,52 @@
+//! Unpacks one image that the store has, whoever brought it, under a lease of its own.
+//!
+//! ```text
+//!   target -> documents in the store -> the image that the host runs -> its root file system
+//!          -> the store unpacks it
+//! ```
+
+mod host_image;
+
+use crate::admit::LeasedStore;
+use crate::digest::Digest;
+use crate::image_store::{ImageStore, UnpackError};
+use crate::ledger::FailureClass;
+use crate::plan::UnpackEnd;
+use crate::platform::Platform;
+
+use host_image::HostImage;
+
+/// Unpacks the image of the host's platform of a manifest or an index, if there is one. `name` is for
+/// people who list leases.
+pub(crate) async fn unpack<S: ImageStore>(store: &S, name: &str, target: &Digest) -> UnpackEnd {
+    match under_lease(store, name, target).await {
+        Ok(Some(made)) => UnpackEnd::Unpacked { made },
+        Ok(None) => UnpackEnd::NothingToUnpack,
+        Err(away) if away.is_store_away() => UnpackEnd::StoreAway(away.to_string()),
+        Err(error) => UnpackEnd::Failed(class(&error), error.to_string()),
+    }
+}
+
+async fn under_lease<S: ImageStore>(
+    store: &S,
+    name: &str,
+    target: &Digest,
+) -> Result<Option<usize>, UnpackError> {
+    let Some(image) = HostImage::find(store, target, Platform::host()).await? else {
+        return Ok(None);
+    };
+    let leased = LeasedStore::begin(store, &format!("unpacking {name}")).await?;
+    let made = store.unpack(&leased.lease, &image).await;
+    leased.release().await;
+    made.map(Some)
+}
+
+/// When another try makes sense.
+fn class(error: &UnpackError) -> FailureClass {
+    match error {
+        UnpackError::Documents(_) | UnpackError::Layer { .. } | UnpackError::OtherLayer { .. } => {
+            FailureClass::Content
+        }
+        UnpackError::Snapshotter { .. } | UnpackError::Store(_) => FailureClass::Environment,
+    }
+}
