@@ -363,15 +363,13 @@ fn an_extra_name_that_is_too_long_is_told_and_costs_nothing_else(generation: &Ge
     assert_eq!(stowd.lines(" imported /").len(), 2);
 }
 
-on_each_generation_in_turn!(
-    every_name_is_there_and_every_blob_tells_its_repositories,
-    a_pod_finds_its_image_by_every_kind_of_name,
-);
+on_each_generation_in_turn!(every_name_is_there_and_every_blob_tells_its_repositories);
 on_the_reference_in_turn!(
     a_tag_that_another_archive_moves_is_updated_in_place,
     what_was_there_gets_the_labels_and_keeps_those_of_others,
     imports_at_the_same_time_forget_nothing_of_each_other,
     an_extra_name_that_is_too_long_is_told_and_costs_nothing_else,
+    a_pod_finds_its_image_by_every_kind_of_name,
 );
 
 fn rewrite(path: &Path, from: &str, to: &str) {

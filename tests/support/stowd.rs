@@ -183,6 +183,7 @@ fn spawn(setup: &Setup, notify: &NotifySocket) -> Child {
         .env("NOTIFY_SOCKET", notify.path())
         .env_remove("RUST_LOG")
         // They begin like keys of the configuration, and stowd refuses what is none.
+        .env_remove("STOWD_TEST_CONTAINERD")
         .env_remove("STOWD_SOAK_ROUNDS")
         .env_remove("STOWD_SOAK_SEED")
         .env_remove("JOURNAL_STREAM")
