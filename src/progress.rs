@@ -117,6 +117,8 @@ pub struct Progress {
     pub ignored: usize,
     /// The image without which no pod starts, where neither the store nor an entry has it.
     pub missing_sandbox_image: Option<String>,
+    /// How often the store had returned of which this tells.
+    pub store_returns: u64,
     /// Why the store does not answer, if it does not.
     pub store_away: Option<String>,
     /// The first of the entries that have failed.

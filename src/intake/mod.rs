@@ -213,6 +213,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             out_of_sight: plan.out_of_sight(),
             ignored: plan.ignored(),
             missing_sandbox_image: plan.missing_sandbox_image().map(str::to_owned),
+            store_returns: plan.store_returns(),
             store_away: plan.why_store_is_away().map(str::to_owned),
             trouble: failed.map(|(path, record)| Trouble {
                 name: file_name(path),

@@ -146,13 +146,14 @@ fn feeding(limit: Duration) -> Option<Duration> {
 #[error("progress is not told any more")]
 pub struct Closed;
 
-/// Reports progress until the initial load is over: STATUS when it changes, EXTEND_TIMEOUT_USEC when
+/// Reports progress until the initial load `is_over`: STATUS when it changes, EXTEND_TIMEOUT_USEC when
 /// bytes have moved. `TimeoutStartSec` ends a load that is stuck.
 ///
 /// Waits on: the clock; the end of the load.
 pub(crate) async fn report_load(
     notifier: &Notifier,
     mut progress: watch::Receiver<Progress>,
+    is_over: impl Fn(&Progress) -> bool,
 ) -> Result<(), Closed> {
     let mut clock = tokio::time::interval(REPORT);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -169,7 +170,7 @@ pub(crate) async fn report_load(
                 }
                 notifier.status(&now);
             }
-            loaded = progress.wait_for(|progress| progress.loaded) => {
+            loaded = progress.wait_for(&is_over) => {
                 return loaded.map(drop).map_err(|_| Closed);
             }
         }

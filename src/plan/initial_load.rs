@@ -1,7 +1,7 @@
 //! How far the initial load has come.
 //!
 //! It ends when nothing of what the first listing had is without an outcome: files that come later do
-//! not hold it. Lists may hold it for `lists.ready-timeout`, counted from when nothing but lists is left.
+//! not hold it. It begins anew with all that is known when a store returns, which may be another one. Lists may hold it for `lists.ready-timeout`, counted from when nothing but lists is left.
 
 use std::time::Duration;
 
@@ -37,6 +37,15 @@ impl InitialLoad {
             self.phase = Phase::Loading;
         }
         is_first
+    }
+
+    /// The store returns: what was loaded may be gone. Says whether it was over.
+    pub(super) fn begin_again(&mut self) -> bool {
+        let was_over = self.is_over();
+        if was_over {
+            self.phase = Phase::Loading;
+        }
+        was_over
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -64,8 +64,10 @@ impl Plan {
         if !self.pins.is_asking() {
             return;
         }
-        if !self.rules.unpin_removed || !self.is_accounted_for() {
-            // An entry has come meanwhile, and what it brings is not in the ledger yet; or a reload.
+        let may = self.load.is_over() && self.rules.unpin_removed;
+        if !may || !self.is_accounted_for() {
+            // An entry has come meanwhile, and what it brings is not in the ledger yet; or a reload; or
+            // another store.
             return self.pins.put_off(now.uptime + self.rules.settle);
         }
         let stale = Audit::new(&self.ledger, images, &self.rules.owner).stale_pins();

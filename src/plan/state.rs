@@ -121,7 +121,7 @@ impl Plan {
     }
 
     /// Whether every entry of the start has an outcome, or only lists have none and they have had
-    /// their time. Once true it stays true.
+    /// their time. Once true it stays true, unless a store returns: then it is so of what is known then.
     pub fn is_loaded(&self) -> bool {
         self.load.is_over()
     }
@@ -149,6 +149,11 @@ impl Plan {
     /// How many files that are no entries were told.
     pub(crate) fn ignored(&self) -> usize {
         self.ignored.len()
+    }
+
+    /// How often the store had returned when it was last heard of.
+    pub(crate) fn store_returns(&self) -> u64 {
+        self.store.returns
     }
 
     /// Why the store does not answer, if it does not.

@@ -49,6 +49,14 @@ impl Plan {
         if self.sandbox.is_wanted() {
             self.ask_for_sandbox_image();
         }
+        if self.load.begin_again() {
+            let loaded = self.entries.iter().filter(|(path, life)| {
+                let is_in_sight = life.entry().is_some();
+                is_in_sight && self.ledger.has_outcome(path)
+            });
+            let loaded = loaded.map(|(path, _)| path.to_owned()).collect();
+            self.entries.begin_load(loaded);
+        }
         // They may have failed for the store.
         let mut failed = self.entries.lacking();
         failed.extend(self.entries.all_due());

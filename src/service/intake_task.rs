@@ -41,13 +41,18 @@ impl IntakeTask {
         }
     }
 
-    /// Returns when the initial load is over.
-    pub(super) async fn loaded(&mut self, notifier: &Notifier) -> Result<(), FatalError> {
+    /// Returns when the initial load is over, of the store of which `said` tells now.
+    pub(super) async fn loaded(
+        &mut self,
+        notifier: &Notifier,
+        said: &watch::Sender<StoreState>,
+    ) -> Result<(), FatalError> {
+        let is_loaded = |progress: &Progress| is_loaded(progress, &said.borrow());
         let progress = self.progress.clone();
         tokio::select! {
             biased;
             error = self.ended() => Err(error),
-            told = notify::report_load(notifier, progress) => match told {
+            told = notify::report_load(notifier, progress, is_loaded) => match told {
                 Ok(()) => Ok(()),
                 // It has nothing more to tell: its end says why.
                 Err(notify::Closed) => Err(self.ended().await),
@@ -98,4 +103,9 @@ impl IntakeTask {
             }
         }
     }
+}
+
+/// Whether the initial load is over of a store that says this: not of the one before it.
+pub(super) fn is_loaded(progress: &Progress, said: &StoreState) -> bool {
+    progress.loaded && said.away.is_none() && progress.store_returns == said.returns
 }

@@ -1,7 +1,7 @@
 //! The way to READY, and what follows: from a store that was started to the end of the intake.
 //!
 //! A component that ends, panics or cannot start is an error. READY is told only while the intake
-//! works and the store serves.
+//! works and the store serves which was loaded: not another one, that has taken its place meanwhile.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::reporter::report;
 use crate::source_event::EntrySource;
 
 use super::end::{Ending, FatalError, Mode};
-use super::intake_task::IntakeTask;
+use super::intake_task::{IntakeTask, is_loaded};
 use super::store_follower::StoreFollower;
 use super::store_service::{Claim, StoreService};
 use super::store_steps::{in_time, report_wait, stale_leases};
@@ -61,6 +61,7 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
         store,
         notifier,
         options,
+        store_said: watch::Sender::default(),
         store_state: watch::Sender::default(),
         intake: None,
     };
@@ -102,7 +103,9 @@ struct Load<'a, S> {
     store: &'a S,
     notifier: &'a Notifier,
     options: LoadOptions,
-    /// To the intake, which takes the end of it for a fault.
+    /// What the store says.
+    store_said: watch::Sender<StoreState>,
+    /// The same, to the intake, which takes the end of it for a fault.
     store_state: watch::Sender<StoreState>,
     intake: Option<IntakeTask>,
 }
@@ -140,6 +143,7 @@ impl<S: StoreService> Load<'_, S> {
             is_attached: self.options.is_attached,
             direct: self.options.direct,
             start_timeout: self.options.start_timeout,
+            said: self.store_said.clone(),
             told: self.store_state.clone(),
         };
         tokio::select! {
@@ -150,18 +154,31 @@ impl<S: StoreService> Load<'_, S> {
     }
 
     async fn follow(&mut self, begun: IntakeTask, stale: &[S::Lease]) -> Result<(), FatalError> {
-        self.intake.insert(begun).loaded(self.notifier).await?;
+        let (notifier, said) = (self.notifier, self.store_said.clone());
+        let intake = self.intake.insert(begun);
+        intake.loaded(notifier, &said).await?;
         in_time(Run::Earlier, self.store.clear_leases(stale)).await;
-        // The store may have died after the last import.
-        self.serving().await?;
-        self.ready().await?;
-        let Some(intake) = &mut self.intake else {
-            return Err(IntakeError::Ended.into());
-        };
-        match self.options.mode {
-            Mode::Once => is_complete(&intake.progress.borrow()),
-            Mode::Daemon => Err(intake.follow(self.notifier).await),
+        loop {
+            // The store may have died after the last import.
+            self.serving().await?;
+            let intake = self.intake()?;
+            if is_loaded(&intake.progress.borrow(), &said.borrow()) {
+                break;
+            }
+            // Another one may have taken its place.
+            intake.loaded(notifier, &said).await?;
         }
+        self.ready().await?;
+        let mode = self.options.mode;
+        let intake = self.intake()?;
+        match mode {
+            Mode::Once => is_complete(&intake.progress.borrow()),
+            Mode::Daemon => Err(intake.follow(notifier).await),
+        }
+    }
+
+    fn intake(&mut self) -> Result<&mut IntakeTask, FatalError> {
+        self.intake.as_mut().ok_or(IntakeError::Ended.into())
     }
 
     fn summary(&self) -> Summary {
@@ -215,9 +232,8 @@ impl<S: StoreService> Load<'_, S> {
     }
 
     async fn ready(&mut self) -> Result<(), FatalError> {
-        let Some(intake) = &mut self.intake else {
-            return Err(IntakeError::Ended.into());
-        };
+        let notifier = self.notifier;
+        let intake = self.intake()?;
         if !intake.works() {
             return Err(intake.ended().await);
         }
@@ -227,7 +243,7 @@ impl<S: StoreService> Load<'_, S> {
             ignored: progress.ignored,
             unpacked: progress.unpacked,
         });
-        self.notifier.ready(&*progress);
+        notifier.ready(&*progress);
         Ok(())
     }
 }

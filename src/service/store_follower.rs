@@ -27,15 +27,17 @@ pub(super) struct StoreFollower<'a, S> {
     pub(super) direct: bool,
     /// How long the store may take to serve.
     pub(super) start_timeout: Duration,
+    /// What the store says.
+    pub(super) said: watch::Sender<StoreState>,
     /// To the intake.
     pub(super) told: watch::Sender<StoreState>,
 }
 
 impl<S: StoreService> StoreFollower<'_, S> {
     pub(super) async fn run(self) -> Infallible {
-        let (tell, state) = watch::channel(StoreState::default());
+        let state = self.said.subscribe();
         tokio::select! {
-            never = self.store.follow_state(self.is_attached, &tell) => never,
+            never = self.store.follow_state(self.is_attached, &self.said) => never,
             never = self.pass_on(state) => never,
         }
     }

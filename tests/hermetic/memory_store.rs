@@ -145,6 +145,8 @@ pub(crate) enum Fate {
     Panic,
     /// This happens, and then all is well.
     After(Box<dyn FnOnce() + Send>),
+    /// All is well after a while.
+    Slow(Duration),
     /// This happens, and the store never answers.
     Hang(Box<dyn FnOnce() + Send>),
 }
@@ -198,6 +200,10 @@ impl MemoryStore {
             Fate::Panic => panic!("a bug in {step:?}"),
             Fate::After(happens) => {
                 happens();
+                Ok(())
+            }
+            Fate::Slow(time) => {
+                tokio::time::sleep(time).await;
                 Ok(())
             }
             Fate::Hang(happens) => {

@@ -1,5 +1,6 @@
 //! Histories: what happens to a node, one thing after the other.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -115,9 +116,11 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         }
         Op::WrittenUntilReady(a, b) => {
             let path = path(a);
-            let start = node.oracle.first_listing.as_ref();
-            if start.is_some_and(|start| !start.contains(&path)) && node.directory.is_visible(&path)
-            {
+            let starts = [&node.oracle.first_listing, &node.oracle.start];
+            let is_later = |start: &Option<BTreeSet<_>>| {
+                start.as_ref().is_some_and(|start| !start.contains(&path))
+            };
+            if starts.into_iter().all(is_later) && node.directory.is_visible(&path) {
                 is_ready_soon(node, |node| {
                     written(node, &path, Content::pick(&path, b));
                 })?;

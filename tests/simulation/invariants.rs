@@ -1,7 +1,8 @@
 //! What must hold in every history, in one place.
 //!
 //! 0. Nothing panics.
-//! 1. READY only after every entry of the start has an outcome, and what was found damaged before is right.
+//! 1. READY only after every entry of the start has an outcome, and what was found damaged before is right;
+//!    also when a store has returned, which may be another one.
 //! 2. No image that a present, out-of-sight or failed-but-good-before entry brings is ever unpinned,
 //!    and none that no entry brings stays pinned by stowd, unless it cannot be known, which is told.
 //!    Nothing is unpinned before READY, or while a directory cannot be listed, or that an entry would

@@ -22,8 +22,10 @@ mod pace;
 mod pin_changes;
 mod process;
 mod random;
+mod ready;
 mod rest;
 mod seen;
+mod steps;
 mod store;
 mod unknown;
 

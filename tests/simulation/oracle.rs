@@ -9,8 +9,7 @@ use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
 use stowd::image_store::StoreState;
 use stowd::ledger::Ledger;
-use stowd::plan::{Effect, Job, JobEnd, Plan, ScrubStep};
-use stowd::scrub::ScrubMemory;
+use stowd::plan::{Effect, Job, JobEnd, Plan};
 
 use crate::config::Config;
 use crate::content::kind;
@@ -20,6 +19,7 @@ use crate::invariants::Violation;
 use crate::jobs::JobUnderWay;
 use crate::pace::Pace;
 use crate::process::{Process, UnderWay};
+use crate::ready::Uncompared;
 use crate::seen::Seen;
 use crate::store::Store;
 use crate::unknown::Unknown;
@@ -40,7 +40,7 @@ pub(crate) struct Oracle {
     pub(crate) first_listing: Option<BTreeSet<PathBuf>>,
     /// Reads of each version of a broken archive by this process.
     pub(crate) reads: HashMap<(PathBuf, Identity), usize>,
-    lists_overtime: bool,
+    pub(crate) lists_overtime: bool,
     too_many_reads: Option<String>,
     reads_allowed: usize,
     /// Entries of which the plan was told that they were removed, and that had put names.
@@ -63,8 +63,10 @@ pub(crate) struct Oracle {
     pub(crate) own: BTreeSet<String>,
     /// For which entry each name was put last.
     pub(crate) put_by: BTreeMap<String, PathBuf>,
+    /// A store has returned, and was not asked what it has, or has not answered.
+    pub(crate) uncompared: Option<Uncompared>,
     /// Blobs that a run before has found damaged, and that were not written since.
-    remembered: BTreeSet<Digest>,
+    pub(crate) remembered: BTreeSet<Digest>,
 }
 
 /// All of an entry was brought.
@@ -100,38 +102,8 @@ impl Oracle {
             is_away_told: false,
             own: BTreeSet::new(),
             put_by: BTreeMap::new(),
+            uncompared: None,
             remembered: BTreeSet::new(),
-        }
-    }
-
-    /// A process begins with what another one has kept about the scrub.
-    pub(crate) fn remembers(&mut self, memory: &ScrubMemory, store: &Store) {
-        let damaged = memory.damaged.iter().map(|blob| blob.digest.clone());
-        self.remembered = damaged.collect();
-        self.remembered
-            .retain(|digest| store.now.wrong.contains(digest));
-    }
-
-    /// A blob was written.
-    pub(crate) fn written(&mut self, digest: &Digest) {
-        self.remembered.remove(digest);
-    }
-
-    pub(crate) fn store_replaced(&mut self) {
-        self.put_by.clear();
-        self.remembered.clear();
-    }
-
-    /// Blobs are to be read: behind all other work, but for what READY waits for.
-    pub(crate) fn scrubs(&self, step: &ScrubStep, process: &Process) -> Result<(), Violation> {
-        let mut under_way = process.under_way.iter();
-        let is_other = under_way.any(|other| matches!(other, UnderWay::Scrub(_)));
-        let is_awaited = step.is_awaited || step.blobs.is_empty();
-        match is_other || !(process.plan.is_loaded() || is_awaited) {
-            true => Err(Violation::new(
-                "8: blobs are read before READY, or twice at once",
-            )),
-            false => Ok(()),
         }
     }
 
@@ -153,6 +125,7 @@ impl Oracle {
         self.looked.clear();
         self.left_alone = None;
         self.is_away_told = false;
+        self.uncompared = None;
         self.holds.retain(|path, holds| {
             let mut may = holds
                 .all()
@@ -361,55 +334,21 @@ impl Oracle {
         }
     }
 
-    /// The store tells by itself whether it is away.
-    pub(crate) fn hears(&mut self, before: &StoreState, state: &StoreState) {
+    /// The store tells by itself whether it is away. Where the plan has loaded all, what had an outcome is
+    /// loaded anew when it returns.
+    pub(crate) fn hears(&mut self, before: &StoreState, state: &StoreState, plan: &Plan) {
         self.is_away_told = state.away.is_some();
         if state.returns > before.returns {
+            self.uncompared = Some(Uncompared::New);
+            if plan.is_loaded() {
+                let loaded = self.seen.paths();
+                let loaded = loaded.filter(|path| plan.ledger().has_outcome(path));
+                self.start = Some(loaded.cloned().collect());
+            }
             self.left_alone = None;
             self.pace.is_asked_for();
         }
         self.pace.sees();
-    }
-
-    /// A listing is told. Of the entries of the first those count that the later ones have, too.
-    pub(crate) fn listed(&mut self, entries: &BTreeSet<PathBuf>) {
-        match &mut self.start {
-            Some(start) => start.retain(|path| entries.contains(path)),
-            None => self.start = Some(entries.clone()),
-        }
-    }
-
-    pub(crate) fn loaded(
-        &self,
-        plan: &Plan,
-        directory: &Directory,
-        store: &Store,
-    ) -> Result<(), Violation> {
-        let Some(start) = &self.start else {
-            return Err(Violation::new("1: READY before anything was listed"));
-        };
-        for path in start {
-            let is_list = kind(path) == Kind::List;
-            let is_there = directory.seen(path).is_some();
-            if is_there && !plan.ledger().has_outcome(path) && !(is_list && self.lists_overtime) {
-                let path = path.display();
-                return Err(Violation::new(format!(
-                    "1: READY, and {path} has no outcome"
-                )));
-            }
-            let record = plan.ledger().get(path);
-            let record = record.filter(|record| is_there && record.outcome.error().is_none());
-            let mut images = record.into_iter().flat_map(|record| record.images());
-            let is_damaged =
-                |digest| self.remembered.contains(digest) && store.now.wrong.contains(digest);
-            if plan.ledger().stands(path) && images.any(|image| is_damaged(&image.digest)) {
-                let path = path.display();
-                return Err(Violation::new(format!(
-                    "1: READY, and a blob of {path} that was found damaged before is not right"
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// A broken archive was read to its verdict.

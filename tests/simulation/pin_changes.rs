@@ -11,6 +11,7 @@ use crate::store::owns;
 impl Oracle {
     /// The store tells which images it has.
     pub(crate) fn answered(&mut self, images: &[Image]) {
+        self.compares();
         let is_own = |label: &String| owns(self.config.instance, label);
         let own = images.iter();
         let own = own.filter(|image| image.labels.get(OWNER_LABEL).is_some_and(is_own));

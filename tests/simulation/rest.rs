@@ -140,14 +140,7 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
     // A rescan finds what was lost meanwhile, and a second one what the first has changed. What was given
     // up because it disappeared again and again is tried once in ten minutes. Entries that share a name,
     // and are tried at once, take it from each other, and their last one has it after the next try.
-    for _ in 0..3 {
-        node.advance(Duration::from_secs(10 * 60))?;
-        both(node, |node| {
-            list(node);
-            Ok(())
-        })?;
-        exhaust(node)?;
-    }
+    rescan(node, 3)?;
     let jobs = node.jobs - begun;
     if jobs > JOBS {
         return Err(Violation::new(format!("4: {jobs} jobs to come to rest")));
@@ -156,6 +149,7 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
         // Until all blobs have been read, and what was found is brought back.
         live_on(node, 2 * SCRUB)?;
         exhaust(node)?;
+        rescan(node, 2)?;
     }
     both(node, |node| {
         node.oracle.checked()?;
@@ -163,6 +157,19 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
         debug_assert!(!under_way.any(|under_way| matches!(under_way, UnderWay::Job(_))));
         at_rest(node)
     })
+}
+
+/// So many times, and ten minutes between two.
+fn rescan(node: &mut Node, times: usize) -> Result<(), Violation> {
+    for _ in 0..times {
+        node.advance(Duration::from_secs(10 * 60))?;
+        both(node, |node| {
+            list(node);
+            Ok(())
+        })?;
+        exhaust(node)?;
+    }
+    Ok(())
 }
 
 /// What is due so late is the next reading of all blobs, and no work that is left.

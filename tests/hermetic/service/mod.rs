@@ -445,6 +445,26 @@ const RETURN: Scenario = (
     "containerd does not answer; waiting for it: gone",
 );
 
+/// After the last job, and before READY, another store is there.
+const REPLACED: Scenario = (
+    "a store that is replaced between the load and READY",
+    |stage| {
+        let archive = stage.archive();
+        stage.acts([
+            listed([archive]),
+            Act::Until(READY),
+            Act::Do(stage.has_image()),
+            Act::Do(stop()),
+        ]);
+        stage.at(Step::ClearLeases, [Fate::After(stage.replace_store())]);
+        // It says so meanwhile, and what a start asks of it takes longer.
+        let slow = |millis| [Fate::Well, Fate::Slow(Duration::from_millis(millis))];
+        stage.at(Step::Serve, slow(200));
+        stage.at(Step::FindContent, slow(1000));
+    },
+    "bringing back what is missing of",
+);
+
 /// What a store that panics in the daemon's own task does.
 const BUG: Scenario = (
     "a bug in the daemon itself",
@@ -460,7 +480,7 @@ fn arrange(name: &str, stage: &mut Stage) {
         ENDS,
         HARMLESS,
         UNSEEN,
-        &[FOLLOWED, RETURN, BUG],
+        &[FOLLOWED, RETURN, REPLACED, BUG],
     ];
     let mut scenarios = tables.into_iter().flatten();
     let found = scenarios.find(|(other, ..)| *other == name);
@@ -554,6 +574,18 @@ fn a_store_that_answers_again_is_asked_what_a_start_asks() {
     assert!(has("STATUS=ready: 1 image from 1 entry"), "{outcome:#?}");
     let away = "STATUS=waiting for containerd: gone; 1 image from 1 entry";
     assert!(has(away), "{outcome:#?}");
+}
+
+#[test]
+fn ready_is_not_told_before_a_store_that_took_the_place_of_the_loaded_one_is_loaded() {
+    let (name, _, told) = REPLACED;
+    let outcome = outcome(name, Mode::Daemon, None);
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+    assert!(
+        outcome.is_ready() && outcome.log.contains(told),
+        "{outcome:#?}"
+    );
+    outcome.assert_in_order(name);
 }
 
 /// There is no orderly end then, and the service manager sees the exit status.

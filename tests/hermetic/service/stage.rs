@@ -102,6 +102,22 @@ impl Stage {
         })
     }
 
+    /// An empty store takes the place of the store, which says that it has returned.
+    pub(super) fn replace_store(&self) -> Box<dyn FnOnce() + Send> {
+        let (store, says) = (self.store.clone(), self.says(None, 1));
+        Box::new(move || {
+            store.state().images.clear();
+            store.state().blobs.clear();
+            says();
+        })
+    }
+
+    /// The store must have an image.
+    pub(super) fn has_image(&self) -> Box<dyn FnOnce() + Send> {
+        let store = self.store.clone();
+        Box::new(move || assert!(!store.state().images.is_empty(), "READY of an empty store"))
+    }
+
     /// Another stowd takes the instance.
     pub(super) fn lose_instance(&self) -> Box<dyn FnOnce() + Send> {
         let store = self.store.clone();
