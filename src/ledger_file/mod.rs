@@ -30,6 +30,9 @@ pub use replace::WriteError;
 /// After a write, this many times as long as it took passes before the next: a storm of entries
 /// must not spend its time on ledgers.
 const REST: u32 = 9;
+/// And no less than this: each write is of the whole ledger, and a record that is not written costs a look
+/// at its archive after a kill.
+const REST_MIN: Duration = Duration::from_secs(1);
 /// But no longer than this.
 const REST_MAX: Duration = Duration::from_secs(5);
 /// How long after a failure the next write waits.
@@ -175,7 +178,7 @@ impl LedgerFile {
         self.not_before = Some(now + AFTER_FAILURE);
         if written.result.is_ok() {
             self.on_disk = Some(written.revision);
-            self.not_before = Some(now + (written.took * REST).min(REST_MAX));
+            self.not_before = Some(now + (written.took * REST).clamp(REST_MIN, REST_MAX));
         }
         match written.result.and_then(|path| written.copy.map(|()| path)) {
             Ok(path) => self.trouble.take().map(|_| News::Recovered(path)),
