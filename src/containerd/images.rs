@@ -30,8 +30,9 @@ impl Containerd {
     ) -> Result<(), StoreError> {
         let deadline = self.deadlines().change;
         let mut records = self.image_records(Some(lease));
-        for _ in 0..RACES {
-            let existing = self.get_image(&image.name).await?;
+        // Most are new. One that is there is found by that it cannot be created, which costs no write.
+        let mut existing = None;
+        for _ in 0..=RACES {
             let raced = match existing {
                 None => {
                     let request = CreateImageRequest {
@@ -58,6 +59,7 @@ impl Containerd {
                 }
             };
             tracing::debug!(image = image.name, cause = raced.cause, "raced");
+            existing = self.get_image(&image.name).await?;
         }
         Err(StoreError::Refused {
             call: "Images.Update",
