@@ -9,11 +9,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use containerd_client::services::v1::ListContentRequest;
 use futures_util::{StreamExt as _, stream};
 
 use super::blocking::begin_blocking;
-use super::client::{Containerd, answered, from_wire, next_message};
+use super::client::Containerd;
 use super::damage::FileState;
 use super::ingest::Ingest;
 use crate::blocking::finished;
@@ -30,11 +29,7 @@ impl Containerd {
         &self,
         blobs: Vec<NeededBlob>,
     ) -> Result<BlobFaults, StoreError> {
-        let suspects = match blobs.len() {
-            0..=FEW => blobs,
-            _ => self.suspects(blobs).await?,
-        };
-        let mut asked = stream::iter(suspects)
+        let mut asked = stream::iter(self.suspects(blobs).await?)
             .map(async |blob| (self.fault_of(&blob).await, blob.digest))
             .buffer_unordered(QUESTIONS_OF_ARCHIVE);
         let mut faults = BlobFaults::new();
@@ -52,14 +47,14 @@ impl Containerd {
     async fn suspects(&self, blobs: Vec<NeededBlob>) -> Result<Vec<NeededBlob>, StoreError> {
         let (files, looked_at) = (self.files.get(), blobs.clone());
         let wrong_files = begin_blocking(move || {
-            let Some(files) = files else {
-                return HashSet::new();
-            };
-            let mut wrong = looked_at;
-            wrong.retain(|blob| !matches!(files.length(&blob.digest), Ok(Some(length)) if length == blob.size));
-            wrong.into_iter().map(|blob| blob.digest).collect()
+            let wrong = files.map(|files| files.without_file(looked_at));
+            let wrong = wrong.into_iter().flatten().map(|blob| blob.digest);
+            wrong.collect::<HashSet<_>>()
         });
-        let wrong_records = self.without_record(&blobs).await;
+        let wrong_records = match blobs.len() {
+            0..=FEW => self.without_own_record(blobs.clone()).await,
+            _ => self.without_record(&blobs).await,
+        };
         let wrong_files = finished(wrong_files).await;
         let wrong_records = wrong_records?;
         let mut suspects = blobs;
@@ -70,23 +65,33 @@ impl Containerd {
         Ok(suspects)
     }
 
-    /// Those of the blobs of which containerd has no record of that length.
-    async fn without_record(&self, blobs: &[NeededBlob]) -> Result<HashSet<Digest>, StoreError> {
-        const LIST: &str = "Content.List";
-        let deadline = self.deadlines().answer;
-        let open = blobs.iter().map(|blob| (blob.digest.as_str(), blob));
-        let mut open = open.collect::<HashMap<_, _>>();
-        let mut content = self.content(None);
-        let listed = content.list(ListContentRequest::default());
-        let mut listed = answered(LIST, deadline, listed).await?;
-        while let Some(part) = next_message(LIST, deadline, &mut listed).await? {
-            for info in part.info {
-                let wanted = open.get(info.digest.as_str());
-                if wanted.is_some_and(|blob| from_wire(info.size) == blob.size) {
-                    open.remove(info.digest.as_str());
-                }
+    /// Those of a few blobs of which containerd has no record of that length.
+    async fn without_own_record(
+        &self,
+        blobs: Vec<NeededBlob>,
+    ) -> Result<HashSet<Digest>, StoreError> {
+        let mut asked = stream::iter(blobs)
+            .map(async |blob| (self.blob_record(&blob.digest).await, blob))
+            .buffer_unordered(QUESTIONS_OF_ARCHIVE);
+        let mut without = HashSet::new();
+        while let Some((record, blob)) = asked.next().await {
+            if record?.is_none_or(|record| record.size != blob.size) {
+                without.insert(blob.digest);
             }
         }
+        Ok(without)
+    }
+
+    /// Those of the blobs of which containerd's list has no record of that length.
+    async fn without_record(&self, blobs: &[NeededBlob]) -> Result<HashSet<Digest>, StoreError> {
+        let open = blobs.iter().map(|blob| (blob.digest.as_str(), blob));
+        let mut open = open.collect::<HashMap<_, _>>();
+        let take = |digest: &str, size| {
+            if open.get(digest).is_some_and(|blob| blob.size == size) {
+                open.remove(digest);
+            }
+        };
+        self.list_lengths(take).await?;
         Ok(open.into_values().map(|blob| blob.digest.clone()).collect())
     }
 

@@ -6,11 +6,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{fstatvfs, syncfs};
+use rustix::fs::{AtFlags, fstatvfs, statat, syncfs};
 
 use super::blocking::assert_may_wait;
 use super::file_hash;
 use crate::digest::Digest;
+use crate::needed_blob::NeededBlob;
 
 /// The files of a content store.
 #[derive(Debug)]
@@ -36,6 +37,21 @@ impl BlobFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Those of the blobs that no file of their length is seen of. The directory is looked up once for all of
+    /// them.
+    pub(super) fn without_file(&self, mut blobs: Vec<NeededBlob>) -> Vec<NeededBlob> {
+        assert_may_wait();
+        let Ok(dir) = File::open(&self.dir) else {
+            return blobs;
+        };
+        let length = |digest: &Digest| {
+            let found = statat(&dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            u64::try_from(found.st_size).ok()
+        };
+        blobs.retain(|NeededBlob { digest, size }| length(digest) != Some(*size));
+        blobs
     }
 
     /// Removes a blob's file if its bytes have another digest. Returns whether they have. A file that
@@ -127,6 +143,14 @@ mod tests {
             assert_eq!(files.remove_wrong(&digest, || true).unwrap(), is_wrong);
             let left = files.length(&digest).unwrap();
             assert_eq!(left, (!is_wrong).then_some(3));
+            for size in [2, 3, 4] {
+                let blob = NeededBlob {
+                    digest: digest.clone(),
+                    size,
+                };
+                let without = files.without_file(vec![blob]);
+                assert_eq!(without.is_empty(), left == Some(size));
+            }
         }
         let removed = files.remove_wrong(&digest, || true);
         assert!(!removed.unwrap(), "there is none");

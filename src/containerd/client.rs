@@ -40,7 +40,7 @@ use crate::keyed_lock::KeyedLock;
 use crate::pin::PinOwner;
 
 /// containerd sends messages of up to 16 MiB; tonic would take 4.
-const MESSAGE_LIMIT: usize = 16 << 20;
+pub(super) const MESSAGE_LIMIT: usize = 16 << 20;
 
 /// The error of a call comes in its headers, and repeats what a registry said. With more than this the
 /// call is broken off.
@@ -233,7 +233,7 @@ impl Containerd {
         RuntimeServiceClient::new(self.transport(None)).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
-    fn transport(&self, lease: Option<&Lease>) -> Transport {
+    pub(super) fn transport(&self, lease: Option<&Lease>) -> Transport {
         self.transport_over(&self.channel, lease)
     }
 

@@ -4,12 +4,13 @@
 //! `writer` opens a blob for writing, in one of two ways: `stream_writer` sends every byte;
 //! `direct_writer` writes a `blob_file` into the `blobs_dir` that `content_store` has found, for
 //! containerd to adopt (`direct_writes`). `ingests` sees to blobs that are half written, `content` to
-//! those that are there; `blob_check` finds those that are not whole, by their records and `blob_files`,
-//! `blob_reading` those whose bytes are wrong (`wrong_bytes`), which it reads past the page cache
-//! (`file_hash`) with `idle_io`; `damage` makes way for them. `images` names blobs, `leases` keeps them
-//! meanwhile, `cri` asks whether the runtime sees them, `sandbox_image` which one it makes pods with, and
-//! `snapshotters` what it makes containers with (`cri_config`, `config_dump`); with that `unpack` makes
-//! `snapshots` of images. `pull` has the runtime pull them, `instance` keeps a second stowd out, `serving` waits until all of that can be
+//! those that are there; `blob_check` finds those that are not whole, by their records
+//! (`content_lengths`) and `blob_files`, `blob_reading` those whose bytes are wrong (`wrong_bytes`), which
+//! it reads past the page cache (`file_hash`) with `idle_io`; `damage` makes way for them. `images` names
+//! blobs, `leases` keeps them meanwhile, `cri` asks whether the runtime sees them, `sandbox_image` which one
+//! it makes pods with, and `snapshotters` what it makes containers with (`cri_config`, `config_dump`); with
+//! that `unpack` makes `snapshots` of images. `pull` has the runtime pull them, `instance` keeps a second
+//! stowd out, `serving` waits until all of that can be
 //! had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
 mod blob_check;
@@ -21,6 +22,7 @@ mod blocking;
 mod client;
 mod config_dump;
 mod content;
+mod content_lengths;
 mod content_store;
 mod cri;
 mod cri_config;
