@@ -2,6 +2,7 @@
 
 use super::descriptor::RawDescriptor;
 use super::document::{Index, Manifest, parse};
+use crate::digest::Digest;
 use crate::needed_blob::NeededBlob;
 
 /// The blobs that a document points to. Those whose digest stowd cannot read are left out: no store
@@ -12,6 +13,8 @@ pub(crate) struct Children {
     pub(crate) documents: Vec<NeededBlob>,
     /// Configurations and layers, which have none.
     pub(crate) leaves: Vec<NeededBlob>,
+    /// The configuration among them.
+    pub(crate) config: Option<Digest>,
 }
 
 impl Children {
@@ -28,11 +31,12 @@ impl Children {
             Self {
                 documents: Vec::new(),
                 leaves,
+                config: manifest.config.digest().ok(),
             }
         } else if let Ok(index) = parse::<Index>(document) {
             Self {
                 documents: needed(&index.manifests.0),
-                leaves: Vec::new(),
+                ..Self::default()
             }
         } else {
             Self::default()
@@ -43,7 +47,6 @@ impl Children {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
 
     #[test]
     fn manifests_have_leaves_and_indexes_have_documents() {
@@ -61,6 +64,7 @@ mod tests {
         );
         let children = Children::of(manifest.as_bytes());
         assert_eq!(children.leaves, [two.clone(), one.clone()]);
+        assert_eq!(children.config.as_ref(), Some(&one.digest));
         assert!(children.documents.is_empty());
         let index = format!(
             r#"{{"manifests":[{},{}]}}"#,

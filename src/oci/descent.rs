@@ -16,6 +16,7 @@ const LEVELS: usize = 4;
 pub(crate) struct Descent {
     open: VecDeque<(usize, NeededBlob)>,
     seen: HashSet<Digest>,
+    configs: Vec<Digest>,
     blobs_max: usize,
 }
 
@@ -25,6 +26,7 @@ impl Descent {
         Self {
             open: [(0, target)].into(),
             seen: HashSet::new(),
+            configs: Vec::new(),
             blobs_max,
         }
     }
@@ -42,13 +44,23 @@ impl Descent {
     /// Takes in what a document of this level says. Returns the blobs that it refers to and that are no
     /// documents.
     pub(crate) fn take_in(&mut self, level: usize, document: &[u8]) -> Vec<NeededBlob> {
-        let Children { documents, leaves } = Children::of(document);
+        let Children {
+            documents,
+            leaves,
+            config,
+        } = Children::of(document);
+        self.configs.extend(config);
         if level + 1 < LEVELS {
             let below = documents.into_iter().map(|blob| (level + 1, blob));
             self.open.extend(below);
         }
         let leaves = leaves.into_iter().filter(|leaf| self.is_new(leaf));
         leaves.collect()
+    }
+
+    /// The configurations that the documents so far refer to.
+    pub(crate) fn into_configs(self) -> Vec<Digest> {
+        self.configs
     }
 
     fn is_new(&mut self, blob: &NeededBlob) -> bool {

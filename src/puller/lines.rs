@@ -184,8 +184,9 @@ impl<S: ImageStore> ListWork<'_, S> {
             LineState::Damaged(faults) => self.replace(&line.reference, &faults, logins).await,
         };
         drop(permit);
-        // Layers that are unpacked are not pulled again.
-        match (self.what_is_there(line, &[]).await?, pulled) {
+        // Layers that are unpacked are not pulled again. Where the pull failed, nothing may be lacking.
+        let known = pulled.as_ref().map_or(self.known, |()| &[]);
+        match (self.what_is_there(line, known).await?, pulled) {
             (LineState::Kept(image), _) => Ok(image),
             (_, Err(error)) => Err(error),
             (LineState::Absent, Ok(())) => Err(PullLineError::Vanished),

@@ -2,8 +2,10 @@
 //!
 //! Of an index only the platforms of this node are there. And a layer may have been thrown away when it
 //! was unpacked (CRI's `discard_unpacked_layers`), or not have been pulled because it is unpacked: it
-//! counts only where an earlier look has found it.
+//! counts only where an earlier look has found it. A configuration always counts: without one there is
+//! nothing to run, although CRI shows an image that it has read before.
 
+use crate::digest::Digest;
 use crate::image_store::{Descriptor, ImageStore, StoreError};
 use crate::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use crate::oci::Descent;
@@ -47,17 +49,20 @@ impl StoredImage {
             return Ok(before);
         }
         let mut image = Self::default();
-        let leaves = image.follow(store, target.needed()).await?;
+        let (leaves, configs) = image.follow(store, target.needed()).await?;
         if !image.faults.is_empty() {
             return Ok(image);
         }
-        let faults = store.faults(leaves.clone()).await?;
-        let is_there = |leaf: &NeededBlob| faults.get(&leaf.digest) != Some(&BlobFault::NoRecord);
-        image.blobs.extend(leaves.into_iter().filter(is_there));
+        let mut faults = store.faults(leaves.clone()).await?;
+        let is_there = |digest: &Digest| faults.get(digest) != Some(&BlobFault::NoRecord);
+        // Manifests of other platforms may be there without what they refer to.
+        let lacks_config = !configs.is_empty() && !configs.iter().any(is_there);
+        let are_there = leaves.into_iter().filter(|leaf| is_there(&leaf.digest));
+        image.blobs.extend(are_there);
+        faults.retain(|digest, fault| {
+            *fault != BlobFault::NoRecord || (lacks_config && configs.contains(digest))
+        });
         image.faults = faults;
-        image
-            .faults
-            .retain(|_, fault| *fault != BlobFault::NoRecord);
         Ok(image)
     }
 
@@ -72,12 +77,12 @@ impl StoredImage {
     }
 
     /// Takes in the documents from `target` on, and returns the blobs that they refer to and that are none
-    /// themselves.
+    /// themselves, and which of these are configurations.
     async fn follow<S: ImageStore>(
         &mut self,
         store: &S,
         target: NeededBlob,
-    ) -> Result<Vec<NeededBlob>, StoreError> {
+    ) -> Result<(Vec<NeededBlob>, Vec<Digest>), StoreError> {
         let mut leaves = Vec::new();
         let mut descent = Descent::from(target, BLOBS_MAX);
         while let Some((level, blob)) = descent.next() {
@@ -97,11 +102,11 @@ impl StoredImage {
             self.blobs.push(blob);
             leaves.extend(descent.take_in(level, &document));
         }
-        Ok(leaves)
+        Ok((leaves, descent.into_configs()))
     }
 
-    fn is_damaged(&mut self, blob: NeededBlob, fault: BlobFault) -> Vec<NeededBlob> {
+    fn is_damaged<T: Default>(&mut self, blob: NeededBlob, fault: BlobFault) -> T {
         self.faults.insert(blob.digest, fault);
-        Vec::new()
+        T::default()
     }
 }

@@ -48,6 +48,7 @@ mod private_mounts;
 #[path = "../support/process.rs"]
 mod process;
 mod puller;
+mod puller_repair;
 mod resolve;
 mod scan;
 mod service;

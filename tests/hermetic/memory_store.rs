@@ -87,6 +87,8 @@ pub(crate) struct State {
     pub away: Option<StoreError>,
     /// The answers to pulls; who asks for anything else waits for ever.
     pub registry: BTreeMap<String, Result<Image, PullError>>,
+    /// Blobs that a pull brings, where they are not there.
+    pub served: Vec<Vec<u8>>,
     /// What the runtime makes pods with.
     pub sandbox_image: Option<String>,
     /// Names that the runtime was asked whether it has.
@@ -161,9 +163,14 @@ impl State {
 
     /// A pull has brought this image. Its manifest, which stands for all of it, has its name for bytes.
     pub(crate) fn receive(&mut self, name: &str, image: Image) {
-        let bytes = name.as_bytes().to_vec();
-        let digest = image.target.digest.clone();
-        self.blobs.entry(digest).or_insert((bytes, Labels::new()));
+        let named = name.as_bytes().to_vec();
+        let served = self
+            .served
+            .iter()
+            .map(|bytes| (Digest::of(bytes), bytes.clone()));
+        for (digest, bytes) in served.chain([(image.target.digest.clone(), named)]) {
+            self.blobs.entry(digest).or_insert((bytes, Labels::new()));
+        }
         self.images.insert(name.to_owned(), image);
     }
 
