@@ -38,9 +38,6 @@ impl Plan {
         if !self.load.is_over() || is_busy {
             return;
         }
-        // The clock was set back: a scrub that was in years would be the last one.
-        let memory = &mut self.scrub.memory;
-        memory.ended = memory.ended.map(|ended| ended.min(now.wall));
         let is_off = self.rules.scrub.is_zero();
         let round = self.scrub.round.as_ref();
         if is_off && round.is_some_and(|round| round.reason == ScrubReason::Due) {
@@ -70,8 +67,9 @@ impl Plan {
             None if is_due() => (ScrubReason::Due, SystemTime::UNIX_EPOCH),
             None => return None,
         };
-        if reason == ScrubReason::Due && memory.ended.is_none() {
-            // What is there at first was just brought.
+        if reason == ScrubReason::Due && memory.last_end(now.wall).is_none() {
+            // What is there at first was just brought, and a clock that was ahead has told nothing. The
+            // interval begins now, which is kept.
             return Some(Round::new(reason, VecDeque::new()));
         }
         let Some(unrecorded) = &self.scrub.unrecorded else {

@@ -613,11 +613,31 @@ fn what_is_remembered_is_read_again_before_a_store_that_returned_is_compared() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_end_the_scrubs() {
+fn a_clock_that_was_ahead_does_not_end_the_scrubs() {
     let mut node = Node::with(&[image("a", &["1"])]);
     node.now.wall -= 1000 * DAY;
     node.pass(seconds(1));
+    assert_eq!(node.scrubs(), [], "the interval begins now");
     assert_eq!(node.plan.next_due(node.now), Some(node.now.uptime + WEEK));
     node.pass(WEEK);
     assert_eq!(node.scrubs(), [blob("1")]);
+}
+
+#[test]
+fn nor_where_the_node_is_restarted_every_day_after_that() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    let mut memory = ScrubMemory {
+        ended: Some(node.now.wall + 1000 * DAY),
+        ..ScrubMemory::default()
+    };
+    let mut days = Vec::new();
+    for day in 0..20 {
+        node = node.restarted(memory.clone());
+        if let Some(step) = node.step.clone() {
+            memory = step.ended(&BlobFaults::new());
+            days.push((day, node.scrubs().len()));
+        }
+        node.pass(DAY);
+    }
+    assert_eq!(days, [(0, 0), (7, 1), (14, 1)]);
 }
