@@ -20,11 +20,17 @@ pub(crate) struct Config {
     number: u8,
     /// The instance, which no reload changes.
     pub(crate) instance: &'static str,
+    pub(crate) unpack: UnpackWhen,
 }
 
 impl Config {
     pub(crate) fn new(number: u8, instance: &'static str) -> Self {
-        Self { number, instance }
+        let unpack = UnpackWhen::Never;
+        Self {
+            number,
+            instance,
+            unpack,
+        }
     }
 
     /// Which settings shape what an entry brings.
@@ -61,7 +67,7 @@ impl Config {
         let wanted = Wanted::from_config(&[platforms.to_owned()], Platform::host());
         let extra_registries = Vec::from_iter(self.extra_registry().map(str::to_owned));
         Rules {
-            unpack: UnpackWhen::Never,
+            unpack: self.unpack,
             root: PathBuf::from(ROOT),
             owner: PinOwner::of_instance(self.instance),
             fingerprint: Fingerprint::of(&wanted.expect("a platform"), &extra_registries, "n"),

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use stowd::digest::Digest;
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE};
 use stowd::plan::Event;
+use stowd::unpack::UnpackWhen;
 
 use crate::config::{Config, SCRUB};
 use crate::content::Content;
@@ -246,7 +247,20 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
             list(node);
             node.tell(Event::Reloaded(node.config.rules()))?;
         }
-        Op::Configure(a) => node.config = Config::new(a, node.config.instance),
+        Op::Configure(a) => {
+            let unpack = node.config.unpack;
+            node.config = Config::new(a, node.config.instance);
+            node.config.unpack = unpack;
+        }
+        Op::Unpack(a) => {
+            node.config.unpack = match a % 4 {
+                0 | 1 => UnpackWhen::BeforeReady,
+                2 => UnpackWhen::AfterReady,
+                _ => UnpackWhen::Never,
+            };
+        }
+        Op::LoseSnapshot(a) => node.store.lose_snapshot(a),
+        Op::UnpackingFails(fails) => node.store.unpacking_fails = fails,
         Op::Switch => node.switch(),
         Op::Fine => node.is_fine = true,
         Op::Wait => wait(node)?,

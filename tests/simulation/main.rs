@@ -27,7 +27,9 @@ mod rest;
 mod seen;
 mod steps;
 mod store;
+mod trace;
 mod unknown;
+mod unpacking;
 
 use std::env;
 use std::hash::{BuildHasher, Hasher, RandomState};

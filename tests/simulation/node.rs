@@ -15,6 +15,8 @@ use crate::jobs::JobUnderWay;
 use crate::oracle::Oracle;
 use crate::process::{Process, UnderWay};
 use crate::store::{SECOND_INSTANCE, Store};
+use crate::trace::brief;
+use crate::unpacking::{self, SnapshotWork};
 
 /// Everything that there is.
 pub(crate) struct Node {
@@ -170,6 +172,7 @@ impl Node {
         if self.process.plan.is_loaded() && !was_loaded {
             self.oracle
                 .loaded(&self.process.plan, &self.directory, &self.store)?;
+            unpacking::at_ready(self)?;
         }
         self.oracle.is_ready(&self.process.plan)?;
         for effect in effects {
@@ -242,7 +245,10 @@ impl Node {
                 self.process.under_way.push(UnderWay::TakeOver(names));
             }
             Effect::AskSpace => self.process.under_way.push(UnderWay::AskSpace),
-            Effect::ListUnpacked | Effect::Unpack(..) => unreachable!("images.unpack is never"),
+            effect @ (Effect::ListUnpacked | Effect::Unpack(..)) => {
+                let work = UnderWay::Snapshots(SnapshotWork::of(effect));
+                self.process.under_way.push(work);
+            }
             Effect::AskSandboxImage => unreachable!("no runtime is asked"),
             Effect::Tell(_) => {}
         }
@@ -292,15 +298,4 @@ impl Node {
             None => Ok(()),
         }
     }
-}
-
-/// One line of a trace.
-fn brief(value: &impl std::fmt::Debug) -> String {
-    let mut text = format!("{value:?}");
-    text.truncate(
-        text.char_indices()
-            .nth(300)
-            .map_or(text.len(), |(end, _)| end),
-    );
-    text
 }

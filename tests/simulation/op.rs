@@ -81,6 +81,10 @@ pub(crate) enum Op {
     Reload,
     /// The configuration is changed, which counts from the next reload or start on.
     Configure(u8),
+    /// Images are unpacked from the next reload or start on, before READY or after it, or are not any more.
+    Unpack(u8),
+    LoseSnapshot(u8),
+    UnpackingFails(bool),
     /// From now on things happen to the other stowd, which has another instance and another images
     /// directory, and the same store.
     Switch,
@@ -115,6 +119,20 @@ pub(crate) fn random(seed: u64) -> Vec<Op> {
     }
     if random.below(2) == 0 {
         history.push(Op::Wait);
+    }
+    // In every fourth images are unpacked; the others are what they were before that was so.
+    if random.below(4) == 0 {
+        history.insert(0, Op::Unpack(byte(&mut random)));
+        for _ in 0..random.below(8) {
+            let place = usize::from(byte(&mut random)) % history.len();
+            let a = byte(&mut random);
+            let op = match random.below(8) {
+                0 => Op::Unpack(a),
+                1 => Op::UnpackingFails(a.is_multiple_of(2)),
+                _ => Op::LoseSnapshot(a),
+            };
+            history.insert(place + 1, op);
+        }
     }
     history
 }

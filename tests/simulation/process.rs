@@ -11,6 +11,7 @@ use stowd::plan::{Plan, ScrubStep};
 use crate::directory::Source;
 use crate::jobs::JobUnderWay;
 use crate::store::Store;
+use crate::unpacking::SnapshotWork;
 
 /// Work that is under way.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) enum UnderWay {
     AskSpace,
     FindUnrecorded(BTreeSet<Digest>),
     Scrub(ScrubStep),
+    Snapshots(SnapshotWork),
 }
 
 /// What one process holds in memory.
@@ -39,6 +41,8 @@ pub(crate) struct Process {
     pub(crate) damaged: BTreeSet<Digest>,
     /// What the store had told when it started, and what was told since.
     store_before: StoreState,
+    /// How often the store had lost snapshots then.
+    pub(crate) snapshots_lost_before: u64,
     pub(crate) store_told: StoreState,
 }
 
@@ -52,6 +56,7 @@ impl Process {
             damaged: BTreeSet::new(),
             started,
             store_before: store.state(),
+            snapshots_lost_before: store.snapshots_lost,
             store_told: StoreState::default(),
         }
     }

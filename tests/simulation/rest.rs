@@ -11,6 +11,7 @@ use crate::history::{list, touched};
 use crate::invariants::{Violation, at_rest, without_a_listing};
 use crate::node::Node;
 use crate::process::UnderWay;
+use crate::unpacking;
 
 /// So many jobs, and questions to the store, there are at most after all is listed again: it was 40 where
 /// it was most.
@@ -113,6 +114,7 @@ fn end_faults(node: &mut Node) {
     node.store.set_down(false);
     node.store.is_full = false;
     node.store.registry_is_down = false;
+    node.store.unpacking_fails = false;
 }
 
 /// The faults end, and everything is done that is left to do.
@@ -155,7 +157,8 @@ pub(crate) fn come_to_rest(node: &mut Node) -> Result<(), Violation> {
         node.oracle.checked()?;
         let mut under_way = node.process.under_way.iter();
         debug_assert!(!under_way.any(|under_way| matches!(under_way, UnderWay::Job(_))));
-        at_rest(node)
+        at_rest(node)?;
+        unpacking::at_rest(node)
     })
 }
 

@@ -59,6 +59,10 @@ impl Node {
                     None => return Ok(()),
                 }
             }
+            UnderWay::Snapshots(work) => match work.step(&mut self.store) {
+                Some(event) => event,
+                None => return Ok(()),
+            },
             UnderWay::AskSpace => {
                 let free = self.store.free();
                 self.oracle.pace.has_space(free);

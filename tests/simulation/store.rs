@@ -52,6 +52,8 @@ pub(crate) struct Contents {
     pub(crate) blobs: BTreeSet<Digest>,
     /// Those of them that have other bytes.
     pub(crate) wrong: BTreeSet<Digest>,
+    /// The images that are unpacked.
+    pub(crate) snapshots: BTreeSet<Digest>,
     /// Pins that another client has set.
     pub(crate) foreign: BTreeSet<String>,
 }
@@ -77,6 +79,11 @@ pub(crate) struct Store {
     deletions: u64,
     pub(crate) is_full: bool,
     pub(crate) registry_is_down: bool,
+    pub(crate) unpacking_fails: bool,
+    /// It has failed at some time.
+    pub(crate) has_failed_to_unpack: bool,
+    /// How often it has lost snapshots.
+    pub(crate) snapshots_lost: u64,
     /// A name that another client deletes as soon as it is there.
     pub(crate) deletes: Option<String>,
     /// There was such a name at some time.
@@ -151,6 +158,12 @@ impl Store {
         self.deletions += u64::from(self.now.images.remove(name).is_some());
         self.now.foreign.remove(name);
         self.lose(name);
+        // They are collected with the last image that needs them.
+        let named = self.now.images.values().map(|record| &record.digest);
+        let named = named.cloned().collect::<BTreeSet<_>>();
+        let before = self.now.snapshots.len();
+        self.now.snapshots.retain(|digest| named.contains(digest));
+        self.snapshots_lost += u64::from(self.now.snapshots.len() < before);
     }
 
     /// The name is not any more what it was.
@@ -166,6 +179,7 @@ impl Store {
             self.now = Contents::default();
         }
         self.generation += 1;
+        self.snapshots_lost += 1;
         self.returns += u64::from(!self.is_down);
         self.losses += 1;
         self.all_lost = self.losses;
@@ -207,6 +221,16 @@ impl Store {
         self.now.blobs.remove(digest);
         self.now.wrong.remove(digest);
         self.lose(&digest.to_string());
+    }
+
+    /// Another client removes the snapshot of an image.
+    pub(crate) fn lose_snapshot(&mut self, number: u8) {
+        let place = usize::from(number).checked_rem(self.now.snapshots.len());
+        let lost = place.and_then(|place| self.now.snapshots.iter().nth(place).cloned());
+        if let Some(digest) = lost {
+            self.now.snapshots.remove(&digest);
+            self.snapshots_lost += 1;
+        }
     }
 
     /// What a pull leaves: the name, and no pin.
