@@ -11,7 +11,7 @@ use stowd::digest::Digest;
 use crate::dice::Dice;
 use crate::support::{
     Daemon, Generation, Setup, Store, Stowd, blobs_dir, file_names, fixture, half_written,
-    on_each_generation_in_turn,
+    on_each_generation_in_turn, reference,
 };
 use crate::{SOON, rounds};
 
@@ -55,8 +55,11 @@ fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation
     };
     let mut stowd: Stowd = setup.start();
     let (mut cut, mut dice) = (0, Dice(0x5eed));
+    // When it is killed is stowd's matter; what containerd makes of it shows in fewer.
+    let is_reference = generation.bin == reference().bin;
+    let kills = rounds(if is_reference { 200 } else { 60 });
     let mut right = HashSet::new();
-    for round in 0..rounds(200) {
+    for round in 0..kills {
         // Every other time with a blob at hand.
         if round % 2 == 0 {
             stowd.wait_until(SOON, "a blob is on its way", |stowd| {
@@ -75,10 +78,7 @@ fn killed_at_many_moments_it_leaves_nothing_wrong_behind(generation: &Generation
         }
         stowd.restart();
     }
-    assert!(
-        cut > rounds(200) / 10,
-        "{cut} were killed with a blob at hand"
-    );
+    assert!(cut > kills / 10, "{cut} were killed with a blob at hand");
     stowd.kill();
     assert_right(&dir, &mut right);
     stowd.restart();
