@@ -94,8 +94,9 @@ impl Place {
         format!("{begin}{}{end}", &digest.hex()[..HASH_LENGTH]).into()
     }
 
-    /// Reads the ledgers of other images directories that are in the state directory. Of what they know
-    /// the ledger gets the names of images. `.cache.json` of another directory is not looked for: that
+    /// Reads the ledgers of other images directories that are in the state directory, and one of this
+    /// directory that could not be read when another was begun. Of what they know the ledger gets the names
+    /// of images. `.cache.json` of another directory is not looked for: that
     /// directory may be on a file system that hangs, and there is a copy.
     pub(super) fn read_others(
         &self,
@@ -106,9 +107,6 @@ impl Place {
         for path in self.ledgers() {
             let json = bytes(&path);
             let images_dir = json.as_deref().ok().and_then(images_dir_of);
-            if images_dir.as_deref() == Some(&self.images_dir) {
-                continue;
-            }
             let (is_read, is_file) = (json.is_ok(), !matches!(json, Err(Unused::NotAFile)));
             let (other, warning) = understood(&path, json, Path::new("/"));
             if warning.is_some() && is_file {

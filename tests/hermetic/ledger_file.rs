@@ -253,6 +253,28 @@ fn a_run_with_another_images_directory_neither_uses_a_ledger_nor_touches_it() {
     assert!(!loaded.ledger.is_brought_elsewhere("a:1"));
 }
 
+/// An I/O error, say: the next run has a ledger of its own.
+#[test]
+fn what_a_ledger_says_that_could_not_be_read_for_a_moment_stays_pinned() {
+    let dirs = Dirs::new();
+    let (mut file, Loaded { mut ledger, .. }) = dirs.start();
+    dirs.record(&mut ledger, "a.tar", 1);
+    save(&mut file, &ledger);
+    let aside = dirs.root.path().join("aside");
+    fs::rename(dirs.own(), &aside).unwrap();
+    fs::create_dir(dirs.own()).unwrap();
+    let (mut file, Loaded { mut ledger, .. }) = dirs.start();
+    dirs.record(&mut ledger, "b.tar", 2);
+    save(&mut file, &ledger);
+
+    fs::remove_dir(dirs.own()).unwrap();
+    fs::rename(&aside, dirs.own()).unwrap();
+    let (_, loaded) = dirs.start();
+    assert_eq!(names(&loaded.ledger), ["b.tar"]);
+    assert!(loaded.ledger.is_brought_elsewhere("a:1"));
+    assert_eq!(loaded.others[0].images_dir, Some(dirs.images()));
+}
+
 #[test]
 fn a_ledger_that_is_cut_off_is_still_that_of_its_directory() {
     let dirs = Dirs::new();
