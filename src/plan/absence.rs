@@ -128,6 +128,7 @@ impl Plan {
         self.restless.remove(path);
         self.brought_back.remove(path);
         self.lost.remove(path);
+        self.interrupted.remove(path);
         self.told.remove(path);
         let mut is_forgotten = false;
         match self.entries.remove(path) {

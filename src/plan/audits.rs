@@ -104,7 +104,7 @@ impl Plan {
                 continue;
             }
             let listed = match life {
-                Life::Waiting(entry, Until::Change | Until::OtherEntry) => {
+                Life::Waiting(entry, Until::Change | Until::OtherEntry | Until::Uptime(_)) => {
                     let lack = audit.lack_of(path);
                     if !lack.is_empty() {
                         let is_lost = audit.has_lost(&lack);

@@ -53,9 +53,10 @@ impl Plan {
             begun,
         } = queued;
         self.effects.push(Effect::Begin(entry.clone(), job.clone()));
+        // A pull begins with what the look before it has pinned.
+        let was_interrupted = begun.is_some() && job.kind() != JobKind::Pull;
         let running = Running {
-            // A pull begins with what the look before it has pinned.
-            was_interrupted: begun.is_some() && job.kind() != JobKind::Pull,
+            was_interrupted: self.interrupted.remove(&entry.path) || was_interrupted,
             job,
             again,
             begun: begun.unwrap_or(now.uptime),

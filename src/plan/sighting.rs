@@ -115,6 +115,11 @@ impl Plan {
         if let Life::Unreadable { .. } = life {
             self.ledger.end_trouble(path);
         }
+        if let Life::Unreadable { is_recorded } | Life::OutOfSight { is_recorded, .. } = &life
+            && !is_recorded
+        {
+            self.interrupted.insert(path.to_owned());
+        }
         Some(life)
     }
 

@@ -37,6 +37,8 @@ pub struct Plan {
     pub(super) brought_back: BTreeMap<PathBuf, BroughtBack>,
     /// Entries whose images the store has lost: when they are back that is news.
     pub(super) lost: BTreeSet<PathBuf>,
+    /// Entries that were out of sight, or could not be read, when a job for them was interrupted.
+    pub(super) interrupted: BTreeSet<PathBuf>,
     /// Names that another instance has pinned for other images: each was told.
     pub(super) left: BTreeSet<String>,
     /// That entries are out of sight was told.
@@ -90,6 +92,7 @@ impl Plan {
             due_at_once,
             brought_back: BTreeMap::new(),
             lost: BTreeSet::new(),
+            interrupted: BTreeSet::new(),
             left: BTreeSet::new(),
             is_sight_told: false,
             told: BTreeSet::new(),

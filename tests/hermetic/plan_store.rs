@@ -53,6 +53,23 @@ fn what_is_deleted_is_brought_back_at_once() {
     assert_eq!(stage.on(deleted(1)), NOTHING, "that is no news");
 }
 
+/// Another line of the list names a registry that is away.
+#[test]
+fn what_is_deleted_of_an_entry_that_waits_for_its_next_try_is_brought_back_at_once() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["l.txt"]));
+    stage.on(store(&[]));
+    let JobEnd::Through(mut result) = brought(&["a"]) else {
+        unreachable!()
+    };
+    result.problems.push("no registry".to_owned());
+    result.class = FailureClass::Environment;
+    stage.ends("l.txt", JobEnd::Through(result));
+    assert_eq!(stage.pass(seconds(1)), NOTHING);
+    assert_eq!(stage.on(deleted(1)), ["list images"]);
+    assert_eq!(stage.on(store(&[])), ["look at l.txt"]);
+}
+
 #[test]
 fn a_flood_of_deletions_has_the_store_listed_once_a_second() {
     let mut stage = at_rest();

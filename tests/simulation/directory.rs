@@ -68,8 +68,6 @@ pub(crate) struct Directory {
     pub(crate) files: BTreeMap<PathBuf, File>,
     pub(crate) root_away: Option<Away>,
     pub(crate) sub_away: Option<Away>,
-    /// One of them was away at some time.
-    pub(crate) was_away: bool,
     /// The inode of `/i/own`; `None` where it was removed.
     pub(crate) own: Option<u64>,
     /// Another directory was made in its place.

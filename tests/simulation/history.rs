@@ -136,12 +136,10 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         }
         Op::RootAway(a) => {
             node.directory.root_away = away(a);
-            node.directory.was_away = true;
             list(node);
         }
         Op::SubAway(a) => {
             node.directory.sub_away = away(a);
-            node.directory.was_away = true;
             list(node);
         }
         Op::List => list(node),

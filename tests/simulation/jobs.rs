@@ -113,11 +113,8 @@ impl Node {
             return Some(JobEnd::Failed(FailureClass::Environment, error));
         }
         job.content = Some(file.content);
-        // An import that was interrupted while its file went out of sight is no more known to have pinned
-        // anything: a misreading after that lets it go, until the file is read again.
-        let is_in_sight = !self.directory.was_away;
         if let Some(file) = self.directory.files.get_mut(&job.entry.path) {
-            job.is_misread = std::mem::take(&mut file.is_misread) && is_in_sight;
+            job.is_misread = std::mem::take(&mut file.is_misread);
         }
         if file.changes {
             self.directory
