@@ -14,24 +14,24 @@ use crate::oci::limits::DOCUMENT_MAX;
 /// The most blobs of an image that are looked at.
 const BLOBS_MAX: usize = 10_000;
 
-/// The blobs of an image that the store has, also those that are damaged.
+/// The blobs of an image that the store has, also those that are damaged. What is below a document that
+/// cannot be read is not known.
 pub(crate) async fn stored_blobs<S: ImageStore>(
     store: &S,
     target: &Descriptor,
 ) -> Result<Vec<NeededBlob>, StoreError> {
-    let StoredImage { mut blobs, faults } = StoredImage::look(store, target, Vec::new()).await?;
-    for digest in faults.into_keys() {
-        if blobs.iter().all(|blob| blob.digest != digest) {
-            // A document whose length only the one above it tells.
-            blobs.push(NeededBlob { digest, size: 0 });
-        }
+    let mut image = StoredImage::default();
+    match image.take_in(store, target).await {
+        // It concerns this image alone.
+        Err(error) if error.is_refusal() => {}
+        taken_in => taken_in?,
     }
-    Ok(blobs)
+    Ok(image.blobs)
 }
 
 #[derive(Debug, Default)]
 pub(super) struct StoredImage {
-    /// All that are there.
+    /// All that are there. The last one is a document that is damaged, or cannot be read, where there is one.
     pub(super) blobs: Vec<NeededBlob>,
     /// What is wrong with it. The image is whole where nothing is.
     pub(super) faults: BlobFaults,
@@ -49,21 +49,30 @@ impl StoredImage {
             return Ok(before);
         }
         let mut image = Self::default();
-        let (leaves, configs) = image.follow(store, target.needed()).await?;
-        if !image.faults.is_empty() {
-            return Ok(image);
+        image.take_in(store, target).await?;
+        Ok(image)
+    }
+
+    async fn take_in<S: ImageStore>(
+        &mut self,
+        store: &S,
+        target: &Descriptor,
+    ) -> Result<(), StoreError> {
+        let (leaves, configs) = self.follow(store, target.needed()).await?;
+        if !self.faults.is_empty() {
+            return Ok(());
         }
         let mut faults = store.faults(leaves.clone()).await?;
         let is_there = |digest: &Digest| faults.get(digest) != Some(&BlobFault::NoRecord);
         // Manifests of other platforms may be there without what they refer to.
         let lacks_config = !configs.is_empty() && !configs.iter().any(is_there);
         let are_there = leaves.into_iter().filter(|leaf| is_there(&leaf.digest));
-        image.blobs.extend(are_there);
+        self.blobs.extend(are_there);
         faults.retain(|digest, fault| {
             *fault != BlobFault::NoRecord || (lacks_config && configs.contains(digest))
         });
-        image.faults = faults;
-        Ok(image)
+        self.faults = faults;
+        Ok(())
     }
 
     /// Looks at what is left of an image that has no record any more.
@@ -90,23 +99,27 @@ impl StoredImage {
                 leaves.push(blob);
                 continue;
             }
-            let document = match store.read_blob(&blob.digest, DOCUMENT_MAX).await {
-                Ok(None) if level > 0 => continue,
+            let digest = blob.digest.clone();
+            self.blobs.push(blob);
+            let document = match store.read_blob(&digest, DOCUMENT_MAX).await {
+                Ok(None) if level > 0 => {
+                    self.blobs.pop();
+                    continue;
+                }
                 Ok(Some(document)) => document,
-                Ok(None) => return Ok(self.is_damaged(blob, BlobFault::NoRecord)),
+                Ok(None) => return Ok(self.is_damaged(digest, BlobFault::NoRecord)),
                 Err(StoreError::Damaged { .. }) => {
-                    return Ok(self.is_damaged(blob, BlobFault::Bytes));
+                    return Ok(self.is_damaged(digest, BlobFault::Bytes));
                 }
                 Err(error) => return Err(error),
             };
-            self.blobs.push(blob);
             leaves.extend(descent.take_in(level, &document));
         }
         Ok((leaves, descent.into_configs()))
     }
 
-    fn is_damaged<T: Default>(&mut self, blob: NeededBlob, fault: BlobFault) -> T {
-        self.faults.insert(blob.digest, fault);
+    fn is_damaged<T: Default>(&mut self, document: Digest, fault: BlobFault) -> T {
+        self.faults.insert(document, fault);
         T::default()
     }
 }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::importer::{Draft, entry, noise};
-use crate::memory_store::{Doing, MemoryStore};
+use crate::memory_store::{Doing, Fate, MemoryStore, Step};
 
 /// A source that says what a test sends. One task at a time waits.
 struct Told(tokio::sync::Mutex<mpsc::UnboundedReceiver<SourceEvent>>);
@@ -359,6 +359,57 @@ async fn the_sandbox_image_is_asked_for_and_looked_up_before_the_load_is_over() 
         stop.cancel();
         working.await.unwrap().unwrap();
     }
+}
+
+/// Its document cannot be read, and no record tells of it. The others are read all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_pinned_image_that_cannot_be_read_ends_no_scrub() {
+    let dir = TempDir::new().unwrap();
+    let memory = r#"{"ended":{"secs_since_epoch":0,"nanos_since_epoch":0},"after":null,"suspect_since":null}"#;
+    std::fs::write(dir.path().join("scrub.json"), memory).unwrap();
+    let store = MemoryStore::default();
+    let target = Descriptor {
+        media_type: String::new(),
+        digest: Digest::of(b"manifest"),
+        size: 8,
+    };
+    let (has_read, reads) = std::sync::mpsc::channel();
+    {
+        let mut state = store.state();
+        let image = Image {
+            name: "r.example/a:1".to_owned(),
+            target,
+            labels: PinOwner::default().labels(),
+        };
+        state.receive("r.example/a:1", image);
+        state.fail_read = Some(StoreError::Refused {
+            call: "Content.Read",
+            cause: "input/output error".to_owned(),
+        });
+        let read = Fate::After(Box::new(move || has_read.send(()).unwrap()));
+        state
+            .fates
+            .entry(Step::HashBlobs)
+            .or_default()
+            .push_back(read);
+    }
+    let scrubbing = Settings {
+        scrub: Duration::from_secs(1),
+        unpin_removed: false,
+        ..settings(dir.path().to_owned())
+    };
+    let (_settings, changed) = watch::channel(scrubbing);
+    let (tell, source) = told();
+    tell.send(SourceEvent::Listed(Listing::default())).unwrap();
+    let (_tell_store, state) = watch::channel(StoreState::default());
+    let (intake, _progress) = Intake::new(store.clone(), source, changed, state, None);
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(intake.run(stop.clone()));
+    let is_read = move || reads.recv_timeout(Duration::from_secs(60));
+    let is_read = tokio::task::spawn_blocking(is_read).await.unwrap();
+    assert_eq!(is_read, Ok(()), "nothing is read");
+    stop.cancel();
+    working.await.unwrap().unwrap();
 }
 
 /// Of the right length, and with the scrub that is due all the time.
