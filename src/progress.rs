@@ -210,8 +210,9 @@ impl fmt::Display for Progress {
             if let Some(trouble) = &self.trouble {
                 write!(f, " ({trouble})")?;
             }
-            if let Some(unpacked) = self.unpacked {
-                write!(f, ", {unpacked}")?;
+            let not_unpacked = self.unpacked.map_or(0, |tally| tally.failed);
+            if not_unpacked > 0 {
+                write!(f, ", {not_unpacked} not unpacked")?;
             }
             if self.ignored > 0 {
                 write!(f, ", {} ignored", self.ignored)?;
@@ -404,6 +405,18 @@ mod tests {
         let ready = "ready: 36 images from 12 entries, 1 failed (b.tar: 2 attempts, next at \
                      1970-01-01T00:00:00Z), 2 ignored, 1 entry out of sight; watching /images";
         assert_eq!(loaded.to_string(), ready);
+        loaded.unpacked = Some(UnpackTally {
+            unpacked: 35,
+            failed: 1,
+        });
+        loaded.unpacking = (vec!["r.example/x:1".to_owned()], 2);
+        let ready = "ready: 36 images from 12 entries, 1 failed (b.tar: 2 attempts, next at \
+                     1970-01-01T00:00:00Z), 1 not unpacked, 2 ignored, 1 entry out of sight; \
+                     unpacking r.example/x:1 and 2 images more; watching /images";
+        assert_eq!(loaded.to_string(), ready);
+        loaded.loaded = false;
+        let unpacking = "unpacking r.example/x:1 and 2 images more; 1 failed";
+        assert_eq!(loaded.to_string(), unpacking);
         loaded.store_away = Some("no answer".to_owned());
         let away = "waiting for containerd: no answer; 36 images from 12 entries, 1 failed";
         assert_eq!(loaded.to_string(), away);
