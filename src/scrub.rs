@@ -89,6 +89,15 @@ impl RunMarker {
         }
     }
 
+    /// The run has come to this time: before its beginning, where the clock was ahead then. Returns whether
+    /// that is news.
+    pub fn reach(&mut self, now: SystemTime) -> bool {
+        let now = Self::new(String::new(), now).since;
+        let is_news = now < self.since;
+        self.since = self.since.min(now);
+        is_news
+    }
+
     /// From when on what was brought may be lost, if this was left by a kernel that has ended: all of it,
     /// where the clock has been set back since.
     pub(crate) fn lost_since(&self, boot_id: &str, now: SystemTime) -> Option<SystemTime> {

@@ -9,6 +9,7 @@ use crate::happened::DaemonEvent;
 use crate::ledger::Ledger;
 use crate::ledger_file::{LedgerFile, News, Written};
 use crate::reporter::report;
+use crate::state_dir::Run;
 
 /// How long the last writes may take, when stowd ends.
 pub(super) const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -42,10 +43,15 @@ impl LedgerWriter {
         Ok((Self { file, write: None }, loaded.ledger))
     }
 
-    /// Begins the write that is due, if one is.
-    pub(super) fn begin(&mut self, ledger: &Ledger) {
+    /// Begins the write that is due, if one is. Before what was brought, the disk has that the run goes on.
+    pub(super) fn begin(&mut self, ledger: &Ledger, run: &Run) {
         if let Some(write) = self.file.begin(ledger, Instant::now()) {
-            self.write = Some(tokio::task::spawn_blocking(move || write.run()));
+            let run = run.clone();
+            self.write = Some(tokio::task::spawn_blocking(move || {
+                // It was told when the run began, and is tried again with the next write.
+                let _ = run.keep();
+                write.run()
+            }));
         }
     }
 
@@ -101,6 +107,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{Attempt, FailureClass, Fingerprint, Imported, Keeps, Outcome};
+    use crate::state_dir::begin_run;
 
     fn attempt() -> Attempt {
         Attempt {
@@ -129,11 +136,12 @@ mod tests {
         let images = PathBuf::from("/images");
         runtime.block_on(async {
             let (mut writer, mut ledger) = LedgerWriter::load(dir.path(), &images).await.unwrap();
+            let run = full_at_first(dir.path());
             let busy = tokio::task::spawn_blocking(|| {
                 std::thread::sleep(Duration::from_millis(200));
             });
             ledger.record(images.join("a.tar"), attempt());
-            writer.begin(&ledger);
+            writer.begin(&ledger, &run);
             ledger.record(images.join("b.tar"), attempt());
             writer.end(&ledger).await;
             busy.await.unwrap();
@@ -142,5 +150,19 @@ mod tests {
         for name in ["a.tar", "b.tar"] {
             assert!(written.contains(name), "{written}");
         }
+        assert!(
+            dir.path().join("running.json").exists(),
+            "before the ledger"
+        );
+    }
+
+    /// A run whose marker could not be written when it began.
+    fn full_at_first(state_dir: &Path) -> Run {
+        let full = state_dir.join("running.json.new");
+        std::fs::create_dir(&full).unwrap();
+        let (run, _) = begin_run(state_dir, "a", SystemTime::UNIX_EPOCH);
+        assert!(!state_dir.join("running.json").exists());
+        std::fs::remove_dir(full).unwrap();
+        run
     }
 }

@@ -26,7 +26,7 @@ use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
 use crate::source_event::{EntrySource, SourceEnded};
-use crate::state_dir::{begin_run, boot_id, end_run};
+use crate::state_dir::{Run, begin_run, boot_id};
 
 use ledger_writer::{LAST_SAVE, LedgerWriter};
 use work::Jobs;
@@ -102,18 +102,18 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         let load = LedgerWriter::load(&self.settings.state_dir, &self.settings.dir);
         // The one waits for the disk, and the other for a processor.
         let (loaded, begun) = tokio::join!(load, blocking(begin));
+        let (run, scrubbed) = begun;
         let (mut writer, ledger) = loaded?;
         let mut plan = Plan::new(self.rules(), ledger);
         plan.ask_for_sandbox_image();
-        plan.resume_scrub(begun);
-        let worked = self.work(&mut plan, &mut writer, stop).await;
+        plan.resume_scrub(scrubbed);
+        let worked = self.work(&mut plan, &mut writer, &run, stop).await;
         drop(self.progress);
         self.jobs.abandon_all().await;
         writer.end(plan.ledger()).await;
         if worked.is_ok() {
-            let state_dir = self.settings.state_dir.clone();
             // Where the disk does not answer the next run reads more than it must.
-            let _ = timeout(LAST_SAVE, blocking(move || end_run(&state_dir))).await;
+            let _ = timeout(LAST_SAVE, blocking(move || run.end())).await;
         }
         worked
     }
@@ -122,10 +122,11 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         &mut self,
         plan: &mut Plan,
         writer: &mut LedgerWriter,
+        run: &Run,
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
         loop {
-            writer.begin(plan.ledger());
+            writer.begin(plan.ledger(), run);
             self.turns += 1;
             self.publish(plan);
             let due = plan.next_due(self.now()).map(|due| self.started + due);
@@ -148,7 +149,9 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 }
                 () = stop.cancelled() => return Ok(()),
             };
-            for effect in plan.on(event, self.now()) {
+            let now = self.now();
+            run.reach(now.wall);
+            for effect in plan.on(event, now) {
                 self.carry_out(effect, plan.ledger());
             }
         }
