@@ -2,8 +2,9 @@
 //! [`scrub`](crate::scrub).
 //!
 //! They are read in steps, beside everything else and before nothing: a step begins after the initial
-//! load, and while no job runs. What is found wrong counts as damaged in the store from then on, so that
-//! the next look at the blobs has it brought back. What no entry in sight brings is only told.
+//! load, and while no archive is imported; a list may wait for its registry for days. What is found wrong
+//! counts as damaged in the store from then on, so that the next look at the blobs has it brought back. What
+//! no entry in sight brings is only told.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,8 @@ use crate::ledger::ImportedImage;
 use crate::needed_blob::{BlobDamage, BlobFault, BlobFaults, NeededBlob};
 use crate::scrub::ScrubMemory;
 
-use super::event::{Effect, Now, ScrubStep};
+use super::event::{Effect, JobKind, Now, ScrubStep};
+use super::life::Running;
 use super::scrub_round::{Round, Scrub};
 use super::state::Plan;
 use super::store_query::STORE_REST;
@@ -34,7 +36,9 @@ impl Plan {
         if let Some(step) = self.scrub.step_of_memory() {
             return self.begin_step(step);
         }
-        let is_busy = self.scrub.is_asking || self.entries.running().next().is_some();
+        let imports = |(_, running): (_, &Running)| running.job.kind() == JobKind::Import;
+        let is_importing = self.entries.running().any(imports);
+        let is_busy = self.scrub.is_asking || is_importing;
         if !self.load.is_over() || is_busy {
             return;
         }

@@ -399,6 +399,16 @@ fn nothing_is_begun_while_a_job_runs_or_the_store_is_away() {
     assert_eq!(node.scrubs().len(), 2);
 }
 
+/// Its registry may be away for days.
+#[test]
+fn a_list_that_is_worked_on_holds_no_scrub_up() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    node.on(Event::Source(SourceEvent::Settled(entry("l.txt", 1))));
+    assert_eq!(node.begun, ["l.txt"]);
+    node.pass(WEEK);
+    assert_eq!(node.scrubs(), [blob("1")]);
+}
+
 #[test]
 fn a_step_that_fails_is_done_again_after_a_minute() {
     let mut node = Node::with(&[image("a", &["1"])]);
