@@ -32,6 +32,13 @@ pub enum BlobFault {
     Unreadable,
 }
 
+impl BlobFault {
+    /// Whether the blob is not what it should be, for certain.
+    pub fn is_proven(self) -> bool {
+        self != Self::Unreadable
+    }
+}
+
 /// The blobs that are not as they should be.
 pub type BlobFaults = BTreeMap<Digest, BlobFault>;
 

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::needed_blob::{BlobFault, BlobFaults, NeededBlob};
+use crate::needed_blob::{BlobFaults, NeededBlob};
 
 /// What a run leaves for the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +55,9 @@ impl ScrubMemory {
     pub fn read(&mut self, blobs: &[NeededBlob], faults: &BlobFaults) {
         for blob in blobs {
             match faults.get(&blob.digest) {
-                Some(BlobFault::Bytes) => _ = self.damaged.insert(blob.clone()),
-                // That proves nothing.
-                Some(BlobFault::Unreadable) => {}
-                _ => _ = self.damaged.remove(blob),
+                Some(fault) if fault.is_proven() => _ = self.damaged.insert(blob.clone()),
+                Some(_) => {}
+                None => _ = self.damaged.remove(blob),
             }
         }
     }
@@ -117,6 +116,7 @@ impl RunMarker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needed_blob::BlobFault;
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)

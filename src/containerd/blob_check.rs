@@ -1,9 +1,12 @@
 //! Whether blobs are there with their lengths: in containerd's records, and as files where those can be
-//! seen from here. No byte of them is read.
+//! seen from here. Nothing of them is read but, where the files are not seen, the last byte of each: that
+//! containerd sends none shows that the file is gone, or cut. One that is too long is not found there:
+//! containerd sends no more than its record says.
 //!
 //! containerd lists the records of the whole namespace in one call, which costs it some microseconds a
-//! record; a call for each blob would cost twenty times that. Whatever is suspect then is asked for
-//! once more by itself: a blob may have come, or have been replaced, since it was listed.
+//! record; a call for each blob would cost twenty times that. Whatever is suspect then, and each blob
+//! whose file is not seen, is asked for by itself: a blob may have come, or have been replaced, since it
+//! was listed.
 //!
 //! Memory: the blobs that were asked for, a few words each, and one message of containerd's.
 
@@ -29,7 +32,11 @@ impl Containerd {
         &self,
         blobs: Vec<NeededBlob>,
     ) -> Result<BlobFaults, StoreError> {
-        let mut asked = stream::iter(self.suspects(blobs).await?)
+        let suspects = match self.files.get() {
+            None => blobs,
+            Some(_) => self.suspects(blobs).await?,
+        };
+        let mut asked = stream::iter(suspects)
             .map(async |blob| (self.fault_of(&blob).await, blob.digest))
             .buffer_unordered(QUESTIONS_OF_ARCHIVE);
         let mut faults = BlobFaults::new();
@@ -59,10 +66,25 @@ impl Containerd {
         let wrong_records = wrong_records?;
         let mut suspects = blobs;
         suspects.retain(|NeededBlob { digest, .. }| {
-            let is_known = self.wrong.has(digest);
+            let is_known = self.wrong.fault(digest).is_some();
             is_known || wrong_files.contains(digest) || wrong_records.contains(digest)
         });
         Ok(suspects)
+    }
+
+    /// What is wrong with a blob that has a record, as far as its last byte tells.
+    async fn fault_of_end(&self, blob: &NeededBlob) -> Result<Option<BlobFault>, StoreError> {
+        let NeededBlob { digest, size } = blob;
+        let (last, mut sent) = (size.saturating_sub(1)..*size, 0);
+        let take = |bytes: &[u8]| sent += bytes.len();
+        match self.read_part(digest, last, take).await {
+            Ok(false) => Ok(Some(BlobFault::NoFile)),
+            // A read from behind the end of a file is no error of containerd's.
+            Ok(true) => Ok((sent == 0 && *size > 0).then_some(BlobFault::Bytes)),
+            // The scrub tells of it.
+            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Those of a few blobs of which containerd has no record of that length.
@@ -106,10 +128,16 @@ impl Containerd {
             None => Some(BlobFault::NoRecord),
             Some(record) if record.size != *size => Some(BlobFault::RecordLength(record.size)),
             Some(_) => match self.file_state(digest).await {
-                FileState::Unseen => None,
+                FileState::Unseen => {
+                    let fault = self.fault_of_end(blob).await?;
+                    if let Some(fault) = fault.filter(|_| !is_written()) {
+                        self.wrong.add(&[(digest.clone(), fault)].into());
+                    }
+                    fault
+                }
                 FileState::There(length) if length == *size => None,
                 FileState::Missing => Some(BlobFault::NoFile),
-                FileState::Wrong => Some(BlobFault::Bytes),
+                FileState::Wrong(fault) => Some(fault),
                 FileState::There(length) => Some(BlobFault::FileLength(length)),
             },
         };
@@ -122,6 +150,7 @@ impl Containerd {
             .iter()
             .find(|(_, fault)| **fault == BlobFault::NoFile);
         if let Some((digest, _)) = missing
+            && self.files.get().is_some()
             && self.keeps_elsewhere(digest).await?
         {
             faults.retain(|_, fault| {

@@ -64,22 +64,21 @@ impl Containerd {
     async fn hash_sent(&self, blobs: Vec<NeededBlob>, rate: u64) -> Result<BlobFaults, StoreError> {
         let (mut pace, mut faults) = (Pace::new(rate), BlobFaults::new());
         for NeededBlob { digest, .. } in blobs {
-            match self.hash_of_sent(&digest, &mut pace).await {
-                Ok(Some(hash)) if hash != digest => _ = faults.insert(digest, BlobFault::Bytes),
-                Err(error) if error.is_refusal() => {
-                    faults.insert(digest, BlobFault::Unreadable);
-                }
-                other => _ = other?,
-            }
+            let fault = match self.fault_of_sent(&digest, &mut pace).await {
+                Err(error) if error.is_refusal() => Some(BlobFault::Unreadable),
+                read => read?,
+            };
+            faults.extend(fault.map(|fault| (digest, fault)));
         }
         Ok(faults)
     }
 
-    async fn hash_of_sent(
+    /// What is wrong with what containerd sends of a blob. One that it has no record of is left out.
+    async fn fault_of_sent(
         &self,
         digest: &Digest,
         pace: &mut Pace,
-    ) -> Result<Option<Digest>, StoreError> {
+    ) -> Result<Option<BlobFault>, StoreError> {
         let Some(record) = self.blob_record(digest).await? else {
             return Ok(None);
         };
@@ -89,11 +88,13 @@ impl Containerd {
             let read = part.end - part.start;
             let take = |bytes: &[u8]| hasher.update(bytes);
             if !self.read_part(digest, part, take).await? {
-                return Ok(None);
+                // Its file is gone, unless it was collected meanwhile.
+                let is_recorded = self.has_content_of(digest).await?;
+                return Ok(is_recorded.then_some(BlobFault::NoFile));
             }
             tokio::time::sleep(pace.rest(read)).await;
         }
-        Ok(Some(hasher.finish()))
+        Ok((hasher.finish() != *digest).then_some(BlobFault::Bytes))
     }
 }
 

@@ -21,6 +21,7 @@ use super::ingest::Ingest;
 use super::lease::Lease;
 use crate::digest::Digest;
 use crate::image_store::{Labels, StoreError};
+use crate::needed_blob::BlobFault;
 
 /// What failures of work with the files are reported under.
 const FILE: &str = "blob's file";
@@ -38,8 +39,8 @@ pub(super) enum FileState {
     Missing,
     /// A file of this length.
     There(u64),
-    /// Its bytes were found to be wrong.
-    Wrong,
+    /// It was read, and this was found.
+    Wrong(BlobFault),
 }
 
 impl FileState {
@@ -47,7 +48,7 @@ impl FileState {
     pub(super) fn is_not_of(self, size: u64) -> bool {
         match self {
             Self::Unseen => false,
-            Self::Missing | Self::Wrong => true,
+            Self::Missing | Self::Wrong(_) => true,
             Self::There(length) => length != size,
         }
     }
@@ -55,13 +56,13 @@ impl FileState {
 
 impl Containerd {
     pub(super) async fn file_state(&self, digest: &Digest) -> FileState {
-        if self.wrong.has(digest) {
-            return FileState::Wrong;
+        match self.wrong.fault(digest) {
+            Some(fault) => FileState::Wrong(fault),
+            None => self.seen_state(digest).await,
         }
-        self.seen_state(digest).await
     }
 
-    /// The same, whatever was found of its bytes before.
+    /// The same, whatever was found by reading before.
     async fn seen_state(&self, digest: &Digest) -> FileState {
         let Some(files) = self.files.get() else {
             return FileState::Unseen;
@@ -87,7 +88,7 @@ impl Containerd {
         let state = self.file_state(digest).await;
         match state {
             FileState::Unseen | FileState::Missing => return Ok(state),
-            FileState::Wrong => {}
+            FileState::Wrong(_) => {}
             FileState::There(length) => {
                 let record = self.blob_record(digest).await?;
                 if record.is_some_and(|record| record.size == length) {
@@ -138,7 +139,7 @@ impl Containerd {
             }
             (_, None) => false,
             (FileState::Missing, Some(_)) => !self.keeps_elsewhere(digest).await?,
-            (FileState::Unseen | FileState::Wrong, Some(_)) => {
+            (FileState::Unseen | FileState::Wrong(_), Some(_)) => {
                 let got_on = self.hash_progress(digest);
                 !self.sends_right_bytes(digest, got_on).await?
             }

@@ -1,18 +1,17 @@
-//! The blobs whose bytes were found wrong.
+//! The blobs that were found wrong by reading them.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
 use crate::needed_blob::{BlobFault, BlobFaults};
 
-/// Blobs that were found wrong. Clones are one.
+/// What was found of them. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WrongBytes(Arc<Mutex<BTreeSet<Digest>>>);
+pub(super) struct WrongBytes(Arc<Mutex<BlobFaults>>);
 
 impl WrongBytes {
-    pub(super) fn has(&self, digest: &Digest) -> bool {
-        self.found().contains(digest)
+    pub(super) fn fault(&self, digest: &Digest) -> Option<BlobFault> {
+        self.found().get(digest).copied()
     }
 
     pub(super) fn forget(&self, digest: &Digest) {
@@ -25,12 +24,12 @@ impl WrongBytes {
     }
 
     pub(super) fn add(&self, faults: &BlobFaults) {
-        let wrong = faults.iter();
-        let wrong = wrong.filter(|(_, fault)| **fault == BlobFault::Bytes);
-        self.found().extend(wrong.map(|(digest, _)| digest.clone()));
+        let wrong = faults.iter().filter(|(_, fault)| fault.is_proven());
+        let wrong = wrong.map(|(digest, fault)| (digest.clone(), *fault));
+        self.found().extend(wrong);
     }
 
-    fn found(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+    fn found(&self) -> MutexGuard<'_, BlobFaults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,15 +40,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_known_to_be_wrong() {
-        let [wrong, unreadable] = [b"a", b"b"].map(|bytes| Digest::of(bytes));
+        let [wrong, gone, unreadable] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
         let faults = [
             (wrong.clone(), BlobFault::Bytes),
+            (gone.clone(), BlobFault::NoFile),
             (unreadable.clone(), BlobFault::Unreadable),
         ];
         let found = WrongBytes::default();
         found.add(&faults.into());
-        assert!(found.has(&wrong) && !found.has(&unreadable));
+        assert_eq!(found.fault(&wrong), Some(BlobFault::Bytes));
+        assert_eq!(found.fault(&gone), Some(BlobFault::NoFile));
+        assert_eq!(found.fault(&unreadable), None);
         found.forget(&wrong);
-        assert!(!found.has(&wrong));
+        assert_eq!(found.fault(&wrong), None);
     }
 }

@@ -160,7 +160,7 @@ impl Plan {
     fn tell_unrepaired(&mut self, faults: &BlobFaults) {
         for (digest, fault) in faults {
             let is_brought = self.is_brought(digest);
-            let is_repaired = is_brought && *fault == BlobFault::Bytes;
+            let is_repaired = is_brought && fault.is_proven();
             if !is_repaired && let Some(damage) = self.damage(digest, *fault) {
                 self.tell(Happened::LeftDamaged { damage, is_brought });
             }

@@ -28,6 +28,7 @@ mod kept_blobs;
 mod killed;
 mod leases;
 mod lists;
+mod lost_blobs;
 mod made;
 mod makers;
 mod names;

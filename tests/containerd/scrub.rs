@@ -13,8 +13,8 @@ use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use crate::damage::{blobs_of, file, is_whole, remove_snapshots};
 use crate::raw::{Way, both_ways, bytes, labels, put};
 use crate::support::{
-    Daemon, Generation, Registry, Setup, Store, Stowd, assert_clean, blobs_dir, children_of,
-    eventually_in_turn, fixture, on_the_reference_in_turn, stays_asleep,
+    Generation, Registry, Setup, Store, Stowd, assert_clean, blobs_dir, eventually_in_turn,
+    fixture, on_the_reference_in_turn, stays_asleep,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -34,12 +34,11 @@ on_the_reference_in_turn!(
     after_an_unclean_stop_what_is_wrong_is_repaired,
     what_no_entry_brings_any_more_is_told_and_left,
     what_is_out_of_sight_is_told_and_repaired_when_it_is_back,
-    a_store_that_is_not_seen_from_here_is_scrubbed_through_containerd,
     a_scrub_that_is_due_is_done_once_with_idle_priority_and_then_it_sleeps,
 );
 
 /// The first byte is another one. The length stays, and so does the file.
-fn spoil(file: &Path) {
+pub(crate) fn spoil(file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     bytes[0] ^= 1;
     fs::write(file, bytes).unwrap();
@@ -126,7 +125,7 @@ fn is_scrubbed(generation: &Generation, direct: bool) {
 }
 
 /// Whether containerd has a record of the blob, and its bytes are right. It may be replaced meanwhile.
-fn is_right(store: &Store, blobs: &Path, digest: &str) -> bool {
+pub(crate) fn is_right(store: &Store, blobs: &Path, digest: &str) -> bool {
     let bytes = fs::read(blobs.join(digest.trim_start_matches("sha256:")));
     bytes.is_ok_and(|bytes| Digest::of(&bytes).as_str() == digest)
         && store.blobs().contains_key(digest)
@@ -278,51 +277,6 @@ fn what_is_out_of_sight_is_told_and_repaired_when_it_is_back(generation: &Genera
     let layer = spoilt_and_left(&mut stowd, name);
     fs::rename(&away, &images).unwrap();
     wait_repaired(&mut stowd, archive, &layer);
-}
-
-/// What is mounted over containerd's directories is seen by stowd alone.
-fn a_store_that_is_not_seen_from_here_is_scrubbed_through_containerd(generation: &Generation) {
-    let mut daemon = Daemon::start(generation);
-    daemon.wait();
-    let mut setup = Setup::new(generation);
-    setup.attach(&daemon.address());
-    setup.images.push_str("scrub = \"1s\"\n");
-    let hide = format!(
-        "mount -t tmpfs none '{}' && exec \"$@\"",
-        daemon.root().display()
-    );
-    let words = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        &hide,
-        "sh",
-    ];
-    setup.wrapper = words.map(str::to_owned).to_vec();
-    let (archive, name) = ARCHIVES[0];
-    setup.stow(&fixture(archive).path);
-    let mut stowd = setup.start();
-    stowd.wait_ready(SOON);
-    assert_eq!(stowd.lines(" blobs are sent over gRPC: ").len(), 1);
-    let store = Store::at(&daemon.address());
-    let target = store.images()[name].target.clone();
-    let children = children_of(&store.document(&target));
-    let mut blobs = vec![target];
-    blobs.extend(children.into_iter().map(|child| child.digest));
-    let spoilt = blobs.len();
-    for digest in blobs {
-        let blobs = blobs_dir(daemon.root());
-        spoil(&blobs.join(digest.trim_start_matches("sha256:")));
-        stowd.wait_until(SOON, &format!("{digest} is whole"), |_| {
-            is_right(&store, &blobs, &digest)
-        });
-    }
-    let told = stowd.lines(" bringing back what is damaged of /");
-    assert_eq!(told.len(), spoilt, "{told:?}");
-    assert_eq!(stowd.lines(" failed /"), Vec::<String>::new());
 }
 
 /// The I/O priority of each thread of a process, as ionice(1) calls it.
