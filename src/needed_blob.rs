@@ -28,6 +28,8 @@ pub enum BlobFault {
     FileLength(u64),
     /// Its bytes are not those of its digest.
     Bytes,
+    /// The disk says each time that bytes of it are lost.
+    Lost,
     /// Its bytes cannot be read, which proves nothing about them.
     Unreadable,
 }
@@ -64,6 +66,7 @@ impl fmt::Display for BlobDamage {
             BlobFault::NoFile => f.write_str("its file is gone"),
             BlobFault::FileLength(found) => write!(f, "its file has {found} bytes, not {size}"),
             BlobFault::Bytes => f.write_str("its bytes are not those of its digest"),
+            BlobFault::Lost => f.write_str("the disk has lost bytes of it"),
             BlobFault::Unreadable => f.write_str("it cannot be read"),
         }
     }

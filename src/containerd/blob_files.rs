@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, fstatvfs, statat, syncfs};
 
 use super::blocking::assert_may_wait;
-use super::file_hash;
+use super::file_hash::{self, FileBytes};
 use crate::digest::Digest;
 use crate::needed_blob::NeededBlob;
 
@@ -54,9 +54,9 @@ impl BlobFiles {
         blobs
     }
 
-    /// Removes a blob's file if its bytes have another digest. Returns whether they have. A file that
-    /// takes its place meanwhile stays, and so does one that cannot be read. After each chunk it asks
-    /// whether it `goes_on`.
+    /// Removes a blob's file if its bytes have another digest, or are lost. Returns whether they have. A file
+    /// that takes its place meanwhile stays, and so does one that cannot be read for another reason. After
+    /// each chunk it asks whether it `goes_on`.
     pub(super) fn remove_wrong(
         &self,
         digest: &Digest,
@@ -65,8 +65,8 @@ impl BlobFiles {
         assert_may_wait();
         let path = self.path(digest);
         let removed = File::open(&path).and_then(|file| {
-            let hash = file_hash::hash(&file, |_| goes_on())?;
-            if hash == *digest {
+            let bytes = file_hash::file_bytes(&file, |_| goes_on())?;
+            if bytes == FileBytes::Of(digest.clone()) {
                 return Ok(false);
             }
             let (hashed, named) = (file.metadata()?, path.symlink_metadata()?);
@@ -88,16 +88,16 @@ impl BlobFiles {
         Ok(syncfs(File::open(&self.dir)?)?)
     }
 
-    /// The digest of the bytes that a blob's file has on the disk; `None` where there is none. After each
-    /// part it asks whether it `goes_on`.
-    pub(super) fn hash(
+    /// What a blob's file has on the disk; `None` where there is none. After each part it asks whether it
+    /// `goes_on`.
+    pub(super) fn read(
         &self,
         digest: &Digest,
         goes_on: impl FnMut(u64) -> bool,
-    ) -> io::Result<Option<Digest>> {
+    ) -> io::Result<Option<FileBytes>> {
         assert_may_wait();
-        let hashed = File::open(self.path(digest)).and_then(|file| file_hash::hash(&file, goes_on));
-        match hashed {
+        let file = File::open(self.path(digest));
+        match file.and_then(|file| file_hash::file_bytes(&file, goes_on)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::blob_files::BlobFiles;
 use super::blocking::blocking;
 use super::client::Containerd;
+use super::file_hash::FileBytes;
 use super::idle_io::IdleIo;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::StoreError;
@@ -115,8 +116,11 @@ fn hash_files(
         if !is_wanted(0) {
             break;
         }
-        match files.hash(&digest, &mut is_wanted) {
-            Ok(Some(hash)) if hash != digest => _ = faults.insert(digest, BlobFault::Bytes),
+        match files.read(&digest, &mut is_wanted) {
+            Ok(Some(FileBytes::Lost)) => _ = faults.insert(digest, BlobFault::Lost),
+            Ok(Some(FileBytes::Of(hash))) if hash != digest => {
+                faults.insert(digest, BlobFault::Bytes);
+            }
             Ok(_) => {}
             // Given up.
             Err(_) if !is_wanted(0) => break,

@@ -16,9 +16,46 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use super::blob_file::{BLOCK, Block, set_direct};
 use crate::digest::{Digest, Hasher};
 
+/// What a file has on the disk.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FileBytes {
+    /// All of them, and this is their digest.
+    Of(Digest),
+    /// The disk, or the file system, says each time that some are lost.
+    Lost,
+}
+
+/// What a file has, which is read a second time where bytes of it are lost.
+pub(super) fn file_bytes(
+    file: &File,
+    mut goes_on: impl FnMut(u64) -> bool,
+) -> io::Result<FileBytes> {
+    twice(|| hash(file, &mut goes_on))
+}
+
+fn twice(mut read: impl FnMut() -> io::Result<Digest>) -> io::Result<FileBytes> {
+    for _ in 0..2 {
+        match read() {
+            Err(error) if is_loss(&error) => {}
+            read => return read.map(FileBytes::Of),
+        }
+    }
+    Ok(FileBytes::Lost)
+}
+
+/// Whether a sector cannot be read, or a checksum is wrong. All else may pass, and says nothing of the bytes.
+fn is_loss(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        // The block layer has two more words for it, which a read past the page cache hands on
+        // (`blk_errors`, block/blk-core.c).
+        Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN | Errno::NODATA | Errno::ILSEQ)
+    )
+}
+
 /// The digest of all bytes of a file. `goes_on` is told how many were read each time, and may wait; when it
 /// says no, that is an error.
-pub(super) fn hash(file: &File, goes_on: impl FnMut(u64) -> bool) -> io::Result<Digest> {
+fn hash(file: &File, goes_on: impl FnMut(u64) -> bool) -> io::Result<Digest> {
     let is_direct = set_direct(file, true).is_ok();
     let reader = Reader {
         file,
@@ -150,6 +187,34 @@ mod tests {
         });
         hashed.unwrap_err();
         assert_eq!(parts, 2);
+    }
+
+    #[test]
+    fn bytes_are_lost_when_the_disk_says_so_twice() {
+        let read = |results: &[Option<Errno>]| {
+            let mut results = results.iter();
+            let read = twice(|| match results.next().expect("no third time") {
+                Some(errno) => Err(io::Error::from(*errno)),
+                None => Ok(Digest::of(b"abc")),
+            });
+            assert_eq!(results.next(), None, "it is read again");
+            read.map_err(|error| Errno::from_io_error(&error).unwrap())
+        };
+        let whole = Ok(FileBytes::Of(Digest::of(b"abc")));
+        assert_eq!(read(&[None]), whole);
+        for loss in [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::NODATA] {
+            assert_eq!(read(&[Some(loss), None]), whole);
+            assert_eq!(read(&[Some(loss), Some(Errno::IO)]), Ok(FileBytes::Lost));
+            assert_eq!(read(&[Some(loss), Some(Errno::MFILE)]), Err(Errno::MFILE));
+        }
+        assert_eq!(read(&[Some(Errno::MFILE)]), Err(Errno::MFILE));
+    }
+
+    /// Nothing is mapped at its beginning.
+    #[test]
+    fn a_file_that_has_lost_its_bytes_is_told() {
+        let lost = File::open("/proc/self/mem").unwrap();
+        assert_eq!(file_bytes(&lost, |_| true).unwrap(), FileBytes::Lost);
     }
 
     /// The first MiB is in the page cache, the rest is not.
