@@ -311,9 +311,24 @@ pub enum PullError {
     /// It is not about the image: the store did not do what it was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Where the runtime looks for the image, it cannot even be asked for, or is not there: nothing of it
+    /// was fetched. The words are the runtime's.
+    #[error("{0}")]
+    Unresolved(String),
     /// The image cannot be had from where the runtime looks for it. The words are the runtime's.
     #[error("{0}")]
     Failed(String),
+}
+
+impl PullError {
+    /// The same with other words of the runtime's.
+    pub(crate) fn map_words(self, words: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Unresolved(told) => Self::Unresolved(words(told)),
+            Self::Failed(told) => Self::Failed(words(told)),
+            Self::Store(_) => self,
+        }
+    }
 }
 
 impl StoreError {

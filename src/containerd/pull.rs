@@ -41,8 +41,18 @@ impl Containerd {
             Err(away) if away.kind == FailureKind::Unreachable => {
                 Err(PullError::Store(away.into()))
             }
-            _ => Err(PullError::Failed(failure.cause)),
+            _ => Err(told(failure.cause)),
         }
+    }
+}
+
+/// What containerd's client and its Transfer service say of a pull that has not come to its first byte.
+const UNRESOLVED: [&str; 2] = ["failed to resolve reference ", "failed to resolve image: "];
+
+fn told(cause: String) -> PullError {
+    match UNRESOLVED.iter().any(|words| cause.contains(words)) {
+        true => PullError::Unresolved(cause),
+        false => PullError::Failed(cause),
     }
 }
 

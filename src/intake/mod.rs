@@ -53,7 +53,7 @@ pub enum IntakeError {
 }
 
 /// Carries the plan out.
-pub struct Intake<S, D> {
+pub struct Intake<S: ImageStore, D> {
     source: D,
     jobs: Jobs<S>,
     changes: watch::Receiver<Settings>,

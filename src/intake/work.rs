@@ -29,7 +29,7 @@ use super::unrecorded::unrecorded;
 
 /// The tasks of an intake, and how far they have come.
 #[derive(Debug)]
-pub(super) struct Jobs<S> {
+pub(super) struct Jobs<S: ImageStore> {
     store: S,
     puller: Puller<S>,
     reservations: Reservations,
@@ -52,7 +52,7 @@ struct UnderWay {
 }
 
 /// What one job works with.
-struct JobTask<S> {
+struct JobTask<S: ImageStore> {
     store: S,
     puller: Puller<S>,
     reservations: Reservations,

@@ -17,7 +17,7 @@ use crate::image_list::{ImageList, Line, LineProblem};
 use crate::image_store::{Descriptor, ImageStore, PullError, StoreError};
 use crate::ledger::{FailureClass, ImportedImage};
 use crate::naming::{ExtraNames, Reference};
-use crate::needed_blob::{BlobFault, BlobFaults};
+use crate::needed_blob::BlobFaults;
 use crate::one_line::shortened;
 use crate::plan::Looked;
 use crate::progress::Meter;
@@ -28,6 +28,7 @@ use crate::told::Told;
 use super::login;
 use super::login::LoginError;
 use super::permits::Permits;
+use super::repairs::Repairs;
 use super::rules::PullRules;
 use super::stored_image::StoredImage;
 
@@ -41,6 +42,7 @@ pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) store: &'a S,
     pub(super) rules: &'a PullRules,
     pub(super) permits: &'a Permits,
+    pub(super) repairs: &'a Repairs<S>,
     /// What the list has brought before.
     pub(super) known: &'a [ImportedImage],
     /// The path, for people.
@@ -54,7 +56,7 @@ pub(super) struct ListWork<'a, S: ImageStore> {
 
 /// Why a line has no image in the store.
 #[derive(Debug, thiserror::Error)]
-enum PullLineError {
+pub(super) enum PullLineError {
     #[error(transparent)]
     Pull(#[from] PullError),
     #[error("not pulled within {} (lists.pull-timeout)", humantime::format_duration(*.0))]
@@ -66,7 +68,7 @@ enum PullLineError {
 }
 
 /// What the store has of the image of a line.
-enum LineState {
+pub(super) enum LineState {
     Absent,
     /// The store has the image, or some of it, and these of its blobs are not whole.
     Damaged(BlobFaults),
@@ -144,7 +146,7 @@ impl<S: ImageStore> ListWork<'_, S> {
     /// The image of a line, named and pinned, if the runtime has it and it is whole. Its target is read
     /// from the record that the runtime made, never from the line. `known` are images that were whole
     /// before.
-    async fn what_is_there(
+    pub(super) async fn what_is_there(
         &self,
         line: &Line,
         known: &[ImportedImage],
@@ -168,6 +170,7 @@ impl<S: ImageStore> ListWork<'_, S> {
             _ => return Ok(LineState::Absent),
         };
         let kept = self.keep(line, &target).await?;
+        self.repairs.end(&name).await;
         Ok(LineState::Kept(ImportedImage { blobs, ..kept }))
     }
 
@@ -181,7 +184,7 @@ impl<S: ImageStore> ListWork<'_, S> {
         let pulled = match self.what_is_there(line, self.known).await? {
             LineState::Kept(image) => return Ok(image),
             LineState::Absent => self.pull_image(&line.reference, logins).await,
-            LineState::Damaged(faults) => self.replace(&line.reference, &faults, logins).await,
+            LineState::Damaged(_) => self.repair(line, logins).await,
         };
         drop(permit);
         // Layers that are unpacked are not pulled again. Where the pull failed, nothing may be lacking.
@@ -197,40 +200,20 @@ impl<S: ImageStore> ListWork<'_, S> {
         }
     }
 
-    /// Has the damaged blobs of an image thrown away, and the image pulled: of what is there nothing is
-    /// pulled again. What has no record is not thrown away: its file may be another namespace's.
-    async fn replace(
-        &self,
-        image: &Reference,
-        faults: &BlobFaults,
-        logins: &Credentials,
-    ) -> Result<(), PullLineError> {
-        let leased = LeasedStore::begin(self.store, &self.name).await?;
-        let replaced = async {
-            let recorded = |(_, fault): &(_, &BlobFault)| **fault != BlobFault::NoRecord;
-            for (digest, _) in faults.iter().filter(recorded) {
-                self.store.discard_if_damaged(&leased.lease, digest).await?;
-            }
-            self.pull_image(image, logins).await
-        };
-        let replaced = replaced.await;
-        leased.release().await;
-        replaced
-    }
-
-    async fn pull_image(
+    pub(super) async fn pull_image(
         &self,
         image: &Reference,
         logins: &Credentials,
     ) -> Result<(), PullLineError> {
         let (limit, login) = (self.rules.timeout, logins.login_for(image));
         let name = image.to_string();
+        // Some registries repeat the credentials that they were sent.
+        let shown = |words: String| match login {
+            Some(login) => login.kept_out_of(&words),
+            None => words,
+        };
         match timeout(limit, self.store.pull(&name, login)).await {
-            // Some registries repeat the credentials that they were sent.
-            Ok(Err(PullError::Failed(words))) => Err(PullLineError::Pull(PullError::Failed(
-                login.map_or(words.clone(), |login| login.kept_out_of(&words)),
-            ))),
-            Ok(pulled) => Ok(pulled?),
+            Ok(pulled) => Ok(pulled.map_err(|error| error.map_words(shown))?),
             Err(_) => Err(PullLineError::Late(limit)),
         }
     }

@@ -17,6 +17,8 @@ mod job_end;
 mod lines;
 mod login;
 mod permits;
+mod repair;
+mod repairs;
 mod rules;
 mod stored_image;
 
@@ -34,6 +36,7 @@ use crate::told::Told;
 
 use lines::ListWork;
 use permits::Permits;
+use repairs::Repairs;
 
 pub use error::PullListError;
 pub use rules::PullRules;
@@ -41,10 +44,11 @@ pub(crate) use stored_image::stored_blobs;
 
 /// What the pulls of all lists share.
 #[derive(Debug, Clone)]
-pub struct Puller<S> {
+pub struct Puller<S: ImageStore> {
     store: S,
     rules: PullRules,
     permits: Permits,
+    repairs: Repairs<S>,
     told: Told,
 }
 
@@ -54,6 +58,7 @@ impl<S: ImageStore> Puller<S> {
         Self {
             store,
             permits: Permits::new(rules.parallel),
+            repairs: Repairs::default(),
             rules,
             told: Told::default(),
         }
@@ -113,6 +118,7 @@ impl<S: ImageStore> Puller<S> {
             store: &self.store,
             rules: &self.rules,
             permits: &self.permits,
+            repairs: &self.repairs,
             known,
             name: shown(&entry.path),
             identity: entry.identity,

@@ -169,7 +169,7 @@ fn the_scrub_repairs_what_a_list_brings(generation: &Generation) {
 }
 
 /// Leaves what a kernel that ended under stowd leaves.
-fn leave_unclean(stowd: &Stowd) {
+pub(crate) fn leave_unclean(stowd: &Stowd) {
     let marker = stowd.setup().dir().join("lib/running.json");
     let left = fs::read_to_string(&marker).unwrap();
     let own = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();

@@ -394,6 +394,7 @@ impl ImageStore for MemoryStore {
         let mut state = self.state();
         state.discarded.push(digest.clone());
         state.blobs.remove(digest);
+        state.wrong.remove(digest);
         Ok(())
     }
 

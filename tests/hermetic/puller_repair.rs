@@ -80,6 +80,13 @@ impl Stage {
         self.store.state().blobs.contains_key(&Digest::of(bytes))
     }
 
+    /// The blob is longer than it was.
+    fn damage(&self, bytes: &[u8]) {
+        let mut state = self.store.state();
+        let blob = state.blobs.get_mut(&Digest::of(bytes)).unwrap();
+        blob.0.push(b'x');
+    }
+
     fn answering(&self, answer: Result<Image, PullError>) {
         self.store.state().registry.insert(A.to_owned(), answer);
     }
@@ -129,4 +136,47 @@ async fn an_image_without_its_configuration_is_not_there() {
         assert_eq!((back.problems.len(), back.images.len()), (0, 1));
         assert!(stage.has(CONFIG));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_damaged_stays_while_the_registry_cannot_be_asked() {
+    let stage = Stage::new().await;
+    let (image, manifest) = served();
+    for bytes in [&manifest, CONFIG] {
+        stage.damage(bytes);
+        let away = PullError::Unresolved("failed to resolve: connection refused".to_owned());
+        stage.answering(Err(away));
+        let failed = stage.work().await;
+        let problem = format!("line 1: {A}: failed to resolve: connection refused");
+        assert_eq!(failed.problems, [problem]);
+        assert_eq!(stage.store.state().discarded, []);
+        assert_eq!(stage.store.state().leases, 0);
+        stage.answering(Ok(image.clone()));
+        stage.store.state().served = vec![bytes.to_vec()];
+        let back = stage.work().await;
+        assert_eq!((back.problems.len(), &back.images), (0, &stage.known));
+        let discarded = std::mem::take(&mut stage.store.state().discarded);
+        assert_eq!(discarded, [Digest::of(bytes)]);
+        assert_eq!(stage.store.state().leases, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_registry_fails_in_the_middle_the_rest_is_kept_until_the_image_is_whole() {
+    let stage = Stage::new().await;
+    let (image, _) = served();
+    stage.damage(CONFIG);
+    stage.answering(Err(PullError::Failed("500".to_owned())));
+    for hours in [0, 1, 13] {
+        tokio::time::advance(Duration::from_secs(hours * 60 * 60)).await;
+        let failed = stage.work().await;
+        assert_eq!(failed.problems, [format!("line 1: {A}: 500")]);
+        assert_eq!(stage.store.state().leases, 1);
+    }
+    assert_eq!(stage.store.state().discarded, [Digest::of(CONFIG)]);
+    stage.answering(Ok(image));
+    stage.store.state().served = vec![CONFIG.to_vec()];
+    let back = stage.work().await;
+    assert_eq!((back.problems.len(), &back.images), (0, &stage.known));
+    assert_eq!(stage.store.state().leases, 0);
 }

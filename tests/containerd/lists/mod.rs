@@ -13,5 +13,6 @@ mod names;
 mod once;
 mod pins;
 mod ready;
+mod repair;
 mod syntax;
 mod throttled;
