@@ -304,6 +304,17 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         name: &str,
         login: Option<&Login>,
     ) -> impl Future<Output = Result<(), PullError>> + Send;
+
+    /// Has one blob of an image pulled, from where the image is: a pull of the image leaves out a layer
+    /// that is unpacked. `name` is the image's repository with the blob's digest. The blob is under the
+    /// lease then.
+    fn pull_blob(
+        &self,
+        lease: &Self::Lease,
+        name: &str,
+        digest: &Digest,
+        login: Option<&Login>,
+    ) -> impl Future<Output = Result<(), PullError>> + Send;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::{
-    CreateImageRequest, GetImageRequest, ListImagesRequest, UpdateImageRequest,
+    CreateImageRequest, DeleteImageRequest, GetImageRequest, ListImagesRequest, UpdateImageRequest,
 };
 use containerd_client::types;
 use prost_types::FieldMask;
@@ -111,6 +111,25 @@ impl Containerd {
             records.update(change),
         );
         match updated.await {
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Removes the record, unless it is pinned. That there is none is success.
+    pub(super) async fn remove_image(&self, name: &str) -> Result<(), StoreError> {
+        let existing = self.get_image(name).await?;
+        let (pin, _) = RUNTIME_PIN;
+        if existing.is_none_or(|existing| existing.labels.contains_key(pin)) {
+            return Ok(());
+        }
+        let request = DeleteImageRequest {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        let mut records = self.image_records(None);
+        let deleted = records.delete(request);
+        match answered("Images.Delete", self.deadlines().change, deleted).await {
             Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
             other => Ok(other.map(drop)?),
         }

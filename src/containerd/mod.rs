@@ -209,4 +209,14 @@ impl ImageStore for Containerd {
     async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {
         self.pull_image(name, login).await
     }
+
+    async fn pull_blob(
+        &self,
+        lease: &Lease,
+        name: &str,
+        digest: &Digest,
+        login: Option<&Login>,
+    ) -> Result<(), PullError> {
+        self.pull_as_image(lease, name, digest, login).await
+    }
 }

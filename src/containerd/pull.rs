@@ -5,7 +5,9 @@ use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
 
 use super::client::{CRI_NAMESPACE, Containerd};
 use super::failure::{CallFailure, FailureKind};
+use super::lease::Lease;
 use crate::credentials::Login;
+use crate::digest::Digest;
 use crate::image_store::PullError;
 
 impl Containerd {
@@ -42,6 +44,35 @@ impl Containerd {
                 Err(PullError::Store(away.into()))
             }
             _ => Err(told(failure.cause)),
+        }
+    }
+}
+
+impl Containerd {
+    /// Has CRI pull a blob as if it were an image, for want of a call that fetches a blob. containerd looks
+    /// for a digest among a repository's manifests and then among its blobs (`Resolve` of
+    /// `core/remotes/docker`), stores and names what it gets, and fails only when it finds no image in it.
+    /// The name is removed.
+    pub(super) async fn pull_as_image(
+        &self,
+        lease: &Lease,
+        name: &str,
+        digest: &Digest,
+        login: Option<&Login>,
+    ) -> Result<(), PullError> {
+        let pulled = self.pull_image(name, login).await;
+        if let Err(PullError::Store(_)) = pulled {
+            return pulled;
+        }
+        // Before its name goes, which is all that keeps it.
+        let is_there = self.has_content(lease, digest).await?;
+        self.remove_image(name).await?;
+        match pulled {
+            _ if is_there => Ok(()),
+            Ok(()) => Err(PullError::Failed(format!(
+                "CRI has pulled {name}, and containerd has no such blob"
+            ))),
+            failed => failed,
         }
     }
 }

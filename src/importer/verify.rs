@@ -231,4 +231,17 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
     async fn pull(&self, name: &str, login: Option<&Login>) -> Result<(), PullError> {
         self.store.pull(name, login).await
     }
+
+    async fn pull_blob(
+        &self,
+        (): &(),
+        name: &str,
+        digest: &Digest,
+        login: Option<&Login>,
+    ) -> Result<(), PullError> {
+        let lease = self.store.begin_lease(name).await?;
+        let pulled = self.store.pull_blob(&lease, name, digest, login).await;
+        self.store.release(lease).await?;
+        pulled
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::admit::{Admission, LeasedStore, line_image};
 use crate::concurrency::QUESTIONS_OF_LIST;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Login};
 use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::happened::Happened;
@@ -205,14 +205,23 @@ impl<S: ImageStore> ListWork<'_, S> {
         image: &Reference,
         logins: &Credentials,
     ) -> Result<(), PullLineError> {
-        let (limit, login) = (self.rules.timeout, logins.login_for(image));
-        let name = image.to_string();
+        let (name, login) = (image.to_string(), logins.login_for(image));
+        self.in_time(login, self.store.pull(&name, login)).await
+    }
+
+    /// Pulls, for as long as a pull may take.
+    pub(super) async fn in_time(
+        &self,
+        login: Option<&Login>,
+        pull: impl Future<Output = Result<(), PullError>>,
+    ) -> Result<(), PullLineError> {
+        let limit = self.rules.timeout;
         // Some registries repeat the credentials that they were sent.
         let shown = |words: String| match login {
             Some(login) => login.kept_out_of(&words),
             None => words,
         };
-        match timeout(limit, self.store.pull(&name, login)).await {
+        match timeout(limit, pull).await {
             Ok(pulled) => Ok(pulled.map_err(|error| error.map_words(shown))?),
             Err(_) => Err(PullLineError::Late(limit)),
         }

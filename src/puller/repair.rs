@@ -6,6 +6,8 @@
 //!   discard  what is damaged, under a lease that keeps the rest of the image
 //!     |
 //!   pull     fails -> the lease stays until the image is whole
+//!     |
+//!   layers   that were thrown away and are unpacked, one by one: a pull of the image leaves them out
 //! ```
 
 use super::lines::{LineState, ListWork, PullLineError};
@@ -63,6 +65,16 @@ impl<S: ImageStore> ListWork<'_, S> {
         }
         if !damaged.is_empty() {
             self.pull_image(&line.reference, logins).await?;
+        }
+        // Not what the runtime throws away when it is unpacked: it would be thrown away again.
+        let discarded = self.repairs.discarded(&name);
+        let mut lacking = self.faults(line).await?;
+        lacking.retain(|digest, _| discarded.contains(digest));
+        for digest in lacking.keys() {
+            let name = line.reference.by_digest(digest).to_string();
+            let login = logins.login_for(&line.reference);
+            let pull = self.store.pull_blob(&leased.lease, &name, digest, login);
+            self.in_time(login, pull).await?;
         }
         Ok(())
     }

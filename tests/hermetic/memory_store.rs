@@ -89,6 +89,10 @@ pub(crate) struct State {
     pub registry: BTreeMap<String, Result<Image, PullError>>,
     /// Blobs that a pull brings, where they are not there.
     pub served: Vec<Vec<u8>>,
+    /// Those of them that a pull of an image leaves out.
+    pub unpacked: Vec<Digest>,
+    /// Blobs that were pulled by themselves.
+    pub pulled_blobs: Vec<Digest>,
     /// What the runtime makes pods with.
     pub sandbox_image: Option<String>,
     /// Names that the runtime was asked whether it has.
@@ -169,6 +173,9 @@ impl State {
             .iter()
             .map(|bytes| (Digest::of(bytes), bytes.clone()));
         for (digest, bytes) in served.chain([(image.target.digest.clone(), named)]) {
+            if self.unpacked.contains(&digest) {
+                continue;
+            }
             self.blobs.entry(digest).or_insert((bytes, Labels::new()));
         }
         self.images.insert(name.to_owned(), image);
@@ -643,5 +650,21 @@ impl ImageStore for MemoryStore {
             Some(Err(error)) => Err(error),
             None => std::future::pending().await,
         }
+    }
+
+    async fn pull_blob(
+        &self,
+        (): &(),
+        name: &str,
+        digest: &Digest,
+        _login: Option<&Login>,
+    ) -> Result<(), PullError> {
+        let mut state = self.state();
+        state.pulled_blobs.push(digest.clone());
+        let mut served = state.served.iter();
+        let bytes = served.find(|bytes| Digest::of(bytes) == *digest).cloned();
+        let bytes = bytes.ok_or(PullError::Failed(format!("{name}: not found")))?;
+        state.blobs.insert(digest.clone(), (bytes, Labels::new()));
+        Ok(())
     }
 }

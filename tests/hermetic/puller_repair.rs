@@ -180,3 +180,36 @@ async fn where_the_registry_fails_in_the_middle_the_rest_is_kept_until_the_image
     assert_eq!((back.problems.len(), &back.images), (0, &stage.known));
     assert_eq!(stage.store.state().leases, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_is_unpacked_is_brought_by_itself_where_it_was_thrown_away() {
+    let stage = Stage::new().await;
+    let (image, _) = served();
+    let layer = Digest::of(LAYER);
+    stage.answering(Ok(image));
+    stage.store.state().unpacked = vec![layer.clone()];
+    stage.damage(LAYER);
+    // The registry does not give it.
+    for _ in 0..2 {
+        let failed = stage.work().await;
+        assert_eq!(failed.problems.len(), 1);
+        assert_eq!(stage.store.state().leases, 1);
+    }
+    stage.store.state().served = vec![LAYER.to_vec()];
+    let back = stage.work().await;
+    assert_eq!((back.problems.len(), &back.images), (0, &stage.known));
+    assert!(stage.has(LAYER));
+    assert_eq!(stage.store.state().leases, 0);
+    assert_eq!(stage.store.state().discarded, std::slice::from_ref(&layer));
+    assert_eq!(
+        stage.store.state().pulled_blobs,
+        [&layer; 3].map(Clone::clone)
+    );
+
+    // One that the runtime has thrown away would be thrown away again.
+    stage.store.state().blobs.remove(&layer);
+    let without = stage.work().await;
+    assert_eq!((without.problems.len(), without.images.len()), (0, 1));
+    assert_eq!(without.images[0].blobs.len(), 2);
+    assert_eq!(stage.store.state().pulled_blobs.len(), 3);
+}

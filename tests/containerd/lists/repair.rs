@@ -6,18 +6,27 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 
 use crate::damage::{blobs_of, file, is_whole};
-use crate::scrub::{leave_unclean, spoil};
-use crate::support::{Generation, Registry, Stowd, assert_clean, on_each_generation_in_turn};
+use crate::scrub::{is_right, leave_unclean, spoil};
+use crate::support::{
+    Generation, Registry, Stowd, assert_clean, blobs_dir, on_each_generation_in_turn,
+};
 
 use super::harness::{UMOCI, count, eventually, leases, push, setup, status};
 
-on_each_generation_in_turn!(what_is_damaged_stays_until_its_registry_answers);
+on_each_generation_in_turn!(
+    what_is_damaged_stays_until_its_registry_answers,
+    a_damaged_layer_that_is_unpacked_is_pulled_again,
+);
 
 fn snapshots(stowd: &Stowd) -> BTreeSet<String> {
     let list = stowd.ctr(&["snapshots", "list"]);
     let lines = list.lines().skip(1);
     let keys = lines.filter_map(|line| line.split_whitespace().next());
     keys.map(str::to_owned).collect()
+}
+
+fn names(stowd: &Stowd) -> BTreeSet<String> {
+    stowd.store().images().into_keys().collect()
 }
 
 fn what_is_damaged_stays_until_its_registry_answers(generation: &Generation) {
@@ -66,4 +75,38 @@ fn what_is_damaged_stays_until_its_registry_answers(generation: &Generation) {
     }
     stowd.store().closure();
     assert_clean(&stowd);
+}
+
+fn a_damaged_layer_that_is_unpacked_is_pulled_again(generation: &Generation) {
+    let registry = Registry::start();
+    push(&registry, UMOCI);
+    let mut setup = setup(generation, registry.address(), "");
+    setup.images.push_str("scrub = \"1s\"\n");
+    setup.list("core.txt", format!("{UMOCI}\n"));
+    let mut stowd = setup.start();
+    stowd.wait_ready(super::harness::SOON);
+    let unpacked = snapshots(&stowd);
+    let named = names(&stowd);
+    let root = stowd.setup().dir().join("root");
+    for layer in &blobs_of(&stowd, UMOCI)[2..] {
+        let imported = count(&stowd, "imported", "core.txt: ");
+        spoil(&file(&stowd, layer));
+        eventually(&mut stowd, "it is repaired", |stowd| {
+            count(stowd, "imported", "core.txt: ") > imported
+        });
+        assert!(is_right(&stowd.store(), &blobs_dir(&root), layer));
+        // And it stays.
+        stowd.store().collect_garbage();
+        assert!(is_whole(&stowd, layer));
+    }
+    assert_eq!(snapshots(&stowd), unpacked);
+    // The layer had one for a while.
+    assert_eq!(names(&stowd), named);
+    assert_eq!(count(&stowd, "failed", "core.txt: "), 0);
+    assert_eq!(leases(&stowd), Vec::<String>::new());
+    // It is known to be needed.
+    assert_eq!(stowd.stop(), Some(0));
+    stowd.restart();
+    stowd.wait_ready(super::harness::SOON);
+    assert_eq!(count(&stowd, "skipped", "core.txt"), 1);
 }
