@@ -25,8 +25,7 @@ use crate::reporter::report;
 use crate::retry;
 use crate::told::Told;
 
-use super::login;
-use super::login::LoginError;
+use super::login::{LoginError, LoginFile};
 use super::permits::Permits;
 use super::repairs::Repairs;
 use super::rules::PullRules;
@@ -43,6 +42,7 @@ pub(super) struct ListWork<'a, S: ImageStore> {
     pub(super) rules: &'a PullRules,
     pub(super) permits: &'a Permits,
     pub(super) repairs: &'a Repairs<S>,
+    pub(super) login_file: &'a LoginFile,
     /// What the list has brought before.
     pub(super) known: &'a [ImportedImage],
     /// The path, for people.
@@ -260,7 +260,7 @@ impl<S: ImageStore> ListWork<'_, S> {
         let Some(file) = &self.rules.auth_file else {
             return (Credentials::default(), None);
         };
-        match login::credentials(file).await {
+        match self.login_file.credentials(file).await {
             Ok(credentials) => {
                 self.told.forget(&self.name, CREDENTIALS);
                 for gap in credentials.gaps() {

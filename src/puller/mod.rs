@@ -35,6 +35,7 @@ use crate::progress::Meter;
 use crate::told::Told;
 
 use lines::ListWork;
+use login::LoginFile;
 use permits::Permits;
 use repairs::Repairs;
 
@@ -49,6 +50,7 @@ pub struct Puller<S: ImageStore> {
     rules: PullRules,
     permits: Permits,
     repairs: Repairs<S>,
+    login_file: LoginFile,
     told: Told,
 }
 
@@ -59,6 +61,7 @@ impl<S: ImageStore> Puller<S> {
             store,
             permits: Permits::new(rules.parallel),
             repairs: Repairs::default(),
+            login_file: LoginFile::default(),
             rules,
             told: Told::default(),
         }
@@ -119,6 +122,7 @@ impl<S: ImageStore> Puller<S> {
             rules: &self.rules,
             permits: &self.permits,
             repairs: &self.repairs,
+            login_file: &self.login_file,
             known,
             name: shown(&entry.path),
             identity: entry.identity,

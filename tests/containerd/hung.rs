@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Setup, Stowd, eventually_in_turn, fixture, names, pinned_tags, reference};
+use crate::support::{
+    Registry, Setup, Stowd, eventually_in_turn, fixture, names, pinned_tags, reference,
+};
 
 const SOON: Duration = Duration::from_secs(240);
 /// Much less than a call may take, on a machine that is busy with something else.
@@ -185,4 +187,31 @@ fn what_was_deleted_on_another_machine_is_removed_after_the_next_mount() {
     stowd.wait_ready(SOON);
     let wanted = names(&["umoci.tar"]);
     stowd.wait_until(SOON, "it is unpinned", |stowd| pinned_tags(stowd) == wanted);
+}
+
+#[test]
+fn a_login_file_that_hangs_is_told_and_pulls_go_on_without() {
+    const NAME: &str = "registry.stowd.test/umoci:1.35";
+    let registry = Registry::start();
+    registry.push("umoci.tar", NAME, "umoci:1.35");
+    let mut setup = Setup::new(&reference());
+    let (secrets, nfs) = (setup.dir().join("secrets"), setup.dir().join("nfs"));
+    fs::create_dir(&secrets).unwrap();
+    fs::write(secrets.join("auth.json"), "{}").unwrap();
+    let fuse = Fuse::mount(&secrets, &nfs, &["-o", "attr_timeout=0"]);
+    let file = nfs.join("auth.json").display().to_string();
+    setup.config = format!("[lists]\nauth-file = \"{file}\"\n");
+    setup.registry("registry.stowd.test", registry.address(), &[]);
+    setup.list("core.txt", NAME);
+    fuse.hang();
+    let mut stowd = setup.start();
+    let fuse = fuse;
+    stowd.wait_until(SOON, "it is pulled", |stowd| {
+        imported(stowd, "core.txt") == 1
+    });
+    stowd.wait_ready(SOON);
+    let told = stowd.lines(" pulling without credentials: ");
+    let cause = format!("{file}: cannot be read: its file system does not answer");
+    assert!(told.len() == 1 && told[0].contains(&cause), "{told:?}");
+    fuse.answer();
 }
