@@ -123,8 +123,7 @@ pub struct Unreadable {
 /// system that is not mounted yet, makes it another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DirectoryId {
-    /// `f_fsid` of statfs(2). Where the file system has none: a hash of what the mount table says of it, or
-    /// the device number.
+    /// `f_fsid` of statfs(2), or a hash of what else tells the file system from others.
     pub file_system: u64,
     pub inode: u64,
 }

@@ -1,6 +1,6 @@
 //! Work on the disk that waits for all other work on it (ioprio_set(2)).
 //!
-//! This is one of three places with `unsafe`: neither std nor rustix has a wrapper of this call.
+//! This is one of four places with `unsafe`: neither std nor rustix has a wrapper of this call.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_long};

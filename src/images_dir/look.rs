@@ -1,20 +1,16 @@
-//! What is at a path, and which directory a directory is.
+//! What is at a path.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{self, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxFlags, fstat, fstatvfs, openat, stat, statat,
-    statx,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, stat, statat};
 use rustix::io::Errno;
 
-use super::mounts::Table;
+use super::file_system::FileSystems;
 use super::path_walk::{End, PathWalk};
 use super::reach::{Reach, Silent};
 use crate::entry::{Identity, Verdict};
@@ -93,33 +89,6 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     openat(CWD, path, flags, Mode::empty())
 }
 
-/// Which directory it is. `table` is the mount table, where it was read before. On some file systems, such
-/// as those of NFS and FUSE, `f_fsid` of statfs(2) is 0, and the number of the device is another one after
-/// each mount.
-pub(super) fn directory_id(
-    directory: impl AsFd,
-    table: &OnceCell<Table>,
-) -> Result<DirectoryId, Errno> {
-    let stat = fstat(&directory)?;
-    let file_system = match fstatvfs(&directory)?.f_fsid {
-        0 => table
-            .get_or_init(Table::read)
-            .file_system(mount_number(&directory)),
-        id => Some(id),
-    };
-    Ok(DirectoryId {
-        file_system: file_system.unwrap_or(stat.st_dev),
-        inode: stat.st_ino,
-    })
-}
-
-/// The number of the mount in the mount table; 0 with a kernel before 5.8.
-fn mount_number(directory: impl AsFd) -> u64 {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let found = statx(directory, "", flags, StatxFlags::MNT_ID);
-    found.map_or(0, |found| found.stx_mnt_id)
-}
-
 /// Whether the path was removed: its directory is the one that it was, and has not the name any
 /// more. `directories` are those of the last walk.
 pub(super) fn is_removed(
@@ -140,7 +109,7 @@ pub(super) fn is_removed(
     let Ok(directory) = open_directory(parent) else {
         return false;
     };
-    directory_id(&directory, &OnceCell::new()) == Ok(*was)
+    FileSystems::default().directory_id(&directory) == Ok(*was)
         && statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT)
 }
 
@@ -211,7 +180,8 @@ mod tests {
         let dir = temporary.path().join("images");
         fs::create_dir(&dir).unwrap();
         let path = dir.join("a.tar");
-        let id = directory_id(open_directory(&dir).unwrap(), &OnceCell::new()).unwrap();
+        let id = FileSystems::default().directory_id(open_directory(&dir).unwrap());
+        let id = id.unwrap();
         let known = BTreeMap::from([(dir.clone(), id)]);
         let reach = Reach::default();
         assert!(is_removed(&path, &known, &reach));

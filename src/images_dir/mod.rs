@@ -11,11 +11,13 @@
 //!                           +- settling    whether a file is whole; unsettled: one that is not
 //! ```
 //!
-//! `path_walk` says which names a path goes through, `watch_tree` what each watch is for, and
-//! `watch_limit` why some of the directory is polled.
+//! `path_walk` says which names a path goes through, `watch_tree` what each watch is for, `watch_limit` why
+//! some of the directory is polled, and `file_system` which directory a directory is.
 
 mod event_queue;
+mod file_system;
 mod follower;
+mod fs_uuid;
 mod ignored;
 mod inotify;
 mod interpret;

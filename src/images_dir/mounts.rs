@@ -6,8 +6,6 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
-
 /// The mount table of this process (proc_pid_mountinfo(5)). poll(2) tells by `POLLPRI` that it has
 /// changed.
 const TABLE: &str = "/proc/self/mountinfo";
@@ -75,9 +73,10 @@ impl Table {
         above.max_by_key(|mount| mount.point.components().count())
     }
 
-    /// What tells the file system of a mount, by its number, from others, also after a reboot; `None` where
-    /// the table does not say which one it is: the source of many is a word such as `tmpfs` or `s3fs`.
-    pub(super) fn file_system(&self, mount: u64) -> Option<u64> {
+    /// What the table says of the server of a mount, by its number. `None` where it does not tell it from
+    /// others, also after a reboot: the source of many is a word such as `tmpfs` or `s3fs`, or a device, and
+    /// that holds another stick tomorrow.
+    pub(super) fn server(&self, mount: u64) -> Option<Vec<u8>> {
         let number = mount.to_string();
         let mut lines = self.0.split(|byte| *byte == b'\n');
         let mut fields = lines.find_map(|line| {
@@ -89,11 +88,12 @@ impl Table {
         let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
         let (kind, source) = (fields.next()?, fields.next()?);
         let is_named = source.iter().any(|byte| matches!(byte, b'/' | b':'));
-        if !(is_named && source != b"/dev/fuse" || kind == b"virtiofs") {
-            return None;
-        }
-        let digest = Digest::of(&[kind, source, root].join(&b' '));
-        u64::from_str_radix(&digest.hex()[..16], 16).ok()
+        let is_server = match kind {
+            // Its source is a tag of the virtual machine.
+            b"virtiofs" | b"9p" => true,
+            _ => is_named && !source.starts_with(b"/dev/"),
+        };
+        is_server.then(|| [kind, source, root].join(&b' '))
     }
 
     pub(super) fn has(&self, mount: &Mount) -> bool {
@@ -184,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_is_known_by_its_source_whatever_its_numbers_are() {
+    fn a_server_is_known_by_its_source_whatever_its_numbers_are() {
         let id = |line: &str| {
             let table =
                 Table(format!("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n{line}\n").into_bytes());
-            assert_eq!(table.file_system(31), None);
-            table.file_system(30)
+            assert_eq!(table.server(31), None);
+            table.server(30)
         };
         let nfs = id("30 22 0:40 / /srv rw - nfs4 nas:/images rw,addr=10.0.0.1");
         assert!(nfs.is_some());
@@ -210,8 +210,15 @@ mod tests {
             let other = id(line);
             assert!(other.is_some() && (other == nfs) == is_same, "{line}");
         }
-        assert!(id("30 22 0:40 / /srv rw - virtiofs images rw").is_some());
-        for unknown in ["tmpfs tmpfs", "fuse.s3fs s3fs", "fuse /dev/fuse"] {
+        for kind in ["virtiofs", "9p"] {
+            assert!(id(&format!("30 22 0:40 / /srv rw - {kind} images rw")).is_some());
+        }
+        for unknown in [
+            "tmpfs tmpfs",
+            "fuse.s3fs s3fs",
+            "fuse /dev/fuse",
+            "fuseblk /dev/sdb1",
+        ] {
             assert_eq!(id(&format!("30 22 0:40 / /srv rw - {unknown} rw")), None);
         }
     }

@@ -2,7 +2,6 @@
 //! upwards. It arms a watch on each directory that matters before it lists it, so that what it
 //! misses of changes meanwhile is an event.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -16,10 +15,10 @@ use std::vec;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, stat, statat};
 use rustix::io::Errno;
 
+use super::file_system::FileSystems;
 use super::ignored::ignored;
 use super::inotify::{Inotify, Interest};
-use super::look::{PathState, directory_id, is_removed, open_directory};
-use super::mounts::Table;
+use super::look::{PathState, is_removed, open_directory};
 use super::path_walk::{End, PathWalk};
 use super::reach::Reach;
 use super::watch_limit::WatchLimit;
@@ -67,7 +66,7 @@ pub(super) fn walk(
         walked: HashSet::new(),
         whole: HashSet::new(),
         devices: HashSet::new(),
-        table: OnceCell::new(),
+        file_systems: FileSystems::default(),
     };
     // A relative path that cannot be made absolute has no working directory to be in.
     let absolute = path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
@@ -113,7 +112,7 @@ struct Walk<'a> {
     /// Those of them that were listed whole.
     whole: HashSet<DirectoryId>,
     devices: HashSet<u64>,
-    table: OnceCell<Table>,
+    file_systems: FileSystems,
 }
 
 /// A directory to be walked.
@@ -183,7 +182,7 @@ impl Walk<'_> {
             self.found.ignored.push(listed.clone().into());
             return Ok(Vec::new());
         }
-        let id = directory_id(&directory, &self.table)?;
+        let id = self.file_systems.directory_id(&directory)?;
         if !self.walked.insert(itself) {
             if self.whole.contains(&id) {
                 self.found.directories.insert(listed.clone(), id);

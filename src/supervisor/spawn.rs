@@ -4,7 +4,7 @@
 //! (prctl(2), PR_SET_PDEATHSIG). A runtime's threads come and go, so one thread that never ends
 //! forks every child.
 //!
-//! This is one of three places with `unsafe`: the signal can only be set between fork and exec, and
+//! This is one of four places with `unsafe`: the signal can only be set between fork and exec, and
 //! there std offers nothing but `pre_exec`.
 #![allow(unsafe_code)]
 
