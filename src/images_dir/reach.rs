@@ -16,6 +16,9 @@ use super::mounts::{Mount, Table};
 /// not take that for a call that hangs.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// So often the limit is asked for again while a call is under way.
+const SLICE: Duration = Duration::from_secs(5);
+
 /// A path is on a mount that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Silent {
@@ -130,9 +133,13 @@ impl Looks {
         self.changed.notify_one();
     }
 
-    /// Waits until the thread has ended, or a call of it has not returned for `limit`: then the thread is
-    /// abandoned, and the mount of the call is silent. Returns whether it has ended.
-    pub(super) fn watch(self: &Arc<Self>, limit: Duration, silent: &SilentMounts) -> bool {
+    /// Waits until the thread has ended, or a call of it has not returned for as long as `limit` says at the
+    /// time: then the thread is abandoned, and the mount of the call is silent. Returns whether it has ended.
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        mut limit: impl FnMut() -> Duration,
+        silent: &SilentMounts,
+    ) -> bool {
         let mut state = self.state();
         loop {
             if state.has_ended {
@@ -145,9 +152,9 @@ impl Looks {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let left = limit.saturating_sub(look.since.elapsed());
+            let left = limit().saturating_sub(look.since.elapsed());
             let (count, is_late) = (state.count, left.is_zero());
-            let waited = self.changed.wait_timeout(state, left.max(AGAIN));
+            let waited = self.changed.wait_timeout(state, left.clamp(AGAIN, SLICE));
             let (guard, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             state = guard;
             if let Some(look) = &state.look
@@ -219,6 +226,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(50);
 
     fn watched(limit: Duration, act: impl FnOnce(&Reach)) -> (bool, Reach) {
+        watched_within(move || limit, act)
+    }
+
+    fn watched_within(
+        limit: impl FnMut() -> Duration + Send + 'static,
+        act: impl FnOnce(&Reach),
+    ) -> (bool, Reach) {
         let silent = Arc::default();
         let reach = Reach::new(&silent);
         let looks = Arc::clone(reach.looks());
@@ -242,6 +256,14 @@ mod tests {
         assert!(reach.enter(Path::new("/proceed")).is_ok());
         assert!(reach.silent.answered(reach.looks()));
         assert!(reach.enter(path).is_ok());
+    }
+
+    #[test]
+    fn a_call_hangs_also_when_the_limit_falls_while_it_is_under_way() {
+        let mut limits = [Duration::MAX].into_iter();
+        let limit = move || limits.next().unwrap_or(LIMIT);
+        let (has_ended, reach) = watched_within(limit, |reach| reach.look(Path::new("/")));
+        assert!(!has_ended && reach.is_abandoned());
     }
 
     #[test]

@@ -109,10 +109,12 @@ impl Followers {
         let mut looks = first;
         let mut hung = Vec::new();
         let why = loop {
-            hung.retain(|other: &Weak<Looks>| other.strong_count() > 0);
-            let limit = match hung.len() {
-                HUNG_THREADS.. => Duration::MAX,
-                _ => ANSWER,
+            let limit = || {
+                hung.retain(|other: &Weak<Looks>| other.strong_count() > 0);
+                match hung.len() {
+                    HUNG_THREADS.. => Duration::MAX,
+                    _ => ANSWER,
+                }
             };
             if looks.watch(limit, &self.silent) {
                 break "internal error: its thread has ended".to_owned();
