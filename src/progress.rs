@@ -196,7 +196,8 @@ impl fmt::Display for Progress {
             write!(
                 f,
                 "importing {}/{total}: {}{others}, {bytes} of {size}",
-                entries + 1,
+                // One that is tried again has an outcome already.
+                total.min(entries + 1),
                 first.name
             )?;
         } else if !self.loaded && !self.pulling.is_empty() {
@@ -379,6 +380,8 @@ mod tests {
              watching /images"
         );
         progress.working.push(work("b.tar", 1 << 20, 0));
+        assert_eq!(progress.to_string(), "importing 3/3: b.tar, 0 B of 1.0 MiB");
+        (progress.open, progress.summary.entries) = (0, 3);
         assert_eq!(progress.to_string(), "importing 3/3: b.tar, 0 B of 1.0 MiB");
     }
 
