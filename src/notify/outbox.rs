@@ -45,7 +45,7 @@ impl Message {
                 manager.send(&[NotifyState::Stopping, NotifyState::Status(status)])
             }
         };
-        if let Err(error) = sent {
+        if let Some(error) = manager.first_failure(sent) {
             report(DaemonEvent::ManagerNotTold(error.to_string()));
         }
     }
