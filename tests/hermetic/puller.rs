@@ -327,6 +327,9 @@ async fn a_line_that_fails_costs_no_other_line_anything() {
 async fn a_line_that_fails_alike_is_told_once() {
     let messages = Messages::default();
     let subscriber = tracing_subscriber::registry().with(messages.layer());
+    // Where there is one subscriber alone, tracing asks that of the thread that comes to a line first: it
+    // may be another test's, which has none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let mut stage = Stage::new().serving(&[A]);
     stage.rules.auth_file = Some("/nowhere/config.json".into());
