@@ -115,6 +115,8 @@ pub struct Progress {
     pub out_of_sight: usize,
     /// Files that are no entries.
     pub ignored: usize,
+    /// Blobs that are damaged in the store, and about which nothing is done.
+    pub damaged: usize,
     /// The image without which no pod starts, where neither the store nor an entry has it.
     pub missing_sandbox_image: Option<String>,
     /// How often the store had returned of which this tells.
@@ -221,6 +223,10 @@ impl fmt::Display for Progress {
             if self.out_of_sight > 0 {
                 let entries = counted(self.out_of_sight, "entry", "entries");
                 write!(f, ", {entries} out of sight")?;
+            }
+            if self.damaged > 0 {
+                let blobs = counted(self.damaged, "blob", "blobs");
+                write!(f, ", {blobs} damaged")?;
             }
             self.pulling(f, "; ")?;
             self.unpacking(f, "; ")?;
@@ -408,6 +414,13 @@ mod tests {
         let ready = "ready: 36 images from 12 entries, 1 failed (b.tar: 2 attempts, next at \
                      1970-01-01T00:00:00Z), 2 ignored, 1 entry out of sight; watching /images";
         assert_eq!(loaded.to_string(), ready);
+        loaded.damaged = 3;
+        assert!(
+            loaded
+                .to_string()
+                .contains(" out of sight, 3 blobs damaged; ")
+        );
+        loaded.damaged = 0;
         loaded.unpacked = Some(UnpackTally {
             unpacked: 35,
             failed: 1,

@@ -215,6 +215,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             is_dir_missing: plan.is_dir_missing(),
             out_of_sight: plan.out_of_sight(),
             ignored: plan.ignored(),
+            damaged: plan.left_damaged(),
             missing_sandbox_image: plan.missing_sandbox_image().map(str::to_owned),
             store_returns: plan.store_returns(),
             store_away: plan.why_store_is_away().map(str::to_owned),

@@ -42,6 +42,8 @@ impl Plan {
         if !self.load.is_over() || is_busy {
             return;
         }
+        let untold = std::mem::take(&mut self.scrub.untold);
+        self.tell_unrepaired(&untold);
         let is_off = self.rules.scrub.is_zero();
         let round = self.scrub.round.as_ref();
         if is_off && round.is_some_and(|round| round.reason == ScrubReason::Due) {
@@ -87,6 +89,8 @@ impl Plan {
         let unrecorded = unrecorded.iter().map(|image| (image, now.wall));
         let mut todo = self.blobs_of(since, unrecorded);
         if reason == ScrubReason::Due {
+            self.scrub
+                .forget_others(todo.iter().map(|(blob, _)| &blob.digest));
             todo.retain(|(blob, _)| {
                 memory
                     .after
@@ -129,9 +133,11 @@ impl Plan {
         };
         match result {
             Some(faults) => {
-                self.scrub.memory = step.ended(&faults);
-                if !step.is_awaited {
-                    self.tell_unrepaired(&faults);
+                self.scrub.read(&step, &faults);
+                match step.is_awaited {
+                    // Which entries are in sight is not known before the initial load is over.
+                    true => self.scrub.untold = faults.clone(),
+                    false => self.tell_unrepaired(&faults),
                 }
                 if !faults.is_empty() {
                     // What can be brought back is told and brought then.
@@ -156,28 +162,37 @@ impl Plan {
         }
     }
 
-    /// Tells of damage that nothing is done about.
+    /// Tells of damage that nothing is done about, once of each image for as long as it lasts.
     fn tell_unrepaired(&mut self, faults: &BlobFaults) {
         for (digest, fault) in faults {
             let is_brought = self.is_brought(digest);
             let is_repaired = is_brought && fault.is_proven();
-            if !is_repaired && let Some(damage) = self.damage(digest, *fault) {
+            if !is_repaired
+                && let Some((image, damage)) = self.damage(digest, *fault)
+                && self.scrub.leaves(digest, image)
+            {
                 self.tell(Happened::LeftDamaged { damage, is_brought });
             }
         }
     }
 
+    /// Blobs that are damaged, and about which nothing is done.
+    pub fn left_damaged(&self) -> usize {
+        self.scrub.left.len()
+    }
+
     /// The first image that needs the blob has this damage.
-    fn damage(&self, digest: &Digest, fault: BlobFault) -> Option<BlobDamage> {
+    fn damage(&self, digest: &Digest, fault: BlobFault) -> Option<(Digest, BlobDamage)> {
         let images = self.ledger.iter().flat_map(|(_, record)| record.images());
         let mut images = images.chain(self.scrub.unrecorded.iter().flatten());
         images.find_map(|image| {
             let blob = image.blobs.iter().find(|blob| blob.digest == *digest)?;
-            Some(BlobDamage {
+            let damage = BlobDamage {
                 image: image.names.first().cloned().unwrap_or_default(),
                 blob: blob.clone(),
                 fault,
-            })
+            };
+            Some((image.digest.clone(), damage))
         })
     }
 

@@ -1,8 +1,9 @@
 //! How far the reading of blobs has come.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
+use crate::digest::Digest;
 use crate::happened::{Happened, ScrubReason};
 use crate::ledger::ImportedImage;
 use crate::needed_blob::{BlobFaults, NeededBlob};
@@ -26,6 +27,10 @@ pub(super) struct Scrub {
     pub(super) asked: BTreeSet<NeededBlob>,
     /// Some were repaired, which is to be kept.
     pub(super) is_unkept: bool,
+    /// Blobs that are damaged and about which nothing is done, each with the first image that needs it.
+    pub(super) left: BTreeMap<Digest, Digest>,
+    /// What was found before the initial load was over.
+    pub(super) untold: BlobFaults,
     /// Images that are pinned and that no record tells of; `None` before they are asked for.
     pub(super) unrecorded: Option<Vec<ImportedImage>>,
     /// They are asked for.
@@ -73,6 +78,7 @@ impl Scrub {
     pub(super) fn answered(&mut self, faults: &BlobFaults) {
         for blob in std::mem::take(&mut self.asked) {
             if !faults.contains_key(&blob.digest) {
+                self.left.remove(&blob.digest);
                 let step = self.step.iter_mut().map(|step| &mut step.then);
                 for memory in step.chain([&mut self.memory]) {
                     self.is_unkept |= memory.damaged.remove(&blob);
@@ -90,6 +96,31 @@ impl Scrub {
             is_awaited,
             ..ScrubStep::new(blobs.cloned().collect(), self.memory.clone())
         })
+    }
+
+    /// A step has ended.
+    pub(super) fn read(&mut self, step: &ScrubStep, faults: &BlobFaults) {
+        self.memory = step.ended(faults);
+        for blob in &step.blobs {
+            if !faults.contains_key(&blob.digest) {
+                self.left.remove(&blob.digest);
+            }
+        }
+    }
+
+    /// Nothing is done about a blob that the image needs. Returns whether that is news of the image.
+    pub(super) fn leaves(&mut self, blob: &Digest, image: Digest) -> bool {
+        let is_news = self.left.values().all(|other| *other != image);
+        self.left.insert(blob.clone(), image);
+        is_news
+    }
+
+    /// No image needs other blobs than these any more.
+    pub(super) fn forget_others<'a>(&mut self, needed: impl Iterator<Item = &'a Digest>) {
+        let needed = needed.collect::<HashSet<_>>();
+        self.left.retain(|blob, _| needed.contains(blob));
+        let damaged = &mut self.memory.damaged;
+        damaged.retain(|blob| needed.contains(&blob.digest));
     }
 
     /// The store has told the images that no record tells of.

@@ -500,6 +500,57 @@ fn what_no_entry_in_sight_brings_is_told_and_left() {
 }
 
 #[test]
+fn what_is_left_damaged_is_told_once_of_each_image_and_counted() {
+    let mut node = Node::with(&[image("a", &["1", "2"]), image("b", &["3"])]);
+    out_of_sight(&mut node);
+    let all = ["1", "2", "3"].map(|text| wrong(text, BlobFault::Bytes));
+    let all = all.into_iter().flatten().collect::<BlobFaults>();
+    let told = |node: &Node| node.told("damaged, and left as it is: ");
+    for _ in 0..3 {
+        node.pass(WEEK);
+        node.scrubs_to(all.clone());
+        assert_eq!((told(&node), node.plan.left_damaged()), (2, 3));
+    }
+    // One is right again, and then it is not.
+    for (faults, lines, left) in [(wrong("3", BlobFault::Bytes), 2, 1), (all.clone(), 3, 3)] {
+        node.faults = faults.clone();
+        node.pass(WEEK);
+        if node.step.clone().unwrap().blobs.is_empty() {
+            // That the store has found some right is kept first.
+            node.scrubs();
+        }
+        node.scrubs_to(faults);
+        assert_eq!((told(&node), node.plan.left_damaged()), (lines, left));
+    }
+    // Both are in sight again, and are brought back.
+    node.on(listed(&["a.tar", "b.tar"]));
+    node.pass(seconds(1));
+    node.faults.clear();
+    for (name, image) in ["a.tar", "b.tar"].into_iter().zip(node.images.clone()) {
+        assert!(node.begun.contains(&name.to_owned()), "{:?}", node.begun);
+        node.on(Event::Ended(path(name), through(vec![image])));
+    }
+    node.pass(seconds(60));
+    node.on(listed(&["a.tar", "b.tar"]));
+    assert_eq!(node.plan.left_damaged(), 0);
+}
+
+#[test]
+fn what_was_left_damaged_is_told_again_after_a_restart() {
+    let mut node = Node::with(&[image("a", &["1"])]);
+    out_of_sight(&mut node);
+    let memory = remembered(&mut node, "1");
+    let mut node = node.begun_again(memory);
+    node.plan.next_due(node.now);
+    out_of_sight(&mut node);
+    node.scrubs_to(wrong("1", BlobFault::Bytes));
+    assert!(node.plan.is_loaded());
+    node.pass(seconds(2));
+    assert_eq!(node.told("damaged, and left as it is: "), 1);
+    assert_eq!(node.plan.left_damaged(), 1);
+}
+
+#[test]
 fn what_is_pinned_and_in_no_record_is_read_the_last_told_and_left() {
     let mut node = Node::with(&[image("b", &["2"])]);
     node.unrecorded = vec![image("a", &["1", "2"])];
