@@ -100,10 +100,20 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         let state_dir = self.settings.state_dir.clone();
         let begin = move || begin_run(&state_dir, &boot_id(), SystemTime::now());
         let load = LedgerWriter::load(&self.settings.state_dir, &self.settings.dir);
+        let load = async {
+            tokio::select! {
+                loaded = load => loaded.map(Some),
+                // The images directory may not answer.
+                () = stop.cancelled() => Ok(None),
+            }
+        };
         // The one waits for the disk, and the other for a processor.
         let (loaded, begun) = tokio::join!(load, blocking(begin));
         let (run, scrubbed) = begun;
-        let (mut writer, ledger) = loaded?;
+        let Some((mut writer, ledger)) = loaded? else {
+            end_in_order(run).await;
+            return Ok(());
+        };
         let mut plan = Plan::new(self.rules(), ledger);
         plan.ask_for_sandbox_image();
         plan.resume_scrub(scrubbed);
@@ -112,8 +122,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         self.jobs.abandon_all().await;
         writer.end(plan.ledger()).await;
         if worked.is_ok() {
-            // Where the disk does not answer the next run reads more than it must.
-            let _ = timeout(LAST_SAVE, blocking(move || run.end())).await;
+            end_in_order(run).await;
         }
         worked
     }
@@ -228,6 +237,11 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             turns: self.turns,
         });
     }
+}
+
+/// Says that this run ended in order. Where the disk does not answer the next run reads more than it must.
+async fn end_in_order(run: Run) {
+    let _ = timeout(LAST_SAVE, blocking(move || run.end())).await;
 }
 
 async fn until(due: Option<Instant>) {

@@ -9,6 +9,7 @@
 //! it cannot be read, it is left as it is, and the ledger is `ledger-HASH.json`, after the path of the
 //! images directory. What the ledgers of other images directories have brought stays pinned.
 
+mod answers;
 mod place;
 mod read;
 mod replace;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::ledger::{Ledger, Snapshot};
 
 use place::Place;
-use read::read;
+use read::{bytes, read, understood};
 use replace::{remove_rest, replace};
 
 pub use place::OtherLedger;
@@ -80,6 +81,8 @@ pub struct Written {
     result: Result<PathBuf, WriteError>,
     /// Why the copy in the state directory was not written, where there is to be one.
     copy: Result<(), WriteError>,
+    /// The images directory did not answer: `.cache.json`, if there is one, lacks what was written.
+    is_partial: bool,
 }
 
 /// A change that is worth a line in the log.
@@ -105,25 +108,31 @@ impl LedgerFile {
 
     /// Reads the ledger, and removes what a write that was cut off has left. Blocks. Always gives a
     /// ledger; a missing or an empty file is one with nothing in it. When `.cache.json` has no
-    /// record, as when it was created a moment ago, the one in the state directory is used.
+    /// record, as when it was created a moment ago, or its file system does not answer, the one in the
+    /// state directory is used.
     pub fn load(&mut self) -> Loaded {
         let mut warnings = Vec::new();
         self.place.choose_own();
-        let cache = self.place.cache();
         let own = self.place.own();
-        for path in cache.iter().chain([&own]) {
-            remove_rest(path);
+        remove_rest(&own);
+        let dir = self.place.images_dir();
+        let (mut cached, mut is_copied) = (None, true);
+        match self.place.read_cache() {
+            Ok(Some((path, json))) => {
+                is_copied = matches!((&json, bytes(&own)), (Ok(json), Ok(own)) if *json == own);
+                let (ledger, warning) = understood(&path, json, dir);
+                cached = Some(ledger).filter(|ledger| ledger.iter().next().is_some());
+                warnings.extend(warning);
+            }
+            Ok(None) => {}
+            Err(silent) => warnings.push(silent),
         }
-        let home = cache.as_ref().unwrap_or(&own);
-        let (mut ledger, warning) = read(home, self.place.images_dir());
-        let mut is_on_disk = warning.is_none() && self.place.is_copied();
-        warnings.extend(warning);
-        if cache.is_some() && ledger.iter().next().is_none() {
-            let warning;
-            (ledger, warning) = read(&own, self.place.images_dir());
-            is_on_disk &= warning.is_none() && ledger.iter().next().is_none();
+        let mut ledger = cached.unwrap_or_else(|| {
+            let (ledger, warning) = read(&own, dir);
             warnings.extend(warning);
-        }
+            ledger
+        });
+        let is_on_disk = is_copied && warnings.is_empty();
         // What could not be used is replaced by something that can.
         self.on_disk = is_on_disk.then(|| ledger.revision());
         let others = self.place.read_others(&mut ledger, &mut warnings);
@@ -176,7 +185,7 @@ impl LedgerFile {
     pub fn ended(&mut self, written: Written, now: Instant) -> Option<News> {
         self.writing = false;
         self.not_before = Some(now + AFTER_FAILURE);
-        if written.result.is_ok() {
+        if written.result.is_ok() && !written.is_partial {
             self.on_disk = Some(written.revision);
             self.not_before = Some(now + (written.took * REST).clamp(REST_MIN, REST_MAX));
         }
@@ -196,19 +205,21 @@ impl Write {
     /// Writes. Blocks until the disk has it.
     pub fn run(self) -> Written {
         let begun = Instant::now();
-        let (own, cache) = (self.place.own(), self.place.cache());
+        let own = self.place.own();
         let json = self.snapshot.to_json(self.place.images_dir());
-        let copy = match cache {
-            Some(_) => replace(&own, &json),
-            None => Ok(()),
+        let written = replace(&own, &json);
+        let cached = self.place.write_cache(json);
+        let is_partial = cached.is_none();
+        let (result, copy) = match cached.flatten() {
+            Some(cached) => (cached, written),
+            None => (written.map(|()| own), Ok(())),
         };
-        let path = cache.unwrap_or(own);
-        let result = replace(&path, &json);
         Written {
             revision: self.revision,
             took: begun.elapsed(),
-            result: result.map(|()| path),
+            result,
             copy,
+            is_partial,
         }
     }
 }

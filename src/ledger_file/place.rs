@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::read::{LoadWarning, Unused, bytes, understood};
+use super::answers::Answers;
+use super::read::{CACHE, LoadWarning, Unused, bytes, understood};
+use super::replace::{WriteError, remove_rest, replace};
 use crate::digest::Digest;
 use crate::ledger::{Dropped, Ledger, images_dir_of};
 
@@ -14,8 +16,6 @@ const OWN: &str = "ledger.json";
 /// In the state directory, of another one; the length of a hash in hexadecimal.
 const OF_ANOTHER: (&str, &str) = ("ledger-", ".json");
 const HASH_LENGTH: usize = 16;
-/// In the images directory, where an operator created it. k3s's name for the same purpose.
-pub(super) const CACHE: &str = ".cache.json";
 
 /// Where the ledger may be.
 #[derive(Debug, Clone)]
@@ -24,7 +24,11 @@ pub(super) struct Place {
     images_dir: PathBuf,
     /// The name of the file in the state directory.
     own: PathBuf,
+    answers: Answers,
 }
+
+/// The path of `.cache.json`, and its bytes.
+type Cache = (PathBuf, Result<Vec<u8>, Unused>);
 
 /// The ledger of another images directory. It is read, and not written.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +48,7 @@ impl Place {
             // Without a slash at its end, and no two in a row.
             images_dir: images_dir.components().collect(),
             own: OWN.into(),
+            answers: Answers::default(),
         }
     }
 
@@ -79,13 +84,31 @@ impl Place {
         }
     }
 
-    /// Whether the state directory has a copy of what is in `.cache.json`, where that is used.
-    pub(super) fn is_copied(&self) -> bool {
-        let Some(cache) = self.cache() else {
-            return true;
-        };
-        let (cache, own) = (bytes(&cache), bytes(&self.own()));
-        matches!((cache, own), (Ok(cache), Ok(own)) if cache == own)
+    /// `.cache.json`, where that is used, and its bytes. What a write of it that was cut off has left is
+    /// removed.
+    ///
+    /// # Errors
+    /// The images directory does not answer.
+    pub(super) fn read_cache(&self) -> Result<Option<Cache>, LoadWarning> {
+        let path = self.images_dir.join(CACHE);
+        let look = path.clone();
+        let read = self.answers.of(move || {
+            let path = cache(look)?;
+            remove_rest(&path);
+            let json = bytes(&path);
+            Some((path, json))
+        });
+        let cause = Unused::Silent;
+        read.ok_or(LoadWarning { path, cause })
+    }
+
+    /// Writes `.cache.json`, where that is used; `None` where the images directory does not answer.
+    pub(super) fn write_cache(&self, json: Vec<u8>) -> Option<Option<Result<PathBuf, WriteError>>> {
+        let path = self.images_dir.join(CACHE);
+        self.answers.of(move || {
+            let path = cache(path)?;
+            Some(replace(&path, &json).map(|()| path))
+        })
     }
 
     fn named(&self) -> PathBuf {
@@ -143,13 +166,12 @@ impl Place {
         });
         names.iter().map(|name| self.state_dir.join(name)).collect()
     }
+}
 
-    pub(super) fn cache(&self) -> Option<PathBuf> {
-        let path = self.images_dir.join(CACHE);
-        fs::metadata(&path)
-            .is_ok_and(|metadata| metadata.is_file())
-            .then(|| resolved(path))
-    }
+fn cache(path: PathBuf) -> Option<PathBuf> {
+    fs::metadata(&path)
+        .is_ok_and(|metadata| metadata.is_file())
+        .then(|| resolved(path))
 }
 
 /// What a link leads to: renaming onto the link itself would replace it.

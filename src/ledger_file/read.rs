@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::ledger::{Dropped, Ledger};
 
+/// In the images directory, where an operator created it. k3s's name for the same purpose.
+pub(super) const CACHE: &str = ".cache.json";
 /// A longer file is not read. A record takes some hundred bytes, and 75 for each blob of its images.
 const MAX: u64 = 64 << 20;
 
@@ -29,6 +31,8 @@ pub enum Unused {
     /// It is too long to be a ledger.
     #[error("{0} bytes long, more than any ledger ({MAX}); none of it is used")]
     TooLong(u64),
+    #[error("its file system does not answer; the ledger in state-dir is used")]
+    Silent,
     /// Not all of it is understood.
     #[error(transparent)]
     Dropped(#[from] Dropped),

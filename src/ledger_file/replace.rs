@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::place::CACHE;
+use super::read::CACHE;
 
 /// What the file that is being written ends in.
 const NEW: &str = ".stowd-new";

@@ -129,6 +129,33 @@ fn a_directory_that_hangs_holds_nothing_and_is_taken_up_when_it_answers() {
 }
 
 #[test]
+fn an_images_directory_that_hangs_at_the_start_holds_neither_ready_nor_the_stop() {
+    let setup = Setup::new(&reference());
+    let elsewhere = elsewhere(&setup, "skopeo-oci.tar", "b.tar");
+    let images = setup.images();
+    let fuse = Fuse::mount(&elsewhere, &images, &["-o", "attr_timeout=0"]);
+    fuse.hang();
+    let mut stowd = setup.start();
+    let fuse = fuse;
+    stowd.wait_until(SOON, "it looks for images", |stowd| {
+        let statuses = stowd.notify.statuses();
+        statuses.iter().any(|status| status == "looking for images")
+    });
+    // Sooner than it gives a call up.
+    stowd.signal(Signal::TERM);
+    assert_eq!(stowd.wait(AT_ONCE).code(), Some(0));
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    let cache = format!("{}/.cache.json: ", images.display());
+    assert_eq!(stowd.lines(&cache).len(), 1, "{}", stowd.log());
+    fuse.answer();
+    stowd.wait_until(SOON, "it is imported", |stowd| {
+        imported(stowd, "b.tar") == 1
+    });
+    assert_eq!(pinned_tags(&stowd), names(&["skopeo-oci.tar"]));
+}
+
+#[test]
 fn an_archive_that_hangs_while_it_is_read_fails_and_is_imported_when_it_answers() {
     let setup = Setup::new(&reference());
     let elsewhere = elsewhere(&setup, "large.tar", "large.tar");
