@@ -32,6 +32,7 @@ mod load;
 mod outcome;
 mod pin_check;
 mod pins;
+mod renumbered;
 mod restless;
 mod retries;
 mod sandbox_check;

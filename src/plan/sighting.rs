@@ -56,6 +56,7 @@ impl Plan {
             let start = start.map(|listed| listed.entry.path.clone());
             self.entries.begin_load(start.collect());
         }
+        self.know_file_systems(&listing);
         self.leave_absent(&listing, now);
         let ignored = listing.ignored.iter().map(|other| &other.path);
         let ignored = ignored.collect::<BTreeSet<_>>();

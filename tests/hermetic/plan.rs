@@ -992,6 +992,47 @@ fn a_mount_that_comes_late_after_a_start_unpins_nothing() {
     assert_eq!(stage.told("skipped /i/a.tar"), 1);
 }
 
+/// An older stowd knew it by the number of its device, which another one may have now.
+#[test]
+fn a_file_system_with_another_number_is_known_by_a_file_that_is_what_it_was() {
+    let device = entry("a.tar", 1).identity.device;
+    let at = |file_system, versions: &[(&str, u64)]| {
+        let entries = versions.iter().map(|(name, version)| Listed {
+            entry: entry(name, *version),
+            whole: true,
+        });
+        SourceEvent::Listed(Listing {
+            entries: entries.collect(),
+            directories: [root(file_system)].into(),
+            ..Listing::default()
+        })
+    };
+    let both: &[_] = &[("a.tar", 1), ("b.tar", 1)];
+    let (is_away, is_here) = (Listing::default(), 1 << 40);
+    for (was, there, left) in [
+        (device, both[..1].to_vec(), 0),
+        (device, vec![("a.tar", 2)], 1),
+        (device, Vec::new(), 2),
+        // A link led to it.
+        (device + 1, both[..1].to_vec(), 1),
+    ] {
+        for is_late in [false, true] {
+            let mut before = Stage::loaded(&["a.tar", "b.tar"]);
+            before.source(at(was, both));
+            let json = before.plan.ledger().snapshot().to_json(Path::new("/i"));
+            let (ledger, _) = Ledger::from_json(&json, Path::new("/i"));
+            let mut stage = Stage::with(ledger);
+            if is_late {
+                stage.source(SourceEvent::Listed(is_away.clone()));
+            }
+            stage.source(at(is_here, &there));
+            assert_eq!(stage.plan.out_of_sight(), left, "{was} {there:?} {is_late}");
+            let gone = usize::from(left == 0);
+            assert_eq!(stage.told("gone: /i/b.tar"), gone, "{was} {there:?}");
+        }
+    }
+}
+
 #[test]
 fn what_is_ignored_is_mentioned_once_and_forgotten_when_it_has_gone() {
     let mut stage = Stage::loaded(&[]);
