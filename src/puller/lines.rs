@@ -65,6 +65,13 @@ pub(super) enum PullLineError {
     Vanished,
     #[error("CRI has pulled it, and its blob {0} is still damaged")]
     Damaged(Digest),
+    /// containerd from 2.2 on asks no registry for a layer by its digest that answers otherwise than with
+    /// 404 for a manifest of that digest, and none takes one of more than 4 MiB for a manifest.
+    #[error(
+        "its layer {digest} was damaged, and cannot be pulled by itself; containers start as long as it is \
+         unpacked; to have it pulled anew, remove the image with crictl rmi: {cause}"
+    )]
+    Layer { digest: Digest, cause: String },
 }
 
 /// What the store has of the image of a line.
@@ -83,6 +90,17 @@ impl From<StoreError> for PullLineError {
 }
 
 impl PullLineError {
+    /// As the failure of the pull of a layer.
+    pub(super) fn of_layer(self, digest: &Digest) -> Self {
+        match self {
+            Self::Pull(PullError::Store(_)) => self,
+            other => Self::Layer {
+                digest: digest.clone(),
+                cause: other.to_string(),
+            },
+        }
+    }
+
     /// Fails with the store's own error where the store is away: that says nothing about the line.
     fn or_away(self) -> Result<Self, StoreError> {
         match self {

@@ -74,7 +74,8 @@ impl<S: ImageStore> ListWork<'_, S> {
             let name = line.reference.by_digest(digest).to_string();
             let login = logins.login_for(&line.reference);
             let pull = self.store.pull_blob(&leased.lease, &name, digest, login);
-            self.in_time(login, pull).await?;
+            let pulled = self.in_time(login, pull).await;
+            pulled.map_err(|error| error.of_layer(digest))?;
         }
         Ok(())
     }

@@ -167,7 +167,11 @@ fn is_brought_back(generation: &Generation, direct: bool) {
     assert_eq!(stowd.stop(), Some(0));
     ready_again(&mut stowd);
     let back = stowd.lines(MISSING).split_off(before);
-    assert_eq!(back.len(), 2, "{back:?}");
+    for (archive, ..) in &images[..2] {
+        let path = format!("/{archive}: ");
+        // By the one that was stopped before it was done with it, too.
+        assert!(back.iter().any(|line| line.contains(&path)), "{back:?}");
+    }
     for (_, name, blobs) in &images {
         let record = stowd.store().images()[*name].clone();
         assert_eq!(record.labels["io.cri-containerd.pinned"], "pinned");
@@ -208,12 +212,24 @@ fn a_list_pulls_what_is_damaged(generation: &Generation) {
     let layer = &blobs[2];
     stopped_with_harm(&mut stowd, Harm::Cut, std::slice::from_ref(layer));
     ready_again(&mut stowd);
-    assert_eq!(since_start(&stowd, " imported /").len(), 1);
-    // It is unpacked, and pulled by itself.
-    assert!(is_whole(&stowd, layer));
-    assert_eq!(stowd.stop(), Some(0));
-    ready_again(&mut stowd);
-    assert_eq!(since_start(&stowd, " skipped /").len(), 1);
+    // It is unpacked, and would have to be pulled by itself.
+    if pulls_layers(generation) {
+        assert_eq!(since_start(&stowd, " imported /").len(), 1);
+        assert!(is_whole(&stowd, layer));
+        assert_eq!(stowd.stop(), Some(0));
+        ready_again(&mut stowd);
+        assert_eq!(since_start(&stowd, " skipped /").len(), 1);
+    } else {
+        let told = format!(": its layer {layer} was damaged, and cannot be pulled by itself; ");
+        let not_pulled = since_start(&stowd, " not pulled /");
+        assert!(not_pulled[0].contains(&told), "{not_pulled:?}");
+        assert!(is_whole(&stowd, &blobs[1]));
+    }
+}
+
+/// Whether containerd asks this kind of registry for a layer by its digest.
+pub(crate) fn pulls_layers(generation: &Generation) -> bool {
+    matches!(generation.name.as_str(), "1.6" | "1.7" | "2.1")
 }
 
 /// Removes what was unpacked, which no container uses.
