@@ -6,8 +6,8 @@ use crate::support::{
 };
 
 use super::harness::{
-    HOST, SOON, UMOCI, count, eventually, leases, not_pulled, push, ready, set, setup, status,
-    stocked, tags,
+    HOST, SOON, UMOCI, count, eventually, not_pulled, push, ready, set, setup, status, stocked,
+    tags, wait_for_no_lease,
 };
 
 on_the_reference_in_turn!(
@@ -95,7 +95,7 @@ fn a_registry_that_dies_in_the_middle_of_an_image_fails_the_line_alone() {
         count(stowd, "imported", "core.txt: ") == 1
     });
     stowd.store().closure();
-    assert_eq!(leases(&stowd), Vec::<String>::new());
+    wait_for_no_lease(&stowd);
 }
 
 #[test]

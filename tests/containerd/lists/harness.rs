@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stowd::pin::PinOwner;
 
-use crate::support::{Generation, Record, Registry, Setup, Stowd};
+use crate::support::{Generation, Record, Registry, Setup, Stowd, eventually_in_turn};
 
 pub(super) const SOON: Duration = Duration::from_secs(90);
 
@@ -94,11 +94,16 @@ pub(super) fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// The leases that stowd has left behind. CRI's own are its own.
-pub(super) fn leases(stowd: &Stowd) -> Vec<String> {
-    let mut leases = stowd.store().leases();
-    leases.retain(|id| id.starts_with("stowd"));
-    leases
+/// Waits until stowd has no lease: one of its work may end a moment after the work.
+pub(super) fn wait_for_no_lease(stowd: &Stowd) {
+    eventually_in_turn(SOON, "no lease is left", || {
+        let mut leases = stowd.store().leases();
+        leases.retain(|id| id.starts_with("stowd"));
+        match leases.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{leases:?}")),
+        }
+    });
 }
 
 /// The last STATUS.

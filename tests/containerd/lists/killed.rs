@@ -2,7 +2,9 @@
 
 use crate::support::{Answer, FakeRegistry, Generation, on_the_reference_in_turn};
 
-use super::harness::{BUILDAH, SOON, UMOCI, count, eventually, leases, set, setup, stocked, tags};
+use super::harness::{
+    BUILDAH, SOON, UMOCI, count, eventually, set, setup, stocked, tags, wait_for_no_lease,
+};
 
 on_the_reference_in_turn!(a_stowd_that_was_killed_goes_on_where_it_was);
 
@@ -36,5 +38,5 @@ fn a_stowd_that_was_killed_goes_on_where_it_was(generation: &Generation) {
     assert_eq!(registry.manifests_asked("umoci"), asked, "pulled twice");
     assert_eq!(count(&stowd, "imported", "core.txt: "), 1);
     stowd.store().closure();
-    assert_eq!(leases(&stowd), Vec::<String>::new());
+    wait_for_no_lease(&stowd);
 }

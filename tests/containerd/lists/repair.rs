@@ -11,7 +11,7 @@ use crate::support::{
     Generation, Registry, Stowd, assert_clean, blobs_dir, on_each_generation_in_turn,
 };
 
-use super::harness::{UMOCI, count, eventually, leases, push, setup, status};
+use super::harness::{UMOCI, count, eventually, push, setup, status, wait_for_no_lease};
 
 on_each_generation_in_turn!(
     what_is_damaged_stays_until_its_registry_answers,
@@ -71,9 +71,7 @@ fn what_is_damaged_stays_until_its_registry_answers(generation: &Generation) {
         for blob in &blobs {
             assert!(is_whole(&stowd, blob), "round {round}: {blob}");
         }
-        eventually(&mut stowd, "no lease is left", |stowd| {
-            leases(stowd).is_empty()
-        });
+        wait_for_no_lease(&stowd);
     }
     stowd.store().closure();
     assert_clean(&stowd);
@@ -109,9 +107,7 @@ fn a_damaged_layer_that_is_unpacked_is_pulled_again(generation: &Generation) {
     // The layer had one for a while.
     assert_eq!(names(&stowd), named);
     assert_eq!(count(&stowd, "failed", "core.txt: "), 0);
-    eventually(&mut stowd, "no lease is left", |stowd| {
-        leases(stowd).is_empty()
-    });
+    wait_for_no_lease(&stowd);
     // It is known to be needed.
     assert_eq!(stowd.stop(), Some(0));
     stowd.restart();
