@@ -30,6 +30,8 @@ pub(super) enum FailureKind {
     /// The ingest was removed under its writer.
     Removed,
     Unreachable,
+    /// containerd answers, and what it asked itself does not, as a snapshotter of another process.
+    PluginAway,
     NoSpace,
     /// The answer is longer than a message may be.
     TooLong,
@@ -52,6 +54,14 @@ impl CallFailure {
         }
     }
 
+    /// Whether containerd, or a part of it, does not answer.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(
+            self.kind,
+            FailureKind::Unreachable | FailureKind::PluginAway
+        )
+    }
+
     /// Whether containerd found new files in a directory that it was removing.
     pub(super) fn is_removal_race(&self) -> bool {
         self.cause.contains("directory not empty")
@@ -71,6 +81,7 @@ fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
         Code::NotFound => FailureKind::NotFound,
         Code::AlreadyExists => FailureKind::AlreadyExists,
         Code::Unavailable if !local && cause.contains(" locked") => FailureKind::Locked,
+        Code::Unavailable if !local => FailureKind::PluginAway,
         Code::Unavailable => FailureKind::Unreachable,
         _ if local => FailureKind::Unreachable,
         _ if is_wrong_content(cause) => FailureKind::WrongContent,
@@ -114,7 +125,7 @@ impl From<CallFailure> for StoreError {
     fn from(failure: CallFailure) -> Self {
         let CallFailure { call, kind, cause } = failure;
         match kind {
-            FailureKind::Unreachable => Self::Unreachable { call, cause },
+            FailureKind::Unreachable | FailureKind::PluginAway => Self::Unreachable { call, cause },
             FailureKind::NoSpace => Self::NoSpace { call, cause },
             FailureKind::Late(deadline) => Self::Deadline {
                 call,
@@ -161,7 +172,7 @@ mod tests {
             (
                 Code::Unavailable,
                 "server is not initialized yet",
-                FailureKind::Unreachable,
+                FailureKind::PluginAway,
             ),
             (
                 Code::FailedPrecondition,

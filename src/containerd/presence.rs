@@ -70,7 +70,7 @@ impl Containerd {
                     tell_loss(state);
                     return deletions.read(|| tell_loss(state)).await;
                 }
-                Err(failure) if failure.kind == FailureKind::Unreachable => return failure,
+                Err(failure) if failure.is_away() => return failure,
                 Err(failure) => {
                     if !std::mem::replace(is_refused, true) {
                         let error = StoreError::from(failure).to_string();

@@ -4,7 +4,7 @@
 use k8s_cri::v1::{AuthConfig, ImageSpec, PullImageRequest};
 
 use super::client::{CRI_NAMESPACE, Containerd};
-use super::failure::{CallFailure, FailureKind};
+use super::failure::CallFailure;
 use super::lease::Lease;
 use crate::credentials::Login;
 use crate::digest::Digest;
@@ -40,9 +40,7 @@ impl Containerd {
         // containerd passes on what a registry said under whatever code fits that, `Unavailable` too,
         // and a status that is too long for it to send breaks the call off. So it is asked.
         match self.probe_cri().await {
-            Err(away) if away.kind == FailureKind::Unreachable => {
-                Err(PullError::Store(away.into()))
-            }
+            Err(away) if away.is_away() => Err(PullError::Store(away.into())),
             _ => Err(told(failure.cause)),
         }
     }

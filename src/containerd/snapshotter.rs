@@ -9,6 +9,7 @@ use containerd_client::services::v1::Plugin;
 use rustix::fs::{sync, syncfs};
 
 use super::blocking::assert_may_wait;
+use super::failure::{CallFailure, FailureKind};
 use crate::image_store::UnpackError;
 
 /// A snapshotter that works.
@@ -30,6 +31,17 @@ impl Snapshotter {
                 sync();
                 Ok(())
             }
+        }
+    }
+
+    /// Why a call of it, or of what writes into its snapshots, failed.
+    pub(super) fn failure(&self, failure: CallFailure) -> UnpackError {
+        match failure.kind {
+            FailureKind::PluginAway => UnpackError::Snapshotter {
+                name: self.name.clone(),
+                cause: format!("it does not answer: {}", failure.cause),
+            },
+            _ => UnpackError::Store(failure.into()),
         }
     }
 

@@ -1,8 +1,6 @@
 //! Which snapshotters images are unpacked with: those that CRI makes containers with, or the one that the
 //! configuration names.
 
-use std::sync::Arc;
-
 use containerd_client::services::v1::PluginsRequest;
 
 use super::client::{Containerd, answered};
@@ -21,11 +19,14 @@ impl Containerd {
         self
     }
 
-    /// The snapshotters; what was found before is asked for no more until a store returns.
-    pub(super) async fn found_snapshotters(&self) -> Result<Arc<Vec<Snapshotter>>, UnpackError> {
+    /// The snapshotters, and why one cannot be used; where all can be, they are asked for no more until a
+    /// store returns.
+    pub(super) async fn found_snapshotters(
+        &self,
+    ) -> Result<Vec<Result<Snapshotter, UnpackError>>, UnpackError> {
         let _guard = self.locks.lock("snapshotters").await;
         if let Some(found) = self.snapshotters.get() {
-            return Ok(found);
+            return Ok(found.iter().cloned().map(Ok).collect());
         }
         let names = self.snapshotter_names().await;
         let request = PluginsRequest {
@@ -39,9 +40,11 @@ impl Containerd {
         let is_seen = self.files.get().is_some();
         let names = names.iter();
         let found = names.map(|name| Snapshotter::of(name, &told.plugins, is_seen));
-        let found = found.collect::<Result<Vec<_>, _>>()?;
-        self.snapshotters.set(Some(found.clone()));
-        Ok(Arc::new(found))
+        let found = found.collect::<Vec<_>>();
+        if let Ok(all) = found.iter().cloned().collect::<Result<Vec<_>, _>>() {
+            self.snapshotters.set(Some(all));
+        }
+        Ok(found)
     }
 
     /// The names of them, each once.

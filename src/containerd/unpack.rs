@@ -46,22 +46,31 @@ impl Containerd {
         lease: &Lease,
         image: &RootFileSystem,
     ) -> Result<usize, UnpackError> {
-        let mut made = 0;
-        for snapshotter in self.found_snapshotters().await?.iter() {
-            made += self.unpack_with(lease, snapshotter, image).await?;
+        let mut made = Ok(0);
+        // One that fails keeps the containers of the others from nothing.
+        for snapshotter in self.found_snapshotters().await? {
+            let done = match snapshotter {
+                Ok(snapshotter) => self.unpack_with(lease, &snapshotter, image).await,
+                Err(error) => Err(error),
+            };
+            made = match (made, done) {
+                (Ok(before), Ok(more)) => Ok(before + more),
+                (Err(first), _) | (Ok(_), Err(first)) => Err(first),
+            };
         }
-        Ok(made)
+        made
     }
 
     /// The configurations whose snapshots are there, in all snapshotters.
     pub(super) async fn unpacked_configs(&self) -> Result<BTreeSet<Digest>, UnpackError> {
         let mut unpacked = None::<BTreeSet<Digest>>;
-        for snapshotter in self.found_snapshotters().await?.iter() {
+        for snapshotter in self.found_snapshotters().await? {
+            let snapshotter = snapshotter?;
             let (snapshots, configs) = tokio::try_join!(
                 self.list_snapshots(&snapshotter.name),
                 self.configs_with_snapshots(&snapshotter.name),
             )
-            .map_err(StoreError::from)?;
+            .map_err(|failure| snapshotter.failure(failure))?;
             let configs = configs.into_iter();
             let configs = configs.filter(|(_, chain_id)| snapshots.contains(chain_id));
             let configs = configs.map(|(config, _)| config).collect::<BTreeSet<_>>();
@@ -113,7 +122,7 @@ impl Containerd {
             missing -= 1;
             let chain_id = &image.layers[missing].chain_id;
             let has = self.has_snapshot(&snapshotter.name, chain_id).await;
-            if has.map_err(StoreError::from)? {
+            if has.map_err(|failure| snapshotter.failure(failure))? {
                 break;
             }
         }
@@ -124,6 +133,10 @@ impl Containerd {
             let is_new = self.unpack_layer(lease, snapshotter, parent, layer).await?;
             made += usize::from(is_new);
             parent = Some(&layer.chain_id);
+        }
+        if made == 0 {
+            // What another client has unpacked may not be on the disk.
+            self.sync_snapshots(snapshotter).await?;
         }
         let label = format!("{OF_SNAPSHOT}{}", snapshotter.name);
         let labels = Labels::from([(label, top.to_string())]);
@@ -144,14 +157,15 @@ impl Containerd {
         let key = format!("snapshot {chain_id} of {}", snapshotter.name);
         let _guard = self.locks.lock(&key).await;
         let prepared = self.prepare_snapshot(lease, &snapshotter.name, parent, chain_id);
-        let Some(active) = prepared.await.map_err(StoreError::from)? else {
+        let prepared = prepared.await;
+        let Some(active) = prepared.map_err(|failure| snapshotter.failure(failure))? else {
             return Ok(false);
         };
         let made = async {
-            self.apply(&active, layer).await?;
+            self.apply(snapshotter, &active, layer).await?;
             self.sync_snapshots(snapshotter).await?;
             let committed = self.commit_snapshot(lease, &active).await;
-            committed.map_err(|failure| UnpackError::Store(failure.into()))
+            committed.map_err(|failure| snapshotter.failure(failure))
         };
         if let Err(error) = made.await {
             // The lease keeps it no longer than this unpacking.
@@ -167,6 +181,7 @@ impl Containerd {
     /// Has the bytes of a layer unpacked into its snapshot.
     async fn apply(
         &self,
+        snapshotter: &Snapshotter,
         active: &ActiveSnapshot<'_>,
         layer: &DiffLayer,
     ) -> Result<(), UnpackError> {
@@ -192,7 +207,7 @@ impl Containerd {
                 layer: blob.digest.clone(),
                 cause: failure.cause,
             },
-            false => UnpackError::Store(failure.into()),
+            false => snapshotter.failure(failure),
         })?;
         let actual = applied.applied.unwrap_or_default().digest;
         if actual == diff_id.as_str() {

@@ -195,13 +195,14 @@ impl Plan {
         let outcome = Outcome::Imported(imported);
         let attempt = self.attempt(&path, identity, settings, outcome, now);
         self.ledger.record(path.clone(), attempt);
-        self.want_unpacked(&path, true);
+        let was_lost = self.lost.remove(&path);
+        self.want_unpacked(&path, is_news || was_lost);
         if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
             // Another entry is to have a name that this one has taken, or has let go; or this one is
             // to be read again, with the rules that have come meanwhile.
             self.is_audit_due = true;
         }
-        if self.lost.remove(&path) || is_news {
+        if was_lost || is_news {
             self.news.insert(path.clone());
         }
         match running.overtaken {
@@ -227,7 +228,7 @@ impl Plan {
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let settings = running.fingerprint.clone();
         self.record_failure(&path, Some(identity), settings, failure, now);
-        self.want_unpacked(&path, true);
+        self.want_unpacked(&path, false);
         // What of it is whole has taken names, of which another entry may be the owner.
         self.is_audit_due |= self.ledger.shares_names(&path);
         match running.overtaken {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::digest::Digest;
 use crate::happened::Happened;
 use crate::ledger::{FailureClass, ImportedImage, Ledger};
+use crate::one_line::without_numbers;
 use crate::retry;
 use crate::unpack::{UnpackTally, UnpackWhen};
 
@@ -164,7 +165,12 @@ impl Plan {
             return;
         };
         let is_final = class == FailureClass::Content && attempts >= CONTENT_TRIES;
-        let wait = retry::delay(attempts, Path::new(&image), self.rules.seed);
+        // Each try fills the disk anew.
+        let failures = match class {
+            FailureClass::NoSpace { .. } => u32::MAX,
+            _ => attempts,
+        };
+        let wait = retry::delay(failures, Path::new(&image), self.rules.seed);
         let next_try = (!is_final).then_some(wait);
         if let Some(wait) = next_try {
             self.unpacks.wait(target, now.uptime + wait);
@@ -172,7 +178,8 @@ impl Plan {
         // What is wrong with the store is so for all images alike.
         let is_told = match class {
             FailureClass::Content => attempts > 1,
-            _ => !self.told_unpacks.insert(error.clone()),
+            // Numbers are those of mounts, which are others each time.
+            _ => !self.told_unpacks.insert(without_numbers(&error).collect()),
         };
         if !is_told {
             self.tell(Happened::NotUnpacked {

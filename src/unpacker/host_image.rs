@@ -1,16 +1,18 @@
 //! What of an image in the store the host runs: of an index the manifest that containerd would choose.
 
+use std::collections::HashSet;
+
 use crate::digest::Digest;
 use crate::image_store::{ImageStore, StoreError, UnpackError};
 use crate::oci::limits::DOCUMENT_MAX;
-use crate::oci::{ImageConfig, Index, Manifest, RawDescriptor, media_type, parse};
+use crate::oci::{ImageConfig, Index, Manifest, media_type, parse};
 use crate::platform::{Platform, Wanted};
 use crate::unpack::RootFileSystem;
 
 /// So many indexes lie in each other, at most; real images have two.
 const LEVELS: usize = 4;
 
-/// The most manifests that are looked at for one image.
+/// The most manifests that are looked at for one image, and the most documents that are read for it.
 const MANIFESTS_MAX: usize = 1000;
 
 /// Looks for what the host runs.
@@ -18,6 +20,8 @@ pub(super) struct HostImage<'a, S> {
     store: &'a S,
     /// The manifests, with the platforms that they are for.
     offered: Vec<(Platform, Digest)>,
+    /// The documents that were read, or are to be.
+    seen: HashSet<Digest>,
 }
 
 impl<S: ImageStore> HostImage<'_, S> {
@@ -40,8 +44,11 @@ impl<S: ImageStore> HostImage<'_, S> {
                 _ => Ok(None),
             };
         }
-        let offered = Vec::new();
-        let mut image = HostImage { store, offered };
+        let mut image = HostImage {
+            store,
+            offered: Vec::new(),
+            seen: HashSet::from([target.clone()]),
+        };
         image.walk(&document).await?;
         let platforms = image.offered.iter().map(|(platform, _)| platform.clone());
         let platforms = platforms.collect::<Vec<_>>();
@@ -61,20 +68,18 @@ impl<S: ImageStore> HostImage<'_, S> {
         }
     }
 
-    /// Takes in what an index offers, and the indexes in it.
+    /// Takes in what an index offers, and the indexes in it. Each document is read once, however often it
+    /// is listed, and one at a time is in memory.
     async fn walk(&mut self, index: &[u8]) -> Result<(), StoreError> {
-        let mut open = vec![(1, index.to_vec())];
-        while let Some((level, document)) = open.pop() {
-            let Ok(index) = parse::<Index>(&document) else {
+        let mut open = vec![(1, self.take_in(index).await?)];
+        while let Some((level, mut nested)) = open.pop() {
+            let Some(digest) = nested.pop() else {
                 continue;
             };
-            for child in &index.manifests.0 {
-                if self.offered.len() == MANIFESTS_MAX {
-                    return Ok(());
-                }
-                if let Some(nested) = self.take_in(child).await?
-                    && level < LEVELS
-                {
+            open.push((level, nested));
+            if let Some(document) = read(self.store, &digest).await? {
+                let nested = self.take_in(&document).await?;
+                if level < LEVELS {
                     open.push((level + 1, nested));
                 }
             }
@@ -82,30 +87,42 @@ impl<S: ImageStore> HostImage<'_, S> {
         Ok(())
     }
 
-    /// Takes in a manifest; returns an index.
-    async fn take_in(&mut self, child: &RawDescriptor) -> Result<Option<Vec<u8>>, StoreError> {
-        let Ok(digest) = child.digest() else {
-            return Ok(None);
+    /// Takes in the manifests of an index; returns its indexes.
+    async fn take_in(&mut self, index: &[u8]) -> Result<Vec<Digest>, StoreError> {
+        let mut nested = Vec::new();
+        let Ok(index) = parse::<Index>(index) else {
+            return Ok(nested);
         };
-        let is_index = media_type::kind(&child.media_type) == media_type::MediaKind::Index;
-        match child.platform() {
-            Some(platform) if platform.is_attestation() => return Ok(None),
-            Some(platform) if !is_index => self.offered.push((platform, digest)),
-            _ => {
-                let Some(document) = read(self.store, &digest).await? else {
-                    return Ok(None);
-                };
-                if is_index {
-                    return Ok(Some(document));
-                }
-                if let Ok(manifest) = parse::<Manifest>(&document)
-                    && let Some((_, Some(platform))) = configuration(self.store, &manifest).await?
-                {
-                    self.offered.push((platform, digest));
-                }
+        for child in &index.manifests.0 {
+            let Ok(digest) = child.digest() else {
+                continue;
+            };
+            if self.offered.len() == MANIFESTS_MAX {
+                break;
+            }
+            let is_index = media_type::kind(&child.media_type) == media_type::MediaKind::Index;
+            match child.platform() {
+                Some(platform) if platform.is_attestation() => {}
+                Some(platform) if !is_index => self.offered.push((platform, digest)),
+                _ if self.seen.len() == MANIFESTS_MAX || !self.seen.insert(digest.clone()) => {}
+                _ if is_index => nested.push(digest),
+                _ => self.take_in_manifest(digest).await?,
             }
         }
-        Ok(None)
+        Ok(nested)
+    }
+
+    /// Takes in a manifest whose platform its configuration tells.
+    async fn take_in_manifest(&mut self, digest: Digest) -> Result<(), StoreError> {
+        let Some(document) = read(self.store, &digest).await? else {
+            return Ok(());
+        };
+        if let Ok(manifest) = parse::<Manifest>(&document)
+            && let Some((_, Some(platform))) = configuration(self.store, &manifest).await?
+        {
+            self.offered.push((platform, digest));
+        }
+        Ok(())
     }
 }
 

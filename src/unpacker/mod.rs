@@ -9,7 +9,7 @@ mod host_image;
 
 use crate::admit::LeasedStore;
 use crate::digest::Digest;
-use crate::image_store::{ImageStore, UnpackError};
+use crate::image_store::{ImageStore, StoreError, UnpackError};
 use crate::ledger::FailureClass;
 use crate::plan::UnpackEnd;
 use crate::platform::Platform;
@@ -47,6 +47,7 @@ fn class(error: &UnpackError) -> FailureClass {
         UnpackError::Documents(_) | UnpackError::Layer { .. } | UnpackError::OtherLayer { .. } => {
             FailureClass::Content
         }
+        UnpackError::Store(StoreError::NoSpace { .. }) => FailureClass::NoSpace { needs: 0 },
         UnpackError::Snapshotter { .. } | UnpackError::Store(_) => FailureClass::Environment,
     }
 }

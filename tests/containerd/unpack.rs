@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use stowd::digest::Digest;
 use tokio::runtime::Runtime;
 
-use crate::made::{append, recipe};
+use crate::made::{Body, append, recipe};
 use crate::support::{
-    Generation, Setup, Stowd, assert_clean, fixture, on_each_generation_in_turn, run_in_pod,
+    Generation, Setup, Stowd, assert_clean, fixture, kibibytes, on_each_generation_in_turn,
+    on_the_reference_in_turn, run_in_pod,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -24,6 +26,10 @@ on_each_generation_in_turn!(
     images_are_unpacked_after_ready_or_never,
     another_snapshotter_may_be_named,
     a_kill_leaves_no_half_unpacked_layer,
+);
+on_the_reference_in_turn!(
+    a_snapshotter_that_does_not_answer_holds_up_nothing_but_itself,
+    an_index_that_lists_another_a_thousand_times_is_read_once,
 );
 
 /// The snapshots of a snapshotter: the parent and the kind of each.
@@ -312,6 +318,73 @@ fn another_snapshotter_may_be_named(generation: &Generation) {
     let words = "snapshotter stargz: containerd has none of this name; those that work: ";
     assert!(told[0].contains(words), "{told:?}");
     assert_eq!(stowd.lines(" imported /").len(), 2);
+}
+
+/// A runtime of its own makes its containers with a snapshotter of another process, which is gone.
+fn a_snapshotter_that_does_not_answer_holds_up_nothing_but_itself(generation: &Generation) {
+    let setup = Setup::new(generation);
+    let file = setup.dir().join("containerd.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let gone = setup.dir().join("gone.sock");
+    let plugin = format!(
+        "[proxy_plugins.gone]\ntype = \"snapshot\"\naddress = \"{}\"\n\
+         [plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.other]\n\
+         runtime_type = \"io.containerd.runc.v2\"\nsnapshotter = \"gone\"\n",
+        gone.display()
+    );
+    std::fs::write(&file, format!("{text}\n{plugin}")).unwrap();
+    setup.stow(&fixture("umoci.tar").path);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    assert_ready_says(&stowd, ", 1 not unpacked");
+    let told = stowd.lines(" not unpacked ");
+    let words = ": snapshotter gone: it does not answer: ";
+    assert!(told[0].contains(words), "{told:?}");
+    assert!(!committed(&stowd, "overlayfs").is_empty());
+    let silent = stowd.lines(" containerd does not answer");
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+fn an_index_that_lists_another_a_thousand_times_is_read_once(generation: &Generation) {
+    const NAME: &str = "stowd.test/often:1";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let mut made = recipe(11, NAME).oci();
+    let list = made.members.iter().find(|(path, _)| path == "index.json");
+    let Some((_, Body::File(bytes))) = list else {
+        panic!("index.json")
+    };
+    let mut list = serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+    let mut named = list["manifests"][0].clone();
+    named["annotations"] = serde_json::json!({});
+    named["platform"] = serde_json::json!({
+        "os": "linux", "architecture": crate::support::architecture(),
+    });
+    // Each reading of it takes a MiB.
+    let inner = serde_json::json!({
+        "schemaVersion": 2, "mediaType": INDEX, "manifests": [named],
+        "annotations": { "padding": "x".repeat(1 << 20) },
+    });
+    let mut add = |body: serde_json::Value| {
+        let body = body.to_string().into_bytes();
+        let digest = Digest::of(&body);
+        made.add(&format!("blobs/sha256/{}", digest.hex()), &body);
+        serde_json::json!({ "mediaType": INDEX, "digest": digest, "size": body.len() })
+    };
+    let inner = add(inner);
+    let outer = serde_json::json!({
+        "schemaVersion": 2, "mediaType": INDEX, "manifests": vec![inner; 1000],
+    });
+    let mut outer = add(outer);
+    outer["annotations"] = serde_json::json!({ "io.containerd.image.name": NAME });
+    list["manifests"] = serde_json::json!([outer]);
+    let made = made.with("index.json", Body::File(list.to_string().into_bytes()));
+    let setup = Setup::new(generation);
+    std::fs::write(setup.images().join("often.tar"), made.tar()).unwrap();
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    assert_ready_says(&stowd, "1 image from 1 entry, 1 unpacked");
+    let peak = kibibytes(stowd.pid(), "VmHWM:") >> 10;
+    assert!(peak < 200, "{peak} MiB");
 }
 
 fn a_kill_leaves_no_half_unpacked_layer(generation: &Generation) {
