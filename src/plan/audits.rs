@@ -16,6 +16,7 @@ use super::brought_back::{Again, BroughtBack};
 use super::event::{Effect, Job, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
+use super::unpacks::Demand;
 
 /// Between two looks at all blobs, where the images are asked for more often: a look costs some
 /// microseconds a blob.
@@ -209,7 +210,7 @@ impl Plan {
                 if !self.ledger.stands(&path) {
                     self.tell(Happened::Skipped(path.clone()));
                     self.ledger.confirm(&path);
-                    self.want_unpacked(&path, false);
+                    self.want_unpacked(&path, Demand::Standing);
                 }
                 return self.entries.set(path, Life::Done(entry));
             }
@@ -219,7 +220,7 @@ impl Plan {
                 // change of its file can help. One that is not whole is not tried before it is.
                 if until == Until::Change || (whole && self.ledger.stands(&path)) {
                     self.ledger.confirm(&path);
-                    self.want_unpacked(&path, false);
+                    self.want_unpacked(&path, Demand::Standing);
                     return self.entries.set(path, Life::Waiting(entry, until));
                 }
                 job = self.job_of_retry(&entry);

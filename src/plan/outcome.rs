@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
 use super::store_query::STORE_REST;
+use super::unpacks::Demand;
 
 impl Plan {
     pub(super) fn ended(&mut self, path: PathBuf, end: JobEnd, now: Now) {
@@ -188,21 +189,25 @@ impl Plan {
         }
         // What was pulled the store has not had.
         let is_pulled = matches!(running.job, Job::Pull(_));
-        let is_news = is_new || is_pulled || self.is_other_version(&running);
+        let is_news =
+            self.lost.remove(&path) || is_new || is_pulled || self.is_other_version(&running);
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let identity = Some(running.entry.identity);
         let settings = running.fingerprint.clone();
         let outcome = Outcome::Imported(imported);
         let attempt = self.attempt(&path, identity, settings, outcome, now);
         self.ledger.record(path.clone(), attempt);
-        let was_lost = self.lost.remove(&path);
-        self.want_unpacked(&path, is_news || was_lost);
+        let demand = match is_news {
+            true => Demand::New,
+            false => Demand::Repeated,
+        };
+        self.want_unpacked(&path, demand);
         if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
             // Another entry is to have a name that this one has taken, or has let go; or this one is
             // to be read again, with the rules that have come meanwhile.
             self.is_audit_due = true;
         }
-        if was_lost || is_news {
+        if is_news {
             self.news.insert(path.clone());
         }
         match running.overtaken {
@@ -228,7 +233,7 @@ impl Plan {
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let settings = running.fingerprint.clone();
         self.record_failure(&path, Some(identity), settings, failure, now);
-        self.want_unpacked(&path, false);
+        self.want_unpacked(&path, Demand::Repeated);
         // What of it is whole has taken names, of which another entry may be the owner.
         self.is_audit_due |= self.ledger.shares_names(&path);
         match running.overtaken {

@@ -14,6 +14,7 @@ use crate::unpack::{UnpackTally, UnpackWhen};
 use super::event::{Effect, Now, UnpackEnd};
 use super::state::Plan;
 use super::store_query::STORE_REST;
+use super::unpacks::Demand;
 
 /// So often what is wrong with an image itself is found before nothing but a change can help: a layer is
 /// written each time.
@@ -36,8 +37,8 @@ impl Plan {
         }
     }
 
-    /// What a record that stands has brought is to be unpacked. `is_new`: by a job that has just ended.
-    pub(super) fn want_unpacked(&mut self, path: &Path, is_new: bool) {
+    /// What the record of an entry has brought is to be unpacked.
+    pub(super) fn want_unpacked(&mut self, path: &Path, demand: Demand) {
         if self.rules.unpack == UnpackWhen::Never {
             return;
         }
@@ -45,7 +46,7 @@ impl Plan {
         let record = self.ledger.get(path).into_iter();
         for image in record.flat_map(|record| &record.outcome.imported().images) {
             let name = image.names.first().map_or("", String::as_str);
-            self.unpacks.want(&image.digest, name, is_of_start, is_new);
+            self.unpacks.want(&image.digest, name, is_of_start, demand);
         }
     }
 
@@ -59,7 +60,7 @@ impl Plan {
         let standing = self.ledger.iter().map(|(path, _)| path);
         let standing = standing.filter(|path| self.ledger.stands(path));
         for path in standing.map(Path::to_owned).collect::<Vec<PathBuf>>() {
-            self.want_unpacked(&path, false);
+            self.want_unpacked(&path, Demand::Standing);
         }
     }
 
@@ -111,6 +112,9 @@ impl Plan {
             // What is wrong with it, each unpacking finds for itself.
             return self.unpacks.queue_unknown();
         };
+        // What no record has any more would be asked for again and again.
+        let brought = brought_images(&self.ledger).map(|image| &image.digest);
+        self.unpacks.retain(&brought.collect());
         let mut told = HashSet::new();
         let mut found = Vec::new();
         for image in brought_images(&self.ledger) {

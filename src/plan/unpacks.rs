@@ -66,6 +66,17 @@ enum UnpackState {
     Waiting(Option<Duration>),
 }
 
+/// Why an image is to be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// A job has brought something that the store had not.
+    New,
+    /// A job was done again, or has failed, and the image is one that it names.
+    Repeated,
+    /// Its record stands: the store's snapshots are asked for first.
+    Standing,
+}
+
 impl UnpackState {
     fn is_open(self) -> bool {
         matches!(self, Self::Unknown | Self::Queued | Self::Running { .. })
@@ -73,15 +84,24 @@ impl UnpackState {
 }
 
 impl Unpacks {
-    /// An image is to be unpacked. `is_new`: a job has just brought it; if not, the store's snapshots are
-    /// asked for first.
-    pub(super) fn want(&mut self, target: &Digest, name: &str, is_of_start: bool, is_new: bool) {
+    /// An image is to be unpacked.
+    pub(super) fn want(&mut self, target: &Digest, name: &str, is_of_start: bool, demand: Demand) {
         let had = self.images.get(target);
-        let state = match (had.map(|image| image.state), is_new) {
-            (None, false) => UnpackState::Unknown,
-            (Some(state), false) => state,
-            (Some(UnpackState::Running { .. }), true) => UnpackState::Running { again: true },
-            (_, true) => UnpackState::Queued,
+        let state = match (had.map(|image| image.state), demand) {
+            (None, Demand::Standing) => UnpackState::Unknown,
+            (Some(state), Demand::Standing) => state,
+            (Some(UnpackState::Running { .. }), _) => UnpackState::Running { again: true },
+            // It is broken, or its snapshots are there, whatever else the entry lacks.
+            (
+                Some(
+                    state @ (UnpackState::Waiting(None)
+                    | UnpackState::Done {
+                        has_snapshots: true,
+                    }),
+                ),
+                Demand::Repeated,
+            ) => state,
+            _ => UnpackState::Queued,
         };
         let is_of_start = is_of_start || had.is_some_and(|image| image.is_of_start);
         let failures = had.map_or(0, |image| image.failures);

@@ -286,3 +286,22 @@ fn what_no_entry_brings_any_more_is_forgotten() {
     stage.ends("b.tar", failed(FailureClass::Environment));
     assert_eq!(stage.plan.unpack_tally(), tally(1, 0));
 }
+
+#[test]
+fn an_image_that_no_entry_brings_is_not_asked_for_again_and_again() {
+    let mut stage = imported(UnpackWhen::BeforeReady);
+    stage.on(unpacked("x"));
+    stage.on(unpacked("y"));
+    stage.on(listed(&["b.tar"]));
+    // Before the audit that would forget it.
+    let returned = StoreState {
+        returns: 1,
+        ..StoreState::default()
+    };
+    stage.on(Event::Store(returned));
+    for _ in 0..3 {
+        let asked = stage.on(snapshots(&["y"]));
+        let again = asked.iter().filter(|effect| *effect == "list snapshots");
+        assert_eq!(again.count(), 0, "{asked:?}");
+    }
+}
