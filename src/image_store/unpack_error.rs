@@ -1,6 +1,6 @@
 //! Why an image is not unpacked.
 
-use super::StoreError;
+use super::store_error::StoreError;
 use crate::digest::Digest;
 use crate::unpack::NoRootFileSystem;
 
