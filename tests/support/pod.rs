@@ -116,7 +116,6 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         }
     })
     .await;
-    let log = std::fs::read_to_string(logs.join("one.log")).expect("the container's log");
     runtime
         .stop_pod_sandbox(StopPodSandboxRequest {
             pod_sandbox_id: sandbox.clone(),
@@ -129,5 +128,7 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         })
         .await
         .expect("RemovePodSandbox");
+    // CRI may write the last of it after the exit: when the pod is gone all of it is there.
+    let log = std::fs::read_to_string(logs.join("one.log")).expect("the container's log");
     Ran { exit_code, log }
 }
