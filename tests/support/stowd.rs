@@ -225,12 +225,12 @@ impl Stowd {
     /// The pid of its containerd: the child that it has, but for one that it asks for the configuration
     /// (`containerd config dump`).
     pub fn containerd_pid(&self) -> Option<u32> {
-        let is_asked = |pid: &u32| {
+        // Not one that is only asked for its configuration, which has stowd's own words before its exec.
+        let serves = |pid: &u32| {
             let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
-            arguments.is_ok_and(|arguments| arguments.ends_with("\0dump\0"))
+            arguments.is_ok_and(|arguments| arguments.contains("\0--address\0"))
         };
-        let mut children = children(self.pid()).into_iter();
-        children.find(|pid| !is_asked(pid))
+        children(self.pid()).into_iter().find(serves)
     }
 
     /// Whether a blob is on its way into the content store of its own containerd.
