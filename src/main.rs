@@ -26,32 +26,51 @@ fn main() -> ExitCode {
         Command::Completions { shell } => print(&cli::completions(*shell)),
         Command::Version => print(&cli::version()),
     };
-    done.unwrap_or_else(|error| {
-        tell(&error);
-        ExitCode::FAILURE
-    })
-}
-
-fn run(cli: &Cli, mode: Mode) -> Result<ExitCode, String> {
-    let inputs = cli.inputs();
-    let loaded = match config::load(&inputs) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            commands::run::tell_failure(&format_args!("configuration: {error}"));
-            return Ok(misconfigured(&error));
+    match done {
+        Ok(status) => status,
+        Err(NotDone::Config(error)) => {
+            error.problems.iter().for_each(tell);
+            ExitCode::from(EX_CONFIG)
         }
-    };
-    commands::run::run(loaded, inputs, mode, &HostEdges).map_err(|error| {
+        Err(NotDone::Other(error)) => {
+            tell(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command was not done.
+enum NotDone {
+    Config(LoadError),
+    Other(String),
+}
+
+impl From<LoadError> for NotDone {
+    fn from(error: LoadError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<String> for NotDone {
+    fn from(error: String) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn run(cli: &Cli, mode: Mode) -> Result<ExitCode, NotDone> {
+    let inputs = cli.inputs();
+    let loaded = config::load(&inputs).inspect_err(|error| {
+        commands::run::tell_failure(&format_args!("configuration: {error}"));
+    })?;
+    let ran = commands::run::run(loaded, inputs, mode, &HostEdges);
+    ran.map_err(|error| {
         commands::run::tell_failure(&error);
-        error.to_string()
+        NotDone::Other(error.to_string())
     })
 }
 
-fn check(cli: &Cli, is_quiet: bool) -> Result<ExitCode, String> {
-    let loaded = match config::load(&cli.inputs()) {
-        Ok(loaded) => loaded,
-        Err(error) => return Ok(misconfigured(&error)),
-    };
+fn check(cli: &Cli, is_quiet: bool) -> Result<ExitCode, NotDone> {
+    let loaded = config::load(&cli.inputs())?;
     for warning in &loaded.warnings {
         tell(&format!("warning: {warning}"));
     }
@@ -62,23 +81,16 @@ fn check(cli: &Cli, is_quiet: bool) -> Result<ExitCode, String> {
     print(&commands::check::effective(&loaded, rust_log.as_deref()))
 }
 
-fn doctor(cli: &Cli) -> Result<ExitCode, String> {
-    let loaded = match config::load(&cli.inputs()) {
-        Ok(loaded) => loaded,
-        Err(error) => return Ok(misconfigured(&error)),
-    };
+fn doctor(cli: &Cli) -> Result<ExitCode, NotDone> {
+    let loaded = config::load(&cli.inputs())?;
     let (text, would_start) =
         commands::doctor::doctor(&loaded).map_err(|error| error.to_string())?;
     print(&text)?;
     Ok(status(would_start))
 }
 
-fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, String> {
-    let config = match config::load(&cli.inputs()) {
-        Ok(loaded) => loaded.config,
-        Err(error) => return Ok(misconfigured(&error)),
-    };
-    let images = &config.images;
+fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, NotDone> {
+    let images = config::load(&cli.inputs())?.config.images;
     let wanted = Wanted::from_config(&images.platforms, Platform::host());
     let wanted = wanted.map_err(|error| error.to_string())?;
     let mut files = Vec::new();
@@ -102,17 +114,12 @@ fn status(is_well: bool) -> ExitCode {
     }
 }
 
-fn misconfigured(error: &LoadError) -> ExitCode {
-    error.problems.iter().for_each(tell);
-    ExitCode::from(EX_CONFIG)
-}
-
 /// Writes to standard output. A reader that has left is no error.
-fn print(text: &str) -> Result<ExitCode, String> {
+fn print(text: &str) -> Result<ExitCode, NotDone> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("standard output cannot be written to: {error}"))
+            Err(format!("standard output cannot be written to: {error}").into())
         }
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -14,10 +14,10 @@ const ENTRIES_MAX: usize = 10_000;
 
 /// Clones share what was said.
 #[derive(Debug, Clone, Default)]
-pub struct Told(Arc<Mutex<Entries>>);
+pub struct Told(Arc<Mutex<ToldEntries>>);
 
 #[derive(Debug, Default)]
-struct Entries {
+struct ToldEntries {
     by_name: HashMap<String, OfEntry>,
     /// How often one was asked for.
     asked: u64,
@@ -63,12 +63,12 @@ impl Told {
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+    fn entries(&self) -> MutexGuard<'_, ToldEntries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entries {
+impl ToldEntries {
     /// What was said of this version of an entry.
     fn of(&mut self, entry: &str, identity: Identity) -> &mut OfEntry {
         if self.by_name.len() >= ENTRIES_MAX && !self.by_name.contains_key(entry) {

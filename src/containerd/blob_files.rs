@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, fstatvfs, statat, syncfs};
 
 use super::blocking::assert_may_wait;
-use super::file_hash::{self, FileBytes};
+use super::file_hash::{self, BytesOnDisk};
 use crate::digest::Digest;
 use crate::needed_blob::NeededBlob;
 
@@ -66,7 +66,7 @@ impl BlobFiles {
         let path = self.path(digest);
         let removed = File::open(&path).and_then(|file| {
             let bytes = file_hash::file_bytes(&file, |_| goes_on())?;
-            if bytes == FileBytes::Of(digest.clone()) {
+            if bytes == BytesOnDisk::Of(digest.clone()) {
                 return Ok(false);
             }
             let (hashed, named) = (file.metadata()?, path.symlink_metadata()?);
@@ -94,7 +94,7 @@ impl BlobFiles {
         &self,
         digest: &Digest,
         goes_on: impl FnMut(u64) -> bool,
-    ) -> io::Result<Option<FileBytes>> {
+    ) -> io::Result<Option<BytesOnDisk>> {
         assert_may_wait();
         let file = File::open(self.path(digest));
         match file.and_then(|file| file_hash::file_bytes(&file, goes_on)) {

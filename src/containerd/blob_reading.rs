@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::blob_files::BlobFiles;
 use super::blocking::blocking;
 use super::client::Containerd;
-use super::file_hash::FileBytes;
+use super::file_hash::BytesOnDisk;
 use super::idle_io::IdleIo;
 use crate::digest::{Digest, Hasher};
 use crate::image_store::StoreError;
@@ -117,8 +117,8 @@ fn hash_files(
             break;
         }
         match files.read(&digest, &mut is_wanted) {
-            Ok(Some(FileBytes::Lost)) => _ = faults.insert(digest, BlobFault::Lost),
-            Ok(Some(FileBytes::Of(hash))) if hash != digest => {
+            Ok(Some(BytesOnDisk::Lost)) => _ = faults.insert(digest, BlobFault::Lost),
+            Ok(Some(BytesOnDisk::Of(hash))) if hash != digest => {
                 faults.insert(digest, BlobFault::Bytes);
             }
             Ok(_) => {}

@@ -18,7 +18,7 @@ use crate::digest::{Digest, Hasher};
 
 /// What a file has on the disk.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FileBytes {
+pub(super) enum BytesOnDisk {
     /// All of them, and this is their digest.
     Of(Digest),
     /// The disk, or the file system, says each time that some are lost.
@@ -29,18 +29,18 @@ pub(super) enum FileBytes {
 pub(super) fn file_bytes(
     file: &File,
     mut goes_on: impl FnMut(u64) -> bool,
-) -> io::Result<FileBytes> {
+) -> io::Result<BytesOnDisk> {
     twice(|| hash(file, &mut goes_on))
 }
 
-fn twice(mut read: impl FnMut() -> io::Result<Digest>) -> io::Result<FileBytes> {
+fn twice(mut read: impl FnMut() -> io::Result<Digest>) -> io::Result<BytesOnDisk> {
     for _ in 0..2 {
         match read() {
             Err(error) if is_loss(&error) => {}
-            read => return read.map(FileBytes::Of),
+            read => return read.map(BytesOnDisk::Of),
         }
     }
-    Ok(FileBytes::Lost)
+    Ok(BytesOnDisk::Lost)
 }
 
 /// Whether a sector cannot be read, or a checksum is wrong. All else may pass, and says nothing of the bytes.
@@ -200,11 +200,11 @@ mod tests {
             assert_eq!(results.next(), None, "it is read again");
             read.map_err(|error| Errno::from_io_error(&error).unwrap())
         };
-        let whole = Ok(FileBytes::Of(Digest::of(b"abc")));
+        let whole = Ok(BytesOnDisk::Of(Digest::of(b"abc")));
         assert_eq!(read(&[None]), whole);
         for loss in [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::NODATA] {
             assert_eq!(read(&[Some(loss), None]), whole);
-            assert_eq!(read(&[Some(loss), Some(Errno::IO)]), Ok(FileBytes::Lost));
+            assert_eq!(read(&[Some(loss), Some(Errno::IO)]), Ok(BytesOnDisk::Lost));
             assert_eq!(read(&[Some(loss), Some(Errno::MFILE)]), Err(Errno::MFILE));
         }
         assert_eq!(read(&[Some(Errno::MFILE)]), Err(Errno::MFILE));
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_file_that_has_lost_its_bytes_is_told() {
         let lost = File::open("/proc/self/mem").unwrap();
-        assert_eq!(file_bytes(&lost, |_| true).unwrap(), FileBytes::Lost);
+        assert_eq!(file_bytes(&lost, |_| true).unwrap(), BytesOnDisk::Lost);
     }
 
     /// The first MiB is in the page cache, the rest is not.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What a configuration says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ContainerdConfig {
+pub(super) struct DumpedConfig {
     pub(super) cri_is_disabled: bool,
     /// Whether runc leaves cgroups to systemd.
     pub(super) systemd_cgroup: Option<bool>,
@@ -16,7 +16,7 @@ pub(super) struct ContainerdConfig {
 /// The names of CRI's plugins: of 1.x, of 2.x.
 const CRI: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
 
-impl ContainerdConfig {
+impl DumpedConfig {
     /// `None`: it is no such configuration.
     pub(super) fn of_dump(toml: &str) -> Option<Self> {
         let dump: Value = Figment::from(Toml::string(toml)).extract().ok()?;
@@ -49,17 +49,14 @@ mod tests {
                 "version = 2\ndisabled_plugins = [\"aufs\", \"cri\"]\n[plugins.\"{plugin}\".containerd.\
                  runtimes.runc.options]\nSystemdCgroup = true\n"
             );
-            let read = ContainerdConfig {
+            let read = DumpedConfig {
                 cri_is_disabled: true,
                 systemd_cgroup: Some(true),
             };
-            assert_eq!(ContainerdConfig::of_dump(&toml), Some(read));
+            assert_eq!(DumpedConfig::of_dump(&toml), Some(read));
         }
-        let least = ContainerdConfig::of_dump("version = 3\n");
-        assert_eq!(least, Some(ContainerdConfig::default()));
-        assert_eq!(
-            ContainerdConfig::of_dump("flag provided but not defined"),
-            None
-        );
+        let least = DumpedConfig::of_dump("version = 3\n");
+        assert_eq!(least, Some(DumpedConfig::default()));
+        assert_eq!(DumpedConfig::of_dump("flag provided but not defined"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// What was looked at.
     pub subject: &'static str,
     /// What was found and, where it is not good, the remedy.
@@ -13,7 +13,7 @@ pub struct Diagnosis {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Severity {
     Good,
     /// Worth a look: stowd and pods start all the same.
     Doubtful,
@@ -21,7 +21,7 @@ pub enum Verdict {
     Bad,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Good => "ok",
@@ -33,20 +33,20 @@ impl fmt::Display for Verdict {
 
 impl Diagnosis {
     pub(super) fn good(subject: &'static str, text: impl Into<String>) -> Self {
-        Self::new(Verdict::Good, subject, text)
+        Self::new(Severity::Good, subject, text)
     }
 
     pub(super) fn doubtful(subject: &'static str, text: impl Into<String>) -> Self {
-        Self::new(Verdict::Doubtful, subject, text)
+        Self::new(Severity::Doubtful, subject, text)
     }
 
     pub(super) fn bad(subject: &'static str, text: impl Into<String>) -> Self {
-        Self::new(Verdict::Bad, subject, text)
+        Self::new(Severity::Bad, subject, text)
     }
 
-    fn new(verdict: Verdict, subject: &'static str, text: impl Into<String>) -> Self {
+    fn new(severity: Severity, subject: &'static str, text: impl Into<String>) -> Self {
         Self {
-            verdict,
+            severity,
             subject,
             text: text.into(),
         }

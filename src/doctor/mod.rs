@@ -9,6 +9,7 @@
 //!   unit      what systemd has of stowd.service, and what drop-ins must not set
 //! ```
 
+mod answer;
 mod containerd_config;
 mod diagnosis;
 mod disk;
@@ -19,7 +20,7 @@ mod unit;
 
 use crate::config::LoadedConfig;
 
-pub use diagnosis::{Diagnosis, Verdict};
+pub use diagnosis::{Diagnosis, Severity};
 
 /// Looks at everything. Takes some seconds at most where something does not answer.
 pub async fn examine(loaded: &LoadedConfig) -> Vec<Diagnosis> {

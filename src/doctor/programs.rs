@@ -1,20 +1,16 @@
 //! The programs that containers need.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::timeout;
 
+use super::answer::answer;
 use super::diagnosis::Diagnosis;
 use crate::config::ContainerdConfig;
 use crate::entry::shown;
 use crate::one_line::shortened;
 use crate::supervisor::binary;
 
-/// How long a program may take to tell its version.
-const ANSWER: Duration = Duration::from_secs(5);
 /// How much of what it says is shown, in characters.
 const SHOWN: usize = 120;
 
@@ -64,26 +60,23 @@ pub(super) async fn examine(config: &ContainerdConfig) -> Vec<Diagnosis> {
 /// What the program says of itself.
 async fn version(subject: &'static str, program: &PathBuf) -> Diagnosis {
     let mut command = Command::new(program);
-    command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.arg("--version");
     let path = shown(program);
-    match timeout(ANSWER, command.output()).await {
-        Ok(Ok(output)) if output.status.success() => {
+    match answer(&mut command).await {
+        Some(Ok(output)) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             let first = text.lines().next().unwrap_or_default();
             Diagnosis::good(subject, format!("{path}: {}", shortened(first, SHOWN)))
         }
-        Ok(Ok(output)) => Diagnosis::bad(
+        Some(Ok(output)) => Diagnosis::bad(
             subject,
             format!(
                 "{path} --version fails ({}); install it anew",
                 output.status
             ),
         ),
-        Ok(Err(error)) => Diagnosis::bad(subject, format!("{path} cannot be run: {error}")),
-        Err(_) => Diagnosis::bad(
+        Some(Err(error)) => Diagnosis::bad(subject, format!("{path} cannot be run: {error}")),
+        None => Diagnosis::bad(
             subject,
             format!("{path} --version does not end; is its file system there?"),
         ),

@@ -1,13 +1,11 @@
 //! The containerd that runs, or that would.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::timeout;
 
-use super::containerd_config::ContainerdConfig;
+use super::answer::{ANSWER, answer};
+use super::containerd_config::DumpedConfig;
 use super::diagnosis::Diagnosis;
 use crate::config::Config;
 use crate::containerd::Containerd;
@@ -18,8 +16,6 @@ use crate::supervisor::leftover::{Server, server_of};
 
 /// Where containerd serves if it is not told otherwise.
 const DEFAULT_ADDRESS: &str = "/run/containerd/containerd.sock";
-/// How long containerd may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 
 pub(super) async fn examine(config: &Config) -> Vec<Diagnosis> {
     let containerd = &config.containerd;
@@ -113,7 +109,7 @@ async fn running(config: &Config) -> Vec<Diagnosis> {
         });
     }
     if let Some(dump) = store.configuration().await {
-        found.extend(ContainerdConfig::of_dump(&dump).and_then(|config| cgroup_driver(&config)));
+        found.extend(DumpedConfig::of_dump(&dump).and_then(|config| cgroup_driver(&config)));
     }
     found
 }
@@ -128,15 +124,11 @@ async fn configured(config: &Config) -> Vec<Diagnosis> {
     if let Some(file) = &config.containerd.config {
         command.arg("--config").arg(file);
     }
-    command
-        .args(["config", "dump"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = match timeout(ANSWER, command.output()).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(_)) | Err(_) => return Vec::new(),
+    command.args(["config", "dump"]);
+    let Some(Ok(output)) = answer(&mut command).await else {
+        return Vec::new();
     };
-    let Some(read) = ContainerdConfig::of_dump(&String::from_utf8_lossy(&output.stdout)) else {
+    let Some(read) = DumpedConfig::of_dump(&String::from_utf8_lossy(&output.stdout)) else {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().last().unwrap_or("it says nothing").to_owned();
         return vec![Diagnosis::bad(
@@ -160,7 +152,7 @@ async fn configured(config: &Config) -> Vec<Diagnosis> {
 }
 
 /// Whether systemd and runc both make cgroups.
-fn cgroup_driver(config: &ContainerdConfig) -> Option<Diagnosis> {
+fn cgroup_driver(config: &DumpedConfig) -> Option<Diagnosis> {
     let is_systemd = Path::new("/run/systemd/system").is_dir();
     Some(match (config.systemd_cgroup?, is_systemd) {
         (true, false) => Diagnosis::bad(

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::timeout;
 
+use super::answer::answer;
 use super::diagnosis::Diagnosis;
 
-/// How long systemd may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 const SUBJECT: &str = "unit";
 
 /// What gives the unit a mount namespace, or rights, that its containers would have too: with why the
@@ -48,9 +44,8 @@ pub(super) async fn examine() -> Vec<Diagnosis> {
         .join(",");
     let mut command = Command::new("systemctl");
     command.args(["show", "stowd.service", "--property", &wanted]);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    match timeout(ANSWER, command.output()).await {
-        Ok(Ok(output)) if output.status.success() => {
+    match answer(&mut command).await {
+        Some(Ok(output)) if output.status.success() => {
             judged(&Properties::of(&String::from_utf8_lossy(&output.stdout)))
         }
         _ => vec![Diagnosis::doubtful(
@@ -133,30 +128,30 @@ fn judged(properties: &Properties<'_>) -> Vec<Diagnosis> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::diagnosis::Verdict;
+    use super::super::diagnosis::Severity;
     use super::*;
 
-    fn verdicts(text: &str) -> Vec<(Verdict, String)> {
+    fn severities(text: &str) -> Vec<(Severity, String)> {
         let found = judged(&Properties::of(text)).into_iter();
-        found.map(|one| (one.verdict, one.text)).collect()
+        found.map(|one| (one.severity, one.text)).collect()
     }
 
     #[test]
     fn a_drop_in_that_sandboxes_is_found() {
         let good = "LoadState=loaded\nFragmentPath=/x\nDropInPaths=\nUnitFileState=enabled\n\
                     KillMode=process\nNotifyAccess=main\nPrivateTmp=no\n";
-        let found = verdicts(good);
+        let found = severities(good);
         assert_eq!(
             found,
-            [(Verdict::Good, "/x, enabled, no drop-ins".to_owned())]
+            [(Severity::Good, "/x, enabled, no drop-ins".to_owned())]
         );
         let bad = good.replace("PrivateTmp=no", "PrivateTmp=yes");
-        let found = verdicts(&bad);
+        let found = severities(&bad);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0].0, Verdict::Bad);
+        assert_eq!(found[0].0, Severity::Bad);
         assert!(found[0].1.starts_with("PrivateTmp=yes: "), "{found:?}");
         let killing = good.replace("KillMode=process", "KillMode=mixed");
-        assert_eq!(verdicts(&killing)[0].0, Verdict::Doubtful);
-        assert_eq!(verdicts("LoadState=not-found\n")[0].0, Verdict::Doubtful);
+        assert_eq!(severities(&killing)[0].0, Severity::Doubtful);
+        assert_eq!(severities("LoadState=not-found\n")[0].0, Severity::Doubtful);
     }
 }

@@ -95,7 +95,7 @@ pub fn inspect(
         blobs: BTreeMap::new(),
     };
     let desired = archive_images(&shown(path), &resolution, extra_registries);
-    let mut bodies = Bodies {
+    let mut bodies = CheckedBodies {
         catalogue: &catalogue,
         archive: &archive,
         streamed: streamed.whole,
@@ -186,7 +186,7 @@ impl BodySink for HashedBodies {
 }
 
 /// The bodies of an archive that were hashed so far.
-struct Bodies<'a> {
+struct CheckedBodies<'a> {
     catalogue: &'a Catalogue,
     archive: &'a OpenArchive,
     /// Those that a compressed archive has.
@@ -195,7 +195,7 @@ struct Bodies<'a> {
     plain: HashMap<Digest, Option<String>>,
 }
 
-impl Bodies<'_> {
+impl CheckedBodies<'_> {
     /// Why the image cannot be imported.
     fn fault_of(&mut self, image: &ArchiveImage) -> Option<String> {
         image.blobs.iter().find_map(|blob| self.fault(blob))

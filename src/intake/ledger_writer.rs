@@ -9,7 +9,7 @@ use crate::happened::DaemonEvent;
 use crate::ledger::Ledger;
 use crate::ledger_file::{LedgerFile, News, Written};
 use crate::reporter::report;
-use crate::state_dir::Run;
+use crate::state_dir::MarkedRun;
 
 /// How long the last writes may take, when stowd ends.
 pub(super) const LAST_SAVE: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ impl LedgerWriter {
     }
 
     /// Begins the write that is due, if one is. Before what was brought, the disk has that the run goes on.
-    pub(super) fn begin(&mut self, ledger: &Ledger, run: &Run) {
+    pub(super) fn begin(&mut self, ledger: &Ledger, run: &MarkedRun) {
         if let Some(write) = self.file.begin(ledger, Instant::now()) {
             let run = run.clone();
             self.write = Some(tokio::task::spawn_blocking(move || {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     /// A run whose marker could not be written when it began.
-    fn full_at_first(state_dir: &Path) -> Run {
+    fn full_at_first(state_dir: &Path) -> MarkedRun {
         let full = state_dir.join("running.json.new");
         std::fs::create_dir(&full).unwrap();
         let (run, _) = begin_run(state_dir, "a", SystemTime::UNIX_EPOCH);

@@ -26,7 +26,7 @@ use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
 use crate::source_event::{EntrySource, SourceEnded};
-use crate::state_dir::{Run, begin_run, boot_id};
+use crate::state_dir::{MarkedRun, begin_run, boot_id};
 
 use ledger_writer::{LAST_SAVE, LedgerWriter};
 use work::Jobs;
@@ -131,7 +131,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         &mut self,
         plan: &mut Plan,
         writer: &mut LedgerWriter,
-        run: &Run,
+        run: &MarkedRun,
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
         loop {
@@ -240,7 +240,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
 }
 
 /// Says that this run ended in order. Where the disk does not answer the next run reads more than it must.
-async fn end_in_order(run: Run) {
+async fn end_in_order(run: MarkedRun) {
     let _ = timeout(LAST_SAVE, blocking(move || run.end())).await;
 }
 

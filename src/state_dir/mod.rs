@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::happened::DaemonEvent;
 use crate::reporter::report;
 
-pub(crate) use runs::{Run, begin_run, boot_id, save_scrub};
+pub(crate) use runs::{MarkedRun, begin_run, boot_id, save_scrub};
 
 /// The longest text that is looked for a pid: longer than any.
 const PID_LENGTH: u64 = 20;

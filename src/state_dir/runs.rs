@@ -31,7 +31,7 @@ pub(crate) fn boot_id() -> String {
 
 /// A run that goes on. Clones are one.
 #[derive(Debug, Clone)]
-pub(crate) struct Run {
+pub(crate) struct MarkedRun {
     dir: PathBuf,
     mark: Arc<Mutex<Mark>>,
 }
@@ -45,7 +45,7 @@ struct Mark {
     is_held: bool,
 }
 
-impl Run {
+impl MarkedRun {
     /// The run has come to this time.
     pub(crate) fn reach(&self, now: SystemTime) {
         let mut mark = self.mark();
@@ -79,7 +79,7 @@ impl Run {
 }
 
 /// A run begins under the kernel of this boot. Returns what runs before have left about the scrub as well.
-pub(crate) fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> (Run, ScrubMemory) {
+pub(crate) fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> (MarkedRun, ScrubMemory) {
     let mut memory = read::<ScrubMemory>(&dir.join(SCRUB))
         .unwrap_or_default()
         .unwrap_or_default();
@@ -102,7 +102,7 @@ pub(crate) fn begin_run(dir: &Path, boot_id: &str, now: SystemTime) -> (Run, Scr
         marker: of_this_boot.unwrap_or_else(|| RunMarker::new(boot_id.to_owned(), now)),
         is_held: saved.is_err(),
     };
-    let run = Run {
+    let run = MarkedRun {
         dir: dir.to_owned(),
         mark: Arc::new(Mutex::new(mark)),
     };
@@ -153,7 +153,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn begun(dir: &Path, boot_id: &str, now: u64) -> (Run, Option<SystemTime>) {
+    fn begun(dir: &Path, boot_id: &str, now: u64) -> (MarkedRun, Option<SystemTime>) {
         let (run, memory) = begin_run(dir, boot_id, at(now));
         (run, memory.suspect_since)
     }

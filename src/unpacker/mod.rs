@@ -1,4 +1,4 @@
-//! Unpacks one image that the store has, whoever brought it, under a lease of its own.
+//! Unpacks one image that the store has, of an archive or of a list, under a lease of its own.
 //!
 //! ```text
 //!   target -> documents in the store -> the image that the host runs -> its root file system
