@@ -91,8 +91,9 @@ impl Stowd {
     /// Returns when stowd itself finds that containerd serves, CRI included. The program is in the
     /// page cache then, as `ctr` is, which asked the same in its way.
     pub(crate) fn wait_serving(&self, daemon: &Daemon) {
-        let missing = daemon.dir().join("none");
-        let mut command = self.command(daemon, &missing);
+        let empty = daemon.dir().join("none");
+        std::fs::create_dir_all(&empty).expect("an empty images directory");
+        let mut command = self.command(daemon, &empty);
         let status = command.args(["run", "--once"]).status();
         let served = status.expect("stowd runs").success();
         assert!(served, "stowd does nothing in vain:\n{}", log(daemon.dir()));
@@ -108,7 +109,7 @@ impl Stowd {
         let dir = daemon.dir();
         let config = format!(
             "state-dir = \"{dir}/lib\"\n[containerd]\nsupervise = false\naddress = \"{address}\"\n\
-             [images]\ndir = \"{images}\"\n",
+             [images]\ndir = \"{images}\"\nunpack = \"never\"\n",
             dir = dir.display(),
             address = daemon.address().display(),
             images = images.display(),
