@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -112,6 +112,53 @@ Examples:
   docker save app:1 | stowd inspect -
   stowd inspect --json *.tar | jq '.files[] | select(.whole | not)'";
 
+const IMPORT_ABOUT: &str = "\
+Imports image archives into the containerd that runs, at once, and unpacks their
+images: whether the daemon runs or not, and without the images directory. They are
+pinned by an owner of their own (io.stowd.pinned=import): no daemon unpins them,
+'stowd remove' does.
+
+A name that an instance of stowd has pinned stays as it is. Of the configuration
+containerd.address, containerd.namespace and the keys of images count.";
+
+const IMPORT_AFTER: &str = "\
+Exit status:
+  0   all images of all files are imported, and unpacked
+  1   one is not, or no containerd answers
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+  /var/tmp                 a copy of what comes through a pipe, or $TMPDIR
+
+Examples:
+  sudo stowd import bundle.tar.zst
+  docker save app:1 | sudo stowd import -";
+
+const REMOVE_ABOUT: &str = "\
+Takes the pins of 'stowd import' off images, so that the kubelet may collect them.
+With --delete their names are deleted; containerd collects what only they kept.
+
+What an instance of stowd has pinned is not touched: its archive, or its line of a
+list, is to be removed from the images directory.";
+
+const REMOVE_AFTER: &str = "\
+Exit status:
+  0   all of them were removed
+  1   one was not, or no containerd answers
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+
+Examples:
+  sudo stowd remove docker.io/library/app:1
+  sudo stowd remove --delete app:1 app:2";
+
 const COMPLETIONS_ABOUT: &str = "\
 Prints what a shell needs to complete stowd's commands and options.";
 
@@ -214,6 +261,12 @@ pub enum Command {
     /// Show what archives would bring to this node, and what not and why
     #[command(long_about = INSPECT_ABOUT, after_long_help = INSPECT_AFTER)]
     Inspect(InspectArgs),
+    /// Import archives into the containerd that runs, beside the daemon
+    #[command(long_about = IMPORT_ABOUT, after_long_help = IMPORT_AFTER)]
+    Import(ImportArgs),
+    /// Unpin, or delete, what 'stowd import' has brought
+    #[command(long_about = REMOVE_ABOUT, after_long_help = REMOVE_AFTER)]
+    Remove(RemoveArgs),
     /// Print what a shell needs to complete commands and options
     #[command(long_about = COMPLETIONS_ABOUT, after_long_help = COMPLETIONS_AFTER)]
     Completions {
@@ -258,6 +311,26 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
+/// The options of `import`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ImportArgs {
+    /// Image archives; '-' is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// The options of `remove`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RemoveArgs {
+    /// Names of images; app:1 is docker.io/library/app:1
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Delete the names from containerd, too
+    #[arg(long)]
+    pub delete: bool,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 struct ImagesArgs {
     /// The images directory (sets images.dir)
@@ -278,12 +351,19 @@ impl Cli {
         }
     }
 
+    /// What is to be logged, where the command line says so.
+    pub fn log_level(&self) -> Option<&str> {
+        self.log_level.as_deref().and_then(OsStr::to_str)
+    }
+
     fn flags(&self) -> Vec<Flag> {
         let images_dir = match &self.command {
             Command::Run(run) => run.images.images_dir.as_deref(),
             Command::Check(check) => check.images.images_dir.as_deref(),
             Command::Doctor
             | Command::Inspect(_)
+            | Command::Import(_)
+            | Command::Remove(_)
             | Command::Completions { .. }
             | Command::Version => None,
         };

@@ -21,6 +21,7 @@
 //!   L4  main, cli, commands      words of the command line
 //!   L3  service                  the daemon: joins all of the below, decides nothing
 //!   L3  doctor                   looks at what would keep stowd or pods from working
+//!   L3  operator                 imports and removes by hand, beside the daemon
 //!   L2  intake                   the shell of the plan: begins imports and pulls
 //!   L2  importer, puller,        see archives and the store as a trait, never containerd
 //!   L2  unpacker
@@ -85,6 +86,7 @@ pub mod puller;
 pub(crate) mod unpacker;
 // L3
 pub mod doctor;
+pub mod operator;
 pub mod service;
 // L4
 pub mod cli;

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{self, Cli, Command, InspectArgs};
+use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs};
 use stowd::commands::inspect::{InspectedFile, json_document};
 use stowd::config::{self, LoadError};
 use stowd::platform::{Platform, Wanted};
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check(&cli, args.quiet),
         Command::Doctor => doctor(&cli),
         Command::Inspect(args) => inspect(&cli, args),
+        Command::Import(args) => import(&cli, args),
+        Command::Remove(args) => remove(&cli, args),
         Command::Completions { shell } => print(&cli::completions(*shell)),
         Command::Version => print(&cli::version()),
     };
@@ -107,6 +109,24 @@ fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, NotDone> {
     Ok(status(files.iter().all(InspectedFile::is_whole)))
 }
 
+fn import(cli: &Cli, args: &ImportArgs) -> Result<ExitCode, NotDone> {
+    let config = config::load(&cli.inputs())?.config;
+    let level = cli.log_level();
+    let imported = commands::import::import(&config, &args.files, level, say, |line| tell(&line));
+    imported
+        .map(status)
+        .map_err(|error| error.to_string().into())
+}
+
+fn remove(cli: &Cli, args: &RemoveArgs) -> Result<ExitCode, NotDone> {
+    let config = config::load(&cli.inputs())?.config;
+    let removed =
+        commands::remove::remove(&config, &args.names, args.delete, say, |line| tell(&line));
+    removed
+        .map(status)
+        .map_err(|error| error.to_string().into())
+}
+
 fn status(is_well: bool) -> ExitCode {
     match is_well {
         true => ExitCode::SUCCESS,
@@ -122,6 +142,13 @@ fn print(text: &str) -> Result<ExitCode, NotDone> {
             Err(format!("standard output cannot be written to: {error}").into())
         }
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Writes to standard output what was done already: that it cannot be written changes nothing.
+fn say(text: &str) {
+    if let Err(NotDone::Other(error)) = print(text) {
+        tell(&error);
     }
 }
 

@@ -18,6 +18,9 @@ pub const OWNER_LABEL: &str = "io.stowd.pinned";
 /// The instance that an installation has when nothing else is configured.
 pub const DEFAULT_INSTANCE: &str = "default";
 
+/// The owner of the pins of images that an operator imports by hand. No instance may be called so.
+pub const OPERATOR: &str = "import";
+
 /// What [`OWNER_LABEL`] said before there were instances.
 pub const BEFORE_INSTANCES: &str = "pinned";
 

@@ -1,10 +1,6 @@
 //! `stowd inspect`: what the archives would bring to this node, and what not, and why.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -17,8 +13,7 @@ use crate::one_line::one_line;
 use crate::platform::Wanted;
 use crate::progress::counted;
 
-/// The file name that stands for standard input.
-const STDIN: &str = "-";
+use super::input::Input;
 
 /// The version of the output of `--json`. It grows when a field changes its meaning or goes.
 const JSON_VERSION: u32 = 1;
@@ -32,37 +27,14 @@ pub struct InspectedFile {
 impl InspectedFile {
     /// Inspects a file, with the platforms and the extra registries of the configuration.
     pub fn of(path: &Path, wanted: &Wanted, extra_registries: &[String]) -> Self {
-        let inspect = |path: &Path| inspect(path, wanted, extra_registries);
-        let result = match path == Path::new(STDIN) {
-            false => inspect(path),
-            true => seekable_stdin()
-                .map_err(ImportError::from)
-                .and_then(|input| {
-                    inspect(Path::new(&format!("/proc/self/fd/{}", input.as_raw_fd())))
-                }),
-        };
+        let result = Input::named(path)
+            .map_err(ImportError::from)
+            .and_then(|input| inspect(&input.path, wanted, extra_registries));
         Self {
             path: path.to_owned(),
             result,
         }
     }
-}
-
-/// Standard input, where it is a file; else a copy of it in the directory for temporary files, which is
-/// gone when it is closed.
-fn seekable_stdin() -> io::Result<File> {
-    let input = File::open("/proc/self/fd/0")?;
-    if input.metadata()?.is_file() {
-        return Ok(input);
-    }
-    let mut copy = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_TMPFILE)
-        .mode(0o600)
-        .open(std::env::temp_dir())?;
-    io::copy(&mut io::stdin().lock(), &mut copy)?;
-    Ok(copy)
 }
 
 impl InspectedFile {

@@ -2,5 +2,9 @@
 
 pub mod check;
 pub mod doctor;
+pub mod import;
+mod input;
 pub mod inspect;
+mod progress_bar;
+pub mod remove;
 pub mod run;

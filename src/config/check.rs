@@ -11,7 +11,7 @@ use super::Config;
 use super::key::{Field, KEYS, Key};
 use super::registry;
 use crate::concurrency::PARALLEL_MAX;
-use crate::pin::BEFORE_INSTANCES;
+use crate::pin::{BEFORE_INSTANCES, OPERATOR};
 use crate::platform::{Platform, Wanted};
 use crate::unpack::UnpackWhen;
 
@@ -22,7 +22,7 @@ const SOCKET_PATH: usize = 107;
 const IDENTIFIER: usize = 76;
 
 /// Pins from before there were instances, and pins of single imports.
-const TAKEN_INSTANCES: [&str; 2] = [BEFORE_INSTANCES, "import"];
+const TAKEN_INSTANCES: [&str; 2] = [BEFORE_INSTANCES, OPERATOR];
 
 /// Nothing that stowd waits for takes ten years; beyond lies the overflow of clocks.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);

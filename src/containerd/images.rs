@@ -117,7 +117,7 @@ impl Containerd {
     }
 
     /// Removes the record, unless it is pinned. That there is none is success.
-    pub(super) async fn remove_image(&self, name: &str) -> Result<(), StoreError> {
+    pub(crate) async fn remove_image(&self, name: &str) -> Result<(), StoreError> {
         let existing = self.get_image(name).await?;
         let (pin, _) = RUNTIME_PIN;
         if existing.is_none_or(|existing| existing.labels.contains_key(pin)) {

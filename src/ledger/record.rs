@@ -61,6 +61,14 @@ impl ImportedImage {
         let names = self.names.iter().map(String::as_str);
         names.filter(|name| !name.contains('@'))
     }
+
+    /// Its names for people: those with a tag, which each have one by digest beside them, or all where it
+    /// has no tag.
+    pub fn names_to_show(&self) -> impl Iterator<Item = &str> {
+        let has_tag = self.tagged_names().next().is_some();
+        let names = self.names.iter().map(String::as_str);
+        names.filter(move |name| !(has_tag && name.contains('@')))
+    }
 }
 
 /// What is wrong with an entry that failed, as far as it decides when it is tried again.

@@ -9,6 +9,7 @@ mod support;
 mod archives;
 mod attached;
 mod bad;
+mod by_hand;
 mod cases;
 mod child;
 mod churn;

@@ -1,0 +1,17 @@
+//! What an operator does to a running containerd by hand, beside the daemon, or without one.
+//!
+//! ```text
+//!   import   archives -> importer -> names, pinned for the owner `import` -> unpacker
+//!   remove   names that are pinned for the owner `import` -> unpinned, and deleted where that is asked
+//! ```
+//!
+//! No daemon takes these pins away: they are another owner's. A name that an instance has pinned stays as
+//! it is.
+
+mod connect;
+mod import;
+mod remove;
+
+pub use connect::{NotConnected, connect};
+pub use import::{ImportedFile, OperatorImport};
+pub use remove::{NotRemoved, remove};

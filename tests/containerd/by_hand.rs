@@ -1,0 +1,194 @@
+//! `stowd import` and `stowd remove`, beside a daemon, and at a containerd without one.
+
+use std::fs::{self, File};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::support::{
+    Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
+    on_the_reference_in_turn,
+};
+
+const SOON: Duration = Duration::from_secs(120);
+const UMOCI: &str = "registry.stowd.test/umoci:1.35";
+const BUILDAH: &str = "registry.stowd.test/buildah:1.35";
+
+on_each_generation_in_turn!(an_import_by_hand_is_pinned_for_its_own_owner_until_it_is_removed);
+on_the_reference_in_turn!(
+    a_containerd_without_a_daemon_is_filled,
+    what_an_instance_has_pinned_stays_as_it_is,
+    each_file_that_fails_is_told_and_the_others_are_imported,
+);
+
+/// Runs a command beside the daemon, with its configuration.
+fn command(stowd: &Stowd, arguments: &[&str], input: Stdio) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stowd"));
+    let config = stowd.setup().dir().join("stowd.toml");
+    let environment = stowd.setup().environment.iter();
+    command
+        .arg("--config")
+        .arg(config)
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env_remove("STOWD_TEST_CONTAINERD")
+        .envs(environment.map(|(name, value)| (name, value)))
+        .stdin(input)
+        .output()
+        .unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The exit status 1, with these lines on stderr.
+fn failed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn path_of(file: &str) -> String {
+    fixture(file).path.to_str().unwrap().to_owned()
+}
+
+/// The owner of the pin of an image, if it is there and pinned.
+fn owner(store: &Store, name: &str) -> Option<String> {
+    let labels = store.images().remove(name)?.labels;
+    let owner = labels.get("io.stowd.pinned").cloned();
+    let is_pinned = labels.contains_key("io.cri-containerd.pinned");
+    assert_eq!(is_pinned, owner.is_some(), "both labels or none");
+    owner
+}
+
+fn an_import_by_hand_is_pinned_for_its_own_owner_until_it_is_removed(generation: &Generation) {
+    let mut stowd = Setup::new(generation).start();
+    stowd.wait_ready(SOON);
+    let imported = command(&stowd, &["import", &path_of("umoci.tar")], Stdio::null());
+    let text = succeeded(&imported);
+    assert!(text.starts_with(&format!("{UMOCI}\n")), "{text}");
+    assert!(
+        text.contains("umoci.tar: 1 image, 1 unpacked, in "),
+        "{text}"
+    );
+    assert_eq!(owner(&stowd.store(), UMOCI).as_deref(), Some("import"));
+
+    // Through a pipe, an archive that must be looked into at its end.
+    let mut cat = Command::new("cat")
+        .arg(path_of("buildah-docker.tar"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pipe = cat.stdout.take().unwrap();
+    let text = succeeded(&command(&stowd, &["import", "-"], pipe.into()));
+    assert!(cat.wait().unwrap().success());
+    assert!(text.contains("-: 1 image, 1 unpacked, in "), "{text}");
+
+    // The daemon lists what is pinned when it starts, and when it is told to.
+    assert_eq!(stowd.stop(), Some(0));
+    stowd.restart();
+    stowd.wait_ready(SOON);
+    for name in [UMOCI, BUILDAH] {
+        assert_eq!(owner(&stowd.store(), name).as_deref(), Some("import"));
+    }
+
+    let text = succeeded(&command(&stowd, &["remove", UMOCI], Stdio::null()));
+    assert_eq!(text.lines().count(), 2, "its name by digest, too: {text}");
+    assert!(text.starts_with(&format!("unpinned {UMOCI}\n")), "{text}");
+    assert!(stowd.store().images().contains_key(UMOCI));
+    assert_eq!(owner(&stowd.store(), UMOCI), None);
+    let removed = command(&stowd, &["remove", "--delete", BUILDAH], Stdio::null());
+    assert!(succeeded(&removed).starts_with(&format!("deleted {BUILDAH}\n")));
+    let left = stowd.store().images().into_keys();
+    let left = left.filter(|name| name.contains("buildah"));
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+fn a_containerd_without_a_daemon_is_filled(generation: &Generation) {
+    let daemon = Daemon::start(generation);
+    let mut setup = Setup::new(generation);
+    setup.attach(&daemon.address());
+    // It ends at once, and leaves its configuration.
+    setup.arguments.push("--once".to_owned());
+    let mut stowd = setup.start();
+    assert_eq!(stowd.wait(SOON).code(), Some(0));
+    let imported = command(
+        &stowd,
+        &["import", &path_of("umoci.tar.zst")],
+        Stdio::null(),
+    );
+    succeeded(&imported);
+    let store = Store::at(&daemon.address());
+    assert_eq!(owner(&store, UMOCI).as_deref(), Some("import"));
+    drop(daemon);
+    let refused = command(&stowd, &["import", &path_of("umoci.tar")], Stdio::null());
+    let told = failed(&refused);
+    assert!(
+        told.contains("c.sock") && told.contains("containerd"),
+        "{told}"
+    );
+}
+
+fn what_an_instance_has_pinned_stays_as_it_is(generation: &Generation) {
+    let setup = Setup::new(generation);
+    // Another image under the same name.
+    let other = crate::support::write_static_image(setup.dir(), UMOCI, &["/bin/busybox", "true"]);
+    setup.stow(&other);
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    let before = stowd.store().images()[UMOCI].clone();
+    let imported = command(&stowd, &["import", &path_of("umoci.tar")], Stdio::null());
+    let told = failed(&imported);
+    let begins = format!("{UMOCI}: left as it is (sha256:");
+    assert!(told.contains(&begins), "{told}");
+    assert!(
+        told.contains("the instance default has pinned it"),
+        "{told}"
+    );
+    assert_eq!(stowd.store().images()[UMOCI].target, before.target);
+    let told = failed(&command(&stowd, &["remove", UMOCI], Stdio::null()));
+    assert!(
+        told.contains("the instance default has pinned it"),
+        "{told}"
+    );
+    let told = failed(&command(
+        &stowd,
+        &["remove", "no.such/image:1"],
+        Stdio::null(),
+    ));
+    assert!(
+        told.contains("no.such/image:1: containerd has no image of this name"),
+        "{told}"
+    );
+}
+
+fn each_file_that_fails_is_told_and_the_others_are_imported(generation: &Generation) {
+    let mut stowd = Setup::new(generation).start();
+    stowd.wait_ready(SOON);
+    let dir = tempfile::tempdir().unwrap();
+    let whole = fs::read(fixture("umoci.tar").path).unwrap();
+    let cut = dir.path().join("cut.tar");
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let prose = dir.path().join("prose.tar");
+    fs::write(&prose, "This is no archive.\n").unwrap();
+    let files = [
+        cut.to_str().unwrap(),
+        prose.to_str().unwrap(),
+        "/no/such/file.tar",
+        dir.path().to_str().unwrap(),
+        &path_of("buildah-oci.tar"),
+    ];
+    let imported = command(&stowd, &[&["import"], &files[..]].concat(), Stdio::null());
+    let told = failed(&imported);
+    for file in &files[..4] {
+        let lines = told.lines().filter(|line| line.contains(*file)).count();
+        assert!(lines >= 1, "{file} in {told}");
+    }
+    assert_eq!(owner(&stowd.store(), BUILDAH).as_deref(), Some("import"));
+    assert_eq!(owner(&stowd.store(), UMOCI), None);
+    // Standard input that is a file is not copied.
+    let input = File::open(path_of("umoci.tar")).unwrap();
+    succeeded(&command(&stowd, &["import", "-"], input.into()));
+    assert_eq!(owner(&stowd.store(), UMOCI).as_deref(), Some("import"));
+}
