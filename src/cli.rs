@@ -159,6 +159,31 @@ Examples:
   sudo stowd remove docker.io/library/app:1
   sudo stowd remove --delete app:1 app:2";
 
+const VERIFY_ABOUT: &str = "\
+Reads every blob of the images that stowd keeps, in its images directory or by
+'stowd import', and compares its bytes with its digest; looks for their names,
+pins and snapshots. The daemon may run meanwhile. Reading is behind all other work
+of the disk.
+
+With --repair what is damaged is brought back from its archive or its list, and
+unpacked.";
+
+const VERIFY_AFTER: &str = "\
+Exit status:
+  0   all of it is whole, or was repaired
+  1   something is damaged, or no containerd answers
+  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+  /var/lib/stowd/          what stowd has brought
+
+Examples:
+  sudo stowd verify
+  sudo stowd verify --repair docker.io/library/app:1";
+
 const COMPLETIONS_ABOUT: &str = "\
 Prints what a shell needs to complete stowd's commands and options.";
 
@@ -267,6 +292,9 @@ pub enum Command {
     /// Unpin, or delete, what 'stowd import' has brought
     #[command(long_about = REMOVE_ABOUT, after_long_help = REMOVE_AFTER)]
     Remove(RemoveArgs),
+    /// Read all images that stowd keeps, and repair what is damaged
+    #[command(long_about = VERIFY_ABOUT, after_long_help = VERIFY_AFTER)]
+    Verify(VerifyArgs),
     /// Print what a shell needs to complete commands and options
     #[command(long_about = COMPLETIONS_ABOUT, after_long_help = COMPLETIONS_AFTER)]
     Completions {
@@ -331,6 +359,18 @@ pub struct RemoveArgs {
     pub delete: bool,
 }
 
+/// The options of `verify`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct VerifyArgs {
+    /// Names of images; none: all that stowd keeps
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+
+    /// Bring back what is damaged
+    #[arg(long)]
+    pub repair: bool,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 struct ImagesArgs {
     /// The images directory (sets images.dir)
@@ -364,6 +404,7 @@ impl Cli {
             | Command::Inspect(_)
             | Command::Import(_)
             | Command::Remove(_)
+            | Command::Verify(_)
             | Command::Completions { .. }
             | Command::Version => None,
         };

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs};
+use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, VerifyArgs};
 use stowd::commands::inspect::{InspectedFile, json_document};
 use stowd::config::{self, LoadError};
 use stowd::platform::{Platform, Wanted};
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect(&cli, args),
         Command::Import(args) => import(&cli, args),
         Command::Remove(args) => remove(&cli, args),
+        Command::Verify(args) => verify(&cli, args),
         Command::Completions { shell } => print(&cli::completions(*shell)),
         Command::Version => print(&cli::version()),
     };
@@ -123,6 +124,15 @@ fn remove(cli: &Cli, args: &RemoveArgs) -> Result<ExitCode, NotDone> {
     let removed =
         commands::remove::remove(&config, &args.names, args.delete, say, |line| tell(&line));
     removed
+        .map(status)
+        .map_err(|error| error.to_string().into())
+}
+
+fn verify(cli: &Cli, args: &VerifyArgs) -> Result<ExitCode, NotDone> {
+    let config = config::load(&cli.inputs())?.config;
+    let verified =
+        commands::verify::verify(&config, &args.images, args.repair, say, |line| tell(&line));
+    verified
         .map(status)
         .map_err(|error| error.to_string().into())
 }

@@ -8,3 +8,4 @@ pub mod inspect;
 mod progress_bar;
 pub mod remove;
 pub mod run;
+pub mod verify;

@@ -111,10 +111,17 @@ impl LedgerFile {
     /// record, as when it was created a moment ago, or its file system does not answer, the one in the
     /// state directory is used.
     pub fn load(&mut self) -> Loaded {
+        self.place.choose_own();
+        remove_rest(&self.place.own());
+        self.place.remove_rest_of_cache();
+        self.look()
+    }
+
+    /// Reads the ledger and changes nothing: a daemon may be writing it. Blocks.
+    pub fn look(&mut self) -> Loaded {
         let mut warnings = Vec::new();
         self.place.choose_own();
         let own = self.place.own();
-        remove_rest(&own);
         let dir = self.place.images_dir();
         let (mut cached, mut is_copied) = (None, true);
         match self.place.read_cache() {

@@ -84,8 +84,18 @@ impl Place {
         }
     }
 
-    /// `.cache.json`, where that is used, and its bytes. What a write of it that was cut off has left is
-    /// removed.
+    /// Removes what a write of `.cache.json` that was cut off has left, where that is used.
+    pub(super) fn remove_rest_of_cache(&self) {
+        let path = self.images_dir.join(CACHE);
+        // Where the images directory does not answer, reading it finds that.
+        let _ = self.answers.of(move || {
+            if let Some(path) = cache(path) {
+                remove_rest(&path);
+            }
+        });
+    }
+
+    /// `.cache.json`, where that is used, and its bytes.
     ///
     /// # Errors
     /// The images directory does not answer.
@@ -94,7 +104,6 @@ impl Place {
         let look = path.clone();
         let read = self.answers.of(move || {
             let path = cache(look)?;
-            remove_rest(&path);
             let json = bytes(&path);
             Some((path, json))
         });

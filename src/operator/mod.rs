@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   import   archives -> importer -> names, pinned for the owner `import` -> unpacker
+//!   verify   ledger, pins -> every blob is read, names, pins and snapshots are looked for
+//!   repair   archive -> importer, list -> puller -> unpacker
 //!   remove   names that are pinned for the owner `import` -> unpinned, and deleted where that is asked
 //! ```
 //!
@@ -11,7 +13,11 @@
 mod connect;
 mod import;
 mod remove;
+mod repair;
+mod verify;
 
 pub use connect::{NotConnected, connect};
 pub use import::{ImportedFile, OperatorImport};
 pub use remove::{NotRemoved, remove};
+pub use repair::repair;
+pub use verify::{Damage, NotVerified, Verification};

@@ -24,12 +24,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, PlatformError> {
         scrub_rate: config.images.scrub_rate.as_u64(),
         unpin_removed: config.images.unpin_removed,
         wanted,
-        pulls: PullRules {
-            extra_registries: config.images.extra_registries.clone(),
-            parallel: config.lists.parallel,
-            timeout: config.lists.pull_timeout,
-            auth_file: config.lists.auth_file.clone(),
-        },
+        pulls: PullRules::of(config),
         ready_timeout: config.lists.ready_timeout,
         unpack: config.images.unpack,
     })

@@ -7,6 +7,8 @@
 
 mod host_image;
 
+use std::collections::BTreeSet;
+
 use crate::admit::LeasedStore;
 use crate::digest::Digest;
 use crate::image_store::{ImageStore, StoreError, UnpackError};
@@ -25,6 +27,17 @@ pub(crate) async fn unpack<S: ImageStore>(store: &S, name: &str, target: &Digest
         Err(away) if away.is_store_away() => UnpackEnd::StoreAway(away.to_string()),
         Err(error) => UnpackEnd::Failed(class(&error), error.to_string()),
     }
+}
+
+/// Whether the host makes containers of this target, and the store lacks snapshots for them. `unpacked` are
+/// the configurations of the images that have all of theirs ([`ImageStore::unpacked`]).
+pub(crate) async fn lacks_snapshots<S: ImageStore>(
+    store: &S,
+    target: &Digest,
+    unpacked: &BTreeSet<Digest>,
+) -> Result<bool, UnpackError> {
+    let image = HostImage::find(store, target, Platform::host()).await?;
+    Ok(image.is_some_and(|image| !unpacked.contains(&image.config)))
 }
 
 async fn under_lease<S: ImageStore>(

@@ -4,13 +4,16 @@ use std::fs::{self, File};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::damage::{blobs_of, file};
+use crate::scrub::{is_right, spoil};
 use crate::support::{
-    Daemon, Generation, Setup, Store, Stowd, fixture, on_each_generation_in_turn,
-    on_the_reference_in_turn,
+    Daemon, Generation, Registry, Setup, Store, Stowd, blobs_dir, fixture,
+    on_each_generation_in_turn, on_the_reference_in_turn,
 };
 
 const SOON: Duration = Duration::from_secs(120);
 const UMOCI: &str = "registry.stowd.test/umoci:1.35";
+const ZSTD: &str = "registry.stowd.test/skopeo-zstd:1.35";
 const BUILDAH: &str = "registry.stowd.test/buildah:1.35";
 
 on_each_generation_in_turn!(an_import_by_hand_is_pinned_for_its_own_owner_until_it_is_removed);
@@ -18,6 +21,7 @@ on_the_reference_in_turn!(
     a_containerd_without_a_daemon_is_filled,
     what_an_instance_has_pinned_stays_as_it_is,
     each_file_that_fails_is_told_and_the_others_are_imported,
+    what_is_damaged_is_verified_and_repaired,
 );
 
 /// Runs a command beside the daemon, with its configuration.
@@ -191,4 +195,81 @@ fn each_file_that_fails_is_told_and_the_others_are_imported(generation: &Generat
     let input = File::open(path_of("umoci.tar")).unwrap();
     succeeded(&command(&stowd, &["import", "-"], input.into()));
     assert_eq!(owner(&stowd.store(), UMOCI).as_deref(), Some("import"));
+}
+
+fn largest_blob(stowd: &Stowd, name: &str) -> String {
+    let mut blobs = blobs_of(stowd, name);
+    blobs.sort_by_key(|digest| fs::metadata(file(stowd, digest)).unwrap().len());
+    blobs.pop().unwrap()
+}
+
+/// What is wrong is found and told, and nothing is changed; then it is brought back.
+fn what_is_damaged_is_verified_and_repaired(generation: &Generation) {
+    let registry = Registry::start();
+    registry.push("skopeo-oci-zstd.tar", ZSTD, "skopeo-zstd:1.35");
+    let setup = Setup::new(generation);
+    setup.registry("registry.stowd.test", registry.address(), &[]);
+    setup.stow(&fixture("umoci.tar").path);
+    setup.stow(&fixture("buildah-oci.tar.zst").path);
+    setup.list("list.txt", format!("{ZSTD}\n"));
+    let mut stowd = setup.start();
+    stowd.wait_ready(SOON);
+    let by_hand = command(
+        &stowd,
+        &["import", &path_of("ko-docker.tar")],
+        Stdio::null(),
+    );
+    succeeded(&by_hand);
+    // The ledger is written once in a second.
+    stowd.wait_until(SOON, "all of them are verified", |stowd| {
+        let text = succeeded(&command(stowd, &["verify"], Stdio::null()));
+        text.starts_with("4 images, ") && text.ends_with(": whole\n")
+    });
+
+    // containerd does not pull a layer again that is unpacked: of the list it is the configuration.
+    let spoilt = [
+        largest_blob(&stowd, UMOCI),
+        largest_blob(&stowd, BUILDAH),
+        blobs_of(&stowd, ZSTD).remove(1),
+    ];
+    for digest in &spoilt {
+        spoil(&file(&stowd, digest));
+    }
+    stowd.ctr(&["images", "label", BUILDAH, "io.cri-containerd.pinned="]);
+    // Of one alone.
+    let told = failed(&command(&stowd, &["verify", UMOCI], Stdio::null()));
+    assert!(
+        told.contains(&spoilt[0]) && !told.contains(&spoilt[1]),
+        "{told}"
+    );
+    let told = failed(&command(&stowd, &["verify"], Stdio::null()));
+    for digest in &spoilt {
+        let line = format!("blob {digest}: its bytes are not those of its digest");
+        assert!(told.contains(&line), "{told}");
+    }
+    assert!(
+        told.contains(&format!("{BUILDAH}: it is not there, not pinned")),
+        "{told}"
+    );
+    let text = repaired(&command(&stowd, &["verify", "--repair"], Stdio::null()));
+    for entry in ["umoci.tar", "buildah-oci.tar.zst", "list.txt"] {
+        let line = format!("/images/{entry}\n");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    let blobs = blobs_dir(&stowd.setup().dir().join("root"));
+    for digest in &spoilt {
+        assert!(is_right(&stowd.store(), &blobs, digest), "{digest}");
+    }
+    succeeded(&command(&stowd, &["verify"], Stdio::null()));
+    let told = failed(&command(&stowd, &["verify", "app:1"], Stdio::null()));
+    assert!(
+        told.contains("docker.io/library/app:1: no image of this name is kept"),
+        "{told}"
+    );
+}
+
+/// Exit status 0, whatever was wrong before.
+fn repaired(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
 }

@@ -1,0 +1,102 @@
+//! Brings back what is damaged from where it came, as the daemon does.
+
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking::blocking;
+use crate::config::Config;
+use crate::entry::{Entry, Identity, Kind, Verdict};
+use crate::image_store::ImageStore;
+use crate::importer::{ImportRules, Reservations, import};
+use crate::ledger::ImportedImage;
+use crate::plan::UnpackEnd;
+use crate::platform::{Platform, Wanted};
+use crate::progress::Meter;
+use crate::puller::{PullRules, Puller};
+use crate::told::Told;
+use crate::unpack::UnpackWhen;
+use crate::unpacker;
+
+use super::verify::Damage;
+
+/// Imports an archive again, or pulls a list again, where names, pins or blobs are damaged, and unpacks its
+/// images, of which `brought` are those that it has brought. Of what was imported by hand the snapshots alone
+/// can be made again. Returns why something could not be brought back, a line each.
+pub async fn repair<S: ImageStore>(
+    store: &S,
+    config: &Config,
+    damage: &Damage,
+    brought: &[ImportedImage],
+    meter: &Meter,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !damage.content.is_empty() {
+        let again = match &damage.entry {
+            Some(path) => bring_again(store, config, path, brought, meter).await,
+            None => Err("it was imported by hand: import its archive again".to_owned()),
+        };
+        problems = again.unwrap_or_else(|error| vec![error]);
+    }
+    if config.images.unpack == UnpackWhen::Never {
+        return problems;
+    }
+    for image in brought.iter().chain(&damage.not_unpacked) {
+        let name = image.names_to_show().next().unwrap_or_default();
+        let unpacked = unpacker::unpack(store, name, &image.digest).await;
+        if let UnpackEnd::StoreAway(error) | UnpackEnd::Failed(_, error) = unpacked {
+            problems.push(format!("{name}: not unpacked: {error}"));
+        }
+    }
+    problems
+}
+
+async fn bring_again<S: ImageStore>(
+    store: &S,
+    config: &Config,
+    path: &Path,
+    known: &[ImportedImage],
+    meter: &Meter,
+) -> Result<Vec<String>, String> {
+    let entry = entry_at(path).await?;
+    let stop = CancellationToken::new();
+    match entry.kind {
+        Kind::Archive => {
+            let wanted = Wanted::from_config(&config.images.platforms, Platform::host());
+            let rules = ImportRules {
+                reservations: &Reservations::default(),
+                told: &Told::default(),
+                wanted: &wanted.map_err(|error| error.to_string())?,
+                extra_registries: &config.images.extra_registries,
+            };
+            let imported = import(store, &entry, rules, meter.clone(), &stop).await;
+            imported
+                .map(|report| report.problems)
+                .map_err(|error| error.to_string())
+        }
+        Kind::List => {
+            let puller = Puller::new(store.clone(), PullRules::of(config));
+            let work = async {
+                let looked = puller.look(&entry, known, meter).await?;
+                puller.pull(&entry, known, looked, meter, &stop).await
+            };
+            work.await
+                .map(|pulled| pulled.problems)
+                .map_err(|error| error.to_string())
+        }
+    }
+}
+
+async fn entry_at(path: &Path) -> Result<Entry, String> {
+    let Verdict::Entry(kind) = Verdict::on(path.file_name().unwrap_or_default()) else {
+        return Err("it is no entry any more".to_owned());
+    };
+    let looked = path.to_owned();
+    let metadata = blocking(move || std::fs::metadata(looked)).await;
+    let metadata = metadata.map_err(|error| format!("cannot be looked at: {error}"))?;
+    Ok(Entry {
+        path: path.to_owned(),
+        kind,
+        identity: Identity::of(&metadata),
+    })
+}
