@@ -82,3 +82,17 @@ fn what_was_installed_is_taken_away_but_for_what_is_the_users() {
         assert!(left.iter().any(|leaf| leaf == file), "{file} of {left:?}");
     }
 }
+
+#[test]
+fn manual_pages_have_titles_of_their_own() {
+    for page in fs::read_dir("packaging/man").unwrap() {
+        let path = page.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for line in [
+            "\n.ds doc-volume-operating-system stowd\n.Dt ",
+            "\n.Os stowd\n",
+        ] {
+            assert!(text.contains(line), "{line:?} of {}", path.display());
+        }
+    }
+}
