@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What packaging/try, tests/run and .ci/run need of the machine: cargo, packages of Debian's, and
-# files under target/ that still belong to the user who called sudo. Sourced, never run.
+# What packaging/try, packaging/package, tests/run and .ci/run need of the machine: cargo, packages of
+# Debian's, and files under target/ that still belong to the user who called sudo. Sourced, never run.
 #
 # The caller is in the top directory of the repository and has set -euo pipefail.
 

@@ -84,6 +84,34 @@ fn what_was_installed_is_taken_away_but_for_what_is_the_users() {
 }
 
 #[test]
+fn the_installed_configuration_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), &[]);
+    let text = fs::read_to_string(root.path().join("etc/stowd/config.toml")).unwrap();
+    let is_inert = |line: &str| line.is_empty() || line.starts_with(['#', '[']);
+    let left: Vec<_> = text.lines().filter(|line| !is_inert(line)).collect();
+    assert_eq!(left, [""; 0]);
+    // To be changed, a key is there with its default.
+    assert!(text.contains("\n#log-level = \"info\"\n"), "{text}");
+    assert!(text.contains("\n#extra-args = []\n"), "{text}");
+}
+
+#[test]
+fn the_completions_of_three_shells_are_installed() {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path(), &[]);
+    for (file, word) in [
+        ("bash-completion/completions/stowd", "complete -F _stowd"),
+        ("zsh/site-functions/_stowd", "#compdef stowd"),
+        ("fish/vendor_completions.d/stowd.fish", "complete -c stowd"),
+    ] {
+        let path = root.path().join("usr/local/share").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(word), "{}: {text}", path.display());
+    }
+}
+
+#[test]
 fn manual_pages_have_titles_of_their_own() {
     for page in fs::read_dir("packaging/man").unwrap() {
         let path = page.unwrap().path();

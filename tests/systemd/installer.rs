@@ -1,19 +1,24 @@
 //! `packaging/install` on a machine that runs.
 
-use crate::machine::Machine;
-use crate::node::UNIT;
-use crate::support::reference;
+use crate::node::{Node, UNIT};
 
 #[test]
-fn it_installs_enables_and_takes_away_again() {
+fn it_installs_updates_and_takes_away_again() {
     let source = env!("CARGO_MANIFEST_DIR");
-    let machine = Machine::boot_with(&reference(), &[&format!("--bind-ro={source}:/mnt")]);
-    machine.ok(&["rm", "-rf", "/etc/containerd", "/usr/bin/stowd"]);
+    let machine = Node::boot_without_stowd(&[&format!("--bind-ro={source}:/mnt")]);
     let binary = env!("CARGO_BIN_EXE_stowd").replacen(source, "/mnt", 1);
     let binary = format!("BINARY={binary}");
     let install = ["env", binary.as_str(), "/mnt/packaging/install"];
-    machine.ok(&install);
+    let said = machine.ok(&install);
+    assert!(said.contains("stowd is installed, and disabled."), "{said}");
+    assert!(
+        machine
+            .path("/usr/local/share/bash-completion/completions/stowd")
+            .exists()
+    );
+    machine.stow(&["pause.tar", "skopeo-docker.tar.zst"]);
     machine.ok(&["systemctl", "enable", "--now", UNIT]);
+    let guest = machine.run_container("guest");
     assert_eq!(machine.property(UNIT, "ActiveState"), "active");
     assert_eq!(
         machine.property(UNIT, "FragmentPath"),
@@ -29,18 +34,36 @@ fn it_installs_enables_and_takes_away_again() {
 
     // An update while it runs, with a configuration that was changed.
     machine.write("/etc/stowd/config.toml", "log-level = \"debug\"\n");
-    machine.ok(&install);
-    machine.ok(&["systemctl", "restart", UNIT]);
+    let stowd = machine.stowd();
+    let said = machine.ok(&install);
+    assert_eq!(
+        said,
+        "stowd runs the old version: systemctl restart stowd\n"
+    );
+    assert!(machine.runs(&stowd));
+    machine.systemctl("restart");
     let kept = std::fs::read_to_string(machine.path("/etc/stowd/config.toml"));
     assert_eq!(kept.unwrap(), "log-level = \"debug\"\n");
 
-    let uninstall = ["/mnt/packaging/install", "--uninstall"];
-    let refused = machine.run(&uninstall);
-    assert!(!refused.status.success(), "{refused:?}");
-    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(why.contains("systemctl disable --now stowd"), "{why}");
-    machine.ok(&["systemctl", "disable", "--now", UNIT]);
-    machine.ok(&uninstall);
+    let refused = |cause: &str| {
+        let output = machine.run(&["/mnt/packaging/install", "--purge"]);
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && why.contains("stowd: not purged: "),
+            "{why}"
+        );
+        assert!(why.contains(cause), "{why}");
+        why
+    };
+    refused("shims that live: ");
+    machine.assert_survived("guest", &guest);
+
+    let said = machine.ok(&["/mnt/packaging/install", "--uninstall"]);
+    assert!(
+        said.contains("Containers go on, without a containerd"),
+        "{said}"
+    );
+    assert!(machine.runs(&guest));
     for gone in [
         "bin/stowd",
         "lib/systemd/system/stowd.service",
@@ -52,4 +75,18 @@ fn it_installs_enables_and_takes_away_again() {
     for kept in ["/etc/stowd/config.toml", "/var/lib/stowd/containerd"] {
         assert!(machine.path(kept).exists(), "{kept}");
     }
+
+    // A shim that is killed leaves what it has mounted.
+    for process in ["containerd-shim", "busybox"] {
+        machine.ok(&["pkill", "-KILL", process]);
+    }
+    let why = refused("mounted: ");
+    let mounted = why.split("mounted: ").nth(1).unwrap();
+    machine.ok(&["umount", mounted.split_whitespace().next().unwrap()]);
+    let said = machine.ok(&["/mnt/packaging/install", "--purge"]);
+    assert!(said.contains("/var/lib/stowd/images"), "{said}");
+    for gone in ["/etc/stowd", "/run/stowd", "/var/lib/stowd/containerd"] {
+        assert!(!machine.path(gone).exists(), "{gone}");
+    }
+    assert!(machine.path("/var/lib/stowd/images/pause.tar").exists());
 }

@@ -35,6 +35,15 @@ impl Machine {
     /// Boots a machine with the containerd of a generation and with further options for systemd-nspawn,
     /// such as `--bind=HOST:INSIDE`.
     pub(crate) fn boot_with(generation: &Generation, nspawn_options: &[&str]) -> Self {
+        Self::boot_stowd(env!("CARGO_BIN_EXE_stowd"), generation, nspawn_options)
+    }
+
+    /// As [`boot_with`](Self::boot_with), on the containerd of the reference and without stowd.
+    pub(crate) fn boot_without_stowd(nspawn_options: &[&str]) -> Self {
+        Self::boot_stowd("", &reference(), nspawn_options)
+    }
+
+    fn boot_stowd(binary: &str, generation: &Generation, nspawn_options: &[&str]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new()
             .prefix("systemd-")
@@ -46,7 +55,7 @@ impl Machine {
             "/tests/support/systemd-machine"
         ))
         .arg(dir.path().join("machine"))
-        .arg(env!("CARGO_BIN_EXE_stowd"))
+        .arg(binary)
         .args(nspawn_options)
         .env("MACHINE_CONTAINERD", &generation.bin)
         .env("MACHINE_RUNC", runc())

@@ -15,6 +15,7 @@ mod journal;
 mod journal_fields;
 mod machine;
 mod node;
+mod packages;
 mod slow_disk;
 mod start;
 mod unit;

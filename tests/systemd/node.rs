@@ -52,9 +52,17 @@ impl Node {
 
     /// With the containerd of this generation. stowd is not started.
     pub(crate) fn boot_with(generation: &Generation) -> Self {
-        let node = Self {
-            machine: Machine::boot_with(generation, &[]),
-        };
+        Self::configured(Machine::boot_with(generation, &[]), generation)
+    }
+
+    /// With stowd still to be installed, and options of systemd-nspawn.
+    pub(crate) fn boot_without_stowd(nspawn_options: &[&str]) -> Self {
+        let machine = Machine::boot_without_stowd(nspawn_options);
+        Self::configured(machine, &reference())
+    }
+
+    fn configured(machine: Machine, generation: &Generation) -> Self {
+        let node = Self { machine };
         let plugins = generation.config(Path::new("/run/stowd-test"), PAUSE);
         node.write(
             "/etc/stowd/containerd.toml",
