@@ -182,6 +182,17 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
 }
 
 #[test]
+fn needrestart_leaves_stowd_alone() {
+    let node = machine();
+    said(apt(&node, "install", &package(&node, "0.0.1", ".deb")));
+    // It reads its files so, and looks a service up so.
+    let look = "my %nrconf; eval do { local(@ARGV, $/) = shift; <> }; die $@ if $@; \
+        /stowd/ and 'stowd.service' =~ /$_/ and print $nrconf{override_rc}{$_} for keys %{$nrconf{override_rc}}";
+    let file = "/etc/needrestart/conf.d/stowd.conf";
+    assert_eq!(node.ok(&["perl", "-e", look, file]), "0");
+}
+
+#[test]
 fn an_upgrade_in_the_middle_of_a_load_restarts_nothing() {
     let node = machine();
     said(apt(&node, "install", &package(&node, "0.0.1", ".deb")));
