@@ -73,8 +73,9 @@ pub enum NewBlob {
 
 /// The answer to [`ImageStore::open_blob`].
 pub enum Opened<W> {
-    /// The store has the blob; it is under the lease now.
-    Exists,
+    /// The store has the blob; it is under the lease now. With its length in bytes, where finding it has told
+    /// that.
+    Exists(Option<u64>),
     /// It is to be written, from [`BlobWriter::offset`] on.
     Writer(W),
 }
@@ -146,14 +147,15 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
         purpose: &str,
     ) -> impl Future<Output = Result<Self::Lease, StoreError>> + Send;
 
-    /// Ends a lease: what no image refers to is free to be collected.
-    fn release(&self, lease: Self::Lease) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Ends a lease: what no image refers to is free to be collected. Returns whether it was there: the store
+    /// has kept all that was under it until now.
+    fn release(&self, lease: Self::Lease) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends a lease, and returns when what only it kept is gone: the room is free again.
+    /// The same, and returns when what only it kept is gone: the room is free again.
     fn release_and_collect(
         &self,
         lease: Self::Lease,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Whether the name points to this target and has these labels already: whether
     /// [`put_image`](Self::put_image) would change nothing.

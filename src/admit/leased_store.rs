@@ -27,14 +27,15 @@ impl<S: ImageStore> LeasedStore<S> {
         })
     }
 
-    /// Ends the lease: what no image refers to is free to be collected.
-    pub(crate) async fn release(self) {
-        told(self.store.release(self.lease).await);
+    /// Ends the lease: what no image refers to is free to be collected. Returns whether it is certain that
+    /// the store has kept what was under it until now.
+    pub(crate) async fn release(self) -> bool {
+        told(self.store.release(self.lease).await)
     }
 
-    /// Ends the lease, and returns when what only it kept is gone.
-    pub(crate) async fn release_and_collect(self) {
-        told(self.store.release_and_collect(self.lease).await);
+    /// The same, and returns when what only it kept is gone.
+    pub(crate) async fn release_and_collect(self) -> bool {
+        told(self.store.release_and_collect(self.lease).await)
     }
 
     /// Whether blobs, or parts of blobs, were written under the lease.
@@ -68,7 +69,7 @@ impl<S: ImageStore> LeasedStore<S> {
         };
         match self.store.open_blob(&self.lease, blob).await? {
             // Another import has written it since it was asked for.
-            Opened::Exists => self.store.has_labelled(digest, size, &Labels::new()).await,
+            Opened::Exists(length) => self.is_of(digest, size, length).await,
             // Another namespace has it. Only opening a writer shows that: it has all bytes already.
             Opened::Writer(writer) if writer.offset() == size && size > 0 => {
                 self.mark_written();
@@ -94,7 +95,7 @@ impl<S: ImageStore> LeasedStore<S> {
             size: document.len() as u64,
         };
         match self.open(new).await? {
-            Opened::Exists => self.store.label_blob(digest, labels).await,
+            Opened::Exists(_) => self.store.label_blob(digest, labels).await,
             Opened::Writer(mut writer) => {
                 if let Err(error) = writer.write(document).await {
                     writer.give_up(&error).await;
@@ -105,14 +106,28 @@ impl<S: ImageStore> LeasedStore<S> {
         }
     }
 
+    /// Whether a blob that is there has `size` bytes; where it was found, its length may have been told.
+    pub(crate) async fn is_of(
+        &self,
+        digest: &Digest,
+        size: u64,
+        length: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        match length {
+            Some(length) => Ok(length == size),
+            None => self.store.has_labelled(digest, size, &Labels::new()).await,
+        }
+    }
+
     fn mark_written(&self) {
         self.has_written.store(true, Ordering::Relaxed);
     }
 }
 
 /// A lease that is not released costs room until it expires, and nothing else.
-fn told(released: Result<(), StoreError>) {
-    if let Err(error) = released {
+fn told(released: Result<bool, StoreError>) -> bool {
+    released.unwrap_or_else(|error| {
         report(StoreEvent::LeaseNotReleased(error.to_string()));
-    }
+        false
+    })
 }

@@ -206,7 +206,7 @@ impl Containerd {
     /// for.
     async fn collect(&self) -> Result<(), StoreError> {
         let lease = self.create_lease("collection").await?;
-        self.delete_lease(&lease, true).await
+        self.delete_lease(&lease, true).await.map(drop)
     }
 }
 

@@ -266,7 +266,7 @@ impl InstanceClaim {
             return Ok(());
         };
         stream.abort().await?;
-        self.store.delete_lease(&lease, false).await
+        self.store.delete_lease(&lease, false).await.map(drop)
     }
 }
 

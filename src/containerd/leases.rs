@@ -57,12 +57,13 @@ impl Containerd {
         Ok(Lease { id, purpose })
     }
 
-    /// With `collect`, containerd collects garbage before it answers; without, it does so some time.
+    /// With `collect`, containerd collects garbage before it answers; without, it does so some time. Returns
+    /// whether the lease was there.
     pub(super) async fn delete_lease(
         &self,
         lease: &Lease,
         collect: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.delete_lease_by_id(&lease.id, collect).await
     }
 
@@ -70,7 +71,7 @@ impl Containerd {
         &self,
         id: &str,
         collect: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let request = DeleteRequest {
             id: id.to_owned(),
             sync: collect,
@@ -82,9 +83,9 @@ impl Containerd {
                 self.unreleased().insert(id.to_owned());
                 Err(failure.into())
             }
-            _ => {
+            deleted => {
                 self.unreleased().remove(id);
-                Ok(())
+                Ok(deleted.is_ok())
             }
         }
     }

@@ -89,11 +89,11 @@ impl ImageStore for Containerd {
         self.create_lease(purpose).await
     }
 
-    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+    async fn release(&self, lease: Lease) -> Result<bool, StoreError> {
         self.delete_lease(&lease, false).await
     }
 
-    async fn release_and_collect(&self, lease: Lease) -> Result<(), StoreError> {
+    async fn release_and_collect(&self, lease: Lease) -> Result<bool, StoreError> {
         self.delete_lease(&lease, true).await
     }
 

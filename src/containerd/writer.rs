@@ -70,7 +70,10 @@ impl Containerd {
             opened = self.open_stream(lease, &ingest).await?;
         }
         match opened {
-            OpenedStream::Exists => Ok(Opened::Exists),
+            OpenedStream::Exists => Ok(Opened::Exists(match state {
+                FileState::There(length) => Some(length),
+                _ => None,
+            })),
             OpenedStream::Writer(mut writer) => {
                 writer.guard = Some(guard);
                 let medium = Medium::Stream(writer);

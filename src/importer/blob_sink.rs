@@ -17,7 +17,7 @@ impl<W: BlobWriter> BlobSink<W> {
         blob: NewBlob,
     ) -> Result<Self, StoreError> {
         Ok(match leased.open(blob).await? {
-            Opened::Exists => Self::HashOnly(Hasher::default()),
+            Opened::Exists(_) => Self::HashOnly(Hasher::default()),
             Opened::Writer(writer) => Self::Write(writer),
         })
     }

@@ -149,10 +149,9 @@ impl<S: ImageStore> BodySender<S> {
         };
         let writer = match self.leased.open(blob).await? {
             Opened::Writer(writer) => writer,
-            Opened::Exists => {
+            Opened::Exists(length) => {
                 // The store knows the blob by its digest, and the archive's bytes are not read.
-                let store = &self.leased.store;
-                if !store.has_labelled(digest, size, &Labels::new()).await? {
+                if !self.leased.is_of(digest, size, length).await? {
                     let digest = digest.clone();
                     return Ok(Err(BodyError::OtherLength { path, size, digest }));
                 }

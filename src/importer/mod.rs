@@ -17,8 +17,8 @@
 //!
 //! What does not fit the store's file system is refused before it is written (see `space`).
 //!
-//! When the names are written and the lease has ended, the store is asked for the blobs of the named images
-//! once more. What it has lost by then (another client ended the lease, or a step of the clock did) is
+//! The names are written before the lease ends. If it is gone by then (another client ended it, or a step of
+//! the clock did), the store is asked for the blobs of the named images once more. What it has lost is
 //! imported again, once, and fails after that.
 //!
 //! An import that is given up ends at the next chunk that is read or written, and names nothing.
@@ -101,25 +101,28 @@ async fn kept<S: ImageStore>(
     meter: Meter,
     guard: &StopGuard,
 ) -> Result<ImportReport, ImportError> {
-    let mut report = under_lease(store, entry, rules, meter.clone(), guard).await?;
-    if !store.faults(report.needed_blobs()).await?.is_empty() {
+    let (mut report, mut is_kept) = under_lease(store, entry, rules, meter.clone(), guard).await?;
+    if !is_kept && !store.faults(report.needed_blobs()).await?.is_empty() {
         meter.rewind();
-        report = under_lease(store, entry, rules, meter, guard).await?;
-        let lost = store.faults(report.needed_blobs()).await?;
-        report.leave_out(&lost);
+        (report, is_kept) = under_lease(store, entry, rules, meter, guard).await?;
+        if !is_kept {
+            let lost = store.faults(report.needed_blobs()).await?;
+            report.leave_out(&lost);
+        }
     }
     first_few(&mut report.problems);
     Ok(report)
 }
 
-/// Imports under a lease of its own, and releases it.
+/// Imports under a lease of its own, and releases it. Tells as well whether it is certain that the lease was
+/// there all the time.
 async fn under_lease<S: ImageStore>(
     store: &S,
     entry: &Entry,
     rules: ImportRules<'_>,
     meter: Meter,
     guard: &StopGuard,
-) -> Result<ImportReport, ImportError> {
+) -> Result<(ImportReport, bool), ImportError> {
     let (path, metered, stop) = (entry.path.clone(), meter.clone(), Arc::clone(&guard.stop));
     let archive = blocking(move || tar::open(&path, metered, stop)).await?;
     let name = shown(&entry.path);
@@ -156,13 +159,13 @@ async fn under_lease<S: ImageStore>(
     let is_complete = matches!(&imported, Ok(report) if report.problems.is_empty());
     let is_away = matches!(&imported, Err(error) if error.is_store_away());
     let leased = attempt.leased;
-    if is_complete || is_away || !leased.has_written() {
-        leased.release().await;
+    let is_kept = if is_complete || is_away || !leased.has_written() {
+        leased.release().await
     } else {
         // Blobs that were stored and not named could leave the next archive no room, and containerd does
         // not collect soon by itself. A collection stops the whole store: none is asked for where
         // nothing was stored.
-        leased.release_and_collect().await;
-    }
-    imported
+        leased.release_and_collect().await
+    };
+    Ok((imported?, is_kept))
 }

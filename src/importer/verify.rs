@@ -101,12 +101,12 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
         Ok(())
     }
 
-    async fn release(&self, (): ()) -> Result<(), StoreError> {
-        Ok(())
+    async fn release(&self, (): ()) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
-    async fn release_and_collect(&self, (): ()) -> Result<(), StoreError> {
-        Ok(())
+    async fn release_and_collect(&self, (): ()) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     async fn has_image(&self, image: &Image) -> Result<bool, StoreError> {
@@ -164,7 +164,7 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
                 .has_labelled(digest, *size, &Labels::new())
                 .await?
         {
-            return Ok(Opened::Exists);
+            return Ok(Opened::Exists(Some(*size)));
         }
         Ok(Opened::Writer(UnwrittenBlob {
             store: self.clone(),

@@ -65,7 +65,7 @@ async fn what_goes_in_comes_out(generation: Generation, way: Way) {
         assert_eq!(raw.blob_labels(&digest).await, Some(kept));
 
         let again = store.open_blob(&lease, known(&by_digest)).await.unwrap();
-        assert!(matches!(again, Opened::Exists), "{length} bytes");
+        assert!(matches!(again, Opened::Exists(_)), "{length} bytes");
 
         let unnamed = bytes(seed as u64 + 100, length + 1);
         let digest = Digest::of(&unnamed);

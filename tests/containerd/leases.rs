@@ -43,9 +43,9 @@ async fn what_no_image_refers_to_goes_with_the_lease(generation: Generation) {
         labels: Labels::new(),
     };
     store.put_image(&lease, &image).await.unwrap();
-    store.release(lease.clone()).await.unwrap();
+    assert!(store.release(lease.clone()).await.unwrap());
     // Once more: another client may have ended it.
-    store.release(lease).await.unwrap();
+    assert!(!store.release(lease).await.unwrap());
     raw.collect_garbage().await;
     assert!(raw.blob_labels(&Digest::of(manifest)).await.is_some());
     assert!(

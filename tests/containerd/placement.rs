@@ -89,7 +89,8 @@ async fn a_placed_blob_is_like_one_of_containerds_own(generation: Generation) {
         let like = |file: &fs::Metadata| (file.mode(), file.uid(), file.gid(), file.nlink());
         assert_eq!(like(&file(blob)), like(&own));
         let again = placing.open_blob(&lease, known(blob)).await.unwrap();
-        assert!(matches!(again, Opened::Exists));
+        let length = blob.len() as u64;
+        assert!(matches!(again, Opened::Exists(Some(told)) if told == length));
         let reference = format!("stowd-{digest}");
         assert_eq!(raw.ingest(&reference).await, None);
     }

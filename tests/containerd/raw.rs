@@ -111,7 +111,7 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
 pub(crate) async fn writer<S: ImageStore>(store: &S, lease: &S::Lease, blob: NewBlob) -> S::Writer {
     match store.open_blob(lease, blob).await.unwrap() {
         Opened::Writer(writer) => writer,
-        Opened::Exists => panic!("the blob exists"),
+        Opened::Exists(_) => panic!("the blob exists"),
     }
 }
 

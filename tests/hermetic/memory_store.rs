@@ -330,17 +330,18 @@ impl ImageStore for MemoryStore {
         Ok(())
     }
 
-    async fn release(&self, (): ()) -> Result<(), StoreError> {
+    async fn release(&self, (): ()) -> Result<bool, StoreError> {
         let mut state = self.state();
         state.leases -= 1;
-        if state.loses_at_end > 0 {
+        let is_lost = state.loses_at_end > 0;
+        if is_lost {
             state.loses_at_end -= 1;
             state.blobs.pop_first();
         }
-        Ok(())
+        Ok(!is_lost)
     }
 
-    async fn release_and_collect(&self, (): ()) -> Result<(), StoreError> {
+    async fn release_and_collect(&self, (): ()) -> Result<bool, StoreError> {
         self.state().collected += 1;
         self.release(()).await
     }
@@ -439,7 +440,7 @@ impl ImageStore for MemoryStore {
             && let Some((bytes, _)) = state.blobs.get(digest)
         {
             if Digest::of(bytes) == *digest {
-                return Ok(Opened::Exists);
+                return Ok(Opened::Exists(None));
             }
             state.blobs.remove(digest);
             state.wrong.remove(digest);
