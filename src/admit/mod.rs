@@ -97,7 +97,8 @@ impl<S: ImageStore> Admission<'_, S> {
             }
         }
         if image.runs_on_host {
-            for name in &image.names.own {
+            // The last one first: the runtime hears of names in the order in which they are put.
+            for name in image.names.own.iter().rev() {
                 store.seen_by_runtime(&record(name)).await?;
                 self.meter.step();
             }
