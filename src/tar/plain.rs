@@ -145,8 +145,11 @@ impl TarSource for FileSource<'_> {
     }
 
     fn next(&mut self, most: usize) -> Result<&[u8], ArchiveError> {
-        self.buffer.resize(limits::CHUNK, 0);
-        let wanted = most.min(self.buffer.len());
+        let wanted = most.min(limits::CHUNK);
+        // An archive that has only small members costs no large buffer.
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
         let buffer = &mut self.buffer[..wanted];
         let read = self.archive.read_at(buffer, self.position)?;
         self.position += read as u64;
