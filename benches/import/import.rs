@@ -43,6 +43,7 @@ pub(crate) fn cases(archives: &Archives, options: &Options) -> Vec<Case> {
         (options::Case::TarGz, vec![archives.one("oci.tar.gz")]),
         (options::Case::Docker, vec![archives.one("docker.tar")]),
         (options::Case::Set, archives.group("set")),
+        (options::Case::Small, some(archives.group("small"))),
     ];
     let cases = all.map(|(case, archives)| Case {
         case,
@@ -51,6 +52,11 @@ pub(crate) fn cases(archives: &Archives, options: &Options) -> Vec<Case> {
     });
     let wanted = cases.into_iter().filter(|case| options.wants(case.case));
     wanted.collect()
+}
+
+/// As many small archives as a node has; ctr takes them one after another.
+fn some(small: Vec<Archive>) -> Vec<Archive> {
+    small.into_iter().take(150).collect()
 }
 
 /// Each round lets everybody do it once, the next one in the opposite order, and the floor.

@@ -74,6 +74,9 @@ pub(crate) enum Case {
     /// Eight other archives, of all these kinds.
     #[value(name = "set")]
     Set,
+    /// Many archives of a few KiB, each of three blobs.
+    #[value(name = "small")]
+    Small,
     /// The plain archive a second time, with the ledger deleted. Brings the case tar with it.
     #[value(name = "again")]
     Again,

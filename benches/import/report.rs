@@ -229,6 +229,7 @@ fn title(imported: &Imported) -> String {
         Case::TarGz => "OCI, `.tar.gz`",
         Case::Docker => "docker-archive, `.tar`",
         Case::Set => "set of 8, of all kinds",
+        Case::Small => &format!("{} small ones, OCI, `.tar`", archives.len()),
         _ => "OCI, `.tar`",
     };
     format!("{what}, {}", size(bytes))
