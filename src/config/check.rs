@@ -111,7 +111,7 @@ fn every_key(config: &Config, found: &mut CheckReport) {
                 }
             }
             Field::Switch(_) | Field::Count(_) | Field::Text(_) | Field::Texts(_) => {}
-            Field::OptionalText(_) | Field::Size(_) | Field::Unpack(_) => {}
+            Field::OptionalText(_) | Field::Size(_) | Field::Unpack(_) | Field::LineLevel(_) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::Config;
+use super::{Config, LineLevel};
 use crate::unpack::UnpackWhen;
 
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(super) enum Field {
     Size(fn(&mut Config) -> &mut ByteSize),
     Duration(fn(&mut Config) -> &mut Duration),
     Unpack(fn(&mut Config) -> &mut UnpackWhen),
+    LineLevel(fn(&mut Config) -> &mut LineLevel),
 }
 
 /// Every key, in the order of a file: top level first, then table by table.
@@ -94,6 +95,10 @@ pub const KEYS: &[Key] = &[
     key(
         "containerd.log.tee",
         Field::Switch(|c| &mut c.containerd.log.tee),
+    ),
+    key(
+        "containerd.log.level",
+        Field::LineLevel(|c| &mut c.containerd.log.level),
     ),
     key("images.dir", Field::Path(|c| &mut c.images.dir)),
     key(
@@ -220,6 +225,7 @@ mod tests {
                 Field::Size(at) => *at(&mut config) = ByteSize::b(1),
                 Field::Duration(at) => *at(&mut config) += Duration::from_nanos(1),
                 Field::Unpack(at) => *at(&mut config) = UnpackWhen::Never,
+                Field::LineLevel(at) => *at(&mut config) = LineLevel::Trace,
             }
             let changed: Vec<_> = KEYS
                 .iter()

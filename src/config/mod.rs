@@ -13,6 +13,7 @@ mod check;
 mod file;
 mod key;
 mod layer;
+mod line_level;
 mod live;
 mod load;
 mod nearest;
@@ -23,6 +24,7 @@ mod value;
 
 pub use check::{CheckReport, Finding, check};
 pub use key::{KEYS, Key};
+pub use line_level::LineLevel;
 pub use live::Changes;
 pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, LoadedConfig, load};
 pub use origin::Origin;
@@ -91,6 +93,8 @@ pub struct ContainerdLog {
     pub compress: bool,
     /// Write to the file and to the journal.
     pub tee: bool,
+    /// The least level of a line that reaches the journal, or stderr. The file gets all.
+    pub level: LineLevel,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -173,6 +177,7 @@ impl Default for ContainerdLog {
             max_age: Duration::from_secs(28 * 24 * 60 * 60),
             compress: true,
             tee: false,
+            level: LineLevel::Warn,
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use figment::value::{Num, Value};
 
-use super::Config;
 use super::key::{Field, Key};
+use super::{Config, LineLevel};
 use crate::one_line::beginning;
 use crate::unpack::UnpackWhen;
 
@@ -46,6 +46,10 @@ impl Key {
                 .as_str()
                 .and_then(UnpackWhen::named)
                 .map(|when| *at(config) = when),
+            Field::LineLevel(at) => value
+                .as_str()
+                .and_then(LineLevel::named)
+                .map(|level| *at(config) = level),
         };
         read.ok_or_else(|| Mismatch {
             expected: self.expected(),
@@ -85,6 +89,7 @@ impl Key {
             Field::Size(at) => toml_string(&written_size(*at(config))),
             Field::Duration(at) => toml_string(&written_duration(*at(config))),
             Field::Unpack(at) => toml_string(at(config).word()),
+            Field::LineLevel(at) => toml_string(at(config).word()),
         })
     }
 
@@ -102,6 +107,7 @@ impl Key {
                 r#"a duration with its unit such as "2s", "10m", "1h 30m" or "28d""#
             }
             Field::Unpack(_) => r#""before-ready", "after-ready" or "never""#,
+            Field::LineLevel(_) => r#""trace", "debug", "info", "warn" or "error""#,
         }
     }
 }

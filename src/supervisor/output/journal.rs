@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::LineLevel;
 use crate::journal_stream;
 
 /// Where journald takes streams.
@@ -48,6 +49,19 @@ pub fn priority(line: &[u8]) -> u8 {
         None if line.starts_with(b"panic: ") || line.starts_with(b"fatal error: ") => CRITICAL,
         _ => INFO,
     }
+}
+
+/// Whether a line of containerd's is of this level or a greater one. A line that says no level passes: it
+/// is of a program that containerd has started, or of a Go runtime that dies.
+pub fn passes(line: &[u8], least: LineLevel) -> bool {
+    let level = match level(line) {
+        Some(b"trace") => LineLevel::Trace,
+        Some(b"debug") => LineLevel::Debug,
+        Some(b"info") => LineLevel::Info,
+        Some(b"warning" | b"warn") => LineLevel::Warn,
+        _ => LineLevel::Error,
+    };
+    level >= least
 }
 
 /// `time="…" level=info msg="…"` or `{"level":"info","msg":"…"}`. What the message says does not

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 pub use self::backups::{Cleanup, Naming, Policy};
 pub use self::file::FileError;
 use self::file::LogFile;
-pub use self::journal::{entry, priority};
+pub use self::journal::{entry, passes, priority};
 pub use self::lines::{LastLines, Lines, MAX_LINE};
 pub use self::stream::{LogStream, MAX_WAITING};
 use self::stream::{Stream, timespec};
@@ -86,7 +86,7 @@ impl Output {
             Some(path) => Some(LogFile::open(path, config)?),
             None => None,
         };
-        let stream = (file.is_none() || config.tee).then(|| Stream::new(stream));
+        let stream = (file.is_none() || config.tee).then(|| Stream::new(stream, config.level));
         let (words, received) = mpsc::channel();
         let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| OutputError::Resources(errno.into()))?;

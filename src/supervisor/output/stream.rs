@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::journal;
+use crate::config::LineLevel;
 use crate::happened::OutputEvent;
 use crate::reporter::report;
 
@@ -43,6 +44,7 @@ impl LogStream {
 
 pub(super) struct Stream {
     target: Target,
+    least: LineLevel,
     /// Whole lines in the stream's form.
     waiting: VecDeque<Vec<u8>>,
     bytes: usize,
@@ -62,7 +64,8 @@ enum Target {
 }
 
 impl Stream {
-    pub(super) fn new(destination: LogStream) -> Self {
+    /// Takes lines of the level `least` and greater ones.
+    pub(super) fn new(destination: LogStream, least: LineLevel) -> Self {
         Self {
             target: match destination {
                 LogStream::Stderr => Target::Stderr(io::stderr()),
@@ -72,6 +75,7 @@ impl Stream {
                     next_try: Instant::now(),
                 },
             },
+            least,
             waiting: VecDeque::new(),
             bytes: 0,
             sent: 0,
@@ -79,9 +83,10 @@ impl Stream {
         }
     }
 
-    /// Takes whole lines.
+    /// Takes whole lines. What is not of the level is passed over.
     pub(super) fn write(&mut self, block: &[u8]) {
-        for line in block.split_inclusive(|byte| *byte == b'\n') {
+        let lines = block.split_inclusive(|byte| *byte == b'\n');
+        for line in lines.filter(|line| journal::passes(line, self.least)) {
             let line = match self.target {
                 Target::Stderr(_) => line.to_vec(),
                 Target::Journal { .. } => journal::entry(line),

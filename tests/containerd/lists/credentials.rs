@@ -53,7 +53,7 @@ fn talkative(generation: &Generation, address: &str) -> Setup {
     setup.config = lists;
     let level = ("STOWD_LOG_LEVEL".to_owned(), TRACE.to_owned());
     setup.environment.push(level);
-    setup.containerd = "extra-args = [\"--log-level\", \"debug\"]\n".to_owned();
+    setup.containerd = "log.level = \"debug\"\n".to_owned();
     setup
 }
 

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use stowd::config;
+use stowd::config::{self, LineLevel};
 use stowd::supervisor::arguments::arguments;
 use stowd::supervisor::environment::Environment;
 
@@ -219,4 +219,25 @@ fn the_flags_come_in_their_order_with_the_extra_ones_last() {
         &["--log-level", "info", "--log-level", "warn"],
     ];
     assert_eq!(arguments(&config, Some(OsStr::new("info"))), all.concat());
+}
+
+#[test]
+fn lines_that_are_asked_for_are_asked_of_containerd_unless_the_variable_says_another_level() {
+    let mut config = config::ContainerdConfig::default();
+    let asked = |config: &_, variable: Option<&str>| {
+        let arguments = arguments(config, variable.map(OsStr::new));
+        let mut pairs = arguments.windows(2);
+        let level = pairs.find(|pair| pair[0] == "--log-level");
+        level.map(|pair| pair[1].clone())
+    };
+    for (level, expected) in [
+        (LineLevel::Error, None),
+        (LineLevel::Info, None),
+        (LineLevel::Debug, Some("debug")),
+        (LineLevel::Trace, Some("trace")),
+    ] {
+        config.log.level = level;
+        assert_eq!(asked(&config, None), expected.map(Into::into), "{level:?}");
+        assert_eq!(asked(&config, Some("info")), Some("info".into()));
+    }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use stowd::config::ContainerdLog;
-use stowd::supervisor::output::{LogStream, MAX_WAITING, Output, entry, priority};
+use stowd::config::{ContainerdLog, LineLevel};
+use stowd::supervisor::output::{LogStream, MAX_WAITING, Output, entry, passes, priority};
 
 use super::stowd::{Guard, command};
 use super::{DEADLINE, content_of, eventually, pid_in};
@@ -84,6 +84,56 @@ fn the_priority_is_that_of_the_level() {
     }
     // A prefix of the child's own is not taken for stowd's: journald takes one away.
     assert_eq!(entry(b"<0>x\n"), b"<6><0>x\n");
+}
+
+#[test]
+fn lines_of_a_lesser_level_do_not_reach_the_journal_and_all_reach_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("stdout");
+    let file = directory.path().join("containerd.log");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let config = ContainerdLog {
+        file: Some(file.clone()),
+        tee: true,
+        ..ContainerdLog::default()
+    };
+    let (mut child, output) = output(&socket, &config);
+    let said = "level=debug msg=a\nlevel=info msg=b\nlevel=warning msg=c\nplain\n";
+    child.write_all(said.as_bytes()).unwrap();
+    let mut journal = accept(&listener);
+    assert_eq!(line(&mut journal), "<4>level=warning msg=c\n");
+    assert_eq!(line(&mut journal), "<6>plain\n");
+    assert_eq!(content_of(&file), said);
+    assert_eq!(output.last_lines().len(), 4, "an error may quote them");
+}
+
+#[test]
+fn a_line_passes_from_its_level_up_and_one_without_a_level_always() {
+    const LEVELS: [(&str, LineLevel); 5] = [
+        ("trace", LineLevel::Trace),
+        ("debug", LineLevel::Debug),
+        ("info", LineLevel::Info),
+        ("warning", LineLevel::Warn),
+        ("error", LineLevel::Error),
+    ];
+    for (least_at, (_, least)) in LEVELS.into_iter().enumerate() {
+        for (at, (word, _)) in LEVELS.into_iter().enumerate() {
+            let text = format!("time=\"t\" level={word} msg=\"x\"");
+            assert_eq!(passes(text.as_bytes(), least), at >= least_at, "{text}");
+            let json = format!("{{\"level\":\"{word}\",\"msg\":\"x\"}}");
+            assert_eq!(passes(json.as_bytes(), least), at >= least_at, "{json}");
+        }
+        for always in [
+            "level=fatal msg=x",
+            "level=panic msg=x",
+            "panic: runtime error",
+            "goroutine 1 [running]:",
+            "level=unheard-of",
+            "time=\"t\" msg=\"a level=info here\"",
+        ] {
+            assert!(passes(always.as_bytes(), least), "{always}");
+        }
+    }
 }
 
 #[test]
