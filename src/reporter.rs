@@ -1,4 +1,5 @@
-//! The one place that writes what happened to the log: a line each, with its fields.
+//! The one place that writes what happened to the log: a line each, with the id of its message and its
+//! fields.
 //!
 //! Lines at debug and trace are for developers, and are written where they arise.
 
@@ -19,25 +20,31 @@ use crate::one_line::first_few;
 /// Writes the line, with its fields.
 pub fn report(happened: impl Into<Happened>) {
     let happened = happened.into();
+    let message_id = happened.message().id;
     match &happened {
-        Happened::Daemon(event) => of_daemon(event),
-        Happened::Process(event) => of_process(event),
-        Happened::Output(event) => of_output(event),
-        Happened::Store(event) => of_store(event),
+        Happened::Daemon(event) => of_daemon(event, message_id),
+        Happened::Process(event) => of_process(event, message_id),
+        Happened::Output(event) => of_output(event, message_id),
+        Happened::Store(event) => of_store(event, message_id),
         Happened::Found {
             path,
             bytes,
             reason,
-        } => info!(entry = shown(path), bytes, %reason, "{happened}"),
+        } => info!(message_id, entry = shown(path), bytes, %reason, "{happened}"),
         Happened::PinsHeld(path)
         | Happened::Skipped(path)
         | Happened::Changed(path)
         | Happened::GoneUnimported(path)
         | Happened::Gone(path) => {
-            info!(entry = shown(path), "{happened}");
+            info!(message_id, entry = shown(path), "{happened}");
         }
         Happened::Missing { path, names } => {
-            info!(entry = shown(path), names = first_of(names), "{happened}");
+            info!(
+                message_id,
+                entry = shown(path),
+                names = first_of(names),
+                "{happened}"
+            );
         }
         Happened::LeftToInstance {
             path,
@@ -45,7 +52,7 @@ pub fn report(happened: impl Into<Happened>) {
             names,
         } => {
             let (entry, names) = (shown(path), first_of(names));
-            warn!(entry, instance, names, "{happened}");
+            warn!(message_id, entry, instance, names, "{happened}");
         }
         Happened::Damaged { path, damage } => {
             let mut images = damage
@@ -55,18 +62,18 @@ pub fn report(happened: impl Into<Happened>) {
             images.dedup();
             first_few(&mut images);
             let (entry, images, blobs) = (shown(path), images.join(" "), damage.len());
-            warn!(entry, images, blobs, "{happened}");
+            warn!(message_id, entry, images, blobs, "{happened}");
         }
         Happened::LeftDamaged { damage, .. } => {
             let blob = &damage.blob.digest;
-            warn!(image = damage.image, %blob, "{happened}");
+            warn!(message_id, image = damage.image, %blob, "{happened}");
         }
         Happened::Scrubbed {
             blobs,
             bytes,
             damaged,
             ..
-        } => info!(blobs, bytes, damaged, "{happened}"),
+        } => info!(message_id, blobs, bytes, damaged, "{happened}"),
         Happened::Imported {
             path,
             images,
@@ -76,7 +83,10 @@ pub fn report(happened: impl Into<Happened>) {
         } => {
             let (entry, names) = (shown(path), first_names(images));
             let (images, seconds) = (images.len(), seconds(*duration));
-            info!(entry, images, bytes, seconds, names, "{happened}");
+            info!(
+                message_id,
+                entry, images, bytes, seconds, names, "{happened}"
+            );
         }
         Happened::Failed {
             path,
@@ -88,12 +98,14 @@ pub fn report(happened: impl Into<Happened>) {
             let (entry, names) = (shown(path), first_names(images));
             let (images, next_try) = (images.len(), time(*next_try));
             error!(
-                entry,
-                images, names, error, attempts, next_try, "{happened}"
+                message_id,
+                entry, images, names, error, attempts, next_try, "{happened}"
             );
         }
-        Happened::Unpacked { image, snapshots } => info!(image, snapshots, "{happened}"),
-        Happened::SnapshotsMissing(image) => info!(image, "{happened}"),
+        Happened::Unpacked { image, snapshots } => {
+            info!(message_id, image, snapshots, "{happened}")
+        }
+        Happened::SnapshotsMissing(image) => info!(message_id, image, "{happened}"),
         Happened::NotUnpacked {
             image,
             error,
@@ -101,46 +113,46 @@ pub fn report(happened: impl Into<Happened>) {
             next_try,
         } => {
             let next_try = time(*next_try);
-            error!(image, error, attempts, next_try, "{happened}");
+            error!(message_id, image, error, attempts, next_try, "{happened}");
         }
         Happened::NotPulled {
             entry, line, error, ..
-        } => warn!(entry, line, error, "{happened}"),
+        } => warn!(message_id, entry, line, error, "{happened}"),
         Happened::PullingWithoutCredentials { entry, error } => {
-            warn!(entry, error, "{happened}");
+            warn!(message_id, entry, error, "{happened}");
         }
-        Happened::LoginMissing { entry, cause } => info!(entry, cause, "{happened}"),
+        Happened::LoginMissing { entry, cause } => info!(message_id, entry, cause, "{happened}"),
         Happened::NotLabelled {
             entry,
             image,
             error,
-        } => warn!(entry, image, error, "{happened}"),
+        } => warn!(message_id, entry, image, error, "{happened}"),
         Happened::Noted {
             entry,
             note: Note::Shadowed(Shadowed { name, image }),
-        } => info!(entry, %name, image, "{happened}"),
-        Happened::Noted { entry, note } => info!(entry, %note, "{happened}"),
-        Happened::NotNamed { image, error } => warn!(image, error, "{happened}"),
-        Happened::Ignored(ignored) => info!(path = shown(&ignored.path), "{happened}"),
+        } => info!(message_id, entry, %name, image, "{happened}"),
+        Happened::Noted { entry, note } => info!(message_id, entry, %note, "{happened}"),
+        Happened::NotNamed { image, error } => warn!(message_id, image, error, "{happened}"),
+        Happened::Ignored(ignored) => info!(message_id, path = shown(&ignored.path), "{happened}"),
         Happened::NoList { path, error } => {
-            warn!(entry = shown(path), error, "{happened}");
+            warn!(message_id, entry = shown(path), error, "{happened}");
         }
-        Happened::DirectoryMissing(path) => warn!(path = shown(path), "{happened}"),
+        Happened::DirectoryMissing(path) => warn!(message_id, path = shown(path), "{happened}"),
         Happened::OutOfSight { first, entries } => {
-            warn!(entry = shown(first), entries, "{happened}");
+            warn!(message_id, entry = shown(first), entries, "{happened}");
         }
         Happened::InSightAgain | Happened::Restored | Happened::StoreReturned => {
-            info!("{happened}")
+            info!(message_id, "{happened}")
         }
-        Happened::Degraded(cause) => warn!(cause, "{happened}"),
-        Happened::Unpinned(image) => info!(image, "{happened}"),
+        Happened::Degraded(cause) => warn!(message_id, cause, "{happened}"),
+        Happened::Unpinned(image) => info!(message_id, image, "{happened}"),
         Happened::NotUnpinned(error)
         | Happened::StoreNotListed(error)
         | Happened::StoreSilent(error) => {
-            warn!(error, "{happened}");
+            warn!(message_id, error, "{happened}");
         }
         Happened::StoreAway { path, error } => {
-            warn!(entry = shown(path), error, "{happened}");
+            warn!(message_id, entry = shown(path), error, "{happened}");
         }
         Happened::Overruled(image) => {
             let OverruledImage {
@@ -151,35 +163,44 @@ pub fn report(happened: impl Into<Happened>) {
                 names,
             } = image;
             let (entry, by, names) = (shown(entry), shown(by), first_of(names));
-            warn!(entry, image = %digest, by, other = %other, names, "{happened}");
+            warn!(message_id, entry, image = %digest, by, other = %other, names, "{happened}");
         }
-        Happened::SandboxImageMissing(image) => warn!(image, "{happened}"),
-        Happened::SandboxImageThere(image) => info!(image, "{happened}"),
+        Happened::SandboxImageMissing(image) => warn!(message_id, image, "{happened}"),
+        Happened::SandboxImageThere(image) => info!(message_id, image, "{happened}"),
         Happened::GivenUp { path, names } => {
-            warn!(entry = shown(path), names = first_of(names), "{happened}");
+            warn!(
+                message_id,
+                entry = shown(path),
+                names = first_of(names),
+                "{happened}"
+            );
         }
-        Happened::ListsOvertime { lists, .. } => warn!(lists = first_paths(lists), "{happened}"),
+        Happened::ListsOvertime { lists, .. } => {
+            warn!(message_id, lists = first_paths(lists), "{happened}")
+        }
     }
 }
 
-fn of_daemon(event: &DaemonEvent) {
+fn of_daemon(event: &DaemonEvent, message_id: &str) {
     match event {
-        DaemonEvent::FilterIgnored(cause) => warn!(cause, "{event}"),
-        DaemonEvent::ConfigDoubtful(_) | DaemonEvent::LedgerNotSaved => warn!("{event}"),
+        DaemonEvent::FilterIgnored(cause) => warn!(message_id, cause, "{event}"),
+        DaemonEvent::ConfigDoubtful(_) | DaemonEvent::LedgerNotSaved => {
+            warn!(message_id, "{event}")
+        }
         DaemonEvent::StateDirNotWritten { path, error }
         | DaemonEvent::StateDirNotLocked { path, error } => {
-            warn!(path = shown(path), error, "{event}");
+            warn!(message_id, path = shown(path), error, "{event}");
         }
         DaemonEvent::LedgerNotUsed(error)
         | DaemonEvent::LedgerNotWritten(error)
-        | DaemonEvent::ManagerNotTold(error) => warn!(error, "{event}"),
+        | DaemonEvent::ManagerNotTold(error) => warn!(message_id, error, "{event}"),
         DaemonEvent::UncleanStop(since) => {
-            warn!(since = %humantime::format_rfc3339_seconds(*since), "{event}");
+            warn!(message_id, since = %humantime::format_rfc3339_seconds(*since), "{event}");
         }
         DaemonEvent::LedgerOfAnother { path, names, .. } => {
-            info!(path = shown(path), names, "{event}");
+            info!(message_id, path = shown(path), names, "{event}");
         }
-        DaemonEvent::LedgerWrittenAgain(path) => info!(path = shown(path), "{event}"),
+        DaemonEvent::LedgerWrittenAgain(path) => info!(message_id, path = shown(path), "{event}"),
         DaemonEvent::Loaded {
             summary,
             ignored,
@@ -191,63 +212,76 @@ fn of_daemon(event: &DaemonEvent) {
                 failed,
             } = summary;
             let unpacked = unpacked.map_or(0, |tally| tally.unpacked);
-            info!(images, entries, failed, ignored, unpacked, "{event}");
+            info!(
+                message_id,
+                images, entries, failed, ignored, unpacked, "{event}"
+            );
         }
-        DaemonEvent::Reloaded(taken) => info!(taken = taken.join(" "), "{event}"),
-        DaemonEvent::NotTakenBeforeRestart(left) => warn!(left = left.join(" "), "{event}"),
-        DaemonEvent::NotReloaded(error) | DaemonEvent::Stopped(error) => error!(error, "{event}"),
-        DaemonEvent::Stopping(signal) => info!(signal, "{event}"),
-        DaemonEvent::StoppingAtOnce(signal) => warn!(signal, "{event}"),
+        DaemonEvent::Reloaded(taken) => info!(message_id, taken = taken.join(" "), "{event}"),
+        DaemonEvent::NotTakenBeforeRestart(left) => {
+            warn!(message_id, left = left.join(" "), "{event}")
+        }
+        DaemonEvent::NotReloaded(error) | DaemonEvent::Stopped(error) => {
+            error!(message_id, error, "{event}")
+        }
+        DaemonEvent::Stopping(signal) => info!(message_id, signal, "{event}"),
+        DaemonEvent::StoppingAtOnce(signal) => warn!(message_id, signal, "{event}"),
     }
 }
 
-fn of_process(event: &ProcessEvent) {
+fn of_process(event: &ProcessEvent, message_id: &str) {
     match event {
         ProcessEvent::LeftoverFound(pid)
         | ProcessEvent::Killing(pid)
-        | ProcessEvent::Abandoned(pid) => warn!(pid, "{event}"),
-        ProcessEvent::LeftoverStopped(pid) | ProcessEvent::Stopping(pid) => info!(pid, "{event}"),
-        ProcessEvent::Started { pid, binary } => info!(pid, binary, "{event}"),
-        ProcessEvent::Attached(address) => info!(address, "{event}"),
-        ProcessEvent::Awaited { seconds, missing } => info!(seconds, missing, "{event}"),
-        ProcessEvent::Overdue { pid, limit } => warn!(pid, timeout = ?limit, "{event}"),
-        ProcessEvent::NotWaitedFor(error) => warn!(error, "{event}"),
-        ProcessEvent::Stopped { pid, status } => info!(pid, status, "{event}"),
+        | ProcessEvent::Abandoned(pid) => warn!(message_id, pid, "{event}"),
+        ProcessEvent::LeftoverStopped(pid) | ProcessEvent::Stopping(pid) => {
+            info!(message_id, pid, "{event}")
+        }
+        ProcessEvent::Started { pid, binary } => info!(message_id, pid, binary, "{event}"),
+        ProcessEvent::Attached(address) => info!(message_id, address, "{event}"),
+        ProcessEvent::Awaited { seconds, missing } => {
+            info!(message_id, seconds, missing, "{event}")
+        }
+        ProcessEvent::Overdue { pid, limit } => warn!(message_id, pid, timeout = ?limit, "{event}"),
+        ProcessEvent::NotWaitedFor(error) => warn!(message_id, error, "{event}"),
+        ProcessEvent::Stopped { pid, status } => info!(message_id, pid, status, "{event}"),
     }
 }
 
-fn of_output(event: &OutputEvent) {
+fn of_output(event: &OutputEvent, message_id: &str) {
     match event {
         OutputEvent::FileNotRotated { file, error }
         | OutputEvent::FileNotWritten { file, error } => {
-            error!(file = shown(file), error, "{event}");
+            error!(message_id, file = shown(file), error, "{event}");
         }
         OutputEvent::FileWrittenAgain { file, lines } => {
-            warn!(file = shown(file), lines, "{event}");
+            warn!(message_id, file = shown(file), lines, "{event}");
         }
         OutputEvent::NotTidied { directory, error } => {
-            warn!(directory = shown(directory), error, "{event}");
+            warn!(message_id, directory = shown(directory), error, "{event}");
         }
-        OutputEvent::Dropped(lines) => warn!(lines, "{event}"),
-        OutputEvent::NotAwaited => warn!("{event}"),
-        OutputEvent::ReaderPanicked => error!("{event}"),
+        OutputEvent::Dropped(lines) => warn!(message_id, lines, "{event}"),
+        OutputEvent::NotAwaited => warn!(message_id, "{event}"),
+        OutputEvent::ReaderPanicked => error!(message_id, "{event}"),
     }
 }
 
-fn of_store(event: &StoreEvent) {
+fn of_store(event: &StoreEvent, message_id: &str) {
     match event {
-        StoreEvent::WritingDirectly(path) => info!(path = shown(path), "{event}"),
+        StoreEvent::WritingDirectly(path) => info!(message_id, path = shown(path), "{event}"),
         StoreEvent::SendingBlobs(cause) | StoreEvent::SandboxImageUnknown(cause) => {
-            info!(cause, "{event}");
+            info!(message_id, cause, "{event}");
         }
-        StoreEvent::DirectWritesEnded(cause) => warn!(cause, "{event}"),
-        StoreEvent::SnapshotterUnknown { taken, cause } => warn!(taken, cause, "{event}"),
-        StoreEvent::DeletionsHeardAgain => info!("{event}"),
+        StoreEvent::DirectWritesEnded(cause) => warn!(message_id, cause, "{event}"),
+        StoreEvent::SnapshotterUnknown { taken, cause } => {
+            warn!(message_id, taken, cause, "{event}")
+        }
+        StoreEvent::DeletionsHeardAgain => info!(message_id, "{event}"),
         StoreEvent::DeletionsNotHeard(error)
         | StoreEvent::InstanceNotHeld(error)
         | StoreEvent::LeasesNotFound(error)
         | StoreEvent::LeasesNotCleared { error, .. }
-        | StoreEvent::LeaseNotReleased(error) => warn!(error, "{event}"),
+        | StoreEvent::LeaseNotReleased(error) => warn!(message_id, error, "{event}"),
     }
 }
 

@@ -9,6 +9,7 @@ mod daemon_event;
 mod message;
 mod output_event;
 mod process_event;
+mod stable;
 mod store_event;
 
 use std::fmt;
@@ -25,9 +26,10 @@ pub use daemon_event::DaemonEvent;
 pub(crate) use message::{first_names, first_of, first_paths, seconds};
 pub use output_event::OutputEvent;
 pub use process_event::ProcessEvent;
+pub use stable::{StableMessage, stable_messages};
 pub use store_event::{Run, StoreEvent};
 
-/// Something that happened. Its `Display` is the message of its line in the log.
+/// Something that happened. Its `Display` is the text of its line in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happened {
     Daemon(DaemonEvent),

@@ -1,46 +1,18 @@
-//! The table of stable log messages in the README. What happens is a value: each is reported and
-//! held against its row.
+//! The stable messages of the log. What happens is a value: each is reported and held against the list.
 
+mod documents;
 mod log_macros;
 mod one_of_each;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::{Arc, Mutex};
 
-use stowd::happened::Happened;
+use stowd::happened::{Happened, stable_messages};
 use stowd::reporter::report;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use one_of_each::one_of_each;
-
-/// A row of the table.
-#[derive(Debug)]
-struct Row {
-    begins: String,
-    level: String,
-    fields: BTreeSet<String>,
-}
-
-fn rows() -> Vec<Row> {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let (_, table) = readme
-        .split_once("| begins with | level | fields | when |\n")
-        .expect("the table");
-    let table = table.lines().skip(1);
-    let rows = table.take_while(|line| line.starts_with('|'));
-    rows.map(|row| {
-        let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
-        let fields = cells[3].split('`').skip(1).step_by(2);
-        Row {
-            begins: cells[1].trim_matches('`').to_owned(),
-            level: cells[2].to_owned(),
-            fields: fields.map(str::to_owned).collect(),
-        }
-    })
-    .collect()
-}
 
 /// A line of the log.
 #[derive(Debug, Default)]
@@ -48,12 +20,14 @@ pub(crate) struct Line {
     level: String,
     pub(crate) message: String,
     fields: BTreeSet<String>,
+    message_id: String,
 }
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
+            "message_id" => self.message_id = format!("{value:?}").trim_matches('"').to_owned(),
             name => _ = self.fields.insert(name.to_owned()),
         }
     }
@@ -92,27 +66,26 @@ impl<S: tracing::Subscriber> Layer<S> for Kept {
 }
 
 #[test]
-fn everything_that_happens_is_a_row_of_the_table_with_its_level_and_fields() {
+fn everything_that_happens_is_told_as_the_list_has_it() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let subscriber = tracing_subscriber::registry().with(Kept(Arc::clone(&lines)));
     let all = one_of_each();
     tracing::subscriber::with_default(subscriber, || all.iter().cloned().for_each(report));
     let lines = lines.lock().unwrap();
     assert_eq!(lines.len(), all.len(), "a line each");
-    let rows = rows();
-    for line in lines.iter() {
-        let mut fitting = rows
-            .iter()
-            .filter(|row| line.message.starts_with(&row.begins));
-        let row = fitting
-            .next()
-            .unwrap_or_else(|| panic!("no row for {line:?}"));
-        assert_eq!(fitting.count(), 0, "two rows for {line:?}");
+    for (line, happened) in lines.iter().zip(&all) {
+        let beginning =
+            stable_messages().filter(|message| line.message.starts_with(message.begins));
+        let message = happened.message();
+        assert_eq!(beginning.collect::<Vec<_>>(), [message], "{line:?}");
+        let fields = message.fields.iter().map(|field| (*field).to_owned());
         assert_eq!(
-            (&line.level, &line.fields),
-            (&row.level, &row.fields),
-            "{row:?}"
+            line.level,
+            message.level.as_str().to_lowercase(),
+            "{line:?}"
         );
+        assert_eq!(line.fields, fields.collect(), "{line:?}");
+        assert_eq!(line.message_id, message.id, "{line:?}");
     }
 }
 
@@ -158,11 +131,16 @@ fn however_many_names_there_are_a_line_has_a_few_of_them() {
 }
 
 #[test]
-fn every_row_of_the_table_is_something_that_happens() {
-    let happened = one_of_each();
-    let happened = happened.iter().map(ToString::to_string).collect::<Vec<_>>();
-    for row in rows() {
-        let is_there = happened.iter().any(|line| line.starts_with(&row.begins));
-        assert!(is_there, "{row:?}");
+fn every_message_is_of_something_that_happens_and_has_an_id_of_its_own() {
+    let all = one_of_each();
+    let told = all.iter().map(|happened| happened.message().id);
+    let told = told.collect::<BTreeSet<_>>();
+    let ids = stable_messages().map(|message| message.id);
+    let ids = ids.collect::<Vec<_>>();
+    assert_eq!(ids.iter().copied().collect::<BTreeSet<_>>(), told);
+    assert_eq!(ids.len(), told.len(), "one is there twice");
+    for id in ids {
+        let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        assert!(id.len() == 32 && id.chars().all(is_digit), "{id}");
     }
 }

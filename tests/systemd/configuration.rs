@@ -97,7 +97,7 @@ fn it_attaches_to_the_containerd_of_the_distribution() {
     node.systemctl("start");
     node.assert_shows(&[("StatusText", READY)]);
     let said = node.said("attaching to containerd");
-    assert_eq!(said[0]["ADDRESS"], "/run/containerd/containerd.sock");
+    assert_eq!(said[0]["STOWD_ADDRESS"], "/run/containerd/containerd.sock");
     let listed = node.ok(&["ctr", "--namespace=k8s.io", "images", "list", "--quiet"]);
     assert!(listed.contains(PAUSE), "{listed}");
 

@@ -79,7 +79,7 @@ fn it_survives_the_death_of_containerd() {
     assert!(!node.runs(&stowd), "it ends with containerd");
     let said = node.said("stopped");
     assert_eq!(said.len(), 1, "{said:?}");
-    let error = said[0]["ERROR"].as_str().unwrap();
+    let error = said[0]["STOWD_ERROR"].as_str().unwrap();
     assert!(error.contains("containerd exited: signal: 9"), "{error}");
     assert_eq!(said[0]["PRIORITY"], "3");
     // So much so that systemd would not take it all for a status.

@@ -37,7 +37,7 @@ fn a_configuration_error_is_not_tried_again() {
         (restarts >= 2).then_some(())
     });
     let stopped = node.said("stopped");
-    let error = stopped[0]["ERROR"].as_str().unwrap();
+    let error = stopped[0]["STOWD_ERROR"].as_str().unwrap();
     assert!(error.contains("/opt/nothing"), "{error}");
     node.eventually(SOON, "the status", || {
         let status = node.shows("StatusText");

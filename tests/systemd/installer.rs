@@ -9,8 +9,14 @@ fn it_installs_updates_and_takes_away_again() {
     let binary = env!("CARGO_BIN_EXE_stowd").replacen(source, "/mnt", 1);
     let binary = format!("BINARY={binary}");
     let install = ["env", binary.as_str(), "/mnt/packaging/install"];
+    let explained = || {
+        let catalog = machine.ok(&["journalctl", "--list-catalog"]);
+        let lines = catalog.lines();
+        lines.filter(|line| line.contains(" stowd: ")).count()
+    };
     let said = machine.ok(&install);
     assert!(said.contains("stowd is installed, and disabled."), "{said}");
+    assert!(explained() > 40, "the catalog is in force");
     assert!(
         machine
             .path("/usr/local/share/bash-completion/completions/stowd")
@@ -67,11 +73,13 @@ fn it_installs_updates_and_takes_away_again() {
     for gone in [
         "bin/stowd",
         "lib/systemd/system/stowd.service",
+        "lib/systemd/catalog/stowd.catalog",
         "share/doc/stowd",
     ] {
         let path = machine.path("/usr/local").join(gone);
         assert!(!path.exists(), "{}", path.display());
     }
+    assert_eq!(explained(), 0);
     for kept in ["/etc/stowd/config.toml", "/var/lib/stowd/containerd"] {
         assert!(machine.path(kept).exists(), "{kept}");
     }

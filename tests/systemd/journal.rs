@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use stowd::happened::stable_messages;
 
 use crate::node::{Node, UNIT};
 use crate::support::fixture;
@@ -28,32 +29,36 @@ fn a_line_of_stowds_has_its_fields() {
         (
             "containerd started",
             "6",
-            vec![("PID", containerd.as_str())],
+            vec![("STOWD_PID", containerd.as_str())],
         ),
         (
             "ignored: not an archive and not a list",
             "6",
-            vec![("PATH", notes.as_str())],
+            vec![("STOWD_PATH", notes.as_str())],
         ),
         (
-            "imported",
+            "imported ",
             "6",
             vec![
-                ("ENTRY", archive.as_str()),
-                ("IMAGES", "1"),
-                ("BYTES", bytes.as_str()),
-                ("NAMES", crate::node::BUSYBOX),
+                ("STOWD_ENTRY", archive.as_str()),
+                ("STOWD_IMAGES", "1"),
+                ("STOWD_BYTES", bytes.as_str()),
+                ("STOWD_NAMES", crate::node::BUSYBOX),
             ],
         ),
         (
-            "failed",
+            "failed ",
             "3",
-            vec![("ENTRY", broken.as_str()), ("IMAGES", "0")],
+            vec![("STOWD_ENTRY", broken.as_str()), ("STOWD_IMAGES", "0")],
         ),
         (
-            "ready",
+            "ready: ",
             "6",
-            vec![("IMAGES", "1"), ("ENTRIES", "2"), ("FAILED", "1")],
+            vec![
+                ("STOWD_IMAGES", "1"),
+                ("STOWD_ENTRIES", "2"),
+                ("STOWD_FAILED", "1"),
+            ],
         ),
     ] {
         let said = node.said(message);
@@ -68,14 +73,17 @@ fn a_line_of_stowds_has_its_fields() {
         for (name, value) in common.iter().chain(&fields) {
             assert_eq!(said[0][name], *value, "{message}: {name}");
         }
+        let mut stable = stable_messages();
+        let stable = stable.find(|stable| stable.begins.trim() == message.trim());
+        assert_eq!(said[0]["MESSAGE_ID"], stable.unwrap().id, "{message}");
     }
-    let seconds = node.said("imported")[0]["SECONDS"].clone();
+    let seconds = node.said("imported")[0]["STOWD_SECONDS"].clone();
     let seconds: f64 = seconds.as_str().unwrap().parse().unwrap();
     assert!(seconds > 0.0 && seconds < 60.0, "{seconds}");
-    let error = node.said("failed")[0]["ERROR"].clone();
+    let error = node.said("failed")[0]["STOWD_ERROR"].clone();
     assert!(error.as_str().is_some_and(|error| !error.is_empty()));
     let found = node.said("found");
-    let found = found.iter().map(|entry| &entry["ENTRY"]);
+    let found = found.iter().map(|entry| &entry["STOWD_ENTRY"]);
     assert_eq!(found.collect::<Vec<_>>(), [&broken, &archive]);
 
     // The questions that an operator asks.
@@ -87,7 +95,7 @@ fn a_line_of_stowds_has_its_fields() {
             .map(|line| serde_json::from_str(line).unwrap());
         entries.collect()
     };
-    let of_broken = asked(&[&format!("ENTRY={broken}")]);
+    let of_broken = asked(&[&format!("STOWD_ENTRY={broken}")]);
     let messages = of_broken
         .iter()
         .map(|entry| entry["MESSAGE"].as_str().unwrap_or_default());
@@ -101,8 +109,26 @@ fn a_line_of_stowds_has_its_fields() {
     );
     let mut errors = asked(&["--identifier=stowd", "--priority=err"]);
     // It is tried again every now and then.
-    errors.retain(|entry| entry["ATTEMPTS"] == "1");
+    errors.retain(|entry| entry["STOWD_ATTEMPTS"] == "1");
     assert_eq!(errors.len(), 1, "{errors:#?}");
+    // What tells of something wrong is explained, with its fields.
+    let id = errors[0]["MESSAGE_ID"].as_str().unwrap();
+    // As the installer, or a package, does on a machine that runs.
+    node.ok(&["journalctl", "--update-catalog"]);
+    let explained = node.ok(&["journalctl", "-x", &format!("MESSAGE_ID={id}")]);
+    for line in [
+        format!("Subject: failed {broken}"),
+        "Defined-By: stowd".to_owned(),
+        format!("Images of {broken} are not in containerd; the message"),
+    ] {
+        assert!(explained.contains(&line), "{line:?} of {explained}");
+    }
+    let ids = node.ok(&["journalctl", "--list-catalog"]);
+    let wrong = stable_messages().filter(|message| message.explanation.is_some());
+    for message in wrong {
+        let is_there = |line: &str| line.starts_with(message.id) && line.contains(" stowd: ");
+        assert!(ids.lines().any(is_there), "{message:?}");
+    }
 }
 
 /// The `level=` of each of containerd's lines, none of which has another priority.

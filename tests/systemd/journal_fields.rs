@@ -17,7 +17,8 @@ use tempfile::TempDir;
 fn emitter() {
     println!("to {:?}", logging::init("trace").unwrap());
     let path = "/images/app.tar";
-    tracing::error!(error = "first\nsecond", "failed");
+    let message_id = "5712d80e381e45b2b7bea173a696de47";
+    tracing::error!(message_id, error = "first\nsecond", "failed");
     tracing::warn!("odd");
     tracing::info!(entry = %path, images = 3, bytes = 5_u64, "imported");
     tracing::debug!("detail");
@@ -85,7 +86,7 @@ fn every_line_has_its_fields() {
     while let Ok(length) = socket.recv(&mut buffer) {
         datagrams.push(fields(&buffer[..length]));
     }
-    // The first is empty: tracing-journald tries whether the journal listens.
+    // The first is empty: stowd tries whether the journal listens.
     assert!(datagrams.remove(0).is_empty());
     let of = |name: &str| -> Vec<&str> {
         datagrams
@@ -99,11 +100,14 @@ fn every_line_has_its_fields() {
     );
     assert_eq!(of("PRIORITY"), ["3", "4", "6", "7", "7"]);
     assert_eq!(of("SYSLOG_IDENTIFIER"), ["stowd"; 5]);
-    assert_eq!(of("ENTRY")[2], "/images/app.tar");
-    assert_eq!(of("IMAGES")[2], "3");
-    assert_eq!(of("BYTES")[2], "5");
-    assert_eq!(of("ERROR")[0], "first\nsecond");
-    assert_eq!(of("TARGET"), ["systemd::journal_fields"; 5]);
+    assert_eq!(of("STOWD_ENTRY")[2], "/images/app.tar");
+    assert_eq!(of("STOWD_IMAGES")[2], "3");
+    assert_eq!(of("STOWD_BYTES")[2], "5");
+    assert_eq!(of("STOWD_ERROR")[0], "first\nsecond");
+    let ids = of("MESSAGE_ID");
+    assert_eq!(ids[0], "5712d80e381e45b2b7bea173a696de47");
+    assert_eq!(ids[1..], ["none"; 4]);
+    assert_eq!(of("STOWD_TARGET"), ["systemd::journal_fields"; 5]);
     for (file, line) in of("CODE_FILE").iter().zip(of("CODE_LINE")) {
         assert!(file.ends_with("journal_fields.rs"), "{file}");
         assert!(line.parse::<u32>().is_ok(), "{line}");

@@ -37,7 +37,7 @@ fn it_returns_when_every_entry_has_an_outcome(generation: &Generation) {
     let imported = node.said("imported");
     let mut failed = node.said("failed");
     // It is tried again every now and then.
-    failed.retain(|entry| entry["ATTEMPTS"] == "1");
+    failed.retain(|entry| entry["STOWD_ATTEMPTS"] == "1");
     assert_eq!((imported.len(), failed.len()), (3, 1));
     let journal = node.journal(UNIT);
     let started = journal

@@ -1,17 +1,16 @@
 //! The log: to the journal with fields when systemd has connected stderr to it, else to stderr for
 //! people.
 //!
-//! In the journal the fields of an event are journal fields in capitals (`entry` is `ENTRY`), its
-//! text is `MESSAGE`, and `PRIORITY` is that of syslog(3): error 3, warning 4, info 6, debug and
-//! trace 7 (systemd.journal-fields(7)). The text of an event repeats what its fields say, because
-//! stderr gets the text alone.
+//! In the journal the fields of an event are journal fields (`entry` is `STOWD_ENTRY`). Its text repeats
+//! what its fields say, because stderr gets the text alone.
+
+mod journal;
 
 use std::env;
 use std::io::{self, IsTerminal as _};
 
 use rustix::fs::fstat;
 use tracing::level_filters::LevelFilter;
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -22,8 +21,7 @@ use crate::journal_stream;
 use crate::one_line::one_line;
 use crate::reporter::report;
 
-/// Under which name the journal keeps stowd's lines.
-const IDENTIFIER: &str = "stowd";
+use journal::JournalLayer;
 
 /// Dependencies that log every step of a connection: only their warnings are shown, unless the filter
 /// names them.
@@ -58,16 +56,12 @@ pub fn init(level: &str) -> Result<Destination, InitError> {
         None => (configured(level)?, None),
     };
     let journal = match destination() {
-        Destination::Journal => tracing_journald::layer().ok(),
+        Destination::Journal => JournalLayer::connect().ok(),
         Destination::Stderr => None,
     };
     let registry = tracing_subscriber::registry().with(filter);
     let destination = match journal {
         Some(journal) => {
-            let journal = journal
-                .with_field_prefix(None)
-                .with_syslog_identifier(IDENTIFIER.to_owned())
-                .with_priority_mappings(priorities());
             registry.with(journal).try_init()?;
             Destination::Journal
         }
@@ -130,16 +124,6 @@ fn with_caps(words: &str) -> String {
         .chain(words.iter().map(|word| (*word).to_owned()))
         .collect::<Vec<_>>()
         .join(",")
-}
-
-fn priorities() -> PriorityMappings {
-    PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
-    }
 }
 
 /// <https://no-color.org>: set and not empty, it wins over the terminal.
