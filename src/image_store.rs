@@ -12,7 +12,7 @@ use std::future::Future;
 use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::needed_blob::{BlobFaults, NeededBlob};
-use crate::pin::PinOwner;
+use crate::pin::{PinOwner, RUNTIME_PIN};
 use crate::unpack::RootFileSystem;
 
 pub use crate::oci::Descriptor;
@@ -31,6 +31,14 @@ pub struct Image {
     pub target: Descriptor,
     /// The record's labels, pins among them.
     pub labels: Labels,
+}
+
+impl Image {
+    /// Whether CRI keeps the image from collection, at stowd's request or at another client's.
+    pub(crate) fn is_pinned(&self) -> bool {
+        let (key, value) = RUNTIME_PIN;
+        self.labels.get(key).is_some_and(|found| found == value)
+    }
 }
 
 /// What is known of a store without asking it.

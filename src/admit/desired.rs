@@ -1,6 +1,9 @@
 //! What an image is to be in the store.
 
-use crate::image_store::{Descriptor, Image, Labels};
+use std::collections::BTreeSet;
+use std::mem;
+
+use crate::image_store::{Descriptor, Image, ImageStore, Labels, StoreError};
 use crate::ledger::ImportedImage;
 use crate::naming::{Names, Reference};
 use crate::pin::PinOwner;
@@ -11,11 +14,35 @@ pub(crate) struct DesiredImage {
     /// The manifest or index that its names point to.
     pub(crate) target: Descriptor,
     pub(crate) names: Names,
+    /// Names that it would have, and that are left to another entry.
+    pub(crate) left: Vec<Reference>,
     /// Whether it has what the host would run of it: only then the runtime sees it.
     pub(crate) runs_on_host: bool,
 }
 
 impl DesiredImage {
+    /// Leaves those of its names alone that are among these, and that the store has pinned.
+    pub(crate) async fn leave<S: ImageStore>(
+        &mut self,
+        store: &S,
+        later: &BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        for names in [&mut self.names.own, &mut self.names.extra] {
+            for name in mem::take(names) {
+                let text = name.to_string();
+                let there = match later.contains(&text) {
+                    true => store.image(&text).await?,
+                    false => None,
+                };
+                match there.is_some_and(|image| image.is_pinned()) {
+                    true => self.left.push(name),
+                    false => names.push(name),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The image records, pinned: one a name, the own names first.
     pub(super) fn records(&self, owner: &PinOwner) -> impl Iterator<Item = Image> {
         self.names.iter().map(|name| self.record(name, owner))
@@ -36,8 +63,10 @@ impl DesiredImage {
 
     /// What the ledger keeps of it, but for its blobs.
     pub(super) fn imported(&self) -> ImportedImage {
+        // All that are left have a tag, and it has one by digest: what has a tag comes first.
+        let names = self.left.iter().chain(self.names.iter());
         ImportedImage {
-            names: self.names.iter().map(Reference::to_string).collect(),
+            names: names.map(Reference::to_string).collect(),
             digest: self.target.digest.clone(),
             blobs: Vec::new(),
         }

@@ -32,6 +32,7 @@ pub(crate) fn archive_images(
         DesiredImage {
             target: image.target.clone(),
             names: given.names,
+            left: Vec::new(),
             runs_on_host: image.runs_on_host,
         }
     });
@@ -63,6 +64,7 @@ pub(crate) fn line_image(line: &Line, target: &Descriptor, extra: &ExtraNames<'_
     DesiredImage {
         target: target.clone(),
         names: given.names,
+        left: Vec::new(),
         runs_on_host: true,
     }
 }

@@ -70,7 +70,10 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
                 note: note.clone(),
             });
         }
-        let desired = archive_images(self.name, &resolution, self.rules.extra_registries);
+        let mut desired = archive_images(self.name, &resolution, self.rules.extra_registries);
+        for image in &mut desired {
+            image.leave(&self.leased.store, self.rules.later).await?;
+        }
         let Resolution {
             images, problems, ..
         } = resolution;

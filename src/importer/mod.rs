@@ -72,8 +72,8 @@ pub use verify::verify;
 /// Cancelling `given_up` ends it soon. The result is [`ImportError::Changed`] then too, if it was not
 /// through.
 ///
-/// Where two archives have one name, the last import that writes it wins: imports that run at the same
-/// time race for it, and both succeed.
+/// Where two archives have one name, the last import that writes it wins, unless the rules say that it is a
+/// later entry's: imports that run at the same time race for it, and both succeed.
 pub async fn import<S: ImageStore>(
     store: &S,
     entry: &Entry,

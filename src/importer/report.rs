@@ -1,6 +1,6 @@
 //! What an import is asked for, and what it answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 use crate::entry::Identity;
@@ -25,6 +25,8 @@ pub struct ImportRules<'a> {
     pub wanted: &'a Wanted,
     /// Images are also named as if they came from these.
     pub extra_registries: &'a [String],
+    /// Names that are left to entries later in name order, where the store has them pinned.
+    pub later: &'a BTreeSet<String>,
 }
 
 /// The result of an import that read the whole archive.

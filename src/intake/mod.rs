@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::entry::{Kind, file_name, shown};
 use crate::image_store::{ImageStore, StoreState};
-use crate::ledger::{Ledger, Record};
 use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
@@ -161,7 +160,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             let now = self.now();
             run.reach(now.wall);
             for effect in plan.on(event, now) {
-                self.carry_out(effect, plan.ledger());
+                self.carry_out(effect);
             }
         }
     }
@@ -178,13 +177,10 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         self.settings.rules(self.jobs.owner(), self.seed)
     }
 
-    fn carry_out(&mut self, effect: Effect, ledger: &Ledger) {
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Begin(entry, job) => {
-                let record = ledger.get(&entry.path);
-                let known = record.into_iter().flat_map(Record::images);
-                let known = known.cloned().collect();
-                self.jobs.begin(entry, job, known, &self.settings);
+            Effect::Begin(entry, job, brings) => {
+                self.jobs.begin(entry, job, brings, &self.settings);
             }
             Effect::Abandon(path) => self.jobs.abandon(&path),
             Effect::LookAgain(path) => self.source.look(&path),

@@ -13,10 +13,9 @@ use crate::digest::Digest;
 use crate::entry::{Entry, Kind, file_name};
 use crate::image_store::ImageStore;
 use crate::importer::{self, ImportRules, Reservations};
-use crate::ledger::ImportedImage;
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
-use crate::plan::{Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
+use crate::plan::{Brings, Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 use crate::state_dir::save_scrub;
@@ -58,7 +57,7 @@ struct JobTask<S: ImageStore> {
     reservations: Reservations,
     told: Told,
     settings: Arc<Settings>,
-    known: Vec<ImportedImage>,
+    brings: Brings,
     meter: Meter,
     stop: CancellationToken,
 }
@@ -72,6 +71,7 @@ impl<S: ImageStore> JobTask<S> {
             told: &self.told,
             wanted: &self.settings.wanted,
             extra_registries: &self.settings.pulls.extra_registries,
+            later: &self.brings.later,
         };
         match job {
             Job::Import => {
@@ -83,12 +83,14 @@ impl<S: ImageStore> JobTask<S> {
                 read => read.map_or_else(JobEnd::from, JobEnd::from),
             },
             Job::Look => {
-                let looked = self.puller.look(entry, &self.known, &meter).await;
+                let looked = self.puller.look(entry, &self.brings.known, &meter).await;
                 looked.map_or_else(JobEnd::from, JobEnd::from)
             }
             Job::Pull(looked) => {
                 let looked = Looked::clone(&looked);
-                let pulled = self.puller.pull(entry, &self.known, looked, &meter, stop);
+                let pulled = self
+                    .puller
+                    .pull(entry, &self.brings.known, looked, &meter, stop);
                 pulled.await.map_or_else(JobEnd::from, JobEnd::Through)
             }
         }
@@ -114,12 +116,12 @@ impl<S: ImageStore> Jobs<S> {
         self.puller.set_rules(settings.pulls.clone());
     }
 
-    /// Begins a job. `known` is what the entry has brought before.
+    /// Begins a job.
     pub(super) fn begin(
         &mut self,
         entry: Entry,
         job: Job,
-        known: Vec<ImportedImage>,
+        brings: Brings,
         settings: &Arc<Settings>,
     ) {
         let under_way = UnderWay {
@@ -136,7 +138,7 @@ impl<S: ImageStore> Jobs<S> {
             reservations: self.reservations.clone(),
             told: self.told.clone(),
             settings: Arc::clone(settings),
-            known,
+            brings,
             meter,
             stop,
         };

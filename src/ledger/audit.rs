@@ -12,7 +12,7 @@ use crate::entry::{Identity, InNameOrder};
 use crate::image_store::Image;
 use crate::naming::Owners;
 use crate::needed_blob::{BlobDamage, BlobFaults};
-use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
+use crate::pin::{OWNER_LABEL, PinOwner};
 
 /// The ledger against all images of the store, each indexed once: a question about an entry costs
 /// a lookup a name.
@@ -194,7 +194,7 @@ impl<'a> Audit<'a> {
         let is_owner = self.owners.owner(&name) == Some(&InNameOrder(path));
         self.by_name.get(name).is_some_and(|image| {
             let is_left = !is_owner || self.owner.another(|key| image.labels.get(key)).is_some();
-            is_pinned(image) && (image.target.digest == *digest || is_left)
+            image.is_pinned() && (image.target.digest == *digest || is_left)
         })
     }
 
@@ -237,12 +237,6 @@ fn names(images: &[ImportedImage]) -> impl Iterator<Item = (&str, &Digest)> {
         let names = image.names.iter();
         names.map(|name| (name.as_str(), &image.digest))
     })
-}
-
-/// Whether CRI keeps the image from collection, at stowd's request or at another client's.
-fn is_pinned(image: &Image) -> bool {
-    let (key, value) = RUNTIME_PIN;
-    image.labels.get(key).is_some_and(|found| found == value)
 }
 
 #[cfg(test)]

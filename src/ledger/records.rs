@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::entry::InNameOrder;
 use crate::needed_blob::NeededBlob;
 use crate::one_line::cut;
 use crate::source_event::DirectoryId;
@@ -202,6 +203,15 @@ impl Ledger {
         let record = self.records.get(path.as_os_str()).into_iter();
         let mut names = record.flat_map(|record| tagged_names(&record.outcome));
         names.any(|name| self.names.get(name).is_some_and(|entries| *entries > 1))
+    }
+
+    /// The tagged names that entries later in name order than this one bring: they are to have them.
+    pub(crate) fn names_of_later(&self, path: &Path) -> BTreeSet<String> {
+        let later = self.iter();
+        let later = later.filter(|(other, _)| InNameOrder(*other) > InNameOrder(path));
+        let images = later.flat_map(|(_, record)| record.images());
+        let names = images.flat_map(ImportedImage::tagged_names);
+        names.map(str::to_owned).collect()
     }
 
     /// Whether an entry brings an image of this name, as it is written in the store. What a failed one

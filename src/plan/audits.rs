@@ -23,9 +23,13 @@ use super::unpacks::Demand;
 const BLOBS_REST: Duration = Duration::from_secs(60);
 
 impl Plan {
-    /// Wants the audit that had to wait for the end of all archives.
+    /// Wants the audit that had to wait for the end of all archives: of those that READY waits for, before it.
     pub(super) fn audit_at_rest(&mut self) {
-        if self.entries.open().archives == 0 && std::mem::take(&mut self.is_audit_due) {
+        let open = match self.load.is_under_way() {
+            true => self.entries.loading(),
+            false => self.entries.open(),
+        };
+        if open.archives == 0 && std::mem::take(&mut self.is_audit_due) {
             self.query.want_audit();
         }
     }

@@ -72,7 +72,7 @@ pub struct SandboxImage {
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Begin a job for an entry; [`Event::Ended`] follows. There is one job for an entry at a time.
-    Begin(Entry, Job),
+    Begin(Entry, Job, Brings),
     /// Give up the job of this entry soon; its end still follows.
     Abandon(PathBuf),
     /// Have the source look at this path again.
@@ -99,6 +99,16 @@ pub enum Effect {
     /// Unpack the image of this target, which people know by this name; [`Event::UnpackEnded`] follows.
     Unpack(Digest, String),
     Tell(Happened),
+}
+
+/// What is known of what an entry brings, when a job for it begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Brings {
+    /// Every image that it has brought and holds.
+    pub known: Vec<ImportedImage>,
+    /// Names that entries later in name order bring. An archive that names images like that as well does not
+    /// take them, where the store has them pinned.
+    pub later: BTreeSet<String>,
 }
 
 /// How an unpacking has ended.

@@ -1,9 +1,14 @@
 //! Which entry is worked on next.
 
-use super::event::{Effect, JobKind, Now};
+use std::collections::BTreeSet;
+
+use crate::concurrency::PULLED_LISTS;
+use crate::entry::{Entry, Kind};
+use crate::ledger::Record;
+
+use super::event::{Brings, Effect, JobKind, Now};
 use super::life::{Life, Queued, Running};
 use super::state::Plan;
-use crate::concurrency::PULLED_LISTS;
 
 impl Plan {
     /// Begins what is due, as slots are free.
@@ -52,7 +57,9 @@ impl Plan {
             again,
             begun,
         } = queued;
-        self.effects.push(Effect::Begin(entry.clone(), job.clone()));
+        let brings = self.brings(&entry);
+        let begins = Effect::Begin(entry.clone(), job.clone(), brings);
+        self.effects.push(begins);
         // A pull begins with what the look before it has pinned.
         let was_interrupted = begun.is_some() && job.kind() != JobKind::Pull;
         let running = Running {
@@ -66,5 +73,18 @@ impl Plan {
         };
         self.entries
             .set(running.entry.path.clone(), Life::Running(running));
+    }
+
+    fn brings(&self, entry: &Entry) -> Brings {
+        let record = self.ledger.get(&entry.path).into_iter();
+        let later = match entry.kind {
+            Kind::Archive => self.ledger.names_of_later(&entry.path),
+            // It names what the store has under the name.
+            Kind::List => BTreeSet::new(),
+        };
+        Brings {
+            known: record.flat_map(Record::images).cloned().collect(),
+            later,
+        }
     }
 }

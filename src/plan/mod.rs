@@ -52,7 +52,8 @@ use std::time::Duration;
 use life::{Life, Queued};
 
 pub use event::{
-    Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage, ScrubStep, UnpackEnd,
+    Brings, Effect, EntryResult, Event, Job, JobEnd, Looked, Now, Rules, SandboxImage, ScrubStep,
+    UnpackEnd,
 };
 pub use state::Plan;
 

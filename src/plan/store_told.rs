@@ -1,12 +1,15 @@
 //! What follows from what the store says by itself: that images were deleted, that it does not answer, and
 //! that it, or another one, answers again.
 
+use std::collections::BTreeSet;
+
 use crate::happened::Happened;
 use crate::image_store::StoreState;
 
 use super::event::Now;
 use super::life::{Life, Overtaken};
 use super::state::Plan;
+use super::unpacks::Demand;
 
 impl Plan {
     pub(super) fn store_told(&mut self, state: StoreState, now: Now) {
@@ -54,8 +57,12 @@ impl Plan {
                 let is_in_sight = life.entry().is_some();
                 is_in_sight && self.ledger.has_outcome(path)
             });
-            let loaded = loaded.map(|(path, _)| path.to_owned()).collect();
-            self.entries.begin_load(loaded);
+            let loaded = loaded.map(|(path, _)| path.to_owned());
+            let loaded = loaded.collect::<BTreeSet<_>>();
+            self.entries.begin_load(loaded.clone());
+            for path in &loaded {
+                self.want_unpacked(path, Demand::Standing);
+            }
         }
         // They may have failed for the store.
         let mut failed = self.entries.lacking();

@@ -1,5 +1,6 @@
 //! What is imported of the archives of each directory of `fixtures/archives`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -47,6 +48,7 @@ fn differs(directory: &Path) -> Option<String> {
 pub(crate) fn imported(store: &MemoryStore, path: &Path) -> String {
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
     let rules = ImportRules {
+        later: &BTreeSet::new(),
         wanted: &wanted,
         extra_registries: &[],
         reservations: &Reservations::default(),

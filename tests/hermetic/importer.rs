@@ -1,6 +1,7 @@
 //! The importer over a store in memory: what it sends, what it names, what it leaves behind when
 //! something breaks.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,8 +171,20 @@ pub(crate) fn run_with(
     meter: Meter,
     extra_registries: &[&str],
 ) -> Result<ImportReport, ImportError> {
+    run_before(store, entry, meter, extra_registries, &BTreeSet::new())
+}
+
+/// An import of an archive where entries later in name order bring the names `later`.
+pub(crate) fn run_before(
+    store: &MemoryStore,
+    entry: &Entry,
+    meter: Meter,
+    extra_registries: &[&str],
+    later: &BTreeSet<String>,
+) -> Result<ImportReport, ImportError> {
     let extra_registries = extra_registries.iter().map(|r| (*r).to_owned());
     let rules = ImportRules {
+        later,
         reservations: &Reservations::default(),
         told: &Told::default(),
         wanted: &amd64(),
@@ -749,6 +762,7 @@ fn images_are_looked_for_on_a_thread_that_may_block() {
             .build()
             .unwrap();
         let rules = ImportRules {
+            later: &BTreeSet::new(),
             reservations: &Reservations::default(),
             told: &Told::default(),
             wanted: &wanted,
@@ -779,6 +793,7 @@ fn an_import_that_is_dropped_does_not_wait_for_documents() {
                 let store = store.clone();
                 async move {
                     let rules = ImportRules {
+                        later: &BTreeSet::new(),
                         reservations: &Reservations::default(),
                         told: &Told::default(),
                         wanted: &wanted,
@@ -817,9 +832,11 @@ fn all_compressed_archives_that_are_imported_at_once_are_decompressed_at_once() 
     store.state().gather = Some(Arc::new(Barrier::new(PARALLEL.into())));
     let (wanted, given_up) = (amd64(), CancellationToken::new());
     let (reservations, told) = (Reservations::default(), Told::default());
+    let later = BTreeSet::new();
     let entries = dirs.iter().map(|(_, path)| entry(path)).collect::<Vec<_>>();
     let imports = entries.iter().map(|entry| {
         let rules = ImportRules {
+            later: &later,
             reservations: &reservations,
             told: &told,
             wanted: &wanted,
@@ -1009,6 +1026,7 @@ fn an_import_that_is_given_up_ends_at_the_next_chunk_and_names_nothing() {
         store.state().at_chunk = Some((8, Box::new(move || give_up.cancel())));
         let entry = entry(&path);
         let rules = ImportRules {
+            later: &BTreeSet::new(),
             reservations: &Reservations::default(),
             told: &Told::default(),
             wanted: &wanted,

@@ -1,5 +1,6 @@
 //! The importer's names in extra registries, and the labels that tell whose a blob is.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use stowd::digest::Digest;
@@ -10,7 +11,7 @@ use stowd::progress::Meter;
 use stowd::source_labels::PREFIX;
 use tempfile::TempDir;
 
-use crate::importer::{Draft, entry, noise, run_with};
+use crate::importer::{Draft, entry, noise, run_before, run_with};
 use crate::memory_store::{Doing, MemoryStore};
 
 const REGISTRIES: [&str; 2] = ["reg.example", "b.example:5000/mirror"];
@@ -111,6 +112,50 @@ fn an_extra_name_that_cannot_be_written_costs_nothing_but_itself() {
             let put = state.images.contains_key(name);
             assert_eq!(put, !failed || doing == Doing::See, "{name}");
             assert_eq!(state.seen.contains(name), !failed, "{name}");
+        }
+    }
+}
+
+/// A later archive gives the same names to another image.
+#[test]
+fn a_name_that_a_later_entry_has_is_left_to_it_where_it_is_pinned() {
+    let dir = TempDir::new().unwrap();
+    let mut draft = Draft::new();
+    let image = draft.image(noise(1000, 1));
+    draft.index(&[("busybox:1", &image.manifest)]);
+    let other = Digest::of(b"other");
+    let tag = "docker.io/library/busybox:1".to_owned();
+    let later = BTreeSet::from([tag.clone(), EXTRA.to_owned()]);
+    for path in draft.written(dir.path()) {
+        let import = |store: &MemoryStore| {
+            let import = run_before(store, &entry(&path), Meter::default(), &REGISTRIES, &later);
+            let report = import.unwrap();
+            assert_eq!(report.problems, Vec::<String>::new());
+            let names = &report.images[0].names;
+            assert_eq!(names.len(), 6, "{names:?}");
+            assert_eq!(names[0], tag, "it has the name when the other lets it go");
+        };
+        let store = MemoryStore::default();
+        import(&store);
+        assert_eq!(store.state().images[&tag].target.digest, image.manifest);
+        for name in &later {
+            let mut state = store.state();
+            let record = state.images.get_mut(name).unwrap();
+            record.target.digest = other.clone();
+        }
+        import(&store);
+        assert_eq!(store.state().images.len(), 6);
+        for (name, record) in &store.state().images {
+            let is_left = record.target.digest == other;
+            assert_eq!(is_left, later.contains(name), "{name}");
+        }
+        let (pin, _) = RUNTIME_PIN;
+        for record in store.state().images.values_mut() {
+            record.labels.remove(pin);
+        }
+        import(&store);
+        for (name, record) in &store.state().images {
+            assert_eq!(record.target.digest, image.manifest, "{name} is no one's");
         }
     }
 }

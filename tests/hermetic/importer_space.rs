@@ -1,5 +1,6 @@
 //! The space that an import takes: asked for before it is written, and given back when it fails.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ async fn imported_by(
 ) -> Result<ImportReport, ImportError> {
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
     let rules = ImportRules {
+        later: &BTreeSet::new(),
         reservations,
         told: &Told::default(),
         wanted: &wanted,

@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     now: Now,
     /// What was told.
     pub(crate) told: Vec<String>,
+    /// The names that the last job was to leave to later entries.
+    later: BTreeSet<String>,
 }
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
@@ -192,6 +194,7 @@ impl Stage {
                 wall: SystemTime::UNIX_EPOCH + seconds(1_800_000_000),
             },
             told: Vec::new(),
+            later: BTreeSet::new(),
         }
     }
 
@@ -214,7 +217,8 @@ impl Stage {
         let mut words = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Begin(entry, job) => {
+                Effect::Begin(entry, job, brings) => {
+                    self.later = brings.later;
                     let job = match job {
                         Job::Import => "import",
                         Job::Verify => "verify",
@@ -615,6 +619,37 @@ fn the_last_in_name_order_gets_a_name_back_and_the_first_does_not() {
     assert_eq!(stage.on(taken), ["import b.tar"]);
     assert_eq!(stage.ends("b.tar", brought(&["x"])), ["list images"]);
     assert_eq!(stage.on(store(&["x"])), NOTHING);
+    assert!(stage.plan.is_loaded());
+}
+
+/// Nor is it taken and given back: an archive may have gigabytes to decompress for that.
+#[test]
+fn an_archive_leaves_the_names_of_later_entries_alone() {
+    let mut stage = Stage::loaded(&["a.tar", "b.tar"]);
+    for (name, later) in [
+        ("a.tar", vec!["r.example/b:1".to_owned()]),
+        ("b.tar", vec![]),
+    ] {
+        let begun = stage.source(SourceEvent::Settled(entry(name, 2)));
+        assert_eq!(begun, [format!("import {name}")]);
+        assert_eq!(Vec::from_iter(stage.later.clone()), later, "{name}");
+    }
+}
+
+#[test]
+fn names_that_entries_of_the_start_share_are_right_at_ready_whatever_comes_later() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    let ended = stage.ends("b.tar", brought_x(false, None));
+    assert_eq!(ended, NOTHING);
+    stage.source(SourceEvent::Settled(entry("c.tar", 1)));
+    // The first has ended last, and taken the name. The one that has come is imported still.
+    assert_eq!(stage.ends("a.tar", brought_x(true, None)), ["list images"]);
+    assert!(!stage.plan.is_loaded());
+    assert_eq!(stage.on(Event::Images(Ok(other_x()))), ["import b.tar"]);
+    stage.ends("b.tar", brought_x(false, None));
+    stage.on(store(&["x"]));
     assert!(stage.plan.is_loaded());
 }
 

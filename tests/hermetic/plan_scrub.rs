@@ -147,7 +147,7 @@ impl Node {
                     Effect::Scrub(step) => {
                         assert!(self.step.replace(step).is_none(), "two at once");
                     }
-                    Effect::Begin(entry, _) => {
+                    Effect::Begin(entry, ..) => {
                         let name = entry.path.file_name().unwrap().to_str().unwrap();
                         self.begun.push(name.to_owned());
                     }

@@ -260,6 +260,10 @@ fn another_store_is_asked_for_its_snapshots() {
     let asked = stage.on(Event::Store(returned));
     assert!(asked.contains(&"list snapshots".to_owned()), "{asked:?}");
     assert_eq!(stage.on(snapshots(&[])), ["unpack r.example/x:1"]);
+    stage.on(checked(&["x"]));
+    assert!(!stage.plan.is_loaded());
+    stage.on(unpacked("x"));
+    assert!(stage.plan.is_loaded());
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! What must hold in every history, in one place.
 //!
 //! 0. Nothing panics.
-//! 1. READY only after every entry of the start has an outcome, what was found damaged before is right, and,
-//!    where it waits for that, all of their images are unpacked that can be; also when a store has returned,
-//!    which may be another one.
+//! 1. READY only after every entry of the start has an outcome, which is so: of what is done the store has all
+//!    names, pinned, and all blobs, but for what it has lost since it was asked; what has failed has failed;
+//!    what was found damaged before is right; and, where it waits for that, all of their images are unpacked
+//!    that can be. Also when a store has returned, which may be another one.
 //! 2. No image that a present, out-of-sight or failed-but-good-before entry brings is ever unpinned,
 //!    and none that no entry brings stays pinned by stowd, unless it cannot be known, which is told.
 //!    Nothing is unpinned before READY, or while a directory cannot be listed, or that an entry would
 //!    bring which could not be read; and no job that pins names begins while pins are taken off.
-//! 3. What the plan believes done is what the store has, snapshots included. A record is about the version that was read,
-//!    and what follows from a change, or from a deletion that the store tells, does not wait for the next
-//!    listing.
+//! 3. What the plan believes done is what the store has, snapshots included. A record is about the version that
+//!    was read, no import takes the name of a later entry, and what follows from a change, or from a deletion
+//!    that the store tells, does not wait for the next listing.
 //! 4. Work ends: a content failure costs at most two reads, of which the first alone writes, nothing is
 //!    done again that the store has, a store that is away is left alone, and so is a file that the source
 //!    has called whole.

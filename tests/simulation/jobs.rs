@@ -1,6 +1,7 @@
 //! What jobs do, one step at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stowd::digest::Digest;
@@ -8,14 +9,14 @@ use stowd::entry::Entry;
 use stowd::image_list::Line;
 use stowd::ledger::{FailureClass, ImportedImage};
 use stowd::naming::Reference;
-use stowd::plan::{EntryResult, Job, JobEnd, Looked};
+use stowd::plan::{Brings, EntryResult, Job, JobEnd, Looked};
 
 use crate::config::Config;
 use crate::content::{Content, IN_REGISTRY, names};
 use crate::history::touched;
 use crate::holds::nothing;
 use crate::node::Node;
-use crate::store::{SPACE, Store, needed};
+use crate::store::{SPACE, needed};
 
 const MISSING: &str = "a blob is missing";
 
@@ -33,12 +34,18 @@ pub(crate) struct JobUnderWay {
     step: usize,
     /// Names that are put next, each in a step of its own.
     puts: VecDeque<(String, Digest)>,
+    /// Names that later entries bring, as the plan says, and those of them that were left to them.
+    later: BTreeSet<String>,
+    pub(crate) left: BTreeSet<String>,
+    /// Names that the store had pinned for later entries when it began, with their images.
+    held: BTreeMap<String, (Digest, PathBuf)>,
     brought: EntryResult,
     looked: Looked,
 }
 
 impl JobUnderWay {
-    pub(crate) fn new(entry: Entry, job: Job, config: Config, store: &Store) -> Self {
+    pub(crate) fn new(entry: Entry, job: Job, brings: Brings, node: &Node) -> Self {
+        let held = held_by_later(&entry.path, node);
         let looked = match &job {
             Job::Pull(looked) => Looked::clone(looked),
             _ => Looked::default(),
@@ -46,14 +53,17 @@ impl JobUnderWay {
         Self {
             entry,
             job,
-            config,
-            losses: store.losses,
-            generation: store.generation,
+            config: node.oracle.config,
+            losses: node.store.losses,
+            generation: node.store.generation,
             abandoned: false,
             content: None,
             is_misread: false,
             step: 0,
             puts: VecDeque::new(),
+            later: brings.later,
+            left: BTreeSet::new(),
+            held,
             brought: nothing(),
             looked,
         }
@@ -194,8 +204,13 @@ impl Node {
     /// Names and pins an image.
     fn place(&mut self, job: &mut JobUnderWay, tagged: &str, digest: Digest) -> ImportedImage {
         let names = names(tagged, &digest, job.config.extra_registry());
-        let puts = names.iter().map(|name| (name.clone(), digest.clone()));
-        job.puts.extend(puts);
+        for name in &names {
+            let there = self.store.now.images.get(name);
+            match job.later.contains(name) && there.is_some_and(|record| record.pinned) {
+                true => _ = job.left.insert(name.clone()),
+                false => job.puts.push_back((name.clone(), digest.clone())),
+            }
+        }
         if !self.is_fine {
             while let Some((name, digest)) = job.puts.pop_front() {
                 self.put(job, name, digest);
@@ -210,6 +225,11 @@ impl Node {
 
     fn put(&mut self, job: &JobUnderWay, name: String, digest: Digest) {
         self.trace(|| format!("put    {name}"));
+        let is_lost = self.store.is_lost_since(&name, job.losses);
+        let held = job.held.get(&name).filter(|_| job.job == Job::Import);
+        if let Some((_, from)) = held.filter(|(held, _)| *held != digest && !is_lost) {
+            self.oracle.takes(&name, from);
+        }
         self.store.put(name.clone(), digest, self.config.instance);
         let version = (job.entry.identity, job.config.shape());
         self.oracle
@@ -296,6 +316,23 @@ impl Node {
         }
         None
     }
+}
+
+/// The names that the store has pinned for entries later in name order, with their images.
+fn held_by_later(path: &Path, node: &Node) -> BTreeMap<String, (Digest, PathBuf)> {
+    let records = node.process.plan.ledger().iter();
+    let mut held = BTreeMap::new();
+    for (path, record) in records.filter(|(other, _)| *other > path) {
+        for image in record.images() {
+            let names = image.names.iter().filter(|name| {
+                let there = node.store.now.images.get(*name);
+                there.is_some_and(|there| there.pinned && there.digest == image.digest)
+            });
+            let image = (image.digest.clone(), path.to_owned());
+            held.extend(names.map(|name| (name.clone(), image.clone())));
+        }
+    }
+    held
 }
 
 fn line(number: usize, name: &str) -> Line {

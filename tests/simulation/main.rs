@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clock;
+mod compared;
 mod config;
 mod content;
 mod directory;

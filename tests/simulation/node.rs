@@ -8,6 +8,7 @@ use stowd::pin::DEFAULT_INSTANCE;
 use stowd::plan::{Effect, Event, Now, Plan};
 use stowd::scrub::ScrubMemory;
 
+use crate::compared;
 use crate::config::Config;
 use crate::directory::{Directory, ROOT};
 use crate::invariants::Violation;
@@ -172,6 +173,7 @@ impl Node {
         if self.process.plan.is_loaded() && !was_loaded {
             self.oracle
                 .loaded(&self.process.plan, &self.directory, &self.store)?;
+            compared::at_ready(self)?;
             unpacking::at_ready(self)?;
         }
         self.oracle.is_ready(&self.process.plan)?;
@@ -192,11 +194,11 @@ impl Node {
         self.trace(|| format!("effect   {}", brief(&effect)));
         let uptime = self.uptime();
         match effect {
-            Effect::Begin(entry, job) => {
+            Effect::Begin(entry, job, brings) => {
                 self.jobs += 1;
                 self.oracle
                     .begins(&entry, &job, &self.process, &self.store, uptime)?;
-                let job = JobUnderWay::new(entry, job, self.oracle.config, &self.store);
+                let job = JobUnderWay::new(entry, job, brings, self);
                 self.process.under_way.push(UnderWay::Job(Box::new(job)));
             }
             Effect::Abandon(path) => {

@@ -11,6 +11,7 @@ use stowd::image_store::StoreState;
 use stowd::ledger::Ledger;
 use stowd::plan::{Effect, Job, JobEnd, Plan};
 
+use crate::compared::Compared;
 use crate::config::Config;
 use crate::content::kind;
 use crate::directory::Directory;
@@ -36,12 +37,13 @@ pub(crate) struct Oracle {
     pub(crate) holds: BTreeMap<PathBuf, Holds>,
     /// The entries of the first listing of this process.
     pub(crate) start: Option<BTreeSet<PathBuf>>,
-    /// All entries of it, also those that had changed by then.
+    /// All entries of it, also those that had changed by then; or those that are loaded anew.
     pub(crate) first_listing: Option<BTreeSet<PathBuf>>,
     /// Reads of each version of a broken archive by this process.
     pub(crate) reads: HashMap<(PathBuf, Identity), usize>,
     pub(crate) lists_overtime: bool,
-    too_many_reads: Option<String>,
+    /// An invariant that did not hold while a job went on.
+    broken: Option<String>,
     reads_allowed: usize,
     /// Entries of which the plan was told that they were removed, and that had put names.
     pub(crate) removed_takers: BTreeSet<PathBuf>,
@@ -51,6 +53,7 @@ pub(crate) struct Oracle {
     pub(crate) is_held_told: bool,
     pub(crate) seen: Seen,
     pub(crate) unknown: Unknown,
+    pub(crate) compared: Compared,
     /// The entries of which all was brought; and for those of lists that are pulled, what the store had
     /// lost when the look began.
     brought: BTreeMap<PathBuf, Brought>,
@@ -75,6 +78,8 @@ struct Brought {
     version: Version,
     /// Its names and its blobs.
     what: Vec<String>,
+    /// Names that were left to later entries.
+    left: BTreeSet<String>,
     /// What the store had lost when the job began.
     losses: u64,
 }
@@ -89,13 +94,14 @@ impl Oracle {
             first_listing: None,
             reads: HashMap::new(),
             lists_overtime: false,
-            too_many_reads: None,
+            broken: None,
             reads_allowed: 2,
             removed_takers: BTreeSet::new(),
             has_memory: false,
             is_held_told: false,
             seen: Seen::default(),
             unknown: Unknown::default(),
+            compared: Compared::default(),
             brought: BTreeMap::new(),
             looked: BTreeMap::new(),
             left_alone: None,
@@ -121,6 +127,7 @@ impl Oracle {
         self.is_held_told = false;
         self.seen.restarted();
         self.unknown.restarted(ledger);
+        self.compared.restarted();
         self.brought.clear();
         self.looked.clear();
         self.left_alone = None;
@@ -172,6 +179,7 @@ impl Oracle {
     pub(crate) fn told(&mut self, happened: &Happened, store: &Store) -> Result<(), Violation> {
         match happened {
             Happened::ListsOvertime { .. } => self.lists_overtime = true,
+            Happened::GivenUp { path, .. } => self.compared.gives_up(path),
             Happened::PinsHeld(_) => self.is_held_told = true,
             Happened::Missing { path, names } => {
                 self.is_done_again(path, names.iter().cloned(), store)?;
@@ -195,7 +203,10 @@ impl Oracle {
         let Some(brought) = self.brought.get(path) else {
             return Ok(());
         };
-        match lacks.find(|lack| !store.is_lost_since(lack, brought.losses)) {
+        let is_lost = |lack: &String| {
+            brought.left.contains(lack) || store.is_lost_since(lack, brought.losses)
+        };
+        match lacks.find(|lack| !is_lost(lack)) {
             Some(lack) => Err(Violation::new(format!(
                 "4: {} is to be done again for {lack}, which is there",
                 path.display()
@@ -246,7 +257,8 @@ impl Oracle {
         let brought = brought.filter(|brought| brought.version == version);
         if brought.is_some_and(|brought| {
             let mut what = brought.what.iter();
-            !what.any(|what| store.is_lost_since(what, brought.losses))
+            let is_left = is_any_let_go(&brought.left, &entry.path, process.plan.ledger());
+            !is_left && !what.any(|what| store.is_lost_since(what, brought.losses))
         }) {
             return Err(Violation::new(format!(
                 "4: a job for {path}, of which the store has all"
@@ -313,6 +325,7 @@ impl Oracle {
         let looked = self.looked.remove(path);
         let losses = looked.filter(|_| matches!(job.job, Job::Pull(_)));
         let losses = losses.unwrap_or(job.losses);
+        self.compared.ended(job, end, losses);
         match end {
             JobEnd::Through(brought) if brought.problems.is_empty() => {
                 let images = brought.images.iter().flat_map(|image| {
@@ -322,6 +335,7 @@ impl Oracle {
                 let brought = Brought {
                     version: (job.entry.identity, job.config.shape()),
                     what: images.collect(),
+                    left: job.left.clone(),
                     losses,
                 };
                 self.brought.insert(path.clone(), brought);
@@ -343,7 +357,9 @@ impl Oracle {
             if plan.is_loaded() {
                 let loaded = self.seen.paths();
                 let loaded = loaded.filter(|path| plan.ledger().has_outcome(path));
-                self.start = Some(loaded.cloned().collect());
+                let loaded = loaded.cloned().collect::<BTreeSet<_>>();
+                self.first_listing = Some(loaded.clone());
+                self.start = Some(loaded);
             }
             self.left_alone = None;
             self.pace.is_asked_for();
@@ -358,16 +374,31 @@ impl Oracle {
         *reads += 1;
         if *reads > self.reads_allowed {
             let path = entry.path.display();
-            self.too_many_reads = Some(format!("4: {path} was read {reads} times"));
+            self.broken = Some(format!("4: {path} was read {reads} times"));
         }
     }
 
+    /// An import takes a name that the store has pinned for an entry later in name order, which had a record
+    /// when it began.
+    pub(crate) fn takes(&mut self, name: &str, from: &Path) {
+        let from = from.display();
+        self.broken = Some(format!("3: {name} of {from} is taken by an earlier entry"));
+    }
+
     pub(crate) fn checked(&self) -> Result<(), Violation> {
-        match &self.too_many_reads {
+        match &self.broken {
             Some(what) => Err(Violation::new(what.clone())),
             None => Ok(()),
         }
     }
+}
+
+/// Whether no entry later than the one at `path` brings one of these names any more.
+fn is_any_let_go(left: &BTreeSet<String>, path: &Path, ledger: &Ledger) -> bool {
+    let later = ledger.iter().filter(|(other, _)| *other > path);
+    let names = later.flat_map(|(_, record)| record.images().flat_map(|image| &image.names));
+    let held = names.collect::<BTreeSet<_>>();
+    left.iter().any(|name| !held.contains(name))
 }
 
 /// Whether two jobs share their slots.

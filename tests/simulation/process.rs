@@ -18,9 +18,9 @@ use crate::unpacking::SnapshotWork;
 pub(crate) enum UnderWay {
     Job(Box<JobUnderWay>),
     /// What was there when the store looked; it may be old when the answer arrives.
-    ListImages(Option<Vec<Image>>),
+    ListImages(Option<StoreLook>),
     /// The same, and what was wrong with these blobs then.
-    CheckBlobs(Vec<NeededBlob>, Option<(Vec<Image>, BlobFaults)>),
+    CheckBlobs(Vec<NeededBlob>, Option<(StoreLook, BlobFaults)>),
     /// Names that are to lose their pin, and those that have.
     Unpin(VecDeque<String>, Vec<String>),
     TakeOver(Vec<String>),
@@ -28,6 +28,13 @@ pub(crate) enum UnderWay {
     FindUnrecorded(BTreeSet<Digest>),
     Scrub(ScrubStep),
     Snapshots(SnapshotWork),
+}
+
+/// The images that were there when the store looked, and how much it had lost.
+#[derive(Debug)]
+pub(crate) struct StoreLook {
+    pub(crate) images: Vec<Image>,
+    pub(crate) losses: u64,
 }
 
 /// What one process holds in memory.
@@ -41,8 +48,6 @@ pub(crate) struct Process {
     pub(crate) damaged: BTreeSet<Digest>,
     /// What the store had told when it started, and what was told since.
     store_before: StoreState,
-    /// How often the store had lost snapshots then.
-    pub(crate) snapshots_lost_before: u64,
     pub(crate) store_told: StoreState,
 }
 
@@ -56,7 +61,6 @@ impl Process {
             damaged: BTreeSet::new(),
             started,
             store_before: store.state(),
-            snapshots_lost_before: store.snapshots_lost,
             store_told: StoreState::default(),
         }
     }

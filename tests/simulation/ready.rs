@@ -64,6 +64,7 @@ impl Oracle {
 
     /// The store is asked for its images.
     pub(crate) fn asks_store(&mut self) {
+        self.compared.asks();
         self.uncompared = self.uncompared.map(|_| Uncompared::Asked);
     }
 

@@ -48,6 +48,11 @@ impl Seen {
         self.files.contains_key(path)
     }
 
+    /// Whether the newest that was told of a file is that it is whole.
+    pub(crate) fn is_whole(&self, path: &Path) -> bool {
+        self.files.get(path) == Some(&true)
+    }
+
     pub(crate) fn was_whole(&self, entry: &Entry) -> bool {
         self.whole.contains(&(entry.path.clone(), entry.identity))
     }
@@ -72,7 +77,7 @@ impl Seen {
                 self.see(entry, false);
             }
             SourceEvent::Settled(entry) => self.see(entry, true),
-            SourceEvent::Unreadable(unreadable) => self.changed(&unreadable.path),
+            SourceEvent::Unreadable(unreadable) => _ = self.files.remove(&unreadable.path),
             SourceEvent::Removed(path) => self.files.retain(|other, _| !other.starts_with(path)),
             SourceEvent::Listed(listing) => {
                 self.files.clear();
@@ -123,6 +128,10 @@ impl Oracle {
             }
             SourceEvent::Removed(path) => {
                 self.pace.removed(path);
+                // What is there in its place by now comes later.
+                if let Some(start) = &mut self.start {
+                    start.retain(|other| !other.starts_with(path));
+                }
                 let takers = self.put_by.values();
                 let takers = takers.filter(|taker| taker.starts_with(path));
                 self.removed_takers.extend(takers.cloned());

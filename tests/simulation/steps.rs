@@ -5,7 +5,7 @@ use stowd::plan::{Event, JobEnd};
 use crate::invariants::Violation;
 use crate::jobs::JobUnderWay;
 use crate::node::Node;
-use crate::process::UnderWay;
+use crate::process::{StoreLook, UnderWay};
 
 impl Node {
     /// Takes the work at this place one step further.
@@ -20,12 +20,15 @@ impl Node {
                 Event::Images(Err("down".to_owned()))
             }
             UnderWay::ListImages(images) => match images.take() {
-                Some(images) => {
+                Some(StoreLook { images, losses }) => {
+                    let known = self.process.plan.ledger().iter();
+                    let known = known.map(|(path, _)| path);
+                    self.oracle.compared.answered(known, losses, false);
                     self.oracle.answered(&images);
                     Event::Images(Ok(images))
                 }
                 None => {
-                    *images = Some(self.store.list());
+                    *images = Some(self.store.look());
                     return Ok(());
                 }
             },
@@ -33,13 +36,16 @@ impl Node {
                 Event::Checked(Err("down".to_owned()))
             }
             UnderWay::CheckBlobs(blobs, checked) => match checked.take() {
-                Some(checked) => {
-                    self.oracle.answered(&checked.0);
-                    Event::Checked(Ok(checked))
+                Some((StoreLook { images, losses }, faults)) => {
+                    let known = self.process.plan.ledger().iter();
+                    let known = known.map(|(path, _)| path);
+                    self.oracle.compared.answered(known, losses, true);
+                    self.oracle.answered(&images);
+                    Event::Checked(Ok((images, faults)))
                 }
                 None => {
                     let faults = self.store.faults(blobs, &self.process.damaged);
-                    *checked = Some((self.store.list(), faults));
+                    *checked = Some((self.store.look(), faults));
                     return Ok(());
                 }
             },
@@ -59,10 +65,12 @@ impl Node {
                     None => return Ok(()),
                 }
             }
-            UnderWay::Snapshots(work) => match work.step(&mut self.store) {
-                Some(event) => event,
-                None => return Ok(()),
-            },
+            UnderWay::Snapshots(work) => {
+                match work.step(&mut self.store, &mut self.oracle.compared) {
+                    Some(event) => event,
+                    None => return Ok(()),
+                }
+            }
             UnderWay::AskSpace => {
                 let free = self.store.free();
                 self.oracle.pace.has_space(free);

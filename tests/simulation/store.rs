@@ -9,6 +9,7 @@ use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_INSTANCE, OWNER_LABEL, RUNTIME_PIN};
 
 use crate::content::SimImage;
+use crate::process::StoreLook;
 
 /// The instance of the second stowd, where a history has one.
 pub(crate) const SECOND_INSTANCE: &str = "edge";
@@ -66,6 +67,11 @@ pub(crate) fn needed(digest: &Digest) -> NeededBlob {
     }
 }
 
+/// What is lost with the snapshots of an image.
+pub(crate) fn snapshot(digest: &Digest) -> String {
+    format!("snapshots of {digest}")
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) now: Contents,
@@ -80,18 +86,17 @@ pub(crate) struct Store {
     pub(crate) is_full: bool,
     pub(crate) registry_is_down: bool,
     pub(crate) unpacking_fails: bool,
-    /// It has failed at some time.
-    pub(crate) has_failed_to_unpack: bool,
-    /// How often it has lost snapshots.
-    pub(crate) snapshots_lost: u64,
     /// A name that another client deletes as soon as it is there.
     pub(crate) deletes: Option<String>,
     /// There was such a name at some time.
     pub(crate) has_deleted: bool,
     /// Counts what is lost.
     pub(crate) losses: u64,
-    /// When a name was last lost, unpinned or pointed to another image, or a blob was lost, by that count.
+    /// When a name was last lost, unpinned or pointed to another image, or a blob or a snapshot was lost, by
+    /// that count.
     lost: BTreeMap<String, u64>,
+    /// Of names that were pointed to another image by an import: when, and for which instance.
+    moved: BTreeMap<String, (u64, &'static str)>,
     all_lost: u64,
 }
 
@@ -129,11 +134,15 @@ impl Store {
         let there = self.now.images.get(&name);
         let left = there.filter(|record| record.is_left_by(instance));
         let digest = left.map_or(digest, |record| record.digest.clone());
+        let before = self.losses;
         let record = self.point(&name, digest);
         if !record.pinned && record.owner.is_none() {
             record.owner = Some(instance);
         }
         record.pinned = true;
+        if self.losses > before {
+            self.moved.insert(name.clone(), (self.losses, instance));
+        }
         if self.deletes.as_ref() == Some(&name) {
             self.delete(&name);
         }
@@ -161,9 +170,10 @@ impl Store {
         // They are collected with the last image that needs them.
         let named = self.now.images.values().map(|record| &record.digest);
         let named = named.cloned().collect::<BTreeSet<_>>();
-        let before = self.now.snapshots.len();
-        self.now.snapshots.retain(|digest| named.contains(digest));
-        self.snapshots_lost += u64::from(self.now.snapshots.len() < before);
+        let lost = self.now.snapshots.difference(&named).cloned();
+        for digest in lost.collect::<Vec<_>>() {
+            self.lose_snapshot_of(&digest);
+        }
     }
 
     /// The name is not any more what it was.
@@ -179,7 +189,6 @@ impl Store {
             self.now = Contents::default();
         }
         self.generation += 1;
-        self.snapshots_lost += 1;
         self.returns += u64::from(!self.is_down);
         self.losses += 1;
         self.all_lost = self.losses;
@@ -188,6 +197,14 @@ impl Store {
     /// Whether the name was lost after so many losses.
     pub(crate) fn is_lost_since(&self, name: &str, losses: u64) -> bool {
         self.all_lost > losses || self.lost.get(name).is_some_and(|lost| *lost > losses)
+    }
+
+    /// The same, but for what an import of this instance has pointed to another image.
+    pub(crate) fn is_lost_to_another(&self, name: &str, losses: u64, instance: &str) -> bool {
+        let moved = self.moved.get(name);
+        let is_own =
+            moved.is_some_and(|(at, by)| self.lost.get(name) == Some(at) && *by == instance);
+        self.all_lost > losses || (self.is_lost_since(name, losses) && !is_own)
     }
 
     /// The image of a name, if none of its blobs is lost, or is one of these.
@@ -200,7 +217,7 @@ impl Store {
 
     /// A blob is written, unless it is there and is not known to be one of these, the damaged ones.
     pub(crate) fn write(&mut self, digest: &Digest, damaged: &mut BTreeSet<Digest>) {
-        if self.now.blobs.insert(digest.clone()) || damaged.remove(digest) {
+        if self.now.blobs.insert(digest.clone()) | damaged.remove(digest) {
             self.now.wrong.remove(digest);
         }
     }
@@ -228,9 +245,13 @@ impl Store {
         let place = usize::from(number).checked_rem(self.now.snapshots.len());
         let lost = place.and_then(|place| self.now.snapshots.iter().nth(place).cloned());
         if let Some(digest) = lost {
-            self.now.snapshots.remove(&digest);
-            self.snapshots_lost += 1;
+            self.lose_snapshot_of(&digest);
         }
+    }
+
+    fn lose_snapshot_of(&mut self, digest: &Digest) {
+        self.now.snapshots.remove(digest);
+        self.lose(&snapshot(digest));
     }
 
     /// What a pull leaves: the name, and no pin.
@@ -293,7 +314,14 @@ impl Store {
         images.collect()
     }
 
-    pub(crate) fn list(&self) -> Vec<Image> {
+    pub(crate) fn look(&self) -> StoreLook {
+        StoreLook {
+            images: self.list(),
+            losses: self.losses,
+        }
+    }
+
+    fn list(&self) -> Vec<Image> {
         let images = self.now.images.iter().map(|(name, record)| {
             let mut labels = Labels::new();
             let owner = record.owner.map(|owner| (OWNER_LABEL, owner));

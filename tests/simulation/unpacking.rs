@@ -7,6 +7,7 @@ use stowd::ledger::{FailureClass, ImportedImage};
 use stowd::plan::{Effect, Event, UnpackEnd};
 use stowd::unpack::UnpackWhen;
 
+use crate::compared::Compared;
 use crate::invariants::Violation;
 use crate::node::Node;
 use crate::store::Store;
@@ -15,7 +16,7 @@ use crate::store::Store;
 #[derive(Debug)]
 pub(crate) enum SnapshotWork {
     /// What was unpacked when the store looked; it may be old when the answer arrives.
-    List(Option<BTreeSet<Digest>>),
+    List(Option<(BTreeSet<Digest>, u64)>),
     /// An image, and of which store it is unpacked, once that has begun.
     Unpack(Digest, Option<usize>),
 }
@@ -29,15 +30,20 @@ impl SnapshotWork {
     }
 
     /// Goes one step further, and says how it has ended if it has.
-    pub(crate) fn step(&mut self, store: &mut Store) -> Option<Event> {
+    pub(crate) fn step(&mut self, store: &mut Store, compared: &mut Compared) -> Option<Event> {
         match self {
             Self::List(_) if store.is_down => Some(Event::UnpackedListed(Err("down".to_owned()))),
             Self::List(listed) => match listed.take() {
-                Some(listed) => Some(Event::UnpackedListed(Ok(listed))),
+                Some((listed, losses)) => {
+                    for image in &listed {
+                        compared.unpacked(image, losses);
+                    }
+                    Some(Event::UnpackedListed(Ok(listed)))
+                }
                 None => {
                     let snapshots = &store.now.snapshots;
-                    let blobs = &store.now.blobs;
-                    *listed = Some(snapshots.intersection(blobs).cloned().collect());
+                    let unpacked = snapshots.intersection(&store.now.blobs).cloned();
+                    *listed = Some((unpacked.collect(), store.losses));
                     None
                 }
             },
@@ -51,10 +57,11 @@ impl SnapshotWork {
                 } else if !store.now.blobs.contains(target) {
                     UnpackEnd::NothingToUnpack
                 } else if store.unpacking_fails {
-                    store.has_failed_to_unpack = true;
+                    compared.not_unpacked(target);
                     UnpackEnd::Failed(FailureClass::Environment, "a mount fails".to_owned())
                 } else {
                     let made = usize::from(store.now.snapshots.insert(target.clone()));
+                    compared.unpacked(target, store.losses);
                     UnpackEnd::Unpacked { made }
                 };
                 Some(Event::UnpackEnded(target.clone(), end))
@@ -63,18 +70,19 @@ impl SnapshotWork {
     }
 }
 
-/// An image that a standing record of these entries has brought, and that is not unpacked although the
-/// store has it.
+/// The images that a standing record of these entries has brought, and that are not unpacked although the
+/// store has them.
 fn not_unpacked(
     node: &Node,
     is_meant: impl Fn(&std::path::Path) -> bool,
-) -> Option<&ImportedImage> {
+) -> impl Iterator<Item = &ImportedImage> {
     let ledger = node.process.plan.ledger();
     let records = ledger.iter();
-    let records = records.filter(|(path, _)| ledger.stands(path) && is_meant(path));
-    let mut images = records.flat_map(|(_, record)| &record.outcome.imported().images);
+    let records = records.filter(move |(path, _)| ledger.stands(path) && is_meant(path));
+    let images = records.flat_map(|(_, record)| &record.outcome.imported().images);
     let now = &node.store.now;
-    images.find(|image| now.blobs.contains(&image.digest) && !now.snapshots.contains(&image.digest))
+    images
+        .filter(|image| now.blobs.contains(&image.digest) && !now.snapshots.contains(&image.digest))
 }
 
 fn told(image: &ImportedImage) -> &str {
@@ -87,10 +95,10 @@ pub(crate) fn at_ready(node: &Node) -> Result<(), Violation> {
     let start = node.oracle.first_listing.iter().flatten();
     let start = start.collect::<BTreeSet<_>>();
     let is_waited_for = node.oracle.config.unpack == UnpackWhen::BeforeReady;
-    let may_lack = node.store.snapshots_lost != node.process.snapshots_lost_before
-        || node.store.has_failed_to_unpack;
-    match not_unpacked(node, |path| start.contains(&path.to_owned())) {
-        Some(image) if is_waited_for && !may_lack => Err(Violation::new(format!(
+    let compared = &node.oracle.compared;
+    let mut images = not_unpacked(node, |path| start.contains(&path.to_owned()));
+    match images.find(|image| compared.is_to_be_unpacked(&image.digest, &node.store)) {
+        Some(image) if is_waited_for => Err(Violation::new(format!(
             "1: READY, and {} is not unpacked",
             told(image)
         ))),
@@ -101,7 +109,7 @@ pub(crate) fn at_ready(node: &Node) -> Result<(), Violation> {
 /// 3: When nothing is left to do, what is done is unpacked.
 pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
     let is_wanted = node.oracle.config.unpack != UnpackWhen::Never;
-    match not_unpacked(node, |path| node.directory.seen(path).is_some()) {
+    match not_unpacked(node, |path| node.directory.seen(path).is_some()).next() {
         Some(image) if is_wanted => Err(Violation::new(format!(
             "3: {} is not unpacked",
             told(image)

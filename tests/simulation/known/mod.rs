@@ -5,6 +5,7 @@ mod damage;
 mod files;
 mod names;
 mod pins;
+mod unpacking;
 
 use crate::directory::PATHS;
 use crate::history::live;

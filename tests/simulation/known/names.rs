@@ -3,6 +3,20 @@
 use super::holds;
 use crate::op::Op::*;
 
+/// The earlier one took it when the later one had it, and another file that had come was imported then: the
+/// owner took it back when READY had been told.
+#[test]
+fn a_name_that_archives_of_the_start_share_is_that_of_the_last_one_at_ready() {
+    holds(&[
+        Write(82, 88),
+        Write(3, 65),
+        Fine,
+        Pass(88),
+        Write(64, 114),
+        Wait,
+    ]);
+}
+
 /// Each took the names of the others back, for ever.
 #[test]
 fn archives_that_share_names_in_a_circle_come_to_rest() {
