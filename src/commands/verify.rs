@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::image_store::StoreError;
 use crate::operator::{Damage, NotConnected, NotVerified, Verification, connect, repair};
 use crate::pin::PinOwner;
+use crate::plan::Brings;
 use crate::progress::{Meter, counted};
 
 use super::progress_bar::Shown;
@@ -75,14 +76,14 @@ async fn verify_all(
         return Ok(damage.is_empty());
     }
     for one in &damage {
-        let brought = one.entry.as_deref();
-        let brought = brought.map_or_else(Vec::new, |entry| verification.brought_by(entry));
+        let entry = one.entry.as_deref();
+        let brings = entry.map_or_else(Brings::default, |entry| verification.brings(entry));
         let (source, meter) = (source(one), Meter::default());
         let repairing = Shown {
             doing: format!("repairing {source}"),
             bytes: None,
         };
-        let repaired = repair(&store, config, one, &brought, &meter);
+        let repaired = repair(&store, config, one, &brings, &meter);
         let problems = repairing.during(repaired).await;
         if problems.is_empty() {
             say(&format!("brought back what was damaged: {source}\n"));

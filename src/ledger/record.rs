@@ -197,6 +197,12 @@ impl Outcome {
         }
     }
 
+    pub(super) fn imported_mut(&mut self) -> &mut Imported {
+        match self {
+            Self::Imported(imported) | Self::Failed { imported, .. } => imported,
+        }
+    }
+
     /// Why something is not, if so.
     pub fn error(&self) -> Option<&str> {
         match self {

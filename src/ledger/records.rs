@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::digest::Digest;
 use crate::entry::InNameOrder;
 use crate::needed_blob::NeededBlob;
 use crate::one_line::cut;
@@ -253,6 +254,24 @@ impl Ledger {
         let blobs = images.flat_map(|image| &image.blobs);
         let blobs = blobs.collect::<HashSet<_>>();
         blobs.into_iter().cloned().collect()
+    }
+
+    /// An image needs a blob that the records of some entries which brought it have not. One that has none
+    /// recorded goes on so.
+    pub(crate) fn needs(&mut self, target: &Digest, blob: &NeededBlob) {
+        let lacks = |image: &ImportedImage| {
+            let is_recorded = image.digest == *target && !image.blobs.is_empty();
+            is_recorded && !image.blobs.contains(blob)
+        };
+        for record in self.records.values_mut() {
+            if record.outcome.imported().images.iter().any(lacks) {
+                let imported = Arc::make_mut(record).outcome.imported_mut();
+                for image in imported.images.iter_mut().filter(|image| lacks(image)) {
+                    image.blobs.push(blob.clone());
+                }
+                self.revision += 1;
+            }
+        }
     }
 
     /// Removes what is known of an entry that is gone; says whether it had an outcome or was in trouble.

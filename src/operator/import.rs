@@ -1,5 +1,6 @@
 //! Imports archives that are in no images directory, and unpacks their images.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,7 @@ impl<S: ImageStore> OperatorImport<S> {
             told: &self.told,
             wanted: &self.wanted,
             extra_registries: &self.extra_registries,
+            later: &BTreeSet::new(),
         };
         let ImportReport {
             images, problems, ..
@@ -113,7 +115,9 @@ impl<S: ImageStore> OperatorImport<S> {
         match unpacker::unpack(&self.store, name, &image.digest).await {
             UnpackEnd::Unpacked { .. } => imported.unpacked += 1,
             UnpackEnd::NothingToUnpack => {}
-            UnpackEnd::StoreAway(error) | UnpackEnd::Failed(_, error) => {
+            UnpackEnd::StoreAway(error)
+            | UnpackEnd::Lacks(_, error)
+            | UnpackEnd::Failed(_, error) => {
                 imported
                     .problems
                     .push(format!("{name}: not unpacked: {error}"));

@@ -9,8 +9,7 @@ use crate::config::Config;
 use crate::entry::{Entry, Identity, Kind, Verdict};
 use crate::image_store::ImageStore;
 use crate::importer::{ImportRules, Reservations, import};
-use crate::ledger::ImportedImage;
-use crate::plan::UnpackEnd;
+use crate::plan::{Brings, UnpackEnd};
 use crate::platform::{Platform, Wanted};
 use crate::progress::Meter;
 use crate::puller::{PullRules, Puller};
@@ -21,19 +20,19 @@ use crate::unpacker;
 use super::verify::Damage;
 
 /// Imports an archive again, or pulls a list again, where names, pins or blobs are damaged, and unpacks its
-/// images, of which `brought` are those that it has brought. Of what was imported by hand the snapshots alone
+/// images, of which `brings` tells. Of what was imported by hand the snapshots alone
 /// can be made again. Returns why something could not be brought back, a line each.
 pub async fn repair<S: ImageStore>(
     store: &S,
     config: &Config,
     damage: &Damage,
-    brought: &[ImportedImage],
+    brings: &Brings,
     meter: &Meter,
 ) -> Vec<String> {
     let mut problems = Vec::new();
     if !damage.content.is_empty() {
         let again = match &damage.entry {
-            Some(path) => bring_again(store, config, path, brought, meter).await,
+            Some(path) => bring_again(store, config, path, brings, meter).await,
             None => Err("it was imported by hand: import its archive again".to_owned()),
         };
         problems = again.unwrap_or_else(|error| vec![error]);
@@ -41,10 +40,13 @@ pub async fn repair<S: ImageStore>(
     if config.images.unpack == UnpackWhen::Never {
         return problems;
     }
-    for image in brought.iter().chain(&damage.not_unpacked) {
+    for image in brings.known.iter().chain(&damage.not_unpacked) {
         let name = image.names_to_show().next().unwrap_or_default();
         let unpacked = unpacker::unpack(store, name, &image.digest).await;
-        if let UnpackEnd::StoreAway(error) | UnpackEnd::Failed(_, error) = unpacked {
+        if let UnpackEnd::StoreAway(error)
+        | UnpackEnd::Lacks(_, error)
+        | UnpackEnd::Failed(_, error) = unpacked
+        {
             problems.push(format!("{name}: not unpacked: {error}"));
         }
     }
@@ -55,7 +57,7 @@ async fn bring_again<S: ImageStore>(
     store: &S,
     config: &Config,
     path: &Path,
-    known: &[ImportedImage],
+    brings: &Brings,
     meter: &Meter,
 ) -> Result<Vec<String>, String> {
     let entry = entry_at(path).await?;
@@ -68,6 +70,7 @@ async fn bring_again<S: ImageStore>(
                 told: &Told::default(),
                 wanted: &wanted.map_err(|error| error.to_string())?,
                 extra_registries: &config.images.extra_registries,
+                later: &brings.later,
             };
             let imported = import(store, &entry, rules, meter.clone(), &stop).await;
             imported
@@ -77,8 +80,10 @@ async fn bring_again<S: ImageStore>(
         Kind::List => {
             let puller = Puller::new(store.clone(), PullRules::of(config));
             let work = async {
-                let looked = puller.look(&entry, known, meter).await?;
-                puller.pull(&entry, known, looked, meter, &stop).await
+                let looked = puller.look(&entry, &brings.known, meter).await?;
+                puller
+                    .pull(&entry, &brings.known, looked, meter, &stop)
+                    .await
             };
             work.await
                 .map(|pulled| pulled.problems)

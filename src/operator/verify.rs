@@ -12,6 +12,7 @@ use crate::ledger_file::LedgerFile;
 use crate::naming::{Reference, ReferenceError};
 use crate::needed_blob::{BlobDamage, NeededBlob};
 use crate::pin::{OPERATOR, OWNER_LABEL};
+use crate::plan::Brings;
 use crate::progress::Meter;
 use crate::puller::stored_blobs;
 use crate::unpack::UnpackWhen;
@@ -189,10 +190,13 @@ impl<S: ImageStore> Verification<S> {
         Ok(found.filter(is_damage).collect())
     }
 
-    /// What an entry has brought.
-    pub fn brought_by(&self, entry: &Path) -> Vec<ImportedImage> {
+    /// What an entry has brought, and what it leaves to others.
+    pub fn brings(&self, entry: &Path) -> Brings {
         let images = self.ledger.get(entry).into_iter().flat_map(Record::images);
-        images.cloned().collect()
+        Brings {
+            known: images.cloned().collect(),
+            later: self.ledger.names_of_later(entry),
+        }
     }
 
     async fn not_unpacked(&self) -> Result<Vec<(Option<&Path>, &ImportedImage)>, UnpackError> {

@@ -122,6 +122,8 @@ pub enum UnpackEnd {
     NothingToUnpack,
     /// The store is away, which says nothing about the image.
     StoreAway(String),
+    /// The store has no such blob.
+    Lacks(NeededBlob, String),
     Failed(FailureClass, String),
 }
 

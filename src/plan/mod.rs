@@ -43,6 +43,7 @@ mod snapshot_query;
 mod state;
 mod store_query;
 mod store_told;
+mod unpack_state;
 mod unpacking;
 mod unpacks;
 mod warnings;

@@ -34,6 +34,10 @@ impl Plan {
         };
         let life = Life::Waiting(entry.clone(), Until::Answer { needs: *needs });
         self.entries.set(path.to_owned(), life);
+        self.ask_space();
+    }
+
+    pub(super) fn ask_space(&mut self) {
         if !std::mem::replace(&mut self.is_space_asked, true) {
             self.effects.push(Effect::AskSpace);
         }
@@ -42,6 +46,7 @@ impl Plan {
     /// The store has told how much space it has.
     pub(super) fn space_told(&mut self, free: Option<u64>, now: Now) {
         self.is_space_asked = false;
+        self.unpack_space_told(free, now);
         let waiting = self.entries.iter().filter_map(|(path, life)| match life {
             Life::Waiting(entry, Until::Answer { needs }) => {
                 Some((path.to_owned(), entry.clone(), *needs))

@@ -70,6 +70,7 @@ impl Plan {
         for path in failed {
             self.try_anew(&path);
         }
+        self.load_unpacked();
     }
 
     pub(super) fn is_store_away(&self) -> bool {

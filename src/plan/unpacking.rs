@@ -12,8 +12,10 @@ use crate::retry;
 use crate::unpack::{UnpackTally, UnpackWhen};
 
 use super::event::{Effect, Now, UnpackEnd};
+use super::life::Life;
 use super::state::Plan;
 use super::store_query::STORE_REST;
+use super::unpack_state::UnpackWait;
 use super::unpacks::Demand;
 
 /// So often what is wrong with an image itself is found before nothing but a change can help: a layer is
@@ -45,15 +47,14 @@ impl Plan {
         let is_of_start = self.entries.is_of_start(path);
         let record = self.ledger.get(path).into_iter();
         for image in record.flat_map(|record| &record.outcome.imported().images) {
-            let name = image.names.first().map_or("", String::as_str);
-            self.unpacks.want(&image.digest, name, is_of_start, demand);
+            self.unpacks.want(image, is_of_start, demand);
         }
     }
 
     /// Other rules have come.
     pub(super) fn unpack_by_rules(&mut self) {
         if self.rules.unpack == UnpackWhen::Never {
-            self.unpacks.retain(&BTreeSet::new());
+            self.unpacks.retain(std::iter::empty());
             return;
         }
         self.unpacks.queue_failed();
@@ -69,10 +70,30 @@ impl Plan {
         if self.rules.unpack == UnpackWhen::Never {
             return;
         }
-        let brought = brought_images(&self.ledger).map(|image| &image.digest);
-        let brought = brought.collect::<BTreeSet<_>>();
-        self.unpacks.retain(&brought);
+        self.unpacks.retain(brought_images(&self.ledger));
+        self.want_kept();
         self.snapshots.want();
+    }
+
+    /// What entries have brought that cannot be seen now goes on being run, as far as the store has it.
+    fn want_kept(&mut self) {
+        let away = self
+            .entries
+            .iter()
+            .filter(|(_, life)| matches!(life, Life::OutOfSight { .. } | Life::Unreadable { .. }));
+        for path in away.map(|(path, _)| path.to_owned()).collect::<Vec<_>>() {
+            self.want_unpacked(&path, Demand::Kept);
+        }
+    }
+
+    /// The initial load may have begun anew, with another store: it waits for what that has not unpacked.
+    pub(super) fn load_unpacked(&mut self) {
+        let standing = self.ledger.iter().map(|(path, _)| path);
+        let is_loading = |path: &&Path| self.ledger.stands(path) && self.entries.is_of_start(path);
+        let standing = standing.filter(is_loading);
+        for path in standing.map(Path::to_owned).collect::<Vec<PathBuf>>() {
+            self.want_unpacked(&path, Demand::Standing);
+        }
     }
 
     fn may_unpack(&self) -> bool {
@@ -97,7 +118,9 @@ impl Plan {
         if self.snapshots.ask(is_needed, self.unpacks.serial()) {
             self.effects.push(Effect::ListUnpacked);
         }
-        self.unpacks.queue_due(now.uptime);
+        if self.unpacks.queue_due(now.uptime) {
+            self.ask_space();
+        }
         while let Some((target, name)) = self.unpacks.begin(self.rules.parallel) {
             self.effects.push(Effect::Unpack(target, name));
         }
@@ -113,8 +136,7 @@ impl Plan {
             return self.unpacks.queue_unknown();
         };
         // What no record has any more would be asked for again and again.
-        let brought = brought_images(&self.ledger).map(|image| &image.digest);
-        self.unpacks.retain(&brought.collect());
+        self.unpacks.retain(brought_images(&self.ledger));
         let mut told = HashSet::new();
         let mut found = Vec::new();
         for image in brought_images(&self.ledger) {
@@ -157,10 +179,27 @@ impl Plan {
                 }
                 return;
             }
+            UnpackEnd::Lacks(blob, error) => {
+                // A list knows nothing of a layer that was thrown away when it was unpacked. Now that it is
+                // needed it counts as missing, and is brought back as any other blob.
+                self.ledger.needs(target, &blob);
+                self.blobs_checked = None;
+                self.query.want_audit();
+                self.unpack_failed(target, FailureClass::MissingBlob, error, now);
+            }
             UnpackEnd::Failed(class, error) => self.unpack_failed(target, class, error, now),
         }
         if !self.is_store_away() && self.away_until.is_some_and(|until| until <= now.uptime) {
             self.away_until = None;
+        }
+    }
+
+    /// The store has told how much space it has.
+    pub(super) fn unpack_space_told(&mut self, free: Option<u64>, now: Now) {
+        for (target, failures, needs) in self.unpacks.space_told(free) {
+            let delay = retry::delay(failures, Path::new(target.as_str()), self.rules.seed);
+            let due = now.uptime + delay;
+            self.unpacks.wait(&target, UnpackWait::Space { due, needs });
         }
     }
 
@@ -169,19 +208,14 @@ impl Plan {
             return;
         };
         let is_final = class == FailureClass::Content && attempts >= CONTENT_TRIES;
-        // Each try fills the disk anew.
-        let failures = match class {
-            FailureClass::NoSpace { .. } => u32::MAX,
-            _ => attempts,
-        };
-        let wait = retry::delay(failures, Path::new(&image), self.rules.seed);
-        let next_try = (!is_final).then_some(wait);
-        if let Some(wait) = next_try {
-            self.unpacks.wait(target, now.uptime + wait);
+        let delay = retry::delay(attempts, Path::new(&image), self.rules.seed);
+        let next_try = (!is_final).then_some(delay);
+        if !is_final {
+            self.unpacks.wait(target, until(class, now.uptime + delay));
         }
         // What is wrong with the store is so for all images alike.
         let is_told = match class {
-            FailureClass::Content => attempts > 1,
+            FailureClass::Content | FailureClass::MissingBlob => attempts > 1,
             // Numbers are those of mounts, which are others each time.
             _ => !self.told_unpacks.insert(without_numbers(&error).collect()),
         };
@@ -193,6 +227,13 @@ impl Plan {
                 next_try: next_try.and_then(|wait: Duration| now.wall.checked_add(wait)),
             });
         }
+    }
+}
+
+fn until(class: FailureClass, due: Duration) -> UnpackWait {
+    match class {
+        FailureClass::NoSpace { needs } => UnpackWait::Space { due, needs },
+        _ => UnpackWait::Uptime(due),
     }
 }
 

@@ -18,7 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::digest::Digest;
+use crate::ledger::ImportedImage;
 use crate::unpack::UnpackTally;
+
+use super::unpack_state::{UnpackState, UnpackWait};
 
 /// The images that are, or are to be, unpacked.
 #[derive(Debug, Default)]
@@ -41,29 +44,15 @@ pub(super) struct Unpacks {
 struct Unpack {
     /// One of its names, for people.
     name: String,
+    /// The first names of the images that are this one: a tally counts images as
+    /// [`Summary`](crate::ledger::Summary) does.
+    counted: BTreeSet<String>,
     state: UnpackState,
     /// The initial load may wait for it.
     is_of_start: bool,
     failures: u32,
     /// Of its last change.
     serial: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UnpackState {
-    /// The store's snapshots tell whether anything is to be done.
-    Unknown,
-    Queued,
-    /// `again`: it was brought once more meanwhile.
-    Running {
-        again: bool,
-    },
-    /// `has_snapshots`: where not, the host runs nothing of it.
-    Done {
-        has_snapshots: bool,
-    },
-    /// It failed; without a time only a reload, or a job that brings it, can help.
-    Waiting(Option<Duration>),
 }
 
 /// Why an image is to be unpacked.
@@ -75,26 +64,23 @@ pub(super) enum Demand {
     Repeated,
     /// Its record stands: the store's snapshots are asked for first.
     Standing,
-}
-
-impl UnpackState {
-    fn is_open(self) -> bool {
-        matches!(self, Self::Unknown | Self::Queued | Self::Running { .. })
-    }
+    /// The same of an entry that is out of sight: its images are kept, and not counted.
+    Kept,
 }
 
 impl Unpacks {
     /// An image is to be unpacked.
-    pub(super) fn want(&mut self, target: &Digest, name: &str, is_of_start: bool, demand: Demand) {
+    pub(super) fn want(&mut self, image: &ImportedImage, is_of_start: bool, demand: Demand) {
+        let (target, name) = (&image.digest, first_name(image));
         let had = self.images.get(target);
         let state = match (had.map(|image| image.state), demand) {
-            (None, Demand::Standing) => UnpackState::Unknown,
-            (Some(state), Demand::Standing) => state,
+            (None, Demand::Standing | Demand::Kept) => UnpackState::Unknown,
+            (Some(state), Demand::Standing | Demand::Kept) => state,
             (Some(UnpackState::Running { .. }), _) => UnpackState::Running { again: true },
             // It is broken, or its snapshots are there, whatever else the entry lacks.
             (
                 Some(
-                    state @ (UnpackState::Waiting(None)
+                    state @ (UnpackState::Waiting(UnpackWait::Change)
                     | UnpackState::Done {
                         has_snapshots: true,
                     }),
@@ -105,8 +91,13 @@ impl Unpacks {
         };
         let is_of_start = is_of_start || had.is_some_and(|image| image.is_of_start);
         let failures = had.map_or(0, |image| image.failures);
+        let mut counted = had.map_or_else(BTreeSet::new, |image| image.counted.clone());
+        if demand != Demand::Kept {
+            counted.insert(name.to_owned());
+        }
         let image = Unpack {
             name: name.to_owned(),
+            counted,
             state,
             is_of_start,
             failures,
@@ -155,27 +146,60 @@ impl Unpacks {
         let again = image.state == (UnpackState::Running { again: true });
         let state = match again {
             true => UnpackState::Queued,
-            false => UnpackState::Waiting(None),
+            false => UnpackState::Waiting(UnpackWait::Change),
         };
         self.set(target, state);
         Some((name, failures))
     }
 
     /// An image that has failed is tried again then.
-    pub(super) fn wait(&mut self, target: &Digest, until: Duration) {
+    pub(super) fn wait(&mut self, target: &Digest, wait: UnpackWait) {
         let state = self.images.get(target).map(|image| image.state);
-        if state == Some(UnpackState::Waiting(None)) {
-            self.set(target, UnpackState::Waiting(Some(until)));
+        if state == Some(UnpackState::Waiting(UnpackWait::Change)) {
+            self.set(target, UnpackState::Waiting(wait));
         }
     }
 
-    /// What has failed and is due is queued.
-    pub(super) fn queue_due(&mut self, uptime: Duration) {
+    /// What has failed and is due is queued. Says whether the store is to be asked first how much space it
+    /// has.
+    pub(super) fn queue_due(&mut self, uptime: Duration) -> bool {
+        let mut asks = false;
         while let Some((due, target)) = self.due.first().cloned()
             && due <= uptime
         {
-            self.set(&target, UnpackState::Queued);
+            let state = match self.images.get(&target).map(|image| image.state) {
+                Some(UnpackState::Waiting(UnpackWait::Space { needs, .. })) => {
+                    asks = true;
+                    UnpackState::Waiting(UnpackWait::Answer { needs })
+                }
+                _ => UnpackState::Queued,
+            };
+            self.set(&target, state);
         }
+        asks
+    }
+
+    /// The store has so many bytes free, if that can be told: what fits is queued. Returns what does not,
+    /// each with how often it has failed, that included. It waits until [`wait`](Self::wait) says for how
+    /// long.
+    pub(super) fn space_told(&mut self, free: Option<u64>) -> Vec<(Digest, u32, u64)> {
+        let asked = self
+            .images
+            .iter()
+            .filter_map(|(target, image)| match image.state {
+                UnpackState::Waiting(UnpackWait::Answer { needs }) => Some((target.clone(), needs)),
+                _ => None,
+            });
+        let mut put_off = Vec::new();
+        for (target, needs) in asked.collect::<Vec<_>>() {
+            // Where it cannot be told there may be room.
+            if free.is_none_or(|free| free >= needs) {
+                self.set(&target, UnpackState::Queued);
+            } else if let Some((_, failures)) = self.failed(&target) {
+                put_off.push((target, failures, needs));
+            }
+        }
+        put_off
     }
 
     /// What has failed is queued, whatever it waits for.
@@ -234,10 +258,22 @@ impl Unpacks {
     }
 
     /// Forgets what is none of these.
-    pub(super) fn retain(&mut self, brought: &BTreeSet<&Digest>) {
-        let gone = self.images.keys().filter(|it| !brought.contains(it));
-        for target in gone.cloned().collect::<Vec<_>>() {
-            self.take(&target);
+    pub(super) fn retain<'a>(&mut self, brought: impl Iterator<Item = &'a ImportedImage>) {
+        let mut names = BTreeMap::<_, BTreeSet<_>>::new();
+        for image in brought {
+            names
+                .entry(&image.digest)
+                .or_default()
+                .insert(first_name(image));
+        }
+        for target in self.images.keys().cloned().collect::<Vec<_>>() {
+            let Some(mut image) = self.take(&target) else {
+                continue;
+            };
+            if let Some(names) = names.get(&target) {
+                image.counted.retain(|name| names.contains(name.as_str()));
+                self.replace(&target, image);
+            }
         }
     }
 
@@ -312,20 +348,24 @@ impl Unpacks {
         self.take(target);
         self.serial += 1;
         let serial = self.serial;
-        let image = Unpack { serial, ..image };
+        self.replace(target, Unpack { serial, ..image });
+    }
+
+    /// Puts an image back that was taken out and has not changed since.
+    fn replace(&mut self, target: &Digest, image: Unpack) {
         match image.state {
             UnpackState::Unknown => self.unknown += 1,
             UnpackState::Queued => {
-                let key = (image.failures > 0, serial, target.clone());
+                let key = (image.failures > 0, image.serial, target.clone());
                 self.queued.insert(key);
             }
             UnpackState::Running { .. } => _ = self.running.insert(target.clone()),
             UnpackState::Done { has_snapshots } => {
-                self.tally.unpacked += usize::from(has_snapshots);
+                self.tally.unpacked += image.counted.len() * usize::from(has_snapshots);
             }
-            UnpackState::Waiting(due) => {
-                self.tally.failed += 1;
-                self.due.extend(due.map(|due| (due, target.clone())));
+            UnpackState::Waiting(wait) => {
+                self.tally.failed += image.counted.len();
+                self.due.extend(wait.due().map(|due| (due, target.clone())));
             }
         }
         self.loading += usize::from(image.is_of_start && image.state.is_open());
@@ -342,11 +382,11 @@ impl Unpacks {
             }
             UnpackState::Running { .. } => _ = self.running.remove(target),
             UnpackState::Done { has_snapshots } => {
-                self.tally.unpacked -= usize::from(has_snapshots);
+                self.tally.unpacked -= image.counted.len() * usize::from(has_snapshots);
             }
-            UnpackState::Waiting(due) => {
-                self.tally.failed -= 1;
-                if let Some(due) = due {
+            UnpackState::Waiting(wait) => {
+                self.tally.failed -= image.counted.len();
+                if let Some(due) = wait.due() {
                     self.due.remove(&(due, target.clone()));
                 }
             }
@@ -354,4 +394,8 @@ impl Unpacks {
         self.loading -= usize::from(image.is_of_start && image.state.is_open());
         Some(image)
     }
+}
+
+fn first_name(image: &ImportedImage) -> &str {
+    image.names.first().map_or("", String::as_str)
 }

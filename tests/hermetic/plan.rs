@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// A plan, and the time.
 pub(crate) struct Stage {
     pub(crate) plan: Plan,
-    now: Now,
+    pub(crate) now: Now,
     /// What was told.
     pub(crate) told: Vec<String>,
     /// The names that the last job was to leave to later entries.

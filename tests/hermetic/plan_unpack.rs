@@ -7,8 +7,9 @@ use std::time::Duration;
 use stowd::digest::Digest;
 use stowd::image_store::StoreState;
 use stowd::ledger::{FailureClass, ImportedImage, Ledger};
-use stowd::needed_blob::NeededBlob;
+use stowd::needed_blob::{BlobFault, NeededBlob};
 use stowd::plan::{Event, Rules, UnpackEnd};
+use stowd::source_event::{Listing, SourceEvent};
 use stowd::unpack::{UnpackTally, UnpackWhen};
 
 use crate::plan::{NOTHING, Stage, brought, failed, image, listed, rules, seconds, store, through};
@@ -259,11 +260,117 @@ fn another_store_is_asked_for_its_snapshots() {
     };
     let asked = stage.on(Event::Store(returned));
     assert!(asked.contains(&"list snapshots".to_owned()), "{asked:?}");
-    assert_eq!(stage.on(snapshots(&[])), ["unpack r.example/x:1"]);
     stage.on(checked(&["x"]));
+    assert!(
+        !stage.plan.is_loaded(),
+        "what is unpacked is so in the store before"
+    );
+    let begun = stage.on(snapshots(&[]));
+    assert!(begun.contains(&"unpack r.example/x:1".to_owned()));
     assert!(!stage.plan.is_loaded());
     stage.on(unpacked("x"));
+    stage.on(snapshots(&["x"]));
     assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn what_lacked_space_is_tried_when_there_is_some() {
+    let mut stage = imported(UnpackWhen::BeforeReady);
+    stage.on(unpacked("y"));
+    stage.on(broken("x", FailureClass::NoSpace { needs: 10 }));
+    assert!(stage.plan.is_loaded());
+    let asks_for_space = |stage: &mut Stage| {
+        let mut asked = Vec::new();
+        while !asked.contains(&"ask for space".to_owned()) {
+            asked = stage.pass_to_due().unwrap();
+            assert!(!asked.contains(&"unpack r.example/x:1".to_owned()));
+        }
+    };
+    let began = stage.now.uptime;
+    for _ in 0..3 {
+        asks_for_space(&mut stage);
+        assert_eq!(stage.on(Event::FreeSpace(Some(9))), NOTHING);
+    }
+    let waited = stage.now.uptime - began;
+    assert!(waited < seconds(60), "{waited:?}");
+    asks_for_space(&mut stage);
+    let begun = stage.on(Event::FreeSpace(Some(10)));
+    assert_eq!(begun, ["unpack r.example/x:1"]);
+    // Where it cannot be told there may be room.
+    stage.on(broken("x", FailureClass::NoSpace { needs: 10 }));
+    asks_for_space(&mut stage);
+    assert_eq!(stage.on(Event::FreeSpace(None)), ["unpack r.example/x:1"]);
+    stage.on(unpacked("x"));
+    assert_eq!(stage.plan.unpack_tally(), tally(2, 0));
+    assert_eq!(stage.told("not unpacked "), 1);
+}
+
+#[test]
+fn a_layer_that_a_list_had_thrown_away_is_pulled_when_it_is_needed() {
+    let mut before = Stage::new();
+    before.on(listed(&["a.txt"]));
+    before.on(store(&[]));
+    before.ends("a.txt", through(vec![with_config("x")]));
+    let json = before.plan.ledger().snapshot().to_json(Path::new("/i"));
+    let (ledger, _) = Ledger::from_json(&json, Path::new("/i"));
+    let mut stage = Stage::by(by(UnpackWhen::BeforeReady), ledger);
+    stage.on(listed(&["a.txt"]));
+    stage.on(checked(&["x"]));
+    assert_eq!(stage.on(snapshots(&[])), ["unpack r.example/x:1"]);
+    let layer = NeededBlob {
+        digest: Digest::of(b"layer"),
+        size: 7,
+    };
+    let end = UnpackEnd::Lacks(layer.clone(), "no such layer".to_owned());
+    assert_eq!(stage.on(ended("x", end)), ["check 2 blobs"]);
+    assert!(!stage.plan.is_loaded(), "it is pulled first");
+    let Event::Images(Ok(images)) = store(&["x"]) else {
+        unreachable!()
+    };
+    let faults = [(layer.digest, BlobFault::NoRecord)].into();
+    let begun = stage.on(Event::Checked(Ok((images, faults))));
+    assert_eq!(begun, ["look at a.txt", "list snapshots"]);
+    // The pull has unpacked it, and thrown the layer away again.
+    let begun = stage.ends("a.txt", through(vec![with_config("x")]));
+    assert_eq!(begun[0], "unpack r.example/x:1", "{begun:?}");
+    stage.on(ended("x", UnpackEnd::Unpacked { made: 0 }));
+    stage.on(checked(&["x"]));
+    assert!(stage.plan.is_loaded());
+    assert_eq!(stage.plan.unpack_tally(), tally(1, 0));
+}
+
+#[test]
+fn what_an_entry_out_of_sight_has_brought_is_unpacked_and_not_counted() {
+    let ledger = remembered(&["x"]);
+    let mut stage = Stage::by(by(UnpackWhen::BeforeReady), ledger);
+    stage.on(Event::Source(SourceEvent::Listed(Listing::default())));
+    let asked = stage.on(checked(&["x"]));
+    assert!(stage.plan.is_loaded(), "nothing waits for it");
+    assert!(asked.contains(&"list snapshots".to_owned()), "{asked:?}");
+    assert_eq!(stage.on(snapshots(&[])), ["unpack r.example/x:1"]);
+    stage.on(unpacked("x"));
+    assert_eq!(stage.plan.unpack_tally(), tally(0, 0));
+    stage.on(listed(&["a.tar"]));
+    stage.pass(seconds(1));
+    stage.on(checked(&["x"]));
+    assert_eq!(stage.plan.unpack_tally(), tally(1, 0));
+}
+
+#[test]
+fn images_are_counted_by_their_names_as_those_of_entries_are() {
+    let mut stage = stage(UnpackWhen::BeforeReady);
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought(&["x"]));
+    let other = ImportedImage {
+        names: vec!["r.example/other:1".to_owned()],
+        ..image("x")
+    };
+    stage.ends("b.tar", through(vec![other]));
+    stage.on(unpacked("x"));
+    stage.on(unpacked("x"));
+    let images = stage.plan.ledger().summary().images;
+    assert_eq!((images, stage.plan.unpack_tally()), (2, tally(2, 0)));
 }
 
 #[test]
