@@ -11,6 +11,7 @@ use crate::source_event::{Absence, DirectoryId, Listing};
 use super::event::{Effect, Now};
 use super::life::{Life, Overtaken};
 use super::state::Plan;
+use super::store_query::Want;
 
 impl Plan {
     /// Deals with the entries that are known and not listed.
@@ -150,7 +151,7 @@ impl Plan {
         self.pins.want(now.uptime + self.rules.settle);
         if shares_names || self.entries.is_pinning() {
             // Another entry is to have the names: the audit brings them back.
-            self.is_audit_due = true;
+            self.query.want(Want::ArchivesEnded);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::entry::Entry;
 use crate::happened::{FoundBecause, Happened};
@@ -16,11 +15,8 @@ use super::brought_back::{Again, BroughtBack};
 use super::event::{Effect, Job, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
+use super::store_query::Want;
 use super::unpacks::Demand;
-
-/// Between two looks at all blobs, where the images are asked for more often: a look costs some
-/// microseconds a blob.
-const BLOBS_REST: Duration = Duration::from_secs(60);
 
 impl Plan {
     /// Wants the audit that had to wait for the end of all archives: of those that READY waits for, before it.
@@ -29,8 +25,8 @@ impl Plan {
             true => self.entries.loading(),
             false => self.entries.open(),
         };
-        if open.archives == 0 && std::mem::take(&mut self.is_audit_due) {
-            self.query.want_audit();
+        if open.archives == 0 && self.query.take(Want::ArchivesEnded) {
+            self.query.want(Want::Doubt);
         }
     }
 
@@ -57,11 +53,10 @@ impl Plan {
     /// Whether the blobs are to be looked at with the next question for the images: always when an
     /// entry waits for the answer whose record may hold, else not too often.
     fn is_blob_check_due(&self, now: Now) -> bool {
-        let rested = self.blobs_checked.map(|last| last + BLOBS_REST);
         let is_awaited =
             |life: &Life| matches!(life, Life::Checking(listed) if self.is_recorded(&listed.entry));
         let mut lives = self.entries.iter().map(|(_, life)| life);
-        rested.is_none_or(|rested| rested <= now.uptime) || lives.any(is_awaited)
+        self.query.are_blobs_due(now.uptime) || lives.any(is_awaited)
     }
 
     /// The store has told its images, and that its blobs have these faults where they were looked at.
@@ -77,7 +72,7 @@ impl Plan {
             Ok((images, faults)) => {
                 self.take_over_pins(&images);
                 if let Some(faults) = &faults {
-                    self.blobs_checked = Some(now.uptime);
+                    self.query.blobs_told(now.uptime);
                     self.scrub.answered(faults);
                     self.audit_snapshots();
                 }

@@ -13,7 +13,7 @@ use super::event::{Effect, EntryResult, Job, JobEnd, Now};
 use super::failure::Failure;
 use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
-use super::store_query::STORE_REST;
+use super::store_query::{STORE_REST, Want};
 use super::unpacks::Demand;
 
 impl Plan {
@@ -61,9 +61,11 @@ impl Plan {
             }
         };
         if has_no_record {
-            self.is_audit_due |= self.may_share_names(&path);
-            // Of what is worked on an audit sees no record: it may have lost a name to this job, too.
-            self.is_loss_unaudited |= self.is_any_job_unrecorded();
+            if self.may_share_names(&path) {
+                self.query.want(Want::ArchivesEnded);
+            }
+            // What is worked on may have lost a name to this job, too.
+            self.doubt_jobs();
         }
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),
@@ -205,7 +207,7 @@ impl Plan {
         if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
             // Another entry is to have a name that this one has taken, or has let go; or this one is
             // to be read again, with the rules that have come meanwhile.
-            self.is_audit_due = true;
+            self.query.want(Want::ArchivesEnded);
         }
         if is_news {
             self.news.insert(path.clone());
@@ -235,7 +237,9 @@ impl Plan {
         self.record_failure(&path, Some(identity), settings, failure, now);
         self.want_unpacked(&path, Demand::Repeated);
         // What of it is whole has taken names, of which another entry may be the owner.
-        self.is_audit_due |= self.ledger.shares_names(&path);
+        if self.ledger.shares_names(&path) {
+            self.query.want(Want::ArchivesEnded);
+        }
         match running.overtaken {
             Some(_) => self.follow_source(running, true),
             // It was made with other rules: it says nothing about these.

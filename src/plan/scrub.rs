@@ -19,7 +19,7 @@ use super::event::{Effect, JobKind, Now, ScrubStep};
 use super::life::Running;
 use super::scrub_round::{Round, Scrub};
 use super::state::Plan;
-use super::store_query::STORE_REST;
+use super::store_query::{STORE_REST, Want};
 
 impl Plan {
     /// Goes on where a run before has left off.
@@ -141,8 +141,8 @@ impl Plan {
                 }
                 if !faults.is_empty() {
                     // What can be brought back is told and brought then.
-                    self.blobs_checked = None;
-                    self.query.want_audit_soon();
+                    self.query.doubt_blobs();
+                    self.query.want(Want::Soon);
                 }
                 if let Some(round) = &mut self.scrub.round {
                     round.read(&step.blobs, faults.len());

@@ -10,6 +10,7 @@ use crate::source_event::{self, DirectoryId, Ignored, Listed, Listing, SourceEve
 use super::event::{Effect, Now};
 use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
+use super::store_query::Want;
 
 /// What is told of a file that is not closed for too long.
 const STILL_WRITTEN: &str = "is still being written; it is imported when it is whole";
@@ -74,10 +75,10 @@ impl Plan {
             self.ledger.seen_in(&listed.entry.path, seen_in);
             self.check(listed, now);
         }
-        match is_first {
-            true => self.query.want_audit(),
-            false => self.query.want_audit_soon(),
-        }
+        self.query.want(match is_first {
+            true => Want::Doubt,
+            false => Want::Soon,
+        });
         self.pins.want(now.uptime + self.rules.settle);
     }
 
@@ -155,7 +156,7 @@ impl Plan {
             Some(Life::OutOfSight { .. } | Life::Unreadable { .. })
                 if self.is_recorded(&listed.entry) =>
             {
-                self.query.want_audit();
+                self.query.want(Want::Doubt);
                 Life::Checking(listed)
             }
             // A file that grows is found once.

@@ -50,11 +50,6 @@ pub struct Plan {
     /// Entries that have brought something new since those that lack a blob were tried.
     pub(super) news: BTreeSet<PathBuf>,
     pub(super) query: StoreQuery,
-    /// The uptime at which the blobs of the ledger's images were looked at last.
-    pub(super) blobs_checked: Option<Duration>,
-    /// An audit is wanted when no archive is in work: one that is takes names from others, and is not
-    /// their owner before it has a record.
-    pub(super) is_audit_due: bool,
     pub(super) pins: PinCheck,
     pub(super) scrub: Scrub,
     /// A run before has left a ledger, or an entry was seen.
@@ -67,8 +62,6 @@ pub struct Plan {
     pub(super) overruled_of: Option<u64>,
     /// What the store has said by itself.
     pub(super) store: StoreState,
-    /// Images were deleted while a job ran: what it brought is compared when it has ended.
-    pub(super) is_loss_unaudited: bool,
     /// A job found the store away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
     pub(super) unpacks: Unpacks,
@@ -99,8 +92,6 @@ impl Plan {
             is_space_asked: false,
             news: BTreeSet::new(),
             query: StoreQuery::default(),
-            blobs_checked: None,
-            is_audit_due: false,
             pins: PinCheck::default(),
             scrub: Scrub::default(),
             has_memory,
@@ -109,7 +100,6 @@ impl Plan {
             overruled: BTreeSet::new(),
             overruled_of: None,
             store: StoreState::default(),
-            is_loss_unaudited: false,
             away_until: None,
             unpacks: Unpacks::default(),
             snapshots: SnapshotQuery::default(),

@@ -9,6 +9,7 @@ use crate::image_store::StoreState;
 use super::event::Now;
 use super::life::{Life, Overtaken};
 use super::state::Plan;
+use super::store_query::Want;
 use super::unpacks::Demand;
 
 impl Plan {
@@ -25,8 +26,8 @@ impl Plan {
             self.store_returned(now);
         }
         if self.store.losses > before.losses {
-            self.query.want_audit_soon();
-            self.is_loss_unaudited = self.is_any_job_unrecorded();
+            self.query.want(Want::Soon);
+            self.doubt_jobs();
         }
     }
 
@@ -36,12 +37,11 @@ impl Plan {
         self.away_until = None;
         self.brought_back.clear();
         self.query.returned();
-        self.blobs_checked = None;
         self.scrub.recall();
         self.unpacks.doubt();
         self.pins.want(now.uptime + self.rules.settle);
         // What a list has found before a pull may be gone.
-        self.is_loss_unaudited = self.is_any_job_unrecorded();
+        self.doubt_jobs();
         // What is imported again may be lost by now, whatever was lacking of it.
         let in_work = self.entries.iter().filter(|(_, life)| match life {
             Life::Queued(_) => true,
@@ -79,18 +79,26 @@ impl Plan {
 
     /// A job has ended. The audit at the time of a loss has passed over what had no record yet.
     pub(super) fn audit_losses(&mut self) {
-        if self.is_loss_unaudited {
-            self.is_loss_unaudited = self.is_any_job_unrecorded();
-            match self.is_loss_unaudited || self.load.is_over() {
-                true => self.query.want_audit_soon(),
-                // It was the last job for now: READY waits for the answer.
-                false => self.query.want_audit(),
-            }
+        if self.query.take(Want::JobEnded) {
+            self.doubt_jobs();
+            let is_last = !self.is_any_job_unrecorded();
+            self.query.want(match is_last && !self.load.is_over() {
+                // READY waits for the answer.
+                true => Want::Doubt,
+                false => Want::Soon,
+            });
+        }
+    }
+
+    /// What jobs have brought that have no record yet may be lost, or may have been another entry's.
+    pub(super) fn doubt_jobs(&mut self) {
+        if self.is_any_job_unrecorded() {
+            self.query.want(Want::JobEnded);
         }
     }
 
     /// Whether images may be in the store that no record tells of yet.
-    pub(super) fn is_any_job_unrecorded(&self) -> bool {
+    fn is_any_job_unrecorded(&self) -> bool {
         let mut running = self.entries.running();
         let mut looked = self.entries.looked();
         running.next().is_some() || looked.next().is_some()

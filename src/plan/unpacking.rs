@@ -14,7 +14,7 @@ use crate::unpack::{UnpackTally, UnpackWhen};
 use super::event::{Effect, Now, UnpackEnd};
 use super::life::Life;
 use super::state::Plan;
-use super::store_query::STORE_REST;
+use super::store_query::{STORE_REST, Want};
 use super::unpack_state::UnpackWait;
 use super::unpacks::Demand;
 
@@ -183,8 +183,8 @@ impl Plan {
                 // A list knows nothing of a layer that was thrown away when it was unpacked. Now that it is
                 // needed it counts as missing, and is brought back as any other blob.
                 self.ledger.needs(target, &blob);
-                self.blobs_checked = None;
-                self.query.want_audit();
+                self.query.doubt_blobs();
+                self.query.want(Want::Doubt);
                 self.unpack_failed(target, FailureClass::MissingBlob, error, now);
             }
             UnpackEnd::Failed(class, error) => self.unpack_failed(target, class, error, now),
