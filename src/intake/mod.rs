@@ -114,7 +114,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             return Ok(());
         };
         let mut plan = Plan::new(self.rules(), ledger);
-        plan.ask_for_sandbox_image();
+        self.tell(&mut plan, Event::Started, &run);
         plan.resume_scrub(scrubbed);
         let worked = self.work(&mut plan, &mut writer, &run, stop).await;
         drop(self.progress);
@@ -157,11 +157,15 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 }
                 () = stop.cancelled() => return Ok(()),
             };
-            let now = self.now();
-            run.reach(now.wall);
-            for effect in plan.on(event, now) {
-                self.carry_out(effect);
-            }
+            self.tell(plan, event, run);
+        }
+    }
+
+    fn tell(&mut self, plan: &mut Plan, event: Event, run: &MarkedRun) {
+        let now = self.now();
+        run.reach(now.wall);
+        for effect in plan.on(event, now) {
+            self.carry_out(effect);
         }
     }
 
@@ -169,7 +173,6 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         self.settings = Arc::new(self.changes.borrow_and_update().clone());
         self.jobs.set_rules(&self.settings);
         self.source.set_settle(self.settings.settle);
-        self.source.rescan();
         Event::Reloaded(self.rules())
     }
 
@@ -183,6 +186,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 self.jobs.begin(entry, job, brings, &self.settings);
             }
             Effect::Abandon(path) => self.jobs.abandon(&path),
+            Effect::Rescan => self.source.rescan(),
             Effect::LookAgain(path) => self.source.look(&path),
             Effect::ListImages => self.jobs.list_images(),
             Effect::AskSpace => self.jobs.ask_space(),

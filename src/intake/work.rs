@@ -78,10 +78,10 @@ impl<S: ImageStore> JobTask<S> {
                 let report = importer::import(store, entry, rules, meter, stop).await;
                 report.map_or_else(JobEnd::from, JobEnd::from)
             }
-            Job::Verify => match importer::verify(store, entry, rules, meter, stop).await {
-                Ok(report) if report.problems.is_empty() => JobEnd::Whole,
-                read => read.map_or_else(JobEnd::from, JobEnd::from),
-            },
+            Job::Verify => {
+                let report = importer::verify(store, entry, rules, meter, stop).await;
+                report.map_or_else(JobEnd::from, JobEnd::from)
+            }
             Job::Look => {
                 let looked = self.puller.look(entry, &self.brings.known, &meter).await;
                 looked.map_or_else(JobEnd::from, JobEnd::from)

@@ -29,6 +29,8 @@ pub struct Now {
 
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// Work begins.
+    Started,
     /// The images directory says something.
     Source(SourceEvent),
     /// What the store says by itself has changed to this.
@@ -75,6 +77,8 @@ pub enum Effect {
     Begin(Entry, Job, Brings),
     /// Give up the job of this entry soon; its end still follows.
     Abandon(PathBuf),
+    /// Have the source list everything.
+    Rescan,
     /// Have the source look at this path again.
     LookAgain(PathBuf),
     /// Have the store list its images; [`Event::Images`] follows.
@@ -213,7 +217,8 @@ pub enum JobEnd {
     Absent(Arc<Looked>),
     /// The list is none, and brings nothing; the text says what it is.
     NoList(String),
-    /// Nothing is wrong with the file of an archive that was found broken before.
+    /// Nothing is wrong with the file of an archive that was found broken before. The plan says so of what
+    /// was gone through.
     Whole,
     /// The file is not, or no longer, the version that the job was for.
     Changed,

@@ -62,6 +62,7 @@ impl Plan {
     /// Takes an event in, and says what is to be done now.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
         match event {
+            Event::Started => self.ask_for_sandbox_image(),
             Event::Source(event) => self.sighted(event, now),
             Event::Store(state) => self.store_told(state, now),
             Event::Images(listed) => {
@@ -122,6 +123,7 @@ impl Plan {
     fn reloaded(&mut self, rules: Rules) {
         let is_other = rules.fingerprint != self.rules.fingerprint;
         self.rules = rules;
+        self.effects.push(Effect::Rescan);
         self.brought_back.clear();
         self.due_at_once = self.ledger.serial();
         self.told.clear();

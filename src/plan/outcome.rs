@@ -24,7 +24,9 @@ impl Plan {
             None => return,
         };
         // An archive that lacks a blob is whole as a file, and some of it is to be imported.
-        let is_of_file = |brought: &EntryResult| brought.class == FailureClass::Content;
+        let is_of_file = |brought: &EntryResult| {
+            !brought.problems.is_empty() && brought.class == FailureClass::Content
+        };
         let end = match end {
             JobEnd::Through(brought) if running.job == Job::Verify && !is_of_file(&brought) => {
                 JobEnd::Whole

@@ -10,7 +10,7 @@ use super::state::Plan;
 impl Plan {
     /// The runtime is asked for its sandbox image, now and when it returns: the initial load is not over
     /// before it has answered.
-    pub fn ask_for_sandbox_image(&mut self) {
+    pub(super) fn ask_for_sandbox_image(&mut self) {
         self.sandbox.begin();
         self.effects.push(Effect::AskSandboxImage);
     }

@@ -228,6 +228,7 @@ impl Stage {
                     words.push(format!("{job} {}", name(&entry.path)));
                 }
                 Effect::Abandon(path) => words.push(format!("abandon {}", name(&path))),
+                Effect::Rescan => words.push("rescan".to_owned()),
                 Effect::LookAgain(path) => words.push(format!("look again at {}", name(&path))),
                 Effect::ListImages => words.push("list images".to_owned()),
                 Effect::AskSpace => words.push("ask for space".to_owned()),
@@ -713,7 +714,8 @@ fn a_reload_tries_what_has_failed() {
             stage.on(store(&[]));
         }
     }
-    assert_eq!(stage.on(Event::Reloaded(rules())), ["import a.tar"]);
+    let words = stage.on(Event::Reloaded(rules()));
+    assert_eq!(words, ["rescan", "import a.tar"]);
 }
 
 #[test]
@@ -1214,7 +1216,8 @@ fn other_rules_have_a_list_looked_at_again_and_a_failure_tried_again() {
     stage.on(listed(&["a.tar", "b.txt"]));
     stage.on(store(&[]));
     stage.ends("b.txt", absent(&["x"]));
-    assert_eq!(stage.on(Event::Reloaded(other())), ["look at b.txt"]);
+    let words = stage.on(Event::Reloaded(other()));
+    assert_eq!(words, ["rescan", "look at b.txt"]);
     let again = stage.ends("a.tar", failed(FailureClass::MissingBlob));
     assert_eq!(again, ["import a.tar"], "it was begun with other rules");
 }
@@ -1751,7 +1754,10 @@ fn a_reload_that_turns_unpinning_off_counts_for_a_check_that_is_under_way() {
     assert_eq!(stage.on(store(&["a"])), NOTHING);
     assert_eq!(stage.pass(seconds(60)), NOTHING);
     let words = stage.on(Event::Reloaded(rules()));
-    assert_eq!(stage.answered(words, &["a"]), ["unpin r.example/a:1"]);
+    assert_eq!(
+        stage.answered(words, &["a"]),
+        ["rescan", "unpin r.example/a:1"]
+    );
 }
 
 /// The version before brought the same: for an entry that lacks a blob it is news all the same.

@@ -103,7 +103,7 @@ fn a_failure_is_that_of_the_image_and_holds_nothing() {
     assert_eq!(stage.told("not unpacked "), 1, "told once");
     assert_eq!(
         stage.on(Event::Reloaded(by(UnpackWhen::BeforeReady))),
-        ["unpack r.example/x:1"]
+        ["rescan", "unpack r.example/x:1"]
     );
     stage.on(unpacked("x"));
     assert_eq!(stage.plan.unpack_tally(), tally(1, 0));
@@ -142,10 +142,10 @@ fn after_ready_nothing_is_unpacked_before_and_never_not_at_all() {
     assert_eq!(stage.plan.unpack_tally(), None);
     // A reload has them unpacked, of which the store has no snapshots.
     let asked = stage.on(Event::Reloaded(by(UnpackWhen::AfterReady)));
-    assert_eq!(asked, ["list snapshots"]);
+    assert_eq!(asked, ["rescan", "list snapshots"]);
     let begun = stage.on(Event::UnpackedListed(Ok(BTreeSet::new())));
     assert_eq!(begun.len(), 2, "{begun:?}");
-    assert_eq!(stage.on(Event::Reloaded(by(UnpackWhen::Never))), NOTHING);
+    assert_eq!(stage.on(Event::Reloaded(by(UnpackWhen::Never))), ["rescan"]);
     stage.on(unpacked("x"));
     assert_eq!(stage.plan.unpack_tally(), None);
 }

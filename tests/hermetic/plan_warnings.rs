@@ -165,7 +165,7 @@ fn a_sandbox_image_that_neither_the_store_nor_an_entry_has_is_told_once() {
         (true, true, false),
     ] {
         let mut node = Node::new(Ledger::default());
-        node.plan.ask_for_sandbox_image();
+        node.on(Event::Started);
         node.on(listed(&["a.tar"]));
         node.store
             .extend(is_there.then(|| (PAUSE.to_owned(), Digest::of(b"p"))));
@@ -198,7 +198,7 @@ fn a_sandbox_image_that_a_failed_entry_has_brought_to_another_store_is_missing()
         let (ledger, dropped) = Ledger::from_json(&written, "/i".as_ref());
         assert_eq!(dropped, None);
         let mut node = Node::new(ledger);
-        node.plan.ask_for_sandbox_image();
+        node.on(Event::Started);
         node.pulls(false);
         node.on(listed(&["p.tar"]));
         match is_missing {
@@ -221,7 +221,7 @@ fn a_sandbox_image_that_a_failed_entry_has_brought_to_another_store_is_missing()
 #[test]
 fn without_a_runtime_nothing_is_said_and_nothing_waits() {
     let mut node = Node::new(Ledger::default());
-    node.plan.ask_for_sandbox_image();
+    node.on(Event::Started);
     node.on(Event::SandboxImage(None));
     node.on(listed(&[]));
     assert!(node.plan.is_loaded());
@@ -372,7 +372,7 @@ fn what_begins_later_is_told_once_and_again_when_it_begins_anew() {
 #[test]
 fn a_runtime_that_returns_is_asked_for_its_sandbox_image_again() {
     let mut node = Node::new(Ledger::default());
-    node.plan.ask_for_sandbox_image();
+    node.on(Event::Started);
     node.on(listed(&[]));
     node.pulls(true);
     assert_eq!(node.plan.missing_sandbox_image(), None);

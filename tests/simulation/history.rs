@@ -242,7 +242,6 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         }
         Op::Reload => {
             node.oracle.reloaded(node.config);
-            list(node);
             node.tell(Event::Reloaded(node.config.rules()))?;
         }
         Op::Configure(a) => {

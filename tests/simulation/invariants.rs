@@ -317,5 +317,10 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
     if !node.process.plan.is_loaded() {
         return Err(Violation::new("4: the initial load does not end"));
     }
-    Ok(())
+    match node.process.plan.missing_sandbox_image() {
+        Some(name) if images.contains_key(name) => Err(Violation::new(format!(
+            "3: {name} is told to be missing, and is there"
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -175,7 +175,7 @@ impl Node {
                 job.brought.class = FailureClass::MissingBlob;
                 return end(self, JobEnd::Through(job.brought.clone()));
             }
-            return end(self, JobEnd::Whole);
+            return end(self, JobEnd::Through(nothing()));
         }
         let Some(image) = all.nth(job.step - 2) else {
             return end(self, JobEnd::Through(job.brought.clone()));

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use stowd::ledger::Ledger;
 use stowd::pin::DEFAULT_INSTANCE;
-use stowd::plan::{Effect, Event, Now, Plan};
+use stowd::plan::{Effect, Event, Now, Plan, SandboxImage};
 use stowd::scrub::ScrubMemory;
 
 use crate::compared;
 use crate::config::Config;
 use crate::directory::{Directory, ROOT};
+use crate::history::list;
 use crate::invariants::Violation;
 use crate::jobs::JobUnderWay;
 use crate::oracle::Oracle;
@@ -18,6 +19,9 @@ use crate::process::{Process, UnderWay};
 use crate::store::{SECOND_INSTANCE, Store};
 use crate::trace::brief;
 use crate::unpacking::{self, SnapshotWork};
+
+/// The image that the runtime makes every pod with.
+pub(crate) const SANDBOX: &str = "r.example/x:1";
 
 /// Everything that there is.
 pub(crate) struct Node {
@@ -127,11 +131,24 @@ impl Node {
         let is_whole = dropped.is_none() && !self.disk.is_empty();
         self.oracle.has_memory = is_whole || ledger.iter().next().is_some();
         let mut plan = Plan::new(self.config.rules(), ledger);
+        let now = Now {
+            uptime: Duration::ZERO,
+            wall: self.wall,
+        };
+        plan.on(Event::Started, now);
+        plan.on(self.sandbox_image(), now);
         plan.resume_scrub(self.scrub.clone());
         self.oracle.remembers(&self.scrub, &self.store);
         self.process = Process::new(plan, self.time, &self.store);
         self.kill_after = None;
         self.process.source.list(&self.directory, Duration::ZERO);
+    }
+
+    /// What the runtime answers, at once.
+    fn sandbox_image(&self) -> Event {
+        let name = SANDBOX.to_owned();
+        let is_there = self.store.now.images.contains_key(&name);
+        Event::SandboxImage((!self.store.is_down).then_some(SandboxImage { name, is_there }))
     }
 
     /// The wall clock, by which it is known when an entry is due, is another one.
@@ -210,6 +227,7 @@ impl Node {
                     }
                 }
             }
+            Effect::Rescan => list(self),
             Effect::LookAgain(path) => {
                 self.oracle.seen.looks_again(&path)?;
                 self.process
@@ -251,7 +269,7 @@ impl Node {
                 let work = UnderWay::Snapshots(SnapshotWork::of(effect));
                 self.process.under_way.push(work);
             }
-            Effect::AskSandboxImage => unreachable!("no runtime is asked"),
+            Effect::AskSandboxImage => return self.tell(self.sandbox_image()),
             Effect::Tell(_) => {}
         }
         Ok(())

@@ -152,7 +152,8 @@ fn a_failure_is_told_when_it_is_new_or_another_one() {
     assert_eq!(fails(&mut stage, medium()), 2);
     assert_eq!(fails(&mut stage, no_space(7)), 3);
     // An operator who asks is answered.
-    assert_eq!(stage.on(Event::Reloaded(rules())), ["import a.tar"]);
+    let words = stage.on(Event::Reloaded(rules()));
+    assert_eq!(words, ["rescan", "import a.tar"]);
     stage.ends("a.tar", no_space(7));
     assert_eq!(stage.told("failed /i/a.tar"), 4);
     // So is another version.
@@ -242,7 +243,7 @@ fn an_archive_that_is_whole_after_all_is_imported() {
         words = stage.pass_to_due().unwrap();
         words = stage.answered(words, &[]);
     }
-    assert_eq!(stage.ends("a.tar", JobEnd::Whole), ["import a.tar"]);
+    assert_eq!(stage.ends("a.tar", brought(&[])), ["import a.tar"]);
     stage.ends("a.tar", brought(&["a"]));
     assert_eq!(stage.told("imported /i/a.tar"), 1);
 }
