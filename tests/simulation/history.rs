@@ -35,6 +35,8 @@ fn live_through(history: &[Op], is_traced: bool) -> (Result<(), Violation>, Vec<
     (lived, node.trace.take().unwrap_or_default())
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 fn path(number: u8) -> PathBuf {
     PATHS[usize::from(number) % PATHS.len()].into()
 }
@@ -168,6 +170,7 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 node.store.lose(&name);
             }
         }
+        Op::KeepPin(a) => node.store.keeps_pin = image(node, a),
         Op::ForeignPin(a) => foreign_pin(node, a),
         Op::LoseBlob(a) => {
             if let Some(digest) = blob(node, a) {
@@ -217,7 +220,10 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
         Op::Pass(tenths) => node.advance(Duration::from_millis(u64::from(tenths) * 100))?,
         Op::Live(seconds) => live_on(node, 2 * Duration::from_secs(u64::from(seconds)))?,
         Op::Jump(minutes) => {
-            let by = Duration::from_secs(60 * u64::from(minutes.unsigned_abs()));
+            let by = match u64::from(minutes.unsigned_abs()) {
+                minutes @ ..=90 => Duration::from_secs(60 * minutes),
+                more => DAY * u32::try_from(more - 90).unwrap_or(1),
+            };
             match minutes < 0 {
                 true => node.wall -= by,
                 false => node.wall += by,

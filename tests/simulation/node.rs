@@ -241,6 +241,7 @@ impl Node {
             }
             Effect::CheckBlobs(blobs) => {
                 self.oracle.asks_store();
+                self.oracle.pace.asks(uptime)?;
                 self.process
                     .under_way
                     .push(UnderWay::CheckBlobs(blobs, None));
@@ -257,7 +258,7 @@ impl Node {
                 let ledger = self.process.plan.ledger();
                 self.oracle
                     .brings_none_of(&names, &self.directory, ledger)?;
-                let unpin = UnderWay::Unpin(names.into(), Vec::new());
+                let unpin = UnderWay::Unpin(names.into(), Vec::new(), Ok(()));
                 self.process.under_way.push(unpin);
             }
             Effect::TakeOver(names) => {

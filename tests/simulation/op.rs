@@ -39,6 +39,8 @@ pub(crate) enum Op {
     RegistryDown(bool),
     LoseImage(u8),
     LosePin(u8),
+    /// The pin of a name cannot be taken off, for a while.
+    KeepPin(u8),
     ForeignPin(u8),
     /// A blob is lost; the images that need it are named all the same.
     LoseBlob(u8),
@@ -65,7 +67,7 @@ pub(crate) enum Op {
     Pass(u16),
     /// So many seconds pass, twice, and everything is done as it comes.
     Live(u8),
-    /// The wall clock is set, by so many minutes.
+    /// The wall clock is set, by so many minutes, or by so many days where it is more than an hour and a half.
     Jump(i8),
     Save,
     /// The ledger cannot be written, or can be again.
@@ -133,6 +135,10 @@ pub(crate) fn random(seed: u64) -> Vec<Op> {
             };
             history.insert(place + 1, op);
         }
+    }
+    if random.below(8) == 0 {
+        let place = usize::from(byte(&mut random)) % history.len();
+        history.insert(place + 1, Op::KeepPin(byte(&mut random)));
     }
     history
 }

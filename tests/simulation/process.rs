@@ -21,8 +21,8 @@ pub(crate) enum UnderWay {
     ListImages(Option<StoreLook>),
     /// The same, and what was wrong with these blobs then.
     CheckBlobs(Vec<NeededBlob>, Option<(StoreLook, BlobFaults)>),
-    /// Names that are to lose their pin, and those that have.
-    Unpin(VecDeque<String>, Vec<String>),
+    /// Names that are to lose their pin, those that have, and what went wrong.
+    Unpin(VecDeque<String>, Vec<String>, Result<(), String>),
     TakeOver(Vec<String>),
     AskSpace,
     FindUnrecorded(BTreeSet<Digest>),

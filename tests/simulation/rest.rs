@@ -114,6 +114,7 @@ fn end_faults(node: &mut Node) {
     node.store.set_down(false);
     node.store.is_full = false;
     node.store.registry_is_down = false;
+    node.store.keeps_pin = None;
     node.store.unpacking_fails = false;
 }
 

@@ -33,6 +33,7 @@ impl Node {
                 }
             },
             UnderWay::CheckBlobs(..) if self.store.is_down => {
+                self.oracle.pace.unanswered();
                 Event::Checked(Err("down".to_owned()))
             }
             UnderWay::CheckBlobs(blobs, checked) => match checked.take() {
@@ -49,19 +50,26 @@ impl Node {
                     return Ok(());
                 }
             },
-            UnderWay::Unpin(_, done) if self.store.is_down => {
+            UnderWay::Unpin(_, done, _) if self.store.is_down => {
                 Event::Unpinned(std::mem::take(done), Err("down".to_owned()))
             }
-            UnderWay::Unpin(names, done) => {
+            UnderWay::Unpin(names, done, result) => {
                 let count = if self.is_fine { 1 } else { names.len() };
                 let now = names.drain(..count.min(names.len())).collect::<Vec<_>>();
+                let is_refused = |name: &String| self.store.keeps_pin.as_ref() == Some(name);
+                let (refused, now): (Vec<_>, Vec<_>) = now.into_iter().partition(is_refused);
+                if !refused.is_empty() {
+                    *result = Err("refused".to_owned());
+                }
                 done.extend(now.iter().cloned());
-                let end = names.is_empty().then(|| std::mem::take(done));
+                let end = names
+                    .is_empty()
+                    .then(|| (std::mem::take(done), result.clone()));
                 for name in now {
                     self.unpin(&name)?;
                 }
                 match end {
-                    Some(done) => Event::Unpinned(done, Ok(())),
+                    Some((done, result)) => Event::Unpinned(done, result),
                     None => return Ok(()),
                 }
             }

@@ -86,6 +86,8 @@ pub(crate) struct Store {
     pub(crate) is_full: bool,
     pub(crate) registry_is_down: bool,
     pub(crate) unpacking_fails: bool,
+    /// A name of which the pin cannot be taken off.
+    pub(crate) keeps_pin: Option<String>,
     /// A name that another client deletes as soon as it is there.
     pub(crate) deletes: Option<String>,
     /// There was such a name at some time.

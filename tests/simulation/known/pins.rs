@@ -227,3 +227,16 @@ fn what_an_interrupted_import_has_pinned_stays_while_its_file_is_read_once_more(
         Steps(57),
     ]);
 }
+
+#[test]
+fn a_pin_that_could_not_be_taken_off_is_taken_off_a_while_later() {
+    holds(&[
+        Write(0, 0),
+        Restart,
+        Live(10),
+        KeepPin(0),
+        Delete(0),
+        Live(10),
+        Wait,
+    ]);
+}
