@@ -7,9 +7,8 @@ use std::time::Duration;
 use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
-use stowd::image_store::StoreState;
 use stowd::ledger::Ledger;
-use stowd::plan::{Effect, Job, JobEnd, Plan};
+use stowd::plan::{Effect, Job, JobEnd};
 
 use crate::compared::Compared;
 use crate::config::Config;
@@ -59,9 +58,9 @@ pub(crate) struct Oracle {
     brought: BTreeMap<PathBuf, Brought>,
     looked: BTreeMap<PathBuf, u64>,
     /// A job met a store that is away: none begins before this uptime.
-    left_alone: Option<Duration>,
+    pub(crate) left_alone: Option<Duration>,
     /// The store has told that it is away.
-    is_away_told: bool,
+    pub(crate) is_away_told: bool,
     /// What stowd had pinned when the store was asked last.
     pub(crate) own: BTreeSet<String>,
     /// For which entry each name was put last.
@@ -346,25 +345,6 @@ impl Oracle {
             }
             _ => drop(self.brought.remove(path)),
         }
-    }
-
-    /// The store tells by itself whether it is away. Where the plan has loaded all, what had an outcome is
-    /// loaded anew when it returns.
-    pub(crate) fn hears(&mut self, before: &StoreState, state: &StoreState, plan: &Plan) {
-        self.is_away_told = state.away.is_some();
-        if state.returns > before.returns {
-            self.uncompared = Some(Uncompared::New);
-            if plan.is_loaded() {
-                let loaded = self.seen.paths();
-                let loaded = loaded.filter(|path| plan.ledger().has_outcome(path));
-                let loaded = loaded.cloned().collect::<BTreeSet<_>>();
-                self.first_listing = Some(loaded.clone());
-                self.start = Some(loaded);
-            }
-            self.left_alone = None;
-            self.pace.is_asked_for();
-        }
-        self.pace.sees();
     }
 
     /// A broken archive was read to its verdict.

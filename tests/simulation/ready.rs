@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use stowd::digest::Digest;
 use stowd::entry::Kind;
+use stowd::image_store::StoreState;
 use stowd::plan::{Plan, ScrubStep};
 use stowd::scrub::ScrubMemory;
 
@@ -39,6 +40,25 @@ impl Oracle {
     pub(crate) fn store_replaced(&mut self) {
         self.put_by.clear();
         self.remembered.clear();
+    }
+
+    /// The store tells by itself whether it is away. Where the plan has loaded all, what had an outcome is
+    /// loaded anew when it returns.
+    pub(crate) fn hears(&mut self, before: &StoreState, state: &StoreState, plan: &Plan) {
+        self.is_away_told = state.away.is_some();
+        if state.returns > before.returns {
+            self.uncompared = Some(Uncompared::New);
+            if plan.is_loaded() {
+                let loaded = self.seen.paths();
+                let loaded = loaded.filter(|path| plan.ledger().has_outcome(path));
+                let loaded = loaded.cloned().collect::<BTreeSet<_>>();
+                self.first_listing = Some(loaded.clone());
+                self.start = Some(loaded);
+            }
+            self.left_alone = None;
+            self.pace.is_asked_for();
+        }
+        self.pace.sees();
     }
 
     /// Blobs are to be read: behind all other work, but for what READY waits for.
