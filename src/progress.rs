@@ -1,6 +1,7 @@
 //! How far the work has come, and the one line that says so.
 
 mod meter;
+mod pace;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -11,6 +12,8 @@ use crate::ledger::Summary;
 use crate::unpack::UnpackTally;
 
 pub use meter::Meter;
+pub(crate) use pace::Pace;
+pub use pace::{Amount, Speed};
 
 /// The work as it stands. Its `Display` is the STATUS line (`sd_notify(3)`).
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,12 @@ pub struct Progress {
     pub open: usize,
     /// Archives that are worked on, by their paths.
     pub working: Vec<Work>,
+    /// Bytes of archives whose work has ended, since all was done last.
+    pub ended_bytes: u64,
+    /// Bytes of archives that wait to be worked on.
+    pub waiting_bytes: u64,
+    /// How fast archives are read, where that is known.
+    pub speed: Option<Speed>,
     /// Lists that are worked on, by their paths.
     pub pulling: Vec<Work>,
     /// The first entry that is not read before it has settled.
@@ -85,9 +94,23 @@ impl Work {
 }
 
 impl Progress {
-    /// The bytes done of all archives that are worked on.
-    pub fn bytes(&self) -> u64 {
-        self.working.iter().map(|work| work.meter.bytes()).sum()
+    /// How much of all archives is done, since all was done last.
+    pub fn amount(&self) -> Amount {
+        let working = self.working.iter();
+        let (done, size) = working.fold((0, 0), |(done, size), work| {
+            // One that is read a second time has been metered twice.
+            (done + work.meter.bytes().min(work.size), size + work.size)
+        });
+        Amount {
+            done: self.ended_bytes + done,
+            total: self.ended_bytes + size + self.waiting_bytes,
+        }
+    }
+
+    /// Whether stowd has work that may take long: the load, or an archive after it. A store that is away is
+    /// waited for, and told of by itself.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.store_away.is_none() && (!self.loaded || !self.working.is_empty())
     }
 
     /// A number that grows as long as there is progress. It does not grow when an entry is ended because
@@ -109,9 +132,8 @@ impl fmt::Display for Progress {
         }
         if let Some(first) = self.working.first() {
             let total = entries + self.open;
-            let size = self.working.iter().map(|work| work.size).sum::<u64>();
-            // An entry that is read a second time has been metered twice.
-            let bytes = ByteSize::b(self.bytes().min(size)).display().iec();
+            let Amount { done, total: size } = self.amount();
+            let bytes = ByteSize::b(done).display().iec();
             let others = match self.working.len() {
                 1 => String::new(),
                 several => format!(" and {} more", several - 1),
@@ -124,6 +146,9 @@ impl fmt::Display for Progress {
                 total.min(entries + 1),
                 first.name
             )?;
+            if let Some(speed) = &self.speed {
+                write!(f, ", {speed}")?;
+            }
         } else if !self.loaded && !self.pulling.is_empty() {
             self.pulling(f, "")?;
         } else if !self.loaded && !self.unpacking.0.is_empty() {
@@ -235,6 +260,8 @@ impl fmt::Display for Summary {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn work(name: &str, size: u64, done: u64) -> Work {
@@ -272,6 +299,16 @@ mod tests {
         assert_eq!(
             progress.to_string(),
             "importing 3/12: app.tar.zst and 1 more, 412.0 MiB of 1.2 GiB; 1 failed"
+        );
+        progress.ended_bytes = 1 << 30;
+        progress.waiting_bytes = 2 << 30;
+        progress.speed = Some(Speed {
+            bytes_per_second: 120 << 20,
+            left: Some(Duration::from_secs(18)),
+        });
+        assert_eq!(
+            progress.to_string(),
+            "importing 3/12: app.tar.zst and 1 more, 1.4 GiB of 4.2 GiB, 120.0 MiB/s, 18 s left; 1 failed"
         );
     }
 

@@ -16,6 +16,7 @@ use crate::layout::Note;
 use crate::ledger::{OverruledImage, Summary};
 use crate::naming::Shadowed;
 use crate::one_line::first_few;
+use crate::progress::Amount;
 
 /// Writes the line, with its fields.
 pub fn report(happened: impl Into<Happened>) {
@@ -201,6 +202,27 @@ fn of_daemon(event: &DaemonEvent, message_id: &str) {
             info!(message_id, path = shown(path), names, "{event}");
         }
         DaemonEvent::LedgerWrittenAgain(path) => info!(message_id, path = shown(path), "{event}"),
+        DaemonEvent::Loading {
+            entries,
+            open,
+            amount: Amount { done, total },
+            speed,
+            ..
+        } => {
+            let bytes_per_second = speed.map_or(0, |speed| speed.bytes_per_second);
+            let left = speed.and_then(|speed| speed.left);
+            let seconds_left = left.map_or_else(String::new, |left| left.as_secs().to_string());
+            info!(
+                message_id,
+                entries,
+                open,
+                bytes = done,
+                size = total,
+                bytes_per_second,
+                seconds_left,
+                "{event}"
+            );
+        }
         DaemonEvent::Loaded {
             summary,
             ignored,

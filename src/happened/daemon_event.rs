@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::entry::shown;
 use crate::ledger::Summary;
+use crate::progress::{Amount, Speed};
 use crate::unpack::UnpackTally;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,16 @@ pub enum DaemonEvent {
     LedgerNotSaved,
     /// The service manager did not take a message.
     ManagerNotTold(String),
+    /// The work goes on, and takes long.
+    Loading {
+        /// What is done, as the status tells it.
+        status: String,
+        /// Entries that have an outcome, and those that have none.
+        entries: usize,
+        open: usize,
+        amount: Amount,
+        speed: Option<Speed>,
+    },
     /// The initial load is over: READY=1 is sent.
     Loaded {
         summary: Summary,
@@ -102,6 +113,7 @@ impl fmt::Display for DaemonEvent {
             Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),
             Self::LedgerNotSaved => f.write_str("ledger not saved in time"),
             Self::ManagerNotTold(error) => write!(f, "service manager not told: {error}"),
+            Self::Loading { status, .. } => write!(f, "loading: {status}"),
             Self::Loaded {
                 summary,
                 ignored,

@@ -62,6 +62,10 @@ pub struct Intake<S: ImageStore, D> {
     started: Instant,
     heartbeat: Option<Duration>,
     turns: u64,
+    /// No archive was worked on or waited when progress was told last.
+    is_idle: bool,
+    /// The bytes of archives that had ended when that was so last.
+    bytes_before: u64,
     progress: watch::Sender<Progress>,
 }
 
@@ -88,6 +92,8 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             started: Instant::now(),
             heartbeat,
             turns: 0,
+            is_idle: true,
+            bytes_before: 0,
             progress,
         };
         (intake, told)
@@ -209,12 +215,22 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         }
     }
 
-    fn publish(&self, plan: &Plan) {
+    fn publish(&mut self, plan: &Plan) {
         let failed = plan.first_failed();
+        let working = self.jobs.working(Kind::Archive);
+        let waiting_bytes = plan.waiting_bytes();
+        let was_idle =
+            std::mem::replace(&mut self.is_idle, working.is_empty() && waiting_bytes == 0);
+        if was_idle && !self.is_idle {
+            self.bytes_before = self.jobs.ended_bytes();
+        }
         self.progress.send_replace(Progress {
             summary: plan.ledger().summary(),
             open: plan.open(),
-            working: self.jobs.working(Kind::Archive),
+            working,
+            ended_bytes: self.jobs.ended_bytes() - self.bytes_before,
+            waiting_bytes,
+            speed: None,
             pulling: self.jobs.working(Kind::List),
             settling: plan.first_held().map(file_name),
             unpacking: plan.unpacking(),

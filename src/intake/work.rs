@@ -38,6 +38,8 @@ pub(super) struct Jobs<S: ImageStore> {
     under_way: BTreeMap<PathBuf, UnderWay>,
     /// How far those came that have ended.
     moved: u64,
+    /// The bytes of the archives among them.
+    ended_bytes: u64,
 }
 
 /// A job that is under way.
@@ -108,6 +110,7 @@ impl<S: ImageStore> Jobs<S> {
             tasks: JoinSet::new(),
             under_way: BTreeMap::new(),
             moved: 0,
+            ended_bytes: 0,
         }
     }
 
@@ -286,6 +289,9 @@ impl<S: ImageStore> Jobs<S> {
             && let Some(under_way) = self.under_way.remove(path)
         {
             self.moved += under_way.meter.moved();
+            if under_way.kind == Kind::Archive {
+                self.ended_bytes += under_way.meter.bytes().min(under_way.size);
+            }
         }
         if let Ok(Event::UnpackEnded(..)) = &ended {
             self.moved += 1;
@@ -308,6 +314,11 @@ impl<S: ImageStore> Jobs<S> {
             meter: under_way.meter.clone(),
         });
         of_kind.collect()
+    }
+
+    /// The bytes of the archives that have ended.
+    pub(super) fn ended_bytes(&self) -> u64 {
+        self.ended_bytes
     }
 
     /// How far those came that have ended, and the store with what no meter counts.

@@ -15,7 +15,7 @@ use self::manager_socket::ManagerSocket;
 use self::outbox::{Message, Outbox};
 use crate::happened::DaemonEvent;
 use crate::one_line::shortened;
-use crate::progress::Progress;
+use crate::progress::{Pace, Progress};
 use crate::reporter::report;
 
 /// Characters of a status. systemd drops a datagram of more than 4096 bytes whole, with the READY in
@@ -41,6 +41,7 @@ pub struct Notifier {
     is_ready: Cell<bool>,
     /// The configuration on disk is wrong, which every status says.
     is_wrong: Cell<bool>,
+    pace: RefCell<Pace>,
 }
 
 /// What a status ends with while the configuration on disk is wrong.
@@ -60,6 +61,7 @@ impl Default for Notifier {
             last_status: RefCell::default(),
             is_ready: Cell::default(),
             is_wrong: Cell::default(),
+            pace: RefCell::default(),
         }
     }
 }
@@ -97,6 +99,23 @@ impl Notifier {
         if *self.last_status.borrow() != status {
             self.last_status.replace(status);
             self.put(Message::Status(self.last_status()));
+        }
+    }
+
+    /// Tells how far the work has come: a status, and of what takes long a line of the log now and then.
+    fn progress(&self, mut progress: Progress) {
+        let (mut pace, now) = (self.pace.borrow_mut(), Instant::now().into_std());
+        let work = progress.is_busy().then(|| progress.amount());
+        progress.speed = pace.see(now, work);
+        self.status(&progress);
+        if pace.is_line_due(now) {
+            report(DaemonEvent::Loading {
+                status: self.last_status.borrow().clone(),
+                entries: progress.summary.entries,
+                open: progress.open,
+                amount: progress.amount(),
+                speed: progress.speed,
+            });
         }
     }
 
@@ -147,10 +166,11 @@ fn feeding(limit: Duration) -> Option<Duration> {
 pub struct Closed;
 
 /// Reports progress until the initial load `is_over`: STATUS when it changes, EXTEND_TIMEOUT_USEC when
-/// bytes have moved. `TimeoutStartSec` ends a load that is stuck.
+/// bytes have moved. A load that takes long is a line of the log every ten seconds. `TimeoutStartSec` ends
+/// one that is stuck.
 ///
 /// Waits on: the clock; the end of the load.
-pub(crate) async fn report_load(
+pub async fn report_load(
     notifier: &Notifier,
     mut progress: watch::Receiver<Progress>,
     is_over: impl Fn(&Progress) -> bool,
@@ -168,7 +188,7 @@ pub(crate) async fn report_load(
                     seen = moved;
                     notifier.extend_timeout(EXTENSION);
                 }
-                notifier.status(&now);
+                notifier.progress(now);
             }
             loaded = progress.wait_for(&is_over) => {
                 return loaded.map(drop).map_err(|_| Closed);
@@ -177,19 +197,20 @@ pub(crate) async fn report_load(
     }
 }
 
-/// Reports what happens after READY: STATUS, when it changes.
+/// Reports what happens after READY: STATUS, when it changes, and lines of the log as of a load.
 ///
 /// Waits on: progress; the clock, while something is worked on.
 pub(crate) async fn report_changes(notifier: &Notifier, mut progress: watch::Receiver<Progress>) {
     loop {
         let now = progress.borrow_and_update().clone();
-        notifier.status(&now);
+        let is_working = !now.working.is_empty() || !now.pulling.is_empty();
+        notifier.progress(now);
         // At most four messages a second, however often the progress changes.
         tokio::time::sleep(REPORT).await;
         let more_bytes = async {
-            match now.working.is_empty() && now.pulling.is_empty() {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(REPORT).await,
+            match is_working {
+                true => tokio::time::sleep(REPORT).await,
+                false => std::future::pending().await,
             }
         };
         tokio::select! {

@@ -27,6 +27,8 @@ pub(super) struct Entries {
     /// Without an outcome, and not running.
     held: BTreeSet<OsString>,
     open: OpenCounts,
+    /// Of archives that are to be worked on.
+    waiting_bytes: u64,
     /// What was there at the start, until the initial load is over.
     start: BTreeSet<OsString>,
     /// Those of it that have no outcome.
@@ -87,6 +89,7 @@ impl Entries {
             *count += 1;
         }
         self.pinning += usize::from(life.is_pinning());
+        self.waiting_bytes += life.waiting_bytes();
         if let Some(due) = life.due() {
             self.due.insert((due, path.clone()));
         }
@@ -114,6 +117,7 @@ impl Entries {
             *count -= 1;
         }
         self.pinning -= usize::from(life.is_pinning());
+        self.waiting_bytes -= life.waiting_bytes();
         if let Some(due) = life.due() {
             self.due.remove(&(due, path.to_owned()));
         }
@@ -169,6 +173,10 @@ impl Entries {
     /// Entries without an outcome.
     pub(super) fn open(&self) -> OpenCounts {
         self.open
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// The first entry, by its path, that has no outcome and is not worked on.

@@ -164,6 +164,19 @@ impl Life {
         }
     }
 
+    /// The length of an archive that is to be worked on as soon as it can be.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let entry = match self {
+            Self::Settling(entry) | Self::Rereading(entry) => entry,
+            Self::Queued(queued) => &queued.entry,
+            _ => return 0,
+        };
+        match entry.kind {
+            Kind::Archive => entry.identity.size,
+            Kind::List => 0,
+        }
+    }
+
     /// When an entry that has failed is due.
     pub(super) fn due(&self) -> Option<Duration> {
         match self {

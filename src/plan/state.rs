@@ -124,6 +124,11 @@ impl Plan {
         self.entries.open().all()
     }
 
+    /// The bytes of the archives that are to be worked on as soon as they can be.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.entries.waiting_bytes()
+    }
+
     /// The first entry, by its path, that has no outcome and is not worked on.
     pub(crate) fn first_held(&self) -> Option<&Path> {
         self.entries.first_held()

@@ -165,8 +165,10 @@ fn an_archive_that_hangs_while_it_is_read_fails_and_is_imported_when_it_answers(
     let mut stowd = setup.start();
     let fuse = fuse;
     stowd.wait_until(SOON, "some of it is read", |stowd| {
-        let status = stowd.notify.statuses().pop().unwrap_or_default();
-        status.contains("importing 2/2: large.tar, ") && !status.contains("large.tar, 0 B of ")
+        let statuses = stowd.notify.statuses();
+        let importing = statuses.iter();
+        let importing = importing.filter(|status| status.contains("importing 2/2: large.tar, "));
+        importing.count() >= 2
     });
     fuse.hang();
     // The directory is polled, and hangs as well.

@@ -9,12 +9,15 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use stowd::notify::{Notifier, feed_watchdog};
-use stowd::progress::Progress;
+use stowd::notify::{Notifier, feed_watchdog, report_load};
+use stowd::progress::{Meter, Progress, Work};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::messages::Messages;
 
 /// What the other tests run in a process of its own, with `SPEECH` as what it is to say.
 #[test]
@@ -314,4 +317,56 @@ fn a_start_that_fails_is_told_and_a_check_is_not() {
             assert_eq!(status.lines().count(), 1, "{status}");
         }
     }
+}
+
+#[test]
+fn a_load_that_takes_long_is_a_line_every_ten_seconds_and_a_short_one_is_none() {
+    for (seconds, lines) in [(9, 0), (35, 3)] {
+        let told = Messages::default();
+        let subscriber = tracing_subscriber::registry().with(told.layer());
+        let _told = tracing::subscriber::set_default(subscriber);
+        let clock = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        clock.unwrap().block_on(load_for(seconds));
+        let told = told.all();
+        assert_eq!(told.len(), lines, "{told:?}");
+        for line in told {
+            assert!(
+                line.starts_with("loading: importing 1/3: large.tar, "),
+                "{line}"
+            );
+            assert!(line.contains(" MiB of 200.0 MiB, "), "{line}");
+            assert!(
+                line.ends_with("/s, 3 min left") || line.ends_with("/s, 2 min left"),
+                "{line}"
+            );
+        }
+    }
+}
+
+/// A MiB of the first of three archives each second.
+async fn load_for(seconds: u32) {
+    let meter = Meter::default();
+    let (told, progress) = watch::channel(Progress {
+        open: 3,
+        working: vec![Work {
+            name: "large.tar".to_owned(),
+            size: 100 << 20,
+            meter: meter.clone(),
+        }],
+        waiting_bytes: 100 << 20,
+        ..Progress::default()
+    });
+    let work = async {
+        for _ in 0..seconds {
+            sleep(Duration::from_secs(1)).await;
+            meter.add(1 << 20);
+        }
+        told.send_modify(|progress| progress.loaded = true);
+    };
+    let notifier = Notifier::default();
+    let (loaded, ()) = tokio::join!(report_load(&notifier, progress, |now| now.loaded), work);
+    loaded.unwrap();
 }

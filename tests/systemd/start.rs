@@ -86,7 +86,8 @@ fn what_is_ordered_after_it_finds_the_images_there() {
 
 #[test]
 fn it_takes_longer_than_timeout_start_sec_as_long_as_bytes_move() {
-    const LIMIT: Duration = Duration::from_secs(4);
+    // So that the load takes longer than the ten seconds after which it is a line of the log.
+    const LIMIT: Duration = Duration::from_secs(8);
     let node = Node::boot();
     node.stow(&["large.tar"]);
     let size = std::fs::metadata(fixture("large.tar").path)
@@ -121,6 +122,17 @@ fn it_takes_longer_than_timeout_start_sec_as_long_as_bytes_move() {
         .filter(|status| status.starts_with("importing 1/1: large.tar, "))
         .count();
     assert!(importing >= 3, "{told:#?}");
+    let is_left = |status: &String| status.contains("/s, ") && status.ends_with(" s left");
+    assert!(told.iter().any(is_left), "{told:#?}");
+    let lines = node.said("loading: importing 1/1: large.tar, ");
+    assert!(!lines.is_empty(), "{took:?}");
+    assert!(lines.len() as u64 <= took.as_secs() / 10, "{took:?}");
+    let number = |field: &str| lines[0][field].as_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!((number("STOWD_ENTRIES"), number("STOWD_OPEN")), (0, 1));
+    assert_eq!(number("STOWD_SIZE"), size);
+    assert!((1..size).contains(&number("STOWD_BYTES")));
+    assert!(number("STOWD_BYTES_PER_SECOND") > 0);
+    assert!(number("STOWD_SECONDS_LEFT") > 0);
     assert_eq!(
         told.last().map(String::as_str),
         Some(

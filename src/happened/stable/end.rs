@@ -36,6 +36,11 @@ messages! {
         "nothing is decided before it does",
         "containerd answers, and does not list its images. Nothing is imported or unpinned before it does; \
          stowd asks again by itself. See what containerd says:\n    journalctl -u stowd -t containerd";
+    LOADING = INFO "loading: ",
+        ["entries", "open", "bytes", "size", "bytes_per_second", "seconds_left"],
+        "da23fea8676141ea88e4a2b1cc6e2808",
+        "every 10 s of a load, or of an import after it, that takes longer: the status, with `bytes` of \
+         `size` of all archives that were to be imported";
     LOADED = INFO "ready: ", ["images", "entries", "failed", "ignored", "unpacked"],
         "29d8005936d244029bf0bf0ab592cf1c",
         "READY=1 was sent";

@@ -79,6 +79,7 @@ impl DaemonEvent {
             Self::LedgerWrittenAgain(_) => &begin::LEDGER_WRITTEN_AGAIN,
             Self::LedgerNotSaved => &begin::LEDGER_NOT_SAVED,
             Self::ManagerNotTold(_) => &begin::MANAGER_NOT_TOLD,
+            Self::Loading { .. } => &end::LOADING,
             Self::Loaded { .. } => &end::LOADED,
             Self::Reloaded(_) => &end::RELOADED,
             Self::NotTakenBeforeRestart(_) => &end::NOT_TAKEN_BEFORE_RESTART,

@@ -14,6 +14,7 @@ use stowd::layout::{Fault, ImageProblem, MislabelledLayer, Note};
 use stowd::ledger::{Change, OverruledImage, Summary};
 use stowd::naming::{Reference, Shadowed};
 use stowd::needed_blob::{BlobDamage, BlobFault, NeededBlob};
+use stowd::progress::Amount;
 use stowd::source_event::{Ignored, LooksLike};
 use stowd::unpack::UnpackTally;
 
@@ -255,7 +256,14 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
         DaemonEvent::LedgerNotWritten(_) => Some(DaemonEvent::LedgerWrittenAgain(path())),
         DaemonEvent::LedgerWrittenAgain(_) => Some(DaemonEvent::LedgerNotSaved),
         DaemonEvent::LedgerNotSaved => Some(DaemonEvent::ManagerNotTold(error())),
-        DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loaded {
+        DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loading {
+            status: "importing 1/2: a.tar, 0 B of 1.0 MiB".to_owned(),
+            entries: 0,
+            open: 2,
+            amount: Amount::default(),
+            speed: None,
+        }),
+        DaemonEvent::Loading { .. } => Some(DaemonEvent::Loaded {
             summary: Summary::default(),
             ignored: 0,
             unpacked: Some(UnpackTally::default()),
