@@ -300,7 +300,7 @@ fn footprints(footprints: &[Footprints]) -> String {
             &format!("wake-ups in {} s of nothing to do", one.watched.as_secs()),
             &one.name,
             &middle(|round| round.wake_ups).to_string(),
-            &targets::WAKE_UPS.to_string(),
+            &targets::wake_ups(one.watched).to_string(),
         ]);
     }
     text
