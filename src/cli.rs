@@ -1,5 +1,7 @@
 //! The command line.
 
+mod status_args;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{ConfigFile, DEFAULT_FILE, Flag, Inputs};
+
+pub use status_args::StatusArgs;
+use status_args::{STATUS_ABOUT, STATUS_AFTER};
 
 /// What `--version` says behind the name.
 const VERSION: &str = concat!(
@@ -39,7 +44,7 @@ Configuration, later ones win:
 Environment:
   STOWD_...       a key of the configuration; an unknown one is an error
   RUST_LOG        wins over log-level, wherever that is set
-  NO_COLOR        no colours in the log, even on a terminal
+  NO_COLOR        no colours in the log and in the status, even on a terminal
   CONTAINERD_...  for containerd alone: CONTAINERD_HTTPS_PROXY reaches it as HTTPS_PROXY
 
 Exit status:
@@ -52,7 +57,7 @@ Files:
   /etc/stowd/config.toml   the configuration, see stowd.toml(5)
   /etc/stowd/config.d/     drop-ins to it
   /var/lib/stowd/images/   the images directory
-  /run/stowd/              containerd's socket and state
+  /run/stowd/              containerd's socket and state, and stowd's status.json
 
 Examples:
   stowd check                         show the configuration and where each value comes from
@@ -283,6 +288,9 @@ pub enum Command {
     /// Look for what would keep stowd or pods from working, with remedies
     #[command(long_about = DOCTOR_ABOUT, after_long_help = DOCTOR_AFTER)]
     Doctor,
+    /// Show what is on board, and what failed and why
+    #[command(long_about = STATUS_ABOUT, after_long_help = STATUS_AFTER)]
+    Status(StatusArgs),
     /// Show what archives would bring to this node, and what not and why
     #[command(long_about = INSPECT_ABOUT, after_long_help = INSPECT_AFTER)]
     Inspect(InspectArgs),
@@ -401,6 +409,7 @@ impl Cli {
             Command::Run(run) => run.images.images_dir.as_deref(),
             Command::Check(check) => check.images.images_dir.as_deref(),
             Command::Doctor
+            | Command::Status(_)
             | Command::Inspect(_)
             | Command::Import(_)
             | Command::Remove(_)

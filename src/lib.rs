@@ -12,7 +12,7 @@
 //!          -> plan (pure: events in, effects out) <-> intake (the shell that carries effects out)
 //!          -> importer (tar: bytes to a catalogue -> layout: catalogue to images) | puller
 //!          -> admit (names, labels, pins) -> image_store / containerd <- unpacker
-//!          -> happened (values: what happened) -> reporter, ledger, progress, notify
+//!          -> happened (values: what happened) -> reporter, ledger, progress, status, notify
 //! ```
 //!
 //! and modules look one way only, in no circle, which a test holds against their `use` lines:
@@ -27,13 +27,14 @@
 //!   L2  unpacker
 //!   L2  admit                    the one way in for an image, for importer and puller
 //!   L1  allocator, containerd, entry_file, supervisor, images_dir, ledger_file, notify, logging,
-//!   L1  shutdown, state_dir, tar  one outside thing each; none sees another
+//!   L1  shutdown, state_dir, status_file, tar  one outside thing each; none sees another
 //!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
 //!   L0  reporter                 writes what happened to the log, for every layer
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
 //!   L0  journal_stream, layout, ledger, naming, needed_blob, oci, one_line, pin, plan, platform,
-//!   L0  progress, retry, scrub, source_event, source_labels, told, unpack  pure: values and decisions
+//!   L0  progress, retry, scrub, source_event, source_labels, status, told,
+//!   L0  unpack                   pure: values and decisions
 //! ```
 
 // L0
@@ -64,6 +65,7 @@ pub mod retry;
 pub mod scrub;
 pub mod source_event;
 pub mod source_labels;
+pub mod status;
 pub mod told;
 pub mod unpack;
 // L1
@@ -76,6 +78,7 @@ pub mod logging;
 pub mod notify;
 pub mod shutdown;
 pub mod state_dir;
+pub mod status_file;
 pub mod supervisor;
 pub mod tar;
 // L2

@@ -5,8 +5,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, VerifyArgs};
+use stowd::cli::{
+    self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, StatusArgs, VerifyArgs,
+};
 use stowd::commands::inspect::{InspectedFile, json_document};
+use stowd::commands::status::Request;
 use stowd::config::{self, LoadError};
 use stowd::platform::{Platform, Wanted};
 use stowd::service::{HostEdges, Mode};
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&cli, if args.once { Mode::Once } else { Mode::Daemon }),
         Command::Check(args) => check(&cli, args.quiet),
         Command::Doctor => doctor(&cli),
+        Command::Status(args) => show_status(&cli, args),
         Command::Inspect(args) => inspect(&cli, args),
         Command::Import(args) => import(&cli, args),
         Command::Remove(args) => remove(&cli, args),
@@ -92,6 +96,24 @@ fn doctor(cli: &Cli) -> Result<ExitCode, NotDone> {
     Ok(status(would_start))
 }
 
+fn show_status(cli: &Cli, args: &StatusArgs) -> Result<ExitCode, NotDone> {
+    let config = config::load(&cli.inputs())?.config;
+    let request = Request {
+        name: args.name.clone(),
+        json: args.json,
+    };
+    if let Some(limit) = args.wait {
+        commands::status::wait(&config, limit)?;
+    }
+    if args.watch {
+        commands::status::watch(&config, &request, write_out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let shown = commands::status::show(&config, &request)?;
+    print(&shown.text)?;
+    Ok(ExitCode::from(shown.exit_status))
+}
+
 fn inspect(cli: &Cli, args: &InspectArgs) -> Result<ExitCode, NotDone> {
     let images = config::load(&cli.inputs())?.config.images;
     let wanted = Wanted::from_config(&images.platforms, Platform::host());
@@ -146,13 +168,18 @@ fn status(is_well: bool) -> ExitCode {
 
 /// Writes to standard output. A reader that has left is no error.
 fn print(text: &str) -> Result<ExitCode, NotDone> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match write_out(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("standard output cannot be written to: {error}").into())
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Writes to standard output what was done already: that it cannot be written changes nothing.

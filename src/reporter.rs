@@ -188,7 +188,8 @@ fn of_daemon(event: &DaemonEvent, message_id: &str) {
         DaemonEvent::ConfigDoubtful(_) | DaemonEvent::LedgerNotSaved => {
             warn!(message_id, "{event}")
         }
-        DaemonEvent::StateDirNotWritten { path, error }
+        DaemonEvent::StatusNotWritten { path, error }
+        | DaemonEvent::StateDirNotWritten { path, error }
         | DaemonEvent::StateDirNotLocked { path, error } => {
             warn!(message_id, path = shown(path), error, "{event}");
         }

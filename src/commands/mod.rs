@@ -8,4 +8,5 @@ pub mod inspect;
 mod progress_bar;
 pub mod remove;
 pub mod run;
+pub mod status;
 pub mod verify;

@@ -35,6 +35,8 @@ pub enum DaemonEvent {
     LedgerNotWritten(String),
     /// Writes succeed again; the file.
     LedgerWrittenAgain(PathBuf),
+    /// `status.json` is not what it should be until a write succeeds.
+    StatusNotWritten { path: PathBuf, error: String },
     /// stowd ends, and the disk has not taken the ledger in time.
     LedgerNotSaved,
     /// The service manager did not take a message.
@@ -111,6 +113,9 @@ impl fmt::Display for DaemonEvent {
             ),
             Self::LedgerNotWritten(error) => write!(f, "ledger not written: {error}"),
             Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),
+            Self::StatusNotWritten { path, error } => {
+                write!(f, "status not written: {}: {error}", shown(path))
+            }
             Self::LedgerNotSaved => f.write_str("ledger not saved in time"),
             Self::ManagerNotTold(error) => write!(f, "service manager not told: {error}"),
             Self::Loading { status, .. } => write!(f, "loading: {status}"),

@@ -1,11 +1,13 @@
 //! Runs the plan: turns what happens into events and carries effects out. It decides nothing.
 //!
 //! It waits on: events of the source; what the store says by itself; jobs, questions to the store and
-//! writes of the ledger that have ended; the time at which the plan or the ledger is due; a reload; the
+//! writes of the ledger that have ended; the time at which the plan, the ledger or a look at what is on board
+//! is due; a reload; the
 //! timer of the watchdog period; stop.
 
 mod hung_files;
 mod ledger_writer;
+mod lookout;
 mod settings;
 mod unrecorded;
 mod work;
@@ -26,8 +28,10 @@ use crate::progress::{Progress, Trouble};
 use crate::reporter;
 use crate::source_event::{EntrySource, SourceEnded};
 use crate::state_dir::{MarkedRun, begin_run, boot_id};
+use crate::status::OnBoard;
 
 use ledger_writer::{LAST_SAVE, LedgerWriter};
+use lookout::Lookout;
 use work::Jobs;
 
 pub use settings::Settings;
@@ -67,6 +71,7 @@ pub struct Intake<S: ImageStore, D> {
     /// The bytes of archives that had ended when that was so last.
     bytes_before: u64,
     progress: watch::Sender<Progress>,
+    lookout: Lookout,
 }
 
 impl<S: ImageStore, D: EntrySource> Intake<S, D> {
@@ -95,8 +100,14 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             is_idle: true,
             bytes_before: 0,
             progress,
+            lookout: Lookout::default(),
         };
         (intake, told)
+    }
+
+    /// What is on board, told at most once a second.
+    pub fn on_board(&self) -> watch::Receiver<Arc<OnBoard>> {
+        self.lookout.subscribe()
     }
 
     /// Works until `stop`. Jobs under way are abandoned then, which their leases make safe, and the
@@ -143,6 +154,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             writer.begin(plan.ledger(), run);
             self.turns += 1;
             self.publish(plan);
+            let looked = self.lookout.due();
             let due = plan.next_due(self.now()).map(|due| self.started + due);
             let turn = self
                 .heartbeat
@@ -157,6 +169,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 written = writer.wait(plan.ledger()) => written.map(|()| Event::Tick)?,
                 () = until(due) => Event::Tick,
                 () = until(turn) => Event::Tick,
+                () = until(looked) => Event::Tick,
                 changed = self.changes.changed() => {
                     changed.map_err(|_| IntakeError::SettingsEnded)?;
                     self.reload()
@@ -224,7 +237,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         if was_idle && !self.is_idle {
             self.bytes_before = self.jobs.ended_bytes();
         }
-        self.progress.send_replace(Progress {
+        let progress = Progress {
             summary: plan.ledger().summary(),
             open: plan.open(),
             working,
@@ -251,7 +264,13 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             }),
             ended: self.jobs.moved() + plan.unmetered_steps(),
             turns: self.turns,
+        };
+        let (jobs, now) = (&self.jobs, self.now());
+        self.lookout.look(&progress, || {
+            plan.on_board(progress.to_string(), now, |path| jobs.moved_of(path))
         });
+        // In this order: what is told of a load that is over is not what was on board before.
+        self.progress.send_replace(progress);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::plan::{Brings, Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 use crate::state_dir::save_scrub;
+use crate::status::Moved;
 use crate::told::Told;
 use crate::unpacker;
 
@@ -319,6 +320,19 @@ impl<S: ImageStore> Jobs<S> {
     /// The bytes of the archives that have ended.
     pub(super) fn ended_bytes(&self) -> u64 {
         self.ended_bytes
+    }
+
+    /// How far the work on an entry has come.
+    pub(super) fn moved_of(&self, path: &Path) -> Option<Moved> {
+        let UnderWay {
+            kind, size, meter, ..
+        } = self.under_way.get(path)?;
+        let total = match kind {
+            Kind::Archive => *size,
+            Kind::List => meter.expected(),
+        };
+        let done = meter.bytes();
+        Some(Moved { done, total })
     }
 
     /// How far those came that have ended, and the store with what no meter counts.

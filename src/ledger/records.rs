@@ -146,6 +146,11 @@ impl Ledger {
         before.as_ref() != self.troubles.get(path)
     }
 
+    /// The trouble that the entry is in, if it is in one.
+    pub(crate) fn trouble_of(&self, path: &Path) -> Option<&str> {
+        self.troubles.get(path).map(String::as_str)
+    }
+
     /// The entry is in no trouble any more. Whether its record stands is as it was before.
     pub(crate) fn end_trouble(&mut self, path: &Path) {
         self.uncount(path);

@@ -52,6 +52,11 @@ impl InitialLoad {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Whether something has been listed.
+    pub(super) fn is_begun(&self) -> bool {
+        !matches!(self.phase, Phase::New)
+    }
+
     /// The start has come further, and no meter tells.
     pub(super) fn step(&mut self) {
         self.steps += 1;

@@ -29,6 +29,7 @@ mod initial_load;
 mod jobs;
 mod life;
 mod load;
+mod on_board;
 mod outcome;
 mod pin_check;
 mod pins;

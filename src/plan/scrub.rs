@@ -181,6 +181,12 @@ impl Plan {
         self.scrub.left.len()
     }
 
+    /// The same, each with an image that needs it.
+    pub(super) fn left_damage(&self) -> impl Iterator<Item = BlobDamage> {
+        let left = self.scrub.left.keys();
+        left.filter_map(|blob| Some(self.damage(blob, BlobFault::Bytes)?.1))
+    }
+
     /// The first image that needs the blob has this damage.
     fn damage(&self, digest: &Digest, fault: BlobFault) -> Option<(Digest, BlobDamage)> {
         let images = self.ledger.iter().flat_map(|(_, record)| record.images());

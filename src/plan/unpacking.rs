@@ -207,6 +207,7 @@ impl Plan {
         let Some((image, attempts)) = self.unpacks.failed(target) else {
             return;
         };
+        self.unpacks.blame(target, &error);
         let is_final = class == FailureClass::Content && attempts >= CONTENT_TRIES;
         let delay = retry::delay(attempts, Path::new(&image), self.rules.seed);
         let next_try = (!is_final).then_some(delay);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::ledger::ImportedImage;
+use crate::status::UnpackStage;
 use crate::unpack::UnpackTally;
 
 use super::unpack_state::{UnpackState, UnpackWait};
@@ -35,6 +36,8 @@ pub(super) struct Unpacks {
     /// Those of the start that have no outcome.
     loading: usize,
     tally: UnpackTally,
+    /// Why images have failed last.
+    errors: BTreeMap<Digest, String>,
     /// Grows with each change, and tells which are newer than a question to the store.
     serial: u64,
 }
@@ -121,6 +124,7 @@ impl Unpacks {
     pub(super) fn done(&mut self, target: &Digest, has_snapshots: bool) -> Option<String> {
         let image = self.images.get_mut(target)?;
         image.failures = 0;
+        self.errors.remove(target);
         let name = image.name.clone();
         let state = match image.state {
             UnpackState::Running { again: true } => UnpackState::Queued,
@@ -273,6 +277,8 @@ impl Unpacks {
             if let Some(names) = names.get(&target) {
                 image.counted.retain(|name| names.contains(name.as_str()));
                 self.replace(&target, image);
+            } else {
+                self.errors.remove(&target);
             }
         }
     }
@@ -313,6 +319,29 @@ impl Unpacks {
     /// When the next one that has failed is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(due, _)| *due)
+    }
+
+    /// An image has failed for this reason.
+    pub(super) fn blame(&mut self, target: &Digest, error: &str) {
+        self.errors.insert(target.clone(), error.to_owned());
+    }
+
+    /// Why an image has failed last.
+    pub(super) fn error(&self, target: &Digest) -> Option<&str> {
+        self.errors.get(target).map(String::as_str)
+    }
+
+    /// How far an image is, and the uptime at which it is tried again.
+    pub(super) fn stage(&self, target: &Digest) -> Option<(UnpackStage, Option<Duration>)> {
+        Some(match self.images.get(target)?.state {
+            UnpackState::Unknown | UnpackState::Queued => (UnpackStage::Waiting, None),
+            UnpackState::Running { .. } => (UnpackStage::Unpacking, None),
+            UnpackState::Done {
+                has_snapshots: true,
+            } => (UnpackStage::Unpacked, None),
+            UnpackState::Done { .. } => (UnpackStage::NothingToUnpack, None),
+            UnpackState::Waiting(wait) => (UnpackStage::Failed, wait.due()),
+        })
     }
 
     pub(super) fn tally(&self) -> UnpackTally {

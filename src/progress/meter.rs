@@ -32,7 +32,7 @@ impl Meter {
     }
 
     /// How many lines the list has.
-    pub(super) fn expected(&self) -> u64 {
+    pub(crate) fn expected(&self) -> u64 {
         self.0.lines.load(Ordering::Relaxed)
     }
 

@@ -3,6 +3,8 @@
 //! It waits on: the end of the task, and of the progress that it tells; the initial load; what the
 //! service manager is told meanwhile; force.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +14,7 @@ use crate::intake::{Intake, IntakeError, Settings};
 use crate::notify::{self, Notifier};
 use crate::progress::Progress;
 use crate::source_event::EntrySource;
+use crate::status::OnBoard;
 
 use super::end::FatalError;
 
@@ -29,16 +32,18 @@ impl IntakeTask {
         source: D,
         settings: watch::Receiver<Settings>,
         state: watch::Receiver<StoreState>,
-    ) -> Self {
+    ) -> (Self, watch::Receiver<Arc<OnBoard>>) {
         let heartbeat = notify::watchdog_period();
         let (intake, progress) = Intake::new(store, source, settings, state, heartbeat);
+        let on_board = intake.on_board();
         let stop = CancellationToken::new();
         let task = Some(tokio::spawn(intake.run(stop.clone())));
-        Self {
+        let begun = Self {
             task,
             progress,
             stop,
-        }
+        };
+        (begun, on_board)
     }
 
     /// Returns when the initial load is over, of the store of which `said` tells now.

@@ -18,19 +18,22 @@ use crate::notify::Notifier;
 use crate::progress::Progress;
 use crate::reporter::report;
 use crate::source_event::EntrySource;
+use crate::status::Phase;
 
 use super::end::{Ending, FatalError, Mode};
 use super::intake_task::{IntakeTask, is_loaded};
+use super::status_keeper::Told;
 use super::store_follower::StoreFollower;
 use super::store_service::{Claim, StoreService};
 use super::store_steps::{in_time, report_wait, stale_leases};
+use super::tellers::Tellers;
 
 /// How much longer a start may take each time the store was waited for in vain.
 const WAITING: Duration = Duration::from_secs(30);
 
 /// What a load is made with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LoadOptions {
+pub(super) struct LoadOptions<'a> {
     /// When it ends.
     pub(super) mode: Mode,
     /// Whether blobs are written directly, where that is safe.
@@ -39,6 +42,7 @@ pub(super) struct LoadOptions {
     pub(super) is_attached: bool,
     /// How long the store may take to serve.
     pub(super) start_timeout: Duration,
+    pub(super) tellers: Tellers<'a>,
 }
 
 /// From a store that was started to the end: loads, tells READY and follows the source that `start`
@@ -52,14 +56,15 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
     store: &S,
     start: impl FnOnce() -> Result<D, Unwatchable>,
     settings: watch::Receiver<Settings>,
-    options: LoadOptions,
-    notifier: &Notifier,
+    options: LoadOptions<'_>,
     interrupt: impl Future<Output = Result<Ending, FatalError>>,
     force: &CancellationToken,
 ) -> Result<(Ending, Summary), FatalError> {
+    let Tellers { notifier, status } = options.tellers;
     let mut load = Load {
         store,
         notifier,
+        status,
         options,
         store_said: watch::Sender::default(),
         store_state: watch::Sender::default(),
@@ -71,6 +76,7 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
         ending = interrupt => ending,
         loaded = load.run(start, settings, &mut claim) => loaded.map(|()| Ending::Loaded),
     };
+    status.phase(Phase::Stopping);
     match &ended {
         Ok(_) => notifier.stopping(&"stopping"),
         Err(error) => notifier.stopping(&format_args!("failed: {error}")),
@@ -102,7 +108,8 @@ fn is_complete(progress: &Progress) -> Result<(), FatalError> {
 struct Load<'a, S> {
     store: &'a S,
     notifier: &'a Notifier,
-    options: LoadOptions,
+    status: &'a Told,
+    options: LoadOptions<'a>,
     /// What the store says.
     store_said: watch::Sender<StoreState>,
     /// The same, to the intake, which takes the end of it for a fault.
@@ -137,7 +144,9 @@ impl<S: StoreService> Load<'_, S> {
         let stale = stale_leases(self.store).await;
         let source = start()?;
         let state = self.store_state.subscribe();
-        let begun = IntakeTask::begin(self.store.clone(), source, settings, state);
+        self.status.phase(Phase::Loading);
+        let (begun, on_board) = IntakeTask::begin(self.store.clone(), source, settings, state);
+        let status = self.status;
         let follower = StoreFollower {
             store: self.store,
             is_attached: self.options.is_attached,
@@ -150,6 +159,7 @@ impl<S: StoreService> Load<'_, S> {
             biased;
             worked = self.follow(begun, &stale) => worked,
             never = follower.run() => match never {},
+            never = status.follow(on_board) => match never {},
         }
     }
 
@@ -163,8 +173,15 @@ impl<S: StoreService> Load<'_, S> {
             self.serving().await?;
             let intake = self.intake()?;
             if is_loaded(&intake.progress.borrow(), &said.borrow()) {
-                break;
+                // Who is told READY finds it in the status, too.
+                self.status.ready().await;
+                let intake = self.intake()?;
+                if is_loaded(&intake.progress.borrow(), &said.borrow()) {
+                    break;
+                }
+                self.status.phase(Phase::Loading);
             }
+            let intake = self.intake()?;
             // Another one may have taken its place.
             intake.loaded(notifier, &said).await?;
         }

@@ -13,9 +13,11 @@ mod end;
 mod intake_task;
 mod load;
 mod reload;
+mod status_keeper;
 mod store_follower;
 mod store_service;
 mod store_steps;
+mod tellers;
 
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ use crate::unpack::UnpackWhen;
 use end::Ending;
 use load::{LoadOptions, load};
 use reload::{Reload, settings};
+use status_keeper::StatusKeeper;
+use tellers::Tellers;
 
 pub use edges::{Edges, HostEdges};
 pub use end::{FatalError, Mode};
@@ -64,14 +68,39 @@ pub async fn run(
 }
 
 async fn start_and_load(
-    mut config: Config,
+    config: Config,
     inputs: Inputs,
     mode: Mode,
     notifier: &Notifier,
     shutdown: &Shutdown,
     edges: &impl Edges,
 ) -> Result<Summary, FatalError> {
+    // The status of another daemon is left alone.
     let _lock = state_dir::lock(&config.state_dir)?;
+    let (told, mut keeper) = StatusKeeper::new(&config);
+    let tellers = Tellers {
+        notifier,
+        status: &told,
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = load_locked(config, inputs, mode, tellers, shutdown, edges) => ended,
+        never = keeper.run() => match never {},
+    };
+    let error = ended.as_ref().err().filter(|_| mode == Mode::Daemon);
+    keeper.end(error.map(ToString::to_string)).await;
+    ended
+}
+
+async fn load_locked(
+    mut config: Config,
+    inputs: Inputs,
+    mode: Mode,
+    tellers: Tellers<'_>,
+    shutdown: &Shutdown,
+    edges: &impl Edges,
+) -> Result<Summary, FatalError> {
+    let notifier = tellers.notifier;
     if mode == Mode::Once && config.images.unpack == UnpackWhen::AfterReady {
         // There is no time after it.
         config.images.unpack = UnpackWhen::BeforeReady;
@@ -93,6 +122,7 @@ async fn start_and_load(
         direct: config.images.direct,
         is_attached: !config.containerd.supervise,
         start_timeout: config.containerd.start_timeout,
+        tellers,
     };
     let source = SourceOptions::with_rescan(config.images.settle, config.images.rescan);
     let dir = settings.dir.clone();
@@ -113,7 +143,7 @@ async fn start_and_load(
     };
     let start = || edges.source(&dir, source);
     let force = &shutdown.force;
-    let ended = load(&store, start, changed, options, notifier, interrupt, force).await;
+    let ended = load(&store, start, changed, options, interrupt, force).await;
     if let Some(mut child) = child {
         child.stop(force.cancelled()).await;
     }

@@ -46,5 +46,6 @@ mod scrub;
 mod serving;
 mod shadowed;
 mod sight;
+mod status;
 mod unpack;
 mod wear;

@@ -124,6 +124,29 @@ fn what_is_written_is_read_at_the_next_start() {
     assert_eq!(loaded.ledger.get(&path), ledger.get(&path));
 }
 
+/// A daemon may be writing it.
+#[test]
+fn a_look_finds_what_a_start_finds_and_changes_nothing() {
+    let dirs = Dirs::new();
+    let (mut file, loaded) = dirs.start();
+    let mut ledger = loaded.ledger;
+    dirs.record(&mut ledger, "a.tar", 1);
+    assert!(save(&mut file, &ledger).is_none());
+    fs::write(dirs.cache(), "").unwrap();
+    let half = [
+        dirs.state().join(".ledger.json.stowd-new"),
+        dirs.images().join("..cache.json.stowd-new"),
+    ];
+    for path in &half {
+        fs::write(path, "half").unwrap();
+    }
+    let looked = dirs.file().look();
+    assert_eq!(names(&looked.ledger), ["a.tar"]);
+    assert!(half.iter().all(|path| path.exists()));
+    dirs.start();
+    assert!(half.iter().all(|path| !path.exists()));
+}
+
 #[test]
 fn an_operators_file_is_used_and_takes_over_what_is_known() {
     let dirs = Dirs::new();

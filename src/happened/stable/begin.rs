@@ -59,6 +59,12 @@ messages! {
         "stowd has ended before the disk of state-dir took the ledger. The next start imports again what \
          is not recorded, and no image is lost. Where this comes back, the disk hangs or is too slow: df, \
          dmesg.";
+    STATUS_NOT_WRITTEN = WARN "status not written: ", ["path", "error"],
+        "a9c87dc5bd95485486831cc52cf17027",
+        "`stowd status` shows what was written before, or what the ledger says; told again when it has been written meanwhile",
+        "stowd cannot write the file that \"stowd status\" reads: it shows what was written before, or what the \
+         ledger says. Images are not touched by that. Look at the directory of the file: is it there, can it \
+         be written, is its file system full?";
     MANAGER_NOT_TOLD = WARN "service manager not told: ", ["error"],
         "39a75536b08f40feb1dc2264ff44bbd2",
         "systemd did not take a message; told once, until it takes one again",

@@ -78,6 +78,7 @@ impl DaemonEvent {
             Self::LedgerNotWritten(_) => &begin::LEDGER_NOT_WRITTEN,
             Self::LedgerWrittenAgain(_) => &begin::LEDGER_WRITTEN_AGAIN,
             Self::LedgerNotSaved => &begin::LEDGER_NOT_SAVED,
+            Self::StatusNotWritten { .. } => &begin::STATUS_NOT_WRITTEN,
             Self::ManagerNotTold(_) => &begin::MANAGER_NOT_TOLD,
             Self::Loading { .. } => &end::LOADING,
             Self::Loaded { .. } => &end::LOADED,

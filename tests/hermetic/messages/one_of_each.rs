@@ -255,7 +255,11 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
         DaemonEvent::LedgerOfAnother { .. } => Some(DaemonEvent::LedgerNotWritten(error())),
         DaemonEvent::LedgerNotWritten(_) => Some(DaemonEvent::LedgerWrittenAgain(path())),
         DaemonEvent::LedgerWrittenAgain(_) => Some(DaemonEvent::LedgerNotSaved),
-        DaemonEvent::LedgerNotSaved => Some(DaemonEvent::ManagerNotTold(error())),
+        DaemonEvent::LedgerNotSaved => Some(DaemonEvent::StatusNotWritten {
+            path: path(),
+            error: error(),
+        }),
+        DaemonEvent::StatusNotWritten { .. } => Some(DaemonEvent::ManagerNotTold(error())),
         DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loading {
             status: "importing 1/2: a.tar, 0 B of 1.0 MiB".to_owned(),
             entries: 0,

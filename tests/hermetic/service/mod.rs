@@ -327,6 +327,14 @@ const ENDS: &[Scenario] = &[
 const HARMLESS: &[Scenario] = &[
     ("all is well", |stage| ready(stage), "ready: 1 image"),
     (
+        "the status cannot be written",
+        |stage| {
+            fs::create_dir_all(stage.state_dir().join("status.json/x")).unwrap();
+            ready(stage);
+        },
+        "status not written: ",
+    ),
+    (
         "all is well under a supervised containerd",
         |stage| {
             stage.supervise(&fixture("script"));
@@ -465,6 +473,21 @@ const REPLACED: Scenario = (
     "bringing back what is missing of",
 );
 
+/// Who has heard READY looks at the status.
+const STATUS: Scenario = (
+    "the status is written before READY",
+    |stage| {
+        let archive = stage.archive();
+        stage.acts([
+            listed([archive]),
+            Act::Until(READY),
+            Act::Do(stage.has_status()),
+            Act::Do(stop()),
+        ]);
+    },
+    "",
+);
+
 /// What a store that panics in the daemon's own task does.
 const BUG: Scenario = (
     "a bug in the daemon itself",
@@ -480,7 +503,7 @@ fn arrange(name: &str, stage: &mut Stage) {
         ENDS,
         HARMLESS,
         UNSEEN,
-        &[FOLLOWED, RETURN, REPLACED, BUG],
+        &[FOLLOWED, RETURN, REPLACED, STATUS, BUG],
     ];
     let mut scenarios = tables.into_iter().flatten();
     let found = scenarios.find(|(other, ..)| *other == name);
@@ -503,6 +526,24 @@ fn assert_failed(name: &str, cause: &str, outcome: &Outcome) {
     outcome.assert_in_order(name);
 }
 
+/// That it has left a status with this error, or none.
+fn assert_left(name: &str, cause: Option<&str>, outcome: &Outcome) {
+    let error = outcome.left.as_ref().map(|left| left.error.as_deref());
+    match (error, cause) {
+        (Some(Some(error)), Some(cause)) => assert!(error.contains(cause), "{name}: {error}"),
+        (None, None) => {}
+        _ => panic!("{name}: {error:?}"),
+    }
+}
+
+#[test]
+fn the_status_is_written_before_ready() {
+    let (name, ..) = STATUS;
+    let outcome = outcome(name, Mode::Daemon, None);
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+    assert_left(name, None, &outcome);
+}
+
 #[test]
 fn what_fails_before_ready_is_an_error_and_never_ready() {
     for (name, _, cause) in FAILURES {
@@ -510,6 +551,13 @@ fn what_fails_before_ready_is_an_error_and_never_ready() {
             let outcome = outcome(name, mode, None);
             assert!(!outcome.is_ready(), "{name}: {outcome:#?}");
             assert_failed(name, cause, &outcome);
+            // One that was refused the state directory has none, and neither has a load. Without
+            // descriptors nothing is written.
+            let is_written = !cause.contains("Too many open files");
+            let has_status = mode == Mode::Daemon && *cause != "another stowd, pid ";
+            if is_written {
+                assert_left(name, has_status.then_some(*cause), &outcome);
+            }
         }
     }
 }
@@ -523,6 +571,7 @@ fn a_stop_before_ready_is_never_ready_and_ends_a_load_with_an_error() {
         assert_eq!(stopped.last_status(), Some("stopping"), "{name}");
         assert!(stopped.log.contains("stopping: SIGTERM"), "{stopped:#?}");
         stopped.assert_in_order(name);
+        assert_left(name, None, &stopped);
 
         let interrupted = outcome(name, Mode::Once, None);
         assert!(!interrupted.is_ready(), "{name}: {interrupted:#?}");
@@ -536,6 +585,7 @@ fn what_ends_a_ready_daemon_is_an_error() {
         let outcome = outcome(name, Mode::Daemon, None);
         assert!(outcome.is_ready(), "{name}: {outcome:#?}");
         assert_failed(name, cause, &outcome);
+        assert_left(name, Some(cause), &outcome);
     }
 }
 
@@ -549,6 +599,7 @@ fn a_load_that_is_over_is_ready_and_a_stop_ends_it_with_0() {
             assert_eq!(outcome.last_status(), Some("stopping"), "{name}");
             assert!(outcome.log.contains(told), "{name}: {outcome:#?}");
             outcome.assert_in_order(name);
+            assert_left(name, None, &outcome);
         }
     }
 }

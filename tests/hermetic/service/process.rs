@@ -11,6 +11,8 @@ use std::time::Duration;
 use stowd::commands;
 use stowd::config::{self, ConfigFile, Inputs};
 use stowd::service::Mode;
+use stowd::status::StatusDocument;
+use stowd::status_file;
 use tempfile::TempDir;
 
 use super::stage::{READY, SILENT, Stage};
@@ -60,6 +62,8 @@ pub(super) struct Outcome {
     /// Every line of every datagram.
     pub(super) heard: Vec<String>,
     pub(super) log: String,
+    /// The status file that it has left.
+    pub(super) left: Option<StatusDocument>,
 }
 
 impl Outcome {
@@ -118,6 +122,7 @@ pub(super) fn outcome(scenario: &str, mode: Mode, descriptors: Option<u64>) -> O
             status: output.status.code(),
             heard: listener.join().unwrap(),
             log: String::from_utf8_lossy(&output.stderr).into_owned(),
+            left: status_file::read(&dir.path().join("state/status.json")).unwrap_or(None),
         }
     })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -15,6 +16,8 @@ use stowd::image_store::{StoreError, StoreState};
 use stowd::images_dir::{Source, SourceOptions, Unwatchable};
 use stowd::service::{Claim, Edges, StoreService};
 use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEnded, SourceEvent};
+use stowd::status::{EntryState, Phase};
+use stowd::status_file;
 use tokio::sync::watch;
 
 use crate::importer::{Draft, entry, noise};
@@ -116,6 +119,29 @@ impl Stage {
     pub(super) fn has_image(&self) -> Box<dyn FnOnce() + Send> {
         let store = self.store.clone();
         Box::new(move || assert!(!store.state().images.is_empty(), "READY of an empty store"))
+    }
+
+    /// The status must say that the daemon is ready, with one entry and its image.
+    pub(super) fn has_status(&self) -> Box<dyn FnOnce() + Send> {
+        let path = self.state_dir().join("status.json");
+        Box::new(move || {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o644);
+            let document = status_file::read(&path).unwrap().unwrap();
+            assert_eq!(document.phase, Phase::Ready);
+            assert_eq!(document.pid, std::process::id());
+            assert_eq!(
+                status_file::start_of(document.pid),
+                Some(document.pid_start)
+            );
+            let board = document.on_board;
+            assert!(board.loaded, "{board:?}");
+            let entries = board
+                .entries
+                .iter()
+                .map(|entry| (entry.state, entry.images.len()));
+            assert_eq!(entries.collect::<Vec<_>>(), [(EntryState::Imported, 1)]);
+        })
     }
 
     /// Another stowd takes the instance.

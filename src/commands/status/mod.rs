@@ -1,0 +1,129 @@
+//! `stowd status`: what is on board, whether a daemon runs or not.
+
+mod ask;
+mod look;
+mod terminal;
+
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::status::{Report, detail, overview};
+
+use look::Looked;
+use terminal::{CLEAR, is_terminal, style};
+
+/// Between two looks at the file while a READY is waited for.
+const WAITING: Duration = Duration::from_millis(250);
+/// Between two looks while it is watched.
+const WATCHING: Duration = Duration::from_secs(1);
+/// While nothing of stowd changes, containerd is asked so often.
+const ASKED: Duration = Duration::from_secs(10);
+
+/// What is to be shown, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// A file of the images directory, or an image.
+    pub name: Option<String>,
+    pub json: bool,
+}
+
+/// What is shown once.
+pub struct Shown {
+    pub text: String,
+    pub exit_status: u8,
+}
+
+/// How it is now.
+///
+/// # Errors
+/// The status file cannot be read, the system refuses threads, or there is nothing of the name.
+pub fn show(config: &Config, request: &Request) -> Result<Shown, String> {
+    let report = report(config, Looked::now(config)?)?;
+    shown(&report, request)
+}
+
+/// Returns when a daemon has told READY, or `limit` is over.
+///
+/// # Errors
+/// The status file cannot be read.
+pub fn wait(config: &Config, limit: Option<Duration>) -> Result<(), String> {
+    let begun = Instant::now();
+    let is_over = |limit: Duration| begun.elapsed() >= limit;
+    while !Looked::is_ready(config)? && !limit.is_some_and(is_over) {
+        sleep(WAITING);
+    }
+    Ok(())
+}
+
+/// Shows it again each time that it changes, by `print`, until the reader has left.
+///
+/// # Errors
+/// As those of [`show`], and of `print`.
+pub fn watch(
+    config: &Config,
+    request: &Request,
+    print: impl Fn(&str) -> io::Result<()>,
+) -> Result<(), String> {
+    let clear = if is_terminal() { CLEAR } else { "" };
+    let mut last = None;
+    let mut asked = Instant::now();
+    loop {
+        let looked = Looked::now(config)?;
+        if last.as_ref() != Some(&looked) || asked.elapsed() >= ASKED {
+            asked = Instant::now();
+            last = Some(looked.clone());
+            let shown = shown(&report(config, looked)?, request)?;
+            match print(&format!("{clear}{}", shown.text)) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                printed => printed.map_err(|error| error.to_string())?,
+            }
+        }
+        sleep(WATCHING);
+    }
+}
+
+/// What was looked at, against what containerd says.
+fn report(config: &Config, looked: Looked) -> Result<Report, String> {
+    let Looked {
+        seen,
+        on_board,
+        mut notes,
+    } = looked;
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime: io::Result<_> = { runtime }.enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let answer = runtime.block_on(ask::ask(config, &on_board, &mut notes));
+    // A thread may wait for a disk that hangs.
+    runtime.shutdown_background();
+    let dir = config.images.dir.to_string_lossy();
+    Ok(Report::new(
+        seen,
+        on_board,
+        answer,
+        &config.instance,
+        &dir,
+        notes,
+    ))
+}
+
+fn shown(report: &Report, request: &Request) -> Result<Shown, String> {
+    let part = match &request.name {
+        Some(name) => {
+            let missing = || format!("neither an image nor a file on board: {name}");
+            Some(report.about(name).ok_or_else(missing)?)
+        }
+        None => None,
+    };
+    let text = match (&part, request.json) {
+        (part, true) => part.as_ref().unwrap_or(report).json(),
+        (Some(part), false) => detail(report, part, style()),
+        (None, false) => overview(report, style()),
+    };
+    let condition = part.as_ref().unwrap_or(report).condition();
+    Ok(Shown {
+        text,
+        exit_status: condition.exit_status(),
+    })
+}

@@ -1,0 +1,192 @@
+//! Keeps `status.json` up to date: at once when the phase changes, and at most once a second else.
+//!
+//! It waits on: what is told of the phase and of what is on board; the rest after a write; a write.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Config;
+use crate::happened::DaemonEvent;
+use crate::reporter::report;
+use crate::state_dir::boot_id;
+use crate::status::{OnBoard, Phase, STATUS_VERSION, StatusDocument};
+use crate::status_file;
+
+/// Between two writes that tell of the same phase.
+const REST: Duration = Duration::from_secs(1);
+/// How long a write may hold READY, or the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is to be written. Clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    said: watch::Sender<Said>,
+    /// The phase that the file has.
+    written: watch::Sender<Option<Phase>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Said {
+    phase: Phase,
+    ready_since: Option<SystemTime>,
+    on_board: Arc<OnBoard>,
+}
+
+impl Told {
+    pub(super) fn phase(&self, phase: Phase) {
+        self.said.send_if_modified(|said| {
+            let was = std::mem::replace(&mut said.phase, phase);
+            was != phase
+        });
+    }
+
+    /// READY is about to be told. Returns when the file says so, if the disk takes it soon.
+    pub(super) async fn ready(&self) {
+        self.said.send_modify(|said| {
+            said.phase = Phase::Ready;
+            said.ready_since = Some(SystemTime::now());
+        });
+        let mut written = self.written.subscribe();
+        let is_written = written.wait_for(|phase| *phase == Some(Phase::Ready));
+        // The keeper ends with the service.
+        let _ = timeout(PATIENCE, is_written).await;
+    }
+
+    /// Passes on what is on board, until that is told no more.
+    pub(super) async fn follow(&self, mut on_board: watch::Receiver<Arc<OnBoard>>) -> Infallible {
+        while on_board.changed().await.is_ok() {
+            let now = Arc::clone(&on_board.borrow_and_update());
+            self.said.send_modify(|said| said.on_board = now);
+        }
+        std::future::pending().await
+    }
+}
+
+/// Writes what is told.
+pub(super) struct StatusKeeper {
+    path: PathBuf,
+    /// Of this process; with nothing on board.
+    document: StatusDocument,
+    said: watch::Receiver<Said>,
+    written: watch::Sender<Option<Phase>>,
+    /// Whatever ends the wait for it, it goes on.
+    write: Option<JoinHandle<std::io::Result<()>>>,
+    /// That it cannot be written was told.
+    is_failing: bool,
+}
+
+impl StatusKeeper {
+    /// Of this process, which has the state directory.
+    pub(super) fn new(config: &Config) -> (Told, Self) {
+        let (said, told) = watch::channel(Said::default());
+        let written = watch::Sender::default();
+        let pid = std::process::id();
+        let document = StatusDocument {
+            version: STATUS_VERSION,
+            stowd: env!("CARGO_PKG_VERSION").to_owned(),
+            pid,
+            pid_start: status_file::start_of(pid).unwrap_or_default(),
+            pid_namespace: status_file::pid_namespace(),
+            boot_id: boot_id(),
+            started: Some(SystemTime::now()),
+            written: None,
+            instance: config.instance.clone(),
+            images_dir: config.images.dir.to_string_lossy().into_owned(),
+            containerd_address: config.containerd.address.to_string_lossy().into_owned(),
+            supervises: config.containerd.supervise,
+            phase: Phase::Starting,
+            ready_since: None,
+            error: None,
+            on_board: OnBoard::default(),
+        };
+        let keeper = Self {
+            path: status_file::path_for(&config.state_dir),
+            document,
+            said: told,
+            written: written.clone(),
+            write: None,
+            is_failing: false,
+        };
+        (Told { said, written }, keeper)
+    }
+
+    pub(super) async fn run(&mut self) -> Infallible {
+        loop {
+            let said = self.said.borrow_and_update().clone();
+            let phase = said.phase;
+            self.put(said, None).await;
+            self.written.send_replace(Some(phase));
+            if self.said.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::select! {
+                () = sleep(REST) => {}
+                _ = self.said.wait_for(|said| said.phase != phase) => {}
+            }
+        }
+    }
+
+    /// A daemon that was asked to end leaves no file. One that ends of an error leaves it, with the error.
+    pub(super) async fn end(mut self, error: Option<String>) {
+        let path = self.path.clone();
+        let end = async {
+            match error {
+                None => {
+                    self.last_write().await;
+                    let _ = tokio::task::spawn_blocking(move || status_file::remove(&path)).await;
+                }
+                Some(error) => {
+                    let mut said = self.said.borrow().clone();
+                    said.phase = Phase::Failed;
+                    self.put(said, Some(error)).await;
+                }
+            }
+        };
+        let _ = timeout(PATIENCE, end).await;
+    }
+
+    async fn put(&mut self, said: Said, error: Option<String>) {
+        self.last_write().await;
+        let path = self.path.clone();
+        let document = StatusDocument {
+            written: Some(SystemTime::now()),
+            phase: said.phase,
+            ready_since: said.ready_since,
+            error,
+            ..self.document.clone()
+        };
+        let write = move || {
+            let on_board = OnBoard::clone(&said.on_board);
+            status_file::write(
+                &path,
+                &StatusDocument {
+                    on_board,
+                    ..document
+                },
+            )
+        };
+        self.write = Some(tokio::task::spawn_blocking(write));
+        self.last_write().await;
+    }
+
+    /// Returns when the write that is under way has ended.
+    async fn last_write(&mut self) {
+        let Some(write) = &mut self.write else {
+            return;
+        };
+        let written = write.await;
+        self.write = None;
+        let error = written.map_err(std::io::Error::other).flatten().err();
+        let was_failing = std::mem::replace(&mut self.is_failing, error.is_some());
+        if let (Some(error), false) = (error, was_failing) {
+            let (path, error) = (self.path.clone(), error.to_string());
+            report(DaemonEvent::StatusNotWritten { path, error });
+        }
+    }
+}
