@@ -5,9 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{
-    self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, StatusArgs, VerifyArgs,
-};
+use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, StatusArgs, VerifyArgs};
 use stowd::commands::inspect::{InspectedFile, json_document};
 use stowd::commands::status::Request;
 use stowd::config::{self, LoadError};

@@ -296,9 +296,6 @@ fn of_store(event: &StoreEvent, message_id: &str) {
             info!(message_id, cause, "{event}");
         }
         StoreEvent::DirectWritesEnded(cause) => warn!(message_id, cause, "{event}"),
-        StoreEvent::SnapshotterUnknown { taken, cause } => {
-            warn!(message_id, taken, cause, "{event}")
-        }
         StoreEvent::DeletionsHeardAgain => info!(message_id, "{event}"),
         StoreEvent::DeletionsNotHeard(error)
         | StoreEvent::InstanceNotHeld(error)

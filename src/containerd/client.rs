@@ -27,10 +27,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blob_files::BlobFiles;
-use super::cri_config::CriConfig;
 use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
-use super::found::Found;
+use super::found::{Found, FoundOf};
 use super::lease::Lease;
 use super::snapshotter::Snapshotter;
 use super::wrong_bytes::WrongBytes;
@@ -110,8 +109,8 @@ pub struct Containerd {
     pub(super) wrong: WrongBytes,
     /// What images are unpacked with, if it is not what CRI makes containers with.
     pub(super) snapshotter: Option<String>,
-    pub(super) snapshotters: Found<Vec<Snapshotter>>,
-    pub(super) cri_config: Found<CriConfig>,
+    pub(super) snapshotters: FoundOf<Vec<Snapshotter>>,
+    pub(super) sandbox_images: FoundOf<String>,
 }
 
 impl Containerd {
@@ -140,8 +139,8 @@ impl Containerd {
             moved: Arc::default(),
             wrong: WrongBytes::default(),
             snapshotter: None,
-            snapshotters: Found::default(),
-            cri_config: Found::default(),
+            snapshotters: FoundOf::default(),
+            sandbox_images: FoundOf::default(),
         })
     }
 

@@ -1,8 +1,6 @@
-//! How CRI is configured.
-//!
-//! CRI of 1.6 and 1.7 tells it in its own status. From 2.0 on that lacks what concerns images: the program
-//! that runs is asked what it makes of its configuration (`containerd config dump`, with the option that it
-//! was itself given), imports and defaults included.
+//! What containerd makes of its configuration: the program that runs is asked for it (`containerd config
+//! dump`, with the option that it was itself given), imports and defaults included. It reads the file as it
+//! is now: it is asked only for what CRI does not tell of itself.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,16 +8,15 @@ use std::io;
 use std::os::linux::fs::MetadataExt as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::process::Stdio;
-use std::sync::Arc;
 
-use k8s_cri::v1::StatusRequest;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::blocking::blocking;
-use super::client::{Containerd, answered};
-use super::cri_config::{CriConfig, in_dump, in_status};
+use super::client::Containerd;
+use super::dumped_config::DumpedConfig;
 use super::failure::CallFailure;
+use super::found::Server;
 use crate::image_store::StoreError;
 use crate::naming::ReferenceError;
 
@@ -51,38 +48,21 @@ impl From<CallFailure> for ConfigUnknown {
 }
 
 impl Containerd {
-    /// The configuration. What was found before is asked for no more until a store returns: a program
-    /// may have to run for it.
-    pub(super) async fn told_cri_config(&self) -> Result<Arc<CriConfig>, ConfigUnknown> {
-        let _guard = self.locks.lock("configuration of CRI").await;
-        if let Some(found) = self.cri_config.get() {
-            return Ok(found);
-        }
-        let mut runtime = self.cri_runtime();
-        let status = runtime.status(StatusRequest { verbose: true });
-        let status = answered("CRI Status", self.deadlines().answer, status).await?;
-        let told = status.info.get("config").and_then(|json| in_status(json));
-        let told = match told {
-            Some(told) => told,
-            None => in_dump(&self.dumped_configuration().await?).ok_or(ConfigUnknown::NotDumped)?,
-        };
-        self.cri_config.set(Some(told.clone()));
-        Ok(Arc::new(told))
+    /// What containerd makes of its configuration; `None` where it cannot be had.
+    pub async fn configuration(&self) -> Option<DumpedConfig> {
+        let server = self.server().await.ok()?;
+        self.dumped_config(&server).await.ok()
     }
 
-    /// What containerd makes of its configuration, as TOML; `None` where it cannot be had.
-    pub async fn configuration(&self) -> Option<String> {
-        self.dumped_configuration().await.ok()
-    }
-
-    async fn dumped_configuration(&self) -> Result<String, ConfigUnknown> {
+    pub(super) async fn dumped_config(
+        &self,
+        server: &Server,
+    ) -> Result<DumpedConfig, ConfigUnknown> {
         let deadline = self.deadlines().answer;
-        let mut introspection = self.introspection();
-        let server = answered("Introspection.Server", deadline, introspection.server(())).await?;
-        let pid = server.pid;
+        let Server { pid, pidns, .. } = *server;
         let process = move |error| ConfigUnknown::Process { pid, error };
         let command = blocking(move || {
-            if !shares_namespaces(pid, server.pidns).map_err(process)? {
+            if !shares_namespaces(pid, pidns).map_err(process)? {
                 return Err(ConfigUnknown::Elsewhere);
             }
             let line = fs::read(format!("/proc/{pid}/cmdline")).map_err(process)?;
@@ -98,7 +78,8 @@ impl Containerd {
         let mut command = command.await?;
         let output = timeout(deadline, command.output()).await;
         let output = output.map_err(|_| ConfigUnknown::Hangs)?.map_err(process)?;
-        String::from_utf8(output.stdout).map_err(|_| ConfigUnknown::NotDumped)
+        let dump = String::from_utf8_lossy(&output.stdout);
+        DumpedConfig::of_dump(&dump).ok_or(ConfigUnknown::NotDumped)
     }
 }
 

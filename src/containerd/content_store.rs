@@ -79,8 +79,6 @@ impl Containerd {
     /// to be seen from here.
     async fn told_store(&self) -> Result<ToldStore, NotDirect> {
         self.files.set(None);
-        self.snapshotters.set(None);
-        self.cri_config.set(None);
         self.wrong.forget_all();
         let told = self.plugins().await;
         let told = told.map_err(|failure| NotDirect::NotTold(failure.into()))?;

@@ -8,6 +8,7 @@ use k8s_cri::v1::{
 use tokio::time::Instant;
 
 use super::client::{Containerd, answered};
+use super::cri_status::CriStatus;
 use super::failure::CallFailure;
 use crate::image_store::{Image, StoreError};
 use crate::naming::Reference;
@@ -100,6 +101,16 @@ impl Containerd {
         let status = images.image_status(request);
         let status = answered("ImageStatus", self.deadlines().answer, status).await?;
         Ok(status.image)
+    }
+
+    /// What CRI that runs says of its configuration.
+    pub(super) async fn cri_status(&self) -> Result<CriStatus, CallFailure> {
+        let mut runtime = self.cri_runtime();
+        let status = runtime.status(StatusRequest { verbose: true });
+        let status = answered("CRI Status", self.deadlines().answer, status).await?;
+        let config = status.info.get("config");
+        let told = config.and_then(|json| CriStatus::of_config(json));
+        Ok(told.unwrap_or_default())
     }
 
     /// Whether both services of CRI answer and its runtime is ready. Its network may not be: that

@@ -35,6 +35,8 @@ pub(super) enum FailureKind {
     NoSpace,
     /// The answer is longer than a message may be.
     TooLong,
+    /// No part of containerd does this.
+    Unsupported,
     Late(Duration),
     Other,
 }
@@ -62,11 +64,30 @@ impl CallFailure {
         )
     }
 
+    /// Of an `Apply`: whether what failed is around the layer's bytes. containerd passes on what tar, a
+    /// decompressor and the kernel say under one code, Unknown (`core/diff/apply`): there is nothing but its
+    /// words. What it gives another code is not about the bytes.
+    pub(super) fn is_around_layer(&self) -> bool {
+        self.kind != FailureKind::Other || AROUND_LAYER.iter().any(|it| self.cause.contains(it))
+    }
+
     /// Whether containerd found new files in a directory that it was removing.
     pub(super) fn is_removal_race(&self) -> bool {
         self.cause.contains("directory not empty")
     }
 }
+
+/// How the kernel, and what mounts a snapshot, say that the machine is what is wrong.
+const AROUND_LAYER: [&str; 8] = [
+    "input/output error",
+    "read-only file system",
+    "cannot allocate memory",
+    "too many open files",
+    "stale file handle",
+    "failed to mount",
+    "failed to activate mounts",
+    "mount source",
+];
 
 /// `local`: the status was made on this side of the socket, so it is about the connection.
 fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
@@ -80,6 +101,7 @@ fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
         Code::OutOfRange if cause.contains("message length too large") => FailureKind::TooLong,
         Code::NotFound => FailureKind::NotFound,
         Code::AlreadyExists => FailureKind::AlreadyExists,
+        Code::Unimplemented if !local => FailureKind::Unsupported,
         Code::Unavailable if !local && cause.contains(" locked") => FailureKind::Locked,
         Code::Unavailable if !local => FailureKind::PluginAway,
         Code::Unavailable => FailureKind::Unreachable,
@@ -138,6 +160,7 @@ impl From<CallFailure> for StoreError {
             | FailureKind::OtherIngest
             | FailureKind::Removed
             | FailureKind::TooLong
+            | FailureKind::Unsupported
             | FailureKind::Other => Self::Refused { call, cause },
         }
     }
@@ -206,12 +229,37 @@ mod tests {
                 FailureKind::TooLong,
             ),
             (
+                Code::Unimplemented,
+                "not implemented",
+                FailureKind::Unsupported,
+            ),
+            (
                 Code::InvalidArgument,
                 "namespace is required",
                 FailureKind::Other,
             ),
         ] {
             assert_eq!(kind(code, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_layer_fails_of_is_told_from_what_is_around_it() {
+        for (code, message, is_around) in [
+            (Code::Unknown, "archive/tar: invalid tar header", false),
+            (Code::Unknown, "failed to extract: unexpected EOF", false),
+            (Code::Unknown, "write /x: input/output error", true),
+            (
+                Code::Unknown,
+                "failed to mount /tmp/x: no such device",
+                true,
+            ),
+            (Code::Unknown, "write /x: no space left on device", true),
+            (Code::NotFound, "content sha256:00: not found", true),
+            (Code::Unimplemented, "not implemented", true),
+        ] {
+            let failure = CallFailure::of("Diff.Apply", &Status::new(code, message));
+            assert_eq!(failure.is_around_layer(), is_around, "{message}");
         }
     }
 

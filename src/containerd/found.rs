@@ -30,3 +30,31 @@ impl<T> Clone for Found<T> {
         Self(Arc::clone(&self.0))
     }
 }
+
+/// A containerd, from its start to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    /// Of its root.
+    pub(super) uuid: String,
+    /// 0 where it does not tell.
+    pub(super) pid: u64,
+    /// The inode of its namespace of pids.
+    pub(super) pidns: u64,
+}
+
+/// What was found of one containerd.
+pub(super) type FoundOf<T> = Found<(Server, T)>;
+
+impl<T: Clone> FoundOf<T> {
+    /// What was found, if it is of this one.
+    pub(super) fn of(&self, server: &Server) -> Option<T> {
+        let found = self.get()?;
+        // 1.6 tells no pid: it may have been started anew.
+        let is_it = server.pid != 0 && found.0 == *server;
+        is_it.then(|| found.1.clone())
+    }
+
+    pub(super) fn set_of(&self, server: Server, found: T) {
+        self.set(Some((server, found)));
+    }
+}

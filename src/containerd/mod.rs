@@ -8,11 +8,13 @@
 //! (`content_lengths`) and `blob_files`, `blob_reading` those whose bytes are wrong (`wrong_bytes`), which
 //! it reads past the page cache (`file_hash`) with `idle_io`; `damage` makes way for them. `images` names
 //! blobs, `leases` keeps them meanwhile, `cri` asks whether the runtime sees them, `sandbox_image` which one
-//! it makes pods with, and `snapshotters` what it makes containers with (`cri_config`, `config_dump`); with
-//! that `unpack` makes `snapshots` of images. `pull` has the runtime pull them, `instance` keeps a second
+//! it makes pods with, and `snapshotters` what it makes containers with, as it says itself (`cri_status`) or
+//! its program does (`config_dump`, `dumped_config`), for as long as it is the same `server`; with that
+//! `unpack` makes `snapshots` of images, into which layers are unpacked by `apply`. `pull` has the runtime pull them, `instance` keeps a second
 //! stowd out, `serving` waits until all of that can be
 //! had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
+mod apply;
 mod blob_check;
 mod blob_file;
 mod blob_files;
@@ -25,10 +27,11 @@ mod content;
 mod content_lengths;
 mod content_store;
 mod cri;
-mod cri_config;
+mod cri_status;
 mod damage;
 mod direct_writer;
 mod direct_writes;
+mod dumped_config;
 mod events;
 mod failure;
 mod file_hash;
@@ -45,6 +48,7 @@ mod owner;
 mod presence;
 mod pull;
 mod sandbox_image;
+mod server;
 mod serving;
 mod snapshots;
 mod snapshotter;
@@ -55,6 +59,7 @@ mod writer;
 mod wrong_bytes;
 
 pub use client::{Containerd, Deadlines};
+pub use dumped_config::DumpedConfig;
 pub use instance::{ClaimError, Holder, InstanceClaim, InstanceInUse};
 pub use lease::Lease;
 pub use serving::NotServing;

@@ -22,12 +22,23 @@ impl Containerd {
         }
     }
 
+    /// What was found is asked for no more as long as the same containerd runs: a program may have to run
+    /// for it.
     async fn told_sandbox_image(&self) -> Result<String, ConfigUnknown> {
-        let config = self.told_cri_config().await?;
-        let name = config
-            .sandbox_image
-            .as_ref()
-            .ok_or(ConfigUnknown::NotDumped)?;
-        Ok(Reference::parse(name)?.canonical().to_string())
+        let _guard = self.locks.lock("sandbox image").await;
+        let server = self.server().await?;
+        if let Some(found) = self.sandbox_images.of(&server) {
+            return Ok(found);
+        }
+        let name = match self.cri_status().await?.sandbox_image {
+            Some(name) => name,
+            None => {
+                let dumped = self.dumped_config(&server).await?;
+                dumped.sandbox_image.ok_or(ConfigUnknown::NotDumped)?
+            }
+        };
+        let name = Reference::parse(&name)?.canonical().to_string();
+        self.sandbox_images.set_of(server, name.clone());
+        Ok(name)
     }
 }

@@ -5,26 +5,36 @@ use std::collections::{BTreeSet, HashMap};
 
 use containerd_client::services::v1::snapshots::{
     CommitSnapshotRequest, Kind, ListSnapshotsRequest, PrepareSnapshotRequest,
-    RemoveSnapshotRequest, StatSnapshotRequest,
+    RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest,
 };
 use containerd_client::types::Mount;
 
-use super::client::{Containerd, answered, next_message};
+use super::client::{Containerd, answered, from_wire, next_message};
 use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
 use super::leases::new_id;
+use super::snapshotter::Snapshotter;
 use crate::digest::Digest;
+use crate::unpack::DiffLayer;
 
 /// The label by which a snapshotter may find that it has the snapshot already, and containerd that it
 /// knows it.
 const REFERENCE: &str = "containerd.io/snapshot.ref";
 
+/// Annotations of a layer that begin so are labels of its snapshot (`FilterInheritedLabels`).
+const INHERITED: &str = "containerd.io/snapshot/";
+/// Labels that containerd from 2.3 on sets beside.
+const DIFF_ID: &str = "containerd.io/snapshot/diff-id";
+const PARENT: &str = "containerd.io/snapshot/parent-chain-id";
+
 /// A snapshot that a layer is unpacked into.
 pub(super) struct ActiveSnapshot<'a> {
-    pub(super) snapshotter: &'a str,
+    pub(super) snapshotter: &'a Snapshotter,
     pub(super) key: String,
     pub(super) mounts: Vec<Mount>,
-    chain_id: &'a Digest,
+    pub(super) layer: &'a DiffLayer,
+    /// The snapshot of the layers below.
+    below: Option<&'a Digest>,
 }
 
 impl Containerd {
@@ -73,25 +83,26 @@ impl Containerd {
     pub(super) async fn prepare_snapshot<'a>(
         &self,
         lease: &Lease,
-        snapshotter: &'a str,
-        parent: Option<&Digest>,
-        chain_id: &'a Digest,
+        snapshotter: &'a Snapshotter,
+        below: Option<&'a Digest>,
+        layer: &'a DiffLayer,
     ) -> Result<Option<ActiveSnapshot<'a>>, CallFailure> {
-        let key = format!("{} {chain_id}", new_id("extract"));
+        let key = format!("{} {}", new_id("extract"), layer.chain_id);
         let request = PrepareSnapshotRequest {
-            snapshotter: snapshotter.to_owned(),
+            snapshotter: snapshotter.name.clone(),
             key: key.clone(),
-            parent: parent.map_or_else(String::new, Digest::to_string),
-            labels: labels(chain_id),
+            parent: below.map_or_else(String::new, Digest::to_string),
+            labels: labels(layer, below),
         };
         let mut snapshots = self.snapshots(Some(lease));
         let prepared = snapshots.prepare(request);
         match answered("Snapshots.Prepare", self.deadlines().change, prepared).await {
             Ok(answer) => Ok(Some(ActiveSnapshot {
+                mounts: answer.mounts,
                 snapshotter,
                 key,
-                mounts: answer.mounts,
-                chain_id,
+                layer,
+                below,
             })),
             Err(failure) if failure.kind == FailureKind::AlreadyExists => Ok(None),
             Err(failure) => Err(failure),
@@ -105,10 +116,10 @@ impl Containerd {
         active: &ActiveSnapshot<'_>,
     ) -> Result<(), CallFailure> {
         let request = CommitSnapshotRequest {
-            snapshotter: active.snapshotter.to_owned(),
-            name: active.chain_id.to_string(),
+            snapshotter: active.snapshotter.name.clone(),
+            name: active.layer.chain_id.to_string(),
             key: active.key.clone(),
-            labels: labels(active.chain_id),
+            labels: labels(active.layer, active.below),
         };
         let mut snapshots = self.snapshots(Some(lease));
         let committed = snapshots.commit(request);
@@ -121,13 +132,25 @@ impl Containerd {
         }
     }
 
+    /// How many bytes have been written into a snapshot; 0 where that cannot be told.
+    pub(super) async fn snapshot_usage(&self, active: &ActiveSnapshot<'_>) -> u64 {
+        let request = UsageRequest {
+            snapshotter: active.snapshotter.name.clone(),
+            key: active.key.clone(),
+        };
+        let mut snapshots = self.snapshots(None);
+        let usage = snapshots.usage(request);
+        let usage = answered("Snapshots.Usage", self.deadlines().answer, usage).await;
+        usage.map_or(0, |usage| from_wire(usage.size))
+    }
+
     /// Takes away a snapshot that has got no name. That it is gone is success.
     pub(super) async fn remove_snapshot(
         &self,
         active: &ActiveSnapshot<'_>,
     ) -> Result<(), CallFailure> {
         let request = RemoveSnapshotRequest {
-            snapshotter: active.snapshotter.to_owned(),
+            snapshotter: active.snapshotter.name.clone(),
             key: active.key.clone(),
         };
         let mut snapshots = self.snapshots(None);
@@ -139,6 +162,13 @@ impl Containerd {
     }
 }
 
-fn labels(chain_id: &Digest) -> HashMap<String, String> {
-    HashMap::from([(REFERENCE.to_owned(), chain_id.to_string())])
+fn labels(layer: &DiffLayer, below: Option<&Digest>) -> HashMap<String, String> {
+    let annotations = layer.annotations.iter();
+    let inherited = annotations.filter(|(key, _)| key.starts_with(INHERITED));
+    let mut labels = HashMap::new();
+    labels.extend(inherited.map(|(key, value)| (key.clone(), value.clone())));
+    labels.insert(REFERENCE.to_owned(), layer.chain_id.to_string());
+    labels.insert(DIFF_ID.to_owned(), layer.diff_id.to_string());
+    labels.extend(below.map(|below| (PARENT.to_owned(), below.to_string())));
+    labels
 }

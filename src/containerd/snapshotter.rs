@@ -20,6 +20,9 @@ pub(super) struct Snapshotter {
     root: Option<PathBuf>,
 }
 
+/// Where a snapshotter keeps its files if it tells nothing else, beside other plugins.
+const PLUGIN_DIR: &str = "io.containerd.snapshotter.v1.";
+
 impl Snapshotter {
     /// Returns when what it has written is on the disk. Where its files are not to be seen, all file
     /// systems are synced: containerd may have it mounted in a namespace of its own.
@@ -69,6 +72,21 @@ impl Snapshotter {
     }
 }
 
+/// The snapshotter that keeps its files here, as CRI tells it (`snapshotRoot` of containerd's
+/// `plugins/cri/images`).
+pub(super) fn name_by_root<'a>(root: &'a str, plugins: &'a [Plugin]) -> Option<&'a str> {
+    let (_, dir) = root.rsplit_once('/')?;
+    let has_root = |plugin: &&Plugin| plugin.exports.get("root").is_some_and(|it| it == root);
+    if let Some(plugin) = plugins.iter().find(has_root) {
+        return Some(&plugin.id);
+    }
+    let name = dir.strip_prefix(PLUGIN_DIR)?;
+    plugins
+        .iter()
+        .any(|plugin| plugin.id == name)
+        .then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -108,6 +126,23 @@ mod tests {
             why("stargz"),
             "snapshotter stargz: containerd has none of this name; those that work: native, overlayfs"
         );
+    }
+
+    #[test]
+    fn a_root_tells_the_snapshotter() {
+        let plugins = [
+            plugin("overlayfs", "/data/overlay", None),
+            plugin("proxy", "", None),
+        ];
+        for (root, name) in [
+            ("/data/overlay", Some("overlayfs")),
+            ("/r/io.containerd.snapshotter.v1.proxy", Some("proxy")),
+            ("/r/io.containerd.snapshotter.v1.other", None),
+            ("/data", None),
+            ("", None),
+        ] {
+            assert_eq!(name_by_root(root, &plugins), name, "{root}");
+        }
     }
 
     #[test]

@@ -8,19 +8,23 @@
 //! ```
 //!
 //! A snapshot has its name when all its files are on the disk: containerd believes the name, also after a
-//! loss of power. What is not committed is taken away, or, where stowd is killed, collected when the lease
-//! of the unpacking has ended.
+//! loss of power. It syncs its records with each `Commit`, and no files: so these are synced before, and for
+//! each layer, since a layer is prepared on the name of the one below.
+//!
+//! From 2.2 on overlayfs and erofs take the parent with the `Commit` as well (`rebase`), and all layers of an
+//! image could be unpacked at once, and synced once. They are not: `Apply` gives a directory that a layer has
+//! files in, and does not list itself, the owner and the mode of the layers below (`mkparent` of
+//! `pkg/archive`), which it does not see then. `/tmp` would become 0755, and root's.
+//!
+//! What is not committed is taken away, or, where stowd is killed, collected when the lease of the unpacking
+//! has ended.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use containerd_client::services::v1::{ApplyRequest, ListContentRequest};
-use containerd_client::types::Descriptor as RawLayer;
-use tokio::time::{MissedTickBehavior, interval};
+use containerd_client::services::v1::ListContentRequest;
 
 use super::blocking::blocking;
-use super::client::{Containerd, answered, next_message, to_wire};
+use super::client::{Containerd, answered, next_message};
 use super::content::UNCOMPRESSED;
 use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
@@ -33,12 +37,17 @@ use crate::unpack::{DiffLayer, RootFileSystem};
 /// The label of a configuration that keeps its snapshot from collection; behind it stands the snapshotter.
 const OF_SNAPSHOT: &str = "containerd.io/gc.ref.snapshot.";
 
-/// A layer may take this long for each of its MiB, beside what every change may take: containerd does not
-/// tell how far it has come, and a layer may unpack to a thousand times its length.
-const PER_MIB: Duration = Duration::from_secs(5);
+/// The label of a configuration that the host runs, and whose snapshot is on the disk: other clients unpack
+/// other platforms, and sync nothing. Behind it stands the snapshotter.
+const UNPACKED: &str = "io.stowd.unpacked.";
 
-/// While a layer is unpacked, the unpacking counts as getting on this often.
-const STEP: Duration = Duration::from_secs(1);
+/// The unpacking of one image with one snapshotter.
+struct Unpacking<'a> {
+    store: &'a Containerd,
+    lease: &'a Lease,
+    snapshotter: &'a Snapshotter,
+    image: &'a RootFileSystem,
+}
 
 impl Containerd {
     pub(super) async fn unpack_image(
@@ -58,7 +67,18 @@ impl Containerd {
                 (Err(first), _) | (Ok(_), Err(first)) => Err(first),
             };
         }
-        made
+        match made {
+            Err(UnpackError::Removed(_)) => made,
+            Err(error) if !error.is_store_away() && !self.has_lease(lease).await? => {
+                Err(UnpackError::Removed(Box::new(error)))
+            }
+            made => made,
+        }
+    }
+
+    async fn has_lease(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let found = self.list_leases(format!("id=={}", lease.id)).await?;
+        Ok(!found.is_empty())
     }
 
     /// The configurations whose snapshots are there, in all snapshotters.
@@ -82,7 +102,7 @@ impl Containerd {
         Ok(unpacked.unwrap_or_default())
     }
 
-    /// The configurations that say which snapshot is theirs, each with its name.
+    /// The configurations that the host runs and that say which snapshot is theirs, each with its name.
     async fn configs_with_snapshots(
         &self,
         snapshotter: &str,
@@ -90,18 +110,18 @@ impl Containerd {
         const LIST: &str = "Content.List";
         let deadline = self.deadlines().answer;
         let label = format!("{OF_SNAPSHOT}{snapshotter}");
+        let own = format!("{UNPACKED}{snapshotter}");
         let request = ListContentRequest {
-            filters: vec![format!("labels.\"{label}\"")],
+            filters: vec![format!("labels.\"{own}\"")],
         };
         let mut content = self.content(None);
         let mut listed = answered(LIST, deadline, content.list(request)).await?;
         let mut found = Vec::new();
         while let Some(some) = next_message(LIST, deadline, &mut listed).await? {
             found.extend(some.info.into_iter().filter_map(|mut info| {
-                Some((
-                    Digest::parse(&info.digest).ok()?,
-                    info.labels.remove(&label)?,
-                ))
+                let chain_id = info.labels.remove(&label)?;
+                let is_it = info.labels.get(&own) == Some(&chain_id);
+                is_it.then_some((Digest::parse(&info.digest).ok()?, chain_id))
             }));
         }
         Ok(found)
@@ -116,123 +136,27 @@ impl Containerd {
         let Some(top) = image.top() else {
             return Ok(0);
         };
-        let mut missing = image.layers.len();
-        // The one that is there is asked for once more: `Prepare` puts it under the lease.
-        while missing > 0 {
-            missing -= 1;
-            let chain_id = &image.layers[missing].chain_id;
-            let has = self.has_snapshot(&snapshotter.name, chain_id).await;
-            if has.map_err(|failure| snapshotter.failure(failure))? {
-                break;
-            }
-        }
-        let below = missing.checked_sub(1).map(|below| &image.layers[below]);
-        let mut parent = below.map(|layer| &layer.chain_id);
+        let unpacking = Unpacking {
+            store: self,
+            lease,
+            snapshotter,
+            image,
+        };
         let mut made = 0;
-        for layer in &image.layers[missing..] {
-            let is_new = self.unpack_layer(lease, snapshotter, parent, layer).await?;
-            made += usize::from(is_new);
-            parent = Some(&layer.chain_id);
+        for number in unpacking.first_missing().await?..image.layers.len() {
+            made += usize::from(unpacking.make(number).await?);
         }
         if made == 0 {
             // What another client has unpacked may not be on the disk.
             self.sync_snapshots(snapshotter).await?;
         }
-        let label = format!("{OF_SNAPSHOT}{}", snapshotter.name);
-        let labels = Labels::from([(label, top.to_string())]);
-        self.label_content(&image.config, labels).await?;
+        let labels = [OF_SNAPSHOT, UNPACKED].map(|label| {
+            let label = format!("{label}{}", snapshotter.name);
+            (label, top.to_string())
+        });
+        self.label_content(&image.config, Labels::from(labels))
+            .await?;
         Ok(made)
-    }
-
-    /// Returns whether there was no snapshot of the layer before.
-    async fn unpack_layer(
-        &self,
-        lease: &Lease,
-        snapshotter: &Snapshotter,
-        parent: Option<&Digest>,
-        layer: &DiffLayer,
-    ) -> Result<bool, UnpackError> {
-        let chain_id = &layer.chain_id;
-        // One image of those that share the layer unpacks it, and the others have it then.
-        let key = format!("snapshot {chain_id} of {}", snapshotter.name);
-        let _guard = self.locks.lock(&key).await;
-        let prepared = self.prepare_snapshot(lease, &snapshotter.name, parent, chain_id);
-        let prepared = prepared.await;
-        let Some(active) = prepared.map_err(|failure| snapshotter.failure(failure))? else {
-            return Ok(false);
-        };
-        let made = async {
-            self.apply(snapshotter, &active, layer).await?;
-            self.sync_snapshots(snapshotter).await?;
-            let committed = self.commit_snapshot(lease, &active).await;
-            committed.map_err(|failure| snapshotter.failure(failure))
-        };
-        if let Err(error) = made.await {
-            // The lease keeps it no longer than this unpacking.
-            drop(self.remove_snapshot(&active).await);
-            return Err(error);
-        }
-        let unpacks_to = (UNCOMPRESSED.to_owned(), layer.diff_id.to_string());
-        let labels = Labels::from([unpacks_to]);
-        self.label_content(&layer.blob.digest, labels).await?;
-        Ok(true)
-    }
-
-    /// Has the bytes of a layer unpacked into its snapshot.
-    async fn apply(
-        &self,
-        snapshotter: &Snapshotter,
-        active: &ActiveSnapshot<'_>,
-        layer: &DiffLayer,
-    ) -> Result<(), UnpackError> {
-        let DiffLayer { blob, diff_id, .. } = layer;
-        let request = ApplyRequest {
-            diff: Some(RawLayer {
-                media_type: blob.media_type.clone(),
-                digest: blob.digest.to_string(),
-                size: to_wire(blob.size),
-                ..Default::default()
-            }),
-            mounts: active.mounts.clone(),
-            ..Default::default()
-        };
-        let mebibytes = u32::try_from(blob.size >> 20).unwrap_or(u32::MAX);
-        let deadline = self.deadlines().change + PER_MIB.saturating_mul(mebibytes);
-        let mut diffs = self.diffs();
-        let applied = answered("Diff.Apply", deadline, diffs.apply(request));
-        let applied = self.getting_on(applied).await;
-        let applied = applied.map_err(|failure| match is_of_layer(&failure) {
-            true => UnpackError::Layer {
-                snapshotter: active.snapshotter.to_owned(),
-                layer: blob.digest.clone(),
-                cause: failure.cause,
-            },
-            false => snapshotter.failure(failure),
-        })?;
-        let actual = applied.applied.unwrap_or_default().digest;
-        if actual == diff_id.as_str() {
-            return Ok(());
-        }
-        Err(UnpackError::OtherLayer {
-            layer: blob.digest.clone(),
-            expected: diff_id.clone(),
-            actual,
-        })
-    }
-
-    /// Counts steps for as long as a call of which containerd tells no progress is waited for.
-    async fn getting_on<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = std::pin::pin!(call);
-        let mut steps = interval(STEP);
-        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                done = &mut call => return done,
-                _ = steps.tick() => {
-                    self.moved.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
     }
 
     async fn sync_snapshots(&self, snapshotter: &Snapshotter) -> Result<(), StoreError> {
@@ -245,9 +169,86 @@ impl Containerd {
     }
 }
 
-/// Whether `Apply` failed for the bytes that it was to unpack, and not for what is around them.
-fn is_of_layer(failure: &CallFailure) -> bool {
-    let around = ["input/output error", "failed to mount", "mount source"];
-    let is_around = around.iter().any(|words| failure.cause.contains(words));
-    failure.kind == FailureKind::Other && !is_around
+impl Unpacking<'_> {
+    /// The layer from which on snapshots are to be made. The highest that is there is asked for once more:
+    /// `Prepare` puts it under the lease.
+    async fn first_missing(&self) -> Result<usize, UnpackError> {
+        for (number, layer) in self.image.layers.iter().enumerate().rev() {
+            let has = self
+                .store
+                .has_snapshot(&self.snapshotter.name, &layer.chain_id);
+            if has.await.map_err(|failure| self.failure(failure))? {
+                return Ok(number);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Makes the snapshot of a layer. Returns whether there was none before.
+    async fn make(&self, number: usize) -> Result<bool, UnpackError> {
+        let Self {
+            store,
+            lease,
+            snapshotter,
+            image,
+        } = *self;
+        let layer = &image.layers[number];
+        // One image of those that share the layer unpacks it, and the others have it then.
+        let key = format!("snapshot {} of {}", layer.chain_id, snapshotter.name);
+        let _guard = store.locks.lock(&key).await;
+        let below = number.checked_sub(1);
+        let below = below.map(|below| &image.layers[below].chain_id);
+        let prepared = store.prepare_snapshot(lease, snapshotter, below, layer);
+        let Some(active) = prepared.await.map_err(|failure| self.failure(failure))? else {
+            return Ok(false);
+        };
+        let Err(error) = self.fill(&active).await else {
+            return Ok(true);
+        };
+        let error = match error {
+            UnpackError::Store(error @ StoreError::NoSpace { .. }) => UnpackError::NoSpace {
+                needs: self.needs(&active, number).await,
+                error,
+            },
+            error => error,
+        };
+        // The lease keeps it no longer than this unpacking.
+        drop(store.remove_snapshot(&active).await);
+        Err(error)
+    }
+
+    /// Unpacks a layer into its snapshot, and gives that its name.
+    async fn fill(&self, active: &ActiveSnapshot<'_>) -> Result<(), UnpackError> {
+        let DiffLayer { blob, diff_id, .. } = active.layer;
+        self.store.apply(active, active.layer).await?;
+        self.store.sync_snapshots(self.snapshotter).await?;
+        let committed = self.store.commit_snapshot(self.lease, active).await;
+        committed.map_err(|failure| self.failure(failure))?;
+        let labels = Labels::from([(UNCOMPRESSED.to_owned(), diff_id.to_string())]);
+        match self.store.label_content(&blob.digest, labels).await {
+            // CRI throws layers away that are unpacked (`discard_unpacked_layers`).
+            Err(StoreError::Collected { .. }) => Ok(()),
+            labelled => Ok(labelled?),
+        }
+    }
+
+    /// How many bytes are lacking at least: as many as the layer has filled, and some; and those above take
+    /// no less than they are long.
+    async fn needs(&self, active: &ActiveSnapshot<'_>, number: usize) -> u64 {
+        const SOME: u64 = 1 << 20;
+        let above = self.image.layers[number + 1..].iter();
+        let above = above.map(|layer| layer.blob.size).sum::<u64>();
+        let filled = self.store.snapshot_usage(active).await;
+        filled.saturating_add(SOME).saturating_add(above)
+    }
+
+    /// Why a call for a snapshot failed.
+    fn failure(&self, failure: CallFailure) -> UnpackError {
+        let is_gone = failure.kind == FailureKind::NotFound;
+        let error = self.snapshotter.failure(failure);
+        match is_gone {
+            true => UnpackError::Removed(Box::new(error)),
+            false => error,
+        }
+    }
 }

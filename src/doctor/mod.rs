@@ -10,7 +10,6 @@
 //! ```
 
 mod answer;
-mod containerd_config;
 mod diagnosis;
 mod disk;
 mod kernel;

@@ -5,10 +5,9 @@ use std::path::Path;
 use tokio::process::Command;
 
 use super::answer::{ANSWER, answer};
-use super::containerd_config::DumpedConfig;
 use super::diagnosis::Diagnosis;
 use crate::config::Config;
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, DumpedConfig};
 use crate::entry::shown;
 use crate::image_store::ImageStore as _;
 use crate::supervisor::binary;
@@ -108,9 +107,8 @@ async fn running(config: &Config) -> Vec<Diagnosis> {
             ),
         });
     }
-    if let Some(dump) = store.configuration().await {
-        found.extend(DumpedConfig::of_dump(&dump).and_then(|config| cgroup_driver(&config)));
-    }
+    let running = store.configuration().await;
+    found.extend(running.and_then(|config| cgroup_driver(&config)));
     found
 }
 

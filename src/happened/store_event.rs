@@ -16,8 +16,6 @@ pub enum StoreEvent {
     DirectWritesEnded(String),
     /// It is not looked for; the text says why.
     SandboxImageUnknown(String),
-    /// What CRI makes containers with is not told; images are unpacked with another one.
-    SnapshotterUnknown { taken: String, cause: String },
     /// Nothing tells of images that are deleted; the text says why.
     DeletionsNotHeard(String),
     /// containerd's events tell of them again.
@@ -68,11 +66,6 @@ impl fmt::Display for StoreEvent {
             Self::SandboxImageUnknown(cause) => {
                 write!(f, "sandbox image not looked for: {cause}")
             }
-            Self::SnapshotterUnknown { taken, cause } => write!(
-                f,
-                "snapshotter of CRI not told; unpacking with {taken}, name another in images.snapshotter: \
-                 {cause}"
-            ),
             Self::DeletionsNotHeard(error) => write!(
                 f,
                 "images that are deleted are not heard of, and come back at the next rescan: {error}"

@@ -2,6 +2,7 @@
 
 use super::store_error::StoreError;
 use crate::digest::Digest;
+use crate::needed_blob::NeededBlob;
 use crate::unpack::NoRootFileSystem;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,19 @@ pub enum UnpackError {
         layer: Digest,
         expected: Digest,
         actual: String,
+    },
+    /// The store has not the bytes of a layer.
+    #[error("layer {} cannot be unpacked: {cause}", layer.digest)]
+    Lacks { layer: NeededBlob, cause: String },
+    /// The lease has ended, or a snapshot below was removed, meanwhile: under another lease it can succeed.
+    #[error("what was unpacked was removed meanwhile: {0}")]
+    Removed(Box<Self>),
+    /// The store has no room for it.
+    #[error("{error}")]
+    NoSpace {
+        /// So many bytes at least, of all that is missing.
+        needs: u64,
+        error: StoreError,
     },
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -15,5 +15,5 @@ pub use descriptor::Descriptor;
 pub(crate) use descriptor::RawDescriptor;
 pub use document::JsonError;
 pub(crate) use document::{
-    ImageConfig, Index, LayoutMarker, Manifest, Outline, SavedImage, SavedImages, parse,
+    ImageConfig, Index, LayoutMarker, List, Manifest, Outline, SavedImage, SavedImages, parse,
 };

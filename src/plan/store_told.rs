@@ -1,8 +1,6 @@
 //! What follows from what the store says by itself: that images were deleted, that it does not answer, and
 //! that it, or another one, answers again.
 
-use std::collections::BTreeSet;
-
 use crate::happened::Happened;
 use crate::image_store::StoreState;
 
@@ -10,7 +8,6 @@ use super::event::Now;
 use super::life::{Life, Overtaken};
 use super::state::Plan;
 use super::store_query::Want;
-use super::unpacks::Demand;
 
 impl Plan {
     pub(super) fn store_told(&mut self, state: StoreState, now: Now) {
@@ -58,11 +55,7 @@ impl Plan {
                 is_in_sight && self.ledger.has_outcome(path)
             });
             let loaded = loaded.map(|(path, _)| path.to_owned());
-            let loaded = loaded.collect::<BTreeSet<_>>();
-            self.entries.begin_load(loaded.clone());
-            for path in &loaded {
-                self.want_unpacked(path, Demand::Standing);
-            }
+            self.entries.begin_load(loaded.collect());
         }
         // They may have failed for the store.
         let mut failed = self.entries.lacking();

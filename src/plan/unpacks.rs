@@ -42,7 +42,6 @@ pub(super) struct Unpacks {
     serial: u64,
 }
 
-/// An image.
 #[derive(Debug, Clone)]
 struct Unpack {
     /// One of its names, for people.

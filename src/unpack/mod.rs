@@ -8,8 +8,12 @@ mod no_root_file_system;
 mod tally;
 mod when;
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
 use crate::digest::Digest;
-use crate::oci::{Descriptor, ImageConfig, Manifest, media_type, parse};
+use crate::oci::{Descriptor, ImageConfig, List, Manifest, media_type, parse};
 
 pub use no_root_file_system::NoRootFileSystem;
 pub use tally::UnpackTally;
@@ -32,13 +36,38 @@ pub struct DiffLayer {
     pub diff_id: Digest,
     /// The name of the snapshot that has this layer and all below it.
     pub chain_id: Digest,
+    /// What the manifest says of it beside: what decompresses it, and its snapshot, may go by that.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The layers of a manifest, as far as its other readers have no use for.
+#[derive(Deserialize)]
+struct AnnotatedManifest {
+    #[serde(default)]
+    layers: List<AnnotatedLayer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnnotatedLayer {
+    #[serde(default)]
+    media_type: String,
+    annotations: Option<BTreeMap<String, Option<String>>>,
+}
+
+impl AnnotatedLayer {
+    fn into_annotations(self) -> BTreeMap<String, String> {
+        let all = self.annotations.unwrap_or_default().into_iter();
+        all.map(|(key, value)| (key, value.unwrap_or_default()))
+            .collect()
+    }
 }
 
 impl RootFileSystem {
     /// By the documents of an image. `None` where it is no image to run, such as a Helm chart, or has
     /// no layers.
-    pub(crate) fn of(manifest: &[u8], config: &[u8]) -> Result<Option<Self>, NoRootFileSystem> {
-        let manifest = parse::<Manifest>(manifest)?;
+    pub(crate) fn of(document: &[u8], config: &[u8]) -> Result<Option<Self>, NoRootFileSystem> {
+        let manifest = parse::<Manifest>(document)?;
         if !media_type::is_image_config(&manifest.config.media_type) {
             return Ok(None);
         }
@@ -58,12 +87,19 @@ impl RootFileSystem {
                 diff_ids: diff_ids.len(),
             });
         }
+        let annotated = parse::<AnnotatedManifest>(document)?.layers.0.into_iter();
+        let annotated = annotated.filter(|layer| media_type::is_layer(&layer.media_type));
         let chain_ids = chain_ids(&diff_ids);
-        let layers = blobs.into_iter().zip(diff_ids).zip(chain_ids);
-        let layers = layers.map(|((blob, diff_id), chain_id)| DiffLayer {
+        let layers = blobs
+            .into_iter()
+            .zip(diff_ids)
+            .zip(chain_ids)
+            .zip(annotated);
+        let layers = layers.map(|(((blob, diff_id), chain_id), layer)| DiffLayer {
             blob,
             diff_id,
             chain_id,
+            annotations: layer.into_annotations(),
         });
         Ok(Some(Self {
             config: manifest.config.digest()?,
@@ -145,6 +181,21 @@ mod tests {
         assert_eq!(parts, [(one, first.clone()), (two, second.clone())]);
         let chain = chain_ids(&[first, second]);
         assert_eq!(found.top(), chain.last());
+    }
+
+    #[test]
+    fn layers_keep_their_annotations() {
+        let one = Digest::of(b"1");
+        let manifest = manifest(CONFIG, &[("text/plain", &one), (LAYER, &one)]);
+        let annotated = r#","annotations":{"a":"1","b":null},"size":1}]"#;
+        let manifest = manifest.replace(r#","size":1}]"#, annotated);
+        let config = config(&[one.as_str()]);
+        let found = RootFileSystem::of(manifest.as_bytes(), config.as_bytes());
+        let [layer] = &found.unwrap().unwrap().layers[..] else {
+            panic!("one layer")
+        };
+        let expected = [("a", "1"), ("b", "")].map(|(key, value)| (key.into(), value.into()));
+        assert_eq!(layer.annotations, expected.into());
     }
 
     #[test]

@@ -18,14 +18,22 @@ use crate::platform::Platform;
 
 use host_image::HostImage;
 
+/// So often it is begun anew, at most, where what was unpacked is removed meanwhile.
+const TRIES: u32 = 3;
+
 /// Unpacks the image of the host's platform of a manifest or an index, if there is one. `name` is for
 /// people who list leases.
 pub(crate) async fn unpack<S: ImageStore>(store: &S, name: &str, target: &Digest) -> UnpackEnd {
-    match under_lease(store, name, target).await {
-        Ok(Some(made)) => UnpackEnd::Unpacked { made },
-        Ok(None) => UnpackEnd::NothingToUnpack,
-        Err(away) if away.is_store_away() => UnpackEnd::StoreAway(away.to_string()),
-        Err(error) => UnpackEnd::Failed(class(&error), error.to_string()),
+    let error = match under_lease(store, name, target).await {
+        Ok(Some(made)) => return UnpackEnd::Unpacked { made },
+        Ok(None) => return UnpackEnd::NothingToUnpack,
+        Err(error) => error,
+    };
+    let words = error.to_string();
+    match error {
+        away if away.is_store_away() => UnpackEnd::StoreAway(words),
+        UnpackError::Lacks { layer, .. } => UnpackEnd::Lacks(layer, words),
+        failed => UnpackEnd::Failed(class(&failed), words),
     }
 }
 
@@ -48,10 +56,17 @@ async fn under_lease<S: ImageStore>(
     let Some(image) = HostImage::find(store, target, Platform::host()).await? else {
         return Ok(None);
     };
-    let leased = LeasedStore::begin(store, &format!("unpacking {name}")).await?;
-    let made = store.unpack(&leased.lease, &image).await;
-    leased.release().await;
-    made.map(Some)
+    let mut tries = 1;
+    loop {
+        let leased = LeasedStore::begin(store, &format!("unpacking {name}")).await?;
+        let made = store.unpack(&leased.lease, &image).await;
+        leased.release().await;
+        match made {
+            // Another client ends leases, or removes snapshots.
+            Err(UnpackError::Removed(_)) if tries < TRIES => tries += 1,
+            made => return made.map(Some),
+        }
+    }
 }
 
 /// When another try makes sense.
@@ -60,7 +75,11 @@ fn class(error: &UnpackError) -> FailureClass {
         UnpackError::Documents(_) | UnpackError::Layer { .. } | UnpackError::OtherLayer { .. } => {
             FailureClass::Content
         }
+        UnpackError::Lacks { .. } => FailureClass::MissingBlob,
+        UnpackError::NoSpace { needs, .. } => FailureClass::NoSpace { needs: *needs },
         UnpackError::Store(StoreError::NoSpace { .. }) => FailureClass::NoSpace { needs: 0 },
-        UnpackError::Snapshotter { .. } | UnpackError::Store(_) => FailureClass::Environment,
+        UnpackError::Removed(_) | UnpackError::Snapshotter { .. } | UnpackError::Store(_) => {
+            FailureClass::Environment
+        }
     }
 }

@@ -1,47 +1,14 @@
 //! A disk that is full half way.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::made::{Made, recipe};
 use crate::support::{
-    Daemon, Generation, Options, Setup, compressed, fixture, on_the_reference_in_turn,
+    Daemon, Generation, Options, Setup, SmallDisk, compressed, fixture, on_the_reference_in_turn,
 };
 
 const SOON: Duration = Duration::from_secs(120);
-
-/// A small file system of its own; gone with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(path: PathBuf, megabytes: u32) -> Self {
-        std::fs::create_dir(&path).unwrap();
-        let disk = Self(path);
-        disk.mount(&format!("size={megabytes}m"));
-        disk
-    }
-
-    fn grow(&self, megabytes: u32) {
-        self.mount(&format!("remount,size={megabytes}m"));
-    }
-
-    fn mount(&self, options: &str) {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&self.0)
-            .status();
-        assert!(mounted.unwrap().success(), "mount -o {options}");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // What swept the directory may have unmounted it already.
-        let umount = Command::new("umount").arg("--lazy").arg(&self.0).output();
-        drop(umount);
-    }
-}
 
 /// The bytes of all files below a directory.
 fn bytes_below(dir: &Path) -> u64 {
@@ -105,7 +72,7 @@ fn a_full_disk_fails_what_does_not_fit_and_nothing_else(generation: &Generation)
                 .collect::<std::collections::BTreeSet<_>>(),
             store.closure()
         );
-        let content = bytes_below(&disk.0.join("io.containerd.content.v1.content"));
+        let content = bytes_below(&disk.path().join("io.containerd.content.v1.content"));
         assert!(content < 6 << 20, "{content} bytes are left of {large}");
 
         // With room for it all is well.
@@ -206,20 +173,20 @@ fn a_full_disk_keeps_no_stowd_from_starting(generation: &Generation) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let disk = SmallDisk::at(dir.path().join("root"), 8);
     let options = Options {
-        root: Some(disk.0.clone()),
+        root: Some(disk.path().to_owned()),
         ..Options::default()
     };
     let mut daemon = Daemon::start_with(generation, options);
     daemon.wait();
     let mut setup = Setup::new(generation);
     setup.attach(&daemon.address());
-    let filled = std::fs::write(disk.0.join("filler"), vec![0; 16 << 20]);
+    let filled = std::fs::write(disk.path().join("filler"), vec![0; 16 << 20]);
     assert!(filled.is_err(), "the disk is not full");
     let mut stowd = setup.start();
     stowd.wait_ready(SOON);
     assert_eq!(stowd.lines(" instance not held, ").len(), 1);
     assert_eq!(stowd.stop(), Some(0));
-    std::fs::remove_file(disk.0.join("filler")).unwrap();
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
     stowd.restart();
     stowd.wait_ready(SOON);
     assert_eq!(stowd.lines(" instance not held, ").len(), 1, "of before");

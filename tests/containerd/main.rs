@@ -48,4 +48,7 @@ mod shadowed;
 mod sight;
 mod status;
 mod unpack;
+mod unpack_again;
+mod unpack_hostile;
+mod unpack_layers;
 mod wear;

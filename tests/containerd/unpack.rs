@@ -33,7 +33,7 @@ on_the_reference_in_turn!(
 );
 
 /// The snapshots of a snapshotter: the parent and the kind of each.
-fn snapshots(stowd: &Stowd, snapshotter: &str) -> BTreeMap<String, (String, String)> {
+pub(crate) fn snapshots(stowd: &Stowd, snapshotter: &str) -> BTreeMap<String, (String, String)> {
     let list = stowd.ctr(&["snapshots", "--snapshotter", snapshotter, "list"]);
     let lines = list.lines().skip(1);
     lines
@@ -53,7 +53,7 @@ fn snapshots(stowd: &Stowd, snapshotter: &str) -> BTreeMap<String, (String, Stri
 }
 
 /// Those that are committed.
-fn committed(stowd: &Stowd, snapshotter: &str) -> BTreeSet<String> {
+pub(crate) fn committed(stowd: &Stowd, snapshotter: &str) -> BTreeSet<String> {
     let all = snapshots(stowd, snapshotter).into_iter();
     let committed = all.filter(|(_, (_, kind))| kind == "Committed");
     committed.map(|(name, _)| name).collect()
@@ -68,14 +68,14 @@ fn tops(stowd: &Stowd) -> Vec<String> {
     tops.collect()
 }
 
-fn assert_nothing_half_done(stowd: &Stowd, snapshotter: &str) {
+pub(crate) fn assert_nothing_half_done(stowd: &Stowd, snapshotter: &str) {
     assert_clean(stowd);
     for (name, (_, kind)) in snapshots(stowd, snapshotter) {
         assert_eq!(kind, "Committed", "{name}");
     }
 }
 
-fn assert_ready_says(stowd: &Stowd, words: &str) {
+pub(crate) fn assert_ready_says(stowd: &Stowd, words: &str) {
     let ready = stowd.lines(" ready: ");
     let last = ready.last().expect("READY's line");
     assert!(last.contains(words), "{last}");
@@ -117,7 +117,7 @@ fn a_container_finds_its_image_unpacked(generation: &Generation) {
 }
 
 /// The files of a root file system, with all that a tar keeps of them.
-fn tree(stowd: &Stowd, image: &str, target: &Path) -> String {
+pub(crate) fn tree(stowd: &Stowd, image: &str, target: &Path) -> String {
     std::fs::create_dir(target).unwrap();
     let path = target.to_str().unwrap();
     stowd.ctr(&["images", "mount", image, path]);

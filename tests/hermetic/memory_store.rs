@@ -534,9 +534,11 @@ impl ImageStore for MemoryStore {
         let mut made = 0;
         for DiffLayer { blob, chain_id, .. } in &image.layers {
             if !state.blobs.contains_key(&blob.digest) {
-                return Err(UnpackError::Layer {
-                    snapshotter: "memory".to_owned(),
-                    layer: blob.digest.clone(),
+                return Err(UnpackError::Lacks {
+                    layer: NeededBlob {
+                        digest: blob.digest.clone(),
+                        size: blob.size,
+                    },
                     cause: "not found".to_owned(),
                 });
             }

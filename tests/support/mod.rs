@@ -19,6 +19,7 @@ mod pause;
 mod pod;
 mod process;
 mod registry;
+mod small_disk;
 mod store;
 mod stowd;
 mod sweep;
@@ -41,6 +42,7 @@ pub use pause::{PAUSE_IMAGE, import_pause, write_static_image, write_static_imag
 pub use pod::{Ran, run_in_pod};
 pub use process::{is_running, is_stopped, kibibytes, stays_asleep, wake_ups};
 pub use registry::{AUTH, Asked, PASSWORD, Registry, USER};
+pub use small_disk::SmallDisk;
 pub use store::{Blob, Child, OF_AN_INSTANCE, Record, Store, children as children_of};
 pub use stowd::{Setup, Stowd, children, ctr, half_written};
 pub use sweep::sweep;

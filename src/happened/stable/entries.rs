@@ -146,13 +146,6 @@ messages! {
          again before it changes: \"stowd inspect FILE\" tells what is in it, copy it anew. One that lacks \
          a blob waits for another entry. For want of space, a registry or containerd it is tried again by \
          itself. systemctl reload stowd has all tried at once. READY does not wait for it.";
-    SNAPSHOTTER_UNKNOWN = WARN "snapshotter of CRI not told", ["taken", "cause"],
-        "9e59e8f75c674d9f9886e43a44826cd4",
-        "containerd does not tell what it makes containers with: images are unpacked with `taken`, see \
-         `images.snapshotter`",
-        "containerd does not tell which snapshotter CRI makes containers with, and images are unpacked \
-         with @STOWD_TAKEN@. Where that is another one, the first container of each image is unpacked once \
-         more. Name the right one in images.snapshotter.";
     NOT_NAMED = WARN "not named ", ["image", "error"],
         "d9f19ac2a43c49fdb44ba3b361d32614",
         "an image is imported, but has not this name of an extra registry",

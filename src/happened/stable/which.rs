@@ -131,7 +131,6 @@ impl StoreEvent {
             Self::SendingBlobs(_) => &begin::SENDING_BLOBS,
             Self::DirectWritesEnded(_) => &begin::DIRECT_WRITES_ENDED,
             Self::SandboxImageUnknown(_) => &entries::SANDBOX_IMAGE_UNKNOWN,
-            Self::SnapshotterUnknown { .. } => &entries::SNAPSHOTTER_UNKNOWN,
             Self::DeletionsNotHeard(_) => &begin::DELETIONS_NOT_HEARD,
             Self::DeletionsHeardAgain => &begin::DELETIONS_HEARD_AGAIN,
             Self::InstanceNotHeld(_) => &begin::INSTANCE_NOT_HELD,

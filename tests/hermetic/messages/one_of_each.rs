@@ -349,11 +349,7 @@ fn of_store() -> impl Iterator<Item = StoreEvent> {
             StoreEvent::WritingDirectly(_) => Some(StoreEvent::SendingBlobs(error())),
             StoreEvent::SendingBlobs(_) => Some(StoreEvent::DirectWritesEnded(error())),
             StoreEvent::DirectWritesEnded(_) => Some(StoreEvent::SandboxImageUnknown(error())),
-            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::SnapshotterUnknown {
-                taken: "overlayfs".to_owned(),
-                cause: error(),
-            }),
-            StoreEvent::SnapshotterUnknown { .. } => Some(StoreEvent::DeletionsNotHeard(error())),
+            StoreEvent::SandboxImageUnknown(_) => Some(StoreEvent::DeletionsNotHeard(error())),
             StoreEvent::DeletionsNotHeard(_) => Some(StoreEvent::DeletionsHeardAgain),
             StoreEvent::DeletionsHeardAgain => Some(StoreEvent::InstanceNotHeld(error())),
             StoreEvent::InstanceNotHeld(_) => Some(StoreEvent::LeasesNotFound(error())),
