@@ -1,5 +1,6 @@
 //! The command line.
 
+mod help;
 mod status_args;
 
 use std::env;
@@ -24,243 +25,10 @@ const VERSION: &str = concat!(
     "\nspeaks containerd.services v1 and CRI runtime.v1, as containerd does from 1.6 on",
 );
 
-const ABOUT: &str = "\
-Stows container images into containerd before the node says it is ready, and
-keeps them there.
-
-stowd runs containerd as its child (or attaches to one that runs), imports every
-image archive found in a directory, and tells systemd READY when that first load
-is done.";
-
-const AFTER: &str = "\
-Configuration, later ones win:
-  1. the defaults
-  2. /etc/stowd/config.toml, or the file that --config names
-  3. config.d/*.toml beside that file, in lexical order
-  4. the environment: STOWD_IMAGES__DIR sets images.dir ('__' steps into a
-     table, '_' stands for '-')
-  5. options of the command line
-
-Environment:
-  STOWD_...       a key of the configuration; an unknown one is an error
-  RUST_LOG        wins over log-level, wherever that is set
-  NO_COLOR        no colours in the log and in the status, even on a terminal
-  CONTAINERD_...  for containerd alone: CONTAINERD_HTTPS_PROXY reaches it as HTTPS_PROXY
-
-Exit status:
-  0   done; for a daemon: stopped as asked
-  1   failed; the reason is on stderr or in the journal
-  2   the command line is wrong
-  78  the configuration is wrong; every error is a line on stderr
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-  /var/lib/stowd/images/   the images directory
-  /run/stowd/              containerd's socket and state, and stowd's status.json
-
-Examples:
-  stowd check                         show the configuration and where each value comes from
-  stowd run --once                    load the images into a machine image that is being baked
-  stowd --config /srv/stowd.toml run  run with another file and the config.d beside it";
-
-const DOCTOR_ABOUT: &str = "\
-Looks for what on this machine would keep stowd, or the pods of its containerd,
-from working: the kernel, programs and their versions, who serves containerd's
-sockets, CRI, the sandbox image, cgroups, direct writes, file systems and free
-space, who may write where, and the unit with its drop-ins. A line each, with
-what to do.
-
-Nothing is changed. It works whether stowd runs or not; where containerd runs, it
-is asked, and else its configuration is.";
-
-const DOCTOR_AFTER: &str = "\
-Each line begins with ok, with warn (worth a look) or with fail (stowd or pods
-would not start).
-
-Exit status:
-  0   no line begins with fail
-  1   one does
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
-Examples:
-  sudo stowd doctor
-  sudo stowd doctor | grep -v '^ok'";
-
-const INSPECT_ABOUT: &str = "\
-Reads image archives as the daemon would, to the last byte, and shows what they
-would bring to a node like this one: images under their full names, platforms,
-layers, sizes; and what would not be imported, and why. Every digest is verified.
-
-Nothing is started, asked or changed: neither root nor containerd is needed. An
-archive that relies on what containerd has already is told to lack it. Of the
-configuration images.platforms and images.extra-registries count.";
-
-const INSPECT_AFTER: &str = "\
-Exit status:
-  0   all images of all files would be imported
-  1   one would not
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
-Examples:
-  stowd inspect bundle.tar.zst
-  docker save app:1 | stowd inspect -
-  stowd inspect --json *.tar | jq '.files[] | select(.whole | not)'";
-
-const IMPORT_ABOUT: &str = "\
-Imports image archives into the containerd that runs, at once, and unpacks their
-images: whether the daemon runs or not, and without the images directory. They are
-pinned by an owner of their own (io.stowd.pinned=import): no daemon unpins them,
-'stowd remove' does.
-
-A name that an instance of stowd has pinned stays as it is. Of the configuration
-containerd.address, containerd.namespace and the keys of images count.";
-
-const IMPORT_AFTER: &str = "\
-Exit status:
-  0   all images of all files are imported, and unpacked
-  1   one is not, or no containerd answers
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-  /var/tmp                 a copy of what comes through a pipe, or $TMPDIR
-
-Examples:
-  sudo stowd import bundle.tar.zst
-  docker save app:1 | sudo stowd import -";
-
-const REMOVE_ABOUT: &str = "\
-Takes the pins of 'stowd import' off images, so that the kubelet may collect them.
-With --delete their names are deleted; containerd collects what only they kept.
-
-What an instance of stowd has pinned is not touched: its archive, or its line of a
-list, is to be removed from the images directory.";
-
-const REMOVE_AFTER: &str = "\
-Exit status:
-  0   all of them were removed
-  1   one was not, or no containerd answers
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
-Examples:
-  sudo stowd remove docker.io/library/app:1
-  sudo stowd remove --delete app:1 app:2";
-
-const VERIFY_ABOUT: &str = "\
-Reads every blob of the images that stowd keeps, in its images directory or by
-'stowd import', and compares its bytes with its digest; looks for their names,
-pins and snapshots. The daemon may run meanwhile. Reading is behind all other work
-of the disk.
-
-With --repair what is damaged is brought back from its archive or its list, and
-unpacked.";
-
-const VERIFY_AFTER: &str = "\
-Exit status:
-  0   all of it is whole, or was repaired
-  1   something is damaged, or no containerd answers
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-  /var/lib/stowd/          what stowd has brought
-
-Examples:
-  sudo stowd verify
-  sudo stowd verify --repair docker.io/library/app:1";
-
-const COMPLETIONS_ABOUT: &str = "\
-Prints what a shell needs to complete stowd's commands and options.";
-
-const COMPLETIONS_AFTER: &str = "\
-Exit status:
-  0   printed
-  2   the command line is wrong
-
-Examples:
-  stowd completions bash > /etc/bash_completion.d/stowd
-  stowd completions zsh > /usr/local/share/zsh/site-functions/_stowd
-  stowd completions fish > /etc/fish/completions/stowd.fish";
-
-const RUN_ABOUT: &str = "\
-Runs the daemon: containerd comes up, every archive in the images directory is
-imported, READY goes to systemd, and stowd follows the directory until SIGTERM or
-SIGINT. SIGHUP makes it look again, reopen logs and take what can change; on a
-terminal that is closed it ends stowd.
-
-An archive that cannot be imported is reported and does not hold READY back.
-When containerd ends without being asked, stowd ends too, so that systemd
-restarts both.";
-
-const RUN_AFTER: &str = "\
-Exit status:
-  0   stopped as asked; with --once: every entry was imported
-  1   containerd did not start or ended by itself; with --once: an entry failed
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
-Examples:
-  stowd run
-  stowd run --once --images-dir ./images
-  STOWD_CONTAINERD__SUPERVISE=false \\
-    STOWD_CONTAINERD__ADDRESS=/run/containerd/containerd.sock stowd run
-
-'stowd --help' tells the order of the configuration and the environment variables.";
-
-const CHECK_ABOUT: &str = "\
-Shows the configuration that 'run' would have with the same options and
-environment. Every value is followed by where it comes from. The output is
-itself a configuration file.
-
-Nothing is started or changed. Warnings go to stderr; so do errors, all of them,
-a line each. With --quiet there is no other output: 'systemctl reload' fails by
-it when the configuration is wrong.";
-
-const CHECK_AFTER: &str = "\
-Exit status:
-  0   the configuration can be used
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
-Examples:
-  stowd check
-  stowd check | grep -v '# default'
-  stowd --config ./config.toml check && cp ./config.toml /etc/stowd/config.toml
-
-'stowd --help' tells the order of the configuration and the environment variables.";
-
 /// The command line, as parsed.
 #[derive(Debug, Parser)]
 #[command(name = "stowd", version, long_version = VERSION)]
-#[command(about, long_about = ABOUT, after_long_help = AFTER)]
+#[command(about, long_about = help::ABOUT, after_long_help = help::AFTER)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// Read FILE, not /etc/stowd/config.toml; its drop-ins are config.d/*.toml beside it
@@ -280,31 +48,31 @@ pub struct Cli {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the daemon
-    #[command(long_about = RUN_ABOUT, after_long_help = RUN_AFTER)]
+    #[command(long_about = help::RUN_ABOUT, after_long_help = help::RUN_AFTER)]
     Run(RunArgs),
     /// Show the configuration and where each value comes from
-    #[command(long_about = CHECK_ABOUT, after_long_help = CHECK_AFTER)]
+    #[command(long_about = help::CHECK_ABOUT, after_long_help = help::CHECK_AFTER)]
     Check(CheckArgs),
     /// Look for what would keep stowd or pods from working, with remedies
-    #[command(long_about = DOCTOR_ABOUT, after_long_help = DOCTOR_AFTER)]
+    #[command(long_about = help::DOCTOR_ABOUT, after_long_help = help::DOCTOR_AFTER)]
     Doctor,
     /// Show what is on board, and what failed and why
     #[command(long_about = STATUS_ABOUT, after_long_help = STATUS_AFTER)]
     Status(StatusArgs),
     /// Show what archives would bring to this node, and what not and why
-    #[command(long_about = INSPECT_ABOUT, after_long_help = INSPECT_AFTER)]
+    #[command(long_about = help::INSPECT_ABOUT, after_long_help = help::INSPECT_AFTER)]
     Inspect(InspectArgs),
     /// Import archives into the containerd that runs, beside the daemon
-    #[command(long_about = IMPORT_ABOUT, after_long_help = IMPORT_AFTER)]
+    #[command(long_about = help::IMPORT_ABOUT, after_long_help = help::IMPORT_AFTER)]
     Import(ImportArgs),
     /// Unpin, or delete, what 'stowd import' has brought
-    #[command(long_about = REMOVE_ABOUT, after_long_help = REMOVE_AFTER)]
+    #[command(long_about = help::REMOVE_ABOUT, after_long_help = help::REMOVE_AFTER)]
     Remove(RemoveArgs),
     /// Read all images that stowd keeps, and repair what is damaged
-    #[command(long_about = VERIFY_ABOUT, after_long_help = VERIFY_AFTER)]
+    #[command(long_about = help::VERIFY_ABOUT, after_long_help = help::VERIFY_AFTER)]
     Verify(VerifyArgs),
     /// Print what a shell needs to complete commands and options
-    #[command(long_about = COMPLETIONS_ABOUT, after_long_help = COMPLETIONS_AFTER)]
+    #[command(long_about = help::COMPLETIONS_ABOUT, after_long_help = help::COMPLETIONS_AFTER)]
     Completions {
         /// Whose completions
         shell: Shell,
