@@ -16,7 +16,7 @@ use super::event::{Effect, Job, Now};
 use super::life::{Life, Queued, Until};
 use super::state::Plan;
 use super::store_query::Want;
-use super::unpacks::Demand;
+use super::unpack_state::Demand;
 
 impl Plan {
     /// Wants the audit that had to wait for the end of all archives: of those that READY waits for, before it.

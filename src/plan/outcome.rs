@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::life::{Life, Overtaken, Queued, Running};
 use super::state::Plan;
 use super::store_query::{STORE_REST, Want};
-use super::unpacks::Demand;
+use super::unpack_state::Demand;
 
 impl Plan {
     pub(super) fn ended(&mut self, path: PathBuf, end: JobEnd, now: Now) {

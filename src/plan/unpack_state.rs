@@ -1,6 +1,38 @@
-//! The states of one image on its way to being unpacked.
+//! One image on its way to being unpacked: why, and how far it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use crate::ledger::ImportedImage;
+
+/// An image that is, or is to be, unpacked.
+#[derive(Debug, Clone)]
+pub(super) struct Unpack {
+    /// One of its names, for people.
+    pub(super) name: String,
+    /// The first names of the images that are this one: a tally counts images as
+    /// [`Summary`](crate::ledger::Summary) does.
+    pub(super) counted: BTreeSet<String>,
+    pub(super) state: UnpackState,
+    /// The initial load may wait for it.
+    pub(super) is_of_start: bool,
+    pub(super) failures: u32,
+    /// Of its last change.
+    pub(super) serial: u64,
+}
+
+/// Why an image is to be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// A job has brought something that the store had not.
+    New,
+    /// A job was done again, or has failed, and the image is one that it names.
+    Repeated,
+    /// Its record stands: the store's snapshots are asked for first.
+    Standing,
+    /// The same of an entry that is out of sight: its images are kept, and not counted.
+    Kept,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnpackState {
@@ -46,4 +78,9 @@ impl UnpackWait {
             Self::Change | Self::Answer { .. } => None,
         }
     }
+}
+
+/// The name by which a tally counts it.
+pub(super) fn first_name(image: &ImportedImage) -> &str {
+    image.names.first().map_or("", String::as_str)
 }

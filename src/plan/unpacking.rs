@@ -15,8 +15,7 @@ use super::event::{Effect, Now, UnpackEnd};
 use super::life::Life;
 use super::state::Plan;
 use super::store_query::{STORE_REST, Want};
-use super::unpack_state::UnpackWait;
-use super::unpacks::Demand;
+use super::unpack_state::{Demand, UnpackWait};
 
 /// So often what is wrong with an image itself is found before nothing but a change can help: a layer is
 /// written each time.

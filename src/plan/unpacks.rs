@@ -22,7 +22,7 @@ use crate::ledger::ImportedImage;
 use crate::status::UnpackStage;
 use crate::unpack::UnpackTally;
 
-use super::unpack_state::{UnpackState, UnpackWait};
+use super::unpack_state::{Demand, Unpack, UnpackState, UnpackWait, first_name};
 
 /// The images that are, or are to be, unpacked.
 #[derive(Debug, Default)]
@@ -40,34 +40,6 @@ pub(super) struct Unpacks {
     errors: BTreeMap<Digest, String>,
     /// Grows with each change, and tells which are newer than a question to the store.
     serial: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Unpack {
-    /// One of its names, for people.
-    name: String,
-    /// The first names of the images that are this one: a tally counts images as
-    /// [`Summary`](crate::ledger::Summary) does.
-    counted: BTreeSet<String>,
-    state: UnpackState,
-    /// The initial load may wait for it.
-    is_of_start: bool,
-    failures: u32,
-    /// Of its last change.
-    serial: u64,
-}
-
-/// Why an image is to be unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Demand {
-    /// A job has brought something that the store had not.
-    New,
-    /// A job was done again, or has failed, and the image is one that it names.
-    Repeated,
-    /// Its record stands: the store's snapshots are asked for first.
-    Standing,
-    /// The same of an entry that is out of sight: its images are kept, and not counted.
-    Kept,
 }
 
 impl Unpacks {
@@ -422,8 +394,4 @@ impl Unpacks {
         self.loading -= usize::from(image.is_of_start && image.state.is_open());
         Some(image)
     }
-}
-
-fn first_name(image: &ImportedImage) -> &str {
-    image.names.first().map_or("", String::as_str)
 }
