@@ -11,7 +11,7 @@ use crate::ledger_file::{LedgerFile, News, Written};
 use crate::reporter::report;
 use crate::state_dir::MarkedRun;
 
-/// How long the last writes may take, when stowd ends.
+/// How long the last writes may take, when stowd ends, and those that READY waits for.
 pub(super) const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// The ledger's file, and the write that is under way.
@@ -19,6 +19,17 @@ pub(super) const LAST_SAVE: Duration = Duration::from_secs(5);
 pub(super) struct LedgerWriter {
     file: LedgerFile,
     write: Option<JoinHandle<Written>>,
+}
+
+/// What is known of the ledger and its disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recording {
+    /// The ledger's revision now.
+    pub(super) revision: u64,
+    /// The one that the disk has.
+    pub(super) on_disk: Option<u64>,
+    /// The last write has failed.
+    pub(super) is_failing: bool,
 }
 
 impl LedgerWriter {
@@ -43,9 +54,23 @@ impl LedgerWriter {
         Ok((Self { file, write: None }, loaded.ledger))
     }
 
-    /// Begins the write that is due, if one is. Before what was brought, the disk has that the run goes on.
-    pub(super) fn begin(&mut self, ledger: &Ledger, run: &MarkedRun) {
-        if let Some(write) = self.file.begin(ledger, Instant::now()) {
+    /// What the disk has of the ledger.
+    pub(super) fn recording(&self, ledger: &Ledger) -> Recording {
+        Recording {
+            revision: ledger.revision(),
+            on_disk: self.file.on_disk(),
+            is_failing: self.file.is_failing(),
+        }
+    }
+
+    /// Begins the write that is due, if one is; where it is awaited, also without a rest after the last one.
+    /// Before what was brought, the disk has that the run goes on.
+    pub(super) fn begin(&mut self, ledger: &Ledger, run: &MarkedRun, is_awaited: bool) {
+        let write = match is_awaited {
+            true => self.file.begin_at_once(ledger),
+            false => self.file.begin(ledger, Instant::now()),
+        };
+        if let Some(write) = write {
             let run = run.clone();
             self.write = Some(tokio::task::spawn_blocking(move || {
                 // It was told when the run began, and is tried again with the next write.
@@ -141,7 +166,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(200));
             });
             ledger.record(images.join("a.tar"), attempt());
-            writer.begin(&ledger, &run);
+            writer.begin(&ledger, &run, false);
             ledger.record(images.join("b.tar"), attempt());
             writer.end(&ledger).await;
             busy.await.unwrap();

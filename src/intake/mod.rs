@@ -8,6 +8,7 @@
 mod hung_files;
 mod ledger_writer;
 mod lookout;
+mod recorded_load;
 mod settings;
 mod unrecorded;
 mod work;
@@ -32,6 +33,7 @@ use crate::status::OnBoard;
 
 use ledger_writer::{LAST_SAVE, LedgerWriter};
 use lookout::Lookout;
+use recorded_load::RecordedLoad;
 use work::Jobs;
 
 pub use settings::Settings;
@@ -66,6 +68,7 @@ pub struct Intake<S: ImageStore, D> {
     started: Instant,
     heartbeat: Option<Duration>,
     turns: u64,
+    load: RecordedLoad,
     /// No archive was worked on or waited when progress was told last.
     is_idle: bool,
     /// The bytes of archives that had ended when that was so last.
@@ -97,6 +100,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             started: Instant::now(),
             heartbeat,
             turns: 0,
+            load: RecordedLoad::default(),
             is_idle: true,
             bytes_before: 0,
             progress,
@@ -151,7 +155,9 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
         loop {
-            writer.begin(plan.ledger(), run);
+            let recording = writer.recording(plan.ledger());
+            self.load = { self.load }.followed(plan.is_loaded(), recording, Instant::now());
+            writer.begin(plan.ledger(), run, self.load.is_awaited());
             self.turns += 1;
             self.publish(plan);
             let looked = self.lookout.due();
@@ -170,6 +176,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
                 () = until(due) => Event::Tick,
                 () = until(turn) => Event::Tick,
                 () = until(looked) => Event::Tick,
+                () = until(self.load.until()) => Event::Tick,
                 changed = self.changes.changed() => {
                     changed.map_err(|_| IntakeError::SettingsEnded)?;
                     self.reload()
@@ -248,7 +255,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             settling: plan.first_held().map(file_name),
             unpacking: plan.unpacking(),
             unpacked: plan.unpack_tally(),
-            loaded: plan.is_loaded(),
+            loaded: self.load.is_over(),
             watching: shown(&self.settings.dir),
             is_dir_missing: plan.is_dir_missing(),
             out_of_sight: plan.out_of_sight(),

@@ -155,6 +155,16 @@ impl LedgerFile {
         self.on_disk != Some(ledger.revision())
     }
 
+    /// The revision of the ledger that the disk has.
+    pub fn on_disk(&self) -> Option<u64> {
+        self.on_disk
+    }
+
+    /// Whether the last write has failed.
+    pub fn is_failing(&self) -> bool {
+        self.trouble.is_some()
+    }
+
     /// The write that is due, if one is. Cheap: it is to be asked whenever something may have
     /// changed, and at [`due`](Self::due). One write is in work at a time, and what changes
     /// meanwhile is the next one's.
@@ -167,8 +177,8 @@ impl LedgerFile {
         }
     }
 
-    /// As [`begin`](Self::begin), but without a rest after the last write: before the end, and
-    /// when an operator asks for it.
+    /// As [`begin`](Self::begin), but without a rest after the last write: before READY, and before the
+    /// end.
     pub fn begin_at_once(&mut self, ledger: &Ledger) -> Option<Write> {
         if self.writing || !self.lacks(ledger) {
             return None;

@@ -361,6 +361,40 @@ async fn the_sandbox_image_is_asked_for_and_looked_up_before_the_load_is_over() 
     }
 }
 
+/// The second archive ends while the ledger rests after the write of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_is_on_the_disk_when_the_load_is_over() {
+    let dir = TempDir::new().unwrap();
+    let names = ["a.tar", "b.tar"];
+    let entries = names.map(|name| {
+        let path = dir.path().join(name);
+        std::fs::rename(archive(dir.path(), 0).path, &path).unwrap();
+        entry(&path)
+    });
+    let (tell, source) = told();
+    let listing = Listing {
+        entries: entries.map(|entry| Listed { entry, whole: true }).into(),
+        ..Listing::default()
+    };
+    tell.send(SourceEvent::Listed(listing)).unwrap();
+    let state_dir = dir.path().join("state");
+    let (_settings, changed) = watch::channel(settings(state_dir.clone()));
+    let (_tell_store, state) = watch::channel(StoreState::default());
+    let store = MemoryStore::default();
+    let (intake, mut progress) = Intake::new(store, source, changed, state, None);
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(intake.run(stop.clone()));
+    let loaded = progress.wait_for(|progress| progress.loaded);
+    let loaded = tokio::time::timeout(Duration::from_secs(60), loaded).await;
+    drop(loaded.unwrap().unwrap());
+    let ledger = std::fs::read_to_string(state_dir.join("ledger.json")).unwrap();
+    for name in names {
+        assert!(ledger.contains(name), "{name} in {ledger}");
+    }
+    stop.cancel();
+    working.await.unwrap().unwrap();
+}
+
 /// Its document cannot be read, and no record tells of it. The others are read all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_pinned_image_that_cannot_be_read_ends_no_scrub() {
