@@ -1,5 +1,18 @@
 //! What `--help` says of each command.
 
+/// The last exit statuses and the first files of each command that reads the configuration.
+macro_rules! of_configuration {
+    () => {
+        "  2   the command line is wrong
+  78  the configuration is wrong
+
+Files:
+  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
+  /etc/stowd/config.d/     drop-ins to it
+"
+    };
+}
+
 pub(super) const ABOUT: &str = "\
 Stows container images into containerd before the node says it is ready, and
 keeps them there.
@@ -50,23 +63,21 @@ what to do.
 Nothing is changed. It works whether stowd runs or not; where containerd runs, it
 is asked, and else its configuration is.";
 
-pub(super) const DOCTOR_AFTER: &str = "\
+pub(super) const DOCTOR_AFTER: &str = concat!(
+    "\
 Each line begins with ok, with warn (worth a look) or with fail (stowd or pods
 would not start).
 
 Exit status:
   0   no line begins with fail
   1   one does
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
+",
+    of_configuration!(),
+    "
 Examples:
   sudo stowd doctor
-  sudo stowd doctor | grep -v '^ok'";
+  sudo stowd doctor | grep -v '^ok'",
+);
 
 pub(super) const INSPECT_ABOUT: &str = "\
 Reads image archives as the daemon would, to the last byte, and shows what they
@@ -77,21 +88,19 @@ Nothing is started, asked or changed: neither root nor containerd is needed. An
 archive that relies on what containerd has already is told to lack it. Of the
 configuration images.platforms and images.extra-registries count.";
 
-pub(super) const INSPECT_AFTER: &str = "\
+pub(super) const INSPECT_AFTER: &str = concat!(
+    "\
 Exit status:
   0   all images of all files would be imported
   1   one would not
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
+",
+    of_configuration!(),
+    "
 Examples:
   stowd inspect bundle.tar.zst
   docker save app:1 | stowd inspect -
-  stowd inspect --json *.tar | jq '.files[] | select(.whole | not)'";
+  stowd inspect --json *.tar | jq '.files[] | select(.whole | not)'",
+);
 
 pub(super) const IMPORT_ABOUT: &str = "\
 Imports image archives into the containerd that runs, at once, and unpacks their
@@ -102,21 +111,19 @@ pinned by an owner of their own (io.stowd.pinned=import): no daemon unpins them,
 A name that an instance of stowd has pinned stays as it is. Of the configuration
 containerd.address, containerd.namespace and the keys of images count.";
 
-pub(super) const IMPORT_AFTER: &str = "\
+pub(super) const IMPORT_AFTER: &str = concat!(
+    "\
 Exit status:
   0   all images of all files are imported, and unpacked
   1   one is not, or no containerd answers
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-  /var/tmp                 a copy of what comes through a pipe, or $TMPDIR
+",
+    of_configuration!(),
+    "  /var/tmp                 a copy of what comes through a pipe, or $TMPDIR
 
 Examples:
   sudo stowd import bundle.tar.zst
-  docker save app:1 | sudo stowd import -";
+  docker save app:1 | sudo stowd import -",
+);
 
 pub(super) const REMOVE_ABOUT: &str = "\
 Takes the pins of 'stowd import' off images, so that the kubelet may collect them.
@@ -125,20 +132,18 @@ With --delete their names are deleted; containerd collects what only they kept.
 What an instance of stowd has pinned is not touched: its archive, or its line of a
 list, is to be removed from the images directory.";
 
-pub(super) const REMOVE_AFTER: &str = "\
+pub(super) const REMOVE_AFTER: &str = concat!(
+    "\
 Exit status:
   0   all of them were removed
   1   one was not, or no containerd answers
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
+",
+    of_configuration!(),
+    "
 Examples:
   sudo stowd remove docker.io/library/app:1
-  sudo stowd remove --delete app:1 app:2";
+  sudo stowd remove --delete app:1 app:2",
+);
 
 pub(super) const VERIFY_ABOUT: &str = "\
 Reads every blob of the images that stowd keeps, in its images directory or by
@@ -149,21 +154,19 @@ of the disk.
 With --repair what is damaged is brought back from its archive or its list, and
 unpacked.";
 
-pub(super) const VERIFY_AFTER: &str = "\
+pub(super) const VERIFY_AFTER: &str = concat!(
+    "\
 Exit status:
   0   all of it is whole, or was repaired
   1   something is damaged, or no containerd answers
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-  /var/lib/stowd/          what stowd has brought
+",
+    of_configuration!(),
+    "  /var/lib/stowd/          what stowd has brought
 
 Examples:
   sudo stowd verify
-  sudo stowd verify --repair docker.io/library/app:1";
+  sudo stowd verify --repair docker.io/library/app:1",
+);
 
 pub(super) const COMPLETIONS_ABOUT: &str = "\
 Prints what a shell needs to complete stowd's commands and options.";
@@ -188,24 +191,22 @@ An archive that cannot be imported is reported and does not hold READY back.
 When containerd ends without being asked, stowd ends too, so that systemd
 restarts both.";
 
-pub(super) const RUN_AFTER: &str = "\
+pub(super) const RUN_AFTER: &str = concat!(
+    "\
 Exit status:
   0   stopped as asked; with --once: every entry was imported
   1   containerd did not start or ended by itself; with --once: an entry failed
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
+",
+    of_configuration!(),
+    "
 Examples:
   stowd run
   stowd run --once --images-dir ./images
   STOWD_CONTAINERD__SUPERVISE=false \\
     STOWD_CONTAINERD__ADDRESS=/run/containerd/containerd.sock stowd run
 
-'stowd --help' tells the order of the configuration and the environment variables.";
+'stowd --help' tells the order of the configuration and the environment variables.",
+);
 
 pub(super) const CHECK_ABOUT: &str = "\
 Shows the configuration that 'run' would have with the same options and
@@ -216,19 +217,17 @@ Nothing is started or changed. Warnings go to stderr; so do errors, all of them,
 a line each. With --quiet there is no other output: 'systemctl reload' fails by
 it when the configuration is wrong.";
 
-pub(super) const CHECK_AFTER: &str = "\
+pub(super) const CHECK_AFTER: &str = concat!(
+    "\
 Exit status:
   0   the configuration can be used
-  2   the command line is wrong
-  78  the configuration is wrong
-
-Files:
-  /etc/stowd/config.toml   the configuration, see stowd.toml(5)
-  /etc/stowd/config.d/     drop-ins to it
-
+",
+    of_configuration!(),
+    "
 Examples:
   stowd check
   stowd check | grep -v '# default'
   stowd --config ./config.toml check && cp ./config.toml /etc/stowd/config.toml
 
-'stowd --help' tells the order of the configuration and the environment variables.";
+'stowd --help' tells the order of the configuration and the environment variables.",
+);
