@@ -79,6 +79,8 @@ struct Brought {
     what: Vec<String>,
     /// Names that were left to later entries.
     left: BTreeSet<String>,
+    /// One of them was let go when the entry was to be brought back: also where another entry has it by now.
+    was_let_go: bool,
     /// What the store had lost when the job began.
     losses: u64,
 }
@@ -236,6 +238,9 @@ impl Oracle {
         }
         for (path, names) in lacking {
             let identity = ledger.get(path).and_then(|record| record.identity);
+            if let Some(brought) = self.brought.get_mut(path) {
+                brought.was_let_go |= is_any_let_go(&brought.left, path, ledger);
+            }
             self.pace.brings_back(path, names, identity, uptime)?;
         }
         Ok(())
@@ -256,7 +261,8 @@ impl Oracle {
         let brought = brought.filter(|brought| brought.version == version);
         if brought.is_some_and(|brought| {
             let mut what = brought.what.iter();
-            let is_left = is_any_let_go(&brought.left, &entry.path, process.plan.ledger());
+            let is_left = brought.was_let_go
+                || is_any_let_go(&brought.left, &entry.path, process.plan.ledger());
             !is_left && !what.any(|what| store.is_lost_since(what, brought.losses))
         }) {
             return Err(Violation::new(format!(
@@ -335,6 +341,7 @@ impl Oracle {
                     version: (job.entry.identity, job.config.shape()),
                     what: images.collect(),
                     left: job.left.clone(),
+                    was_let_go: false,
                     losses,
                 };
                 self.brought.insert(path.clone(), brought);
