@@ -93,16 +93,28 @@ refuse_purge_under_containers() {
     return 1
 }
 
-# Takes away what stowd and its containerd have written, and the configuration. Archives are not theirs: the
-# images directory stays unless it is empty.
+# empty_directory DIR: takes away what is in it, and itself unless something is mounted there. Nothing that is mounted
+# below it is touched.
+empty_directory() {
+    [ -d "$1" ] || return 0
+    find "$1" -mindepth 1 -xdev -depth -delete 2>/dev/null || true
+    rmdir "$1" 2>/dev/null || true
+}
+
+# Takes away what stowd and its containerd have written, and the configuration: by name, because anything else in
+# /var/lib/stowd, archives first of all, is not theirs. A directory that is a mount point stays, and is emptied.
 purge() {
     refuse_purge_under_containers || return 1
-    if [ -d /var/lib/stowd ]; then
-        find /var/lib/stowd/ -mindepth 1 -maxdepth 1 ! -name images -exec rm -rf --one-file-system {} +
-    fi
-    rm -rf --one-file-system /run/stowd /etc/stowd
+    empty_directory /var/lib/stowd/containerd
+    for file in ledger lock running scrub status; do
+        rm -f "/var/lib/stowd/$file" "/var/lib/stowd/$file".json*
+    done
+    rm -f /var/lib/stowd/ledger-*.json*
+    empty_directory /run/stowd
+    empty_directory /etc/stowd
     for directory in /var/lib/stowd/images /var/lib/stowd; do
         [ ! -d "$directory" ] || rmdir --ignore-fail-on-non-empty "$directory" 2>/dev/null || true
     done
-    [ ! -d /var/lib/stowd/images ] || echo "Left, because archives are in it: /var/lib/stowd/images"
+    left=$(find /var/lib/stowd -mindepth 1 -maxdepth 1 2>/dev/null | sort | tr '\n' ' ')
+    [ -z "$left" ] || echo "Left, because there is something in it, or mounted there: $left"
 }
