@@ -6,18 +6,29 @@ use std::borrow::Cow;
 /// How many problems of one entry are told: they are one line of the log.
 const PROBLEMS_MAX: usize = 10;
 
-/// The text with its control characters escaped. A file name, or words that an error quotes, must not
-/// forge a line of the log, or an assignment of `sd_notify(3)`, by a line break or an escape sequence.
+/// The text with its control characters escaped, and those that are not seen and change how the rest of a
+/// line looks. A file name, or words that an error quotes, must not forge a line of the log, or an assignment
+/// of `sd_notify(3)`, by a line break or an escape sequence.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if character.is_control() || is_invisible(character) {
             line.extend(character.escape_default());
         } else {
             line.push(character);
         }
     }
     line
+}
+
+/// Separators of lines, marks of direction and characters without a width (Unicode, "Default ignorable" and
+/// "Bidi control").
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// As [`one_line`], and no longer than `most` characters; what is cut ends in `…`.
@@ -88,6 +99,10 @@ mod tests {
         assert_eq!(
             one_line("a\nREADY=1\r\t\0\x1b[2J\u{85}ö"),
             r"a\nREADY=1\r\t\u{0}\u{1b}[2J\u{85}ö"
+        );
+        assert_eq!(
+            one_line("\u{202e}rat\u{200b}.\u{2028}"),
+            r"\u{202e}rat\u{200b}.\u{2028}"
         );
     }
 
