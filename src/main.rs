@@ -1,6 +1,5 @@
 //! The stowd daemon.
 
-use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use clap::Parser as _;
 use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, StatusArgs, VerifyArgs};
 use stowd::commands::inspect::{InspectedFile, json_document};
 use stowd::commands::status::Request;
+use stowd::commands::tell;
 use stowd::config::{self, LoadError};
 use stowd::platform::{Platform, Wanted};
 use stowd::service::{HostEdges, Mode};
@@ -185,9 +185,4 @@ fn say(text: &str) {
     if let Err(NotDone::Other(error)) = print(text) {
         tell(&error);
     }
-}
-
-/// A line on stderr. If that is closed, there is no other way to say so.
-fn tell(line: &impl Display) {
-    let _ = writeln!(io::stderr(), "stowd: {line}");
 }

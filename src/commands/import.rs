@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::blocking;
 use crate::config::Config;
+use crate::entry::shown;
 use crate::image_store::ImageStore;
 use crate::importer::ImportError;
 use crate::logging::{self, InitError};
+use crate::one_line::one_line;
 use crate::operator::{ImportedFile, NotConnected, OperatorImport, connect};
 use crate::pin::{OPERATOR, PinOwner};
 use crate::platform::{Platform, PlatformError, Wanted};
@@ -18,7 +21,7 @@ use crate::progress::{Meter, counted};
 use crate::shutdown::Shutdown;
 use crate::unpack::UnpackWhen;
 
-use super::input::Input;
+use super::input::{Input, InputError};
 use super::progress_bar::Shown;
 
 /// What is logged beside what the command itself says, where nothing else is asked for.
@@ -37,8 +40,19 @@ pub enum NotImported {
     Connection(#[from] NotConnected),
 }
 
+/// Why nothing of a file was imported.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("interrupted; nothing of it has a name")]
+    Interrupted,
+}
+
 /// Imports the files, one after another. `say` gets what came of each, `complain` each problem. Returns
-/// whether all of them were imported whole, and unpacked.
+/// whether all of them were imported whole, and unpacked. A first signal ends it in order, a second at once.
 pub fn import(
     config: &Config,
     files: &[PathBuf],
@@ -48,31 +62,40 @@ pub fn import(
 ) -> Result<bool, NotImported> {
     logging::init(log_level.unwrap_or(LOGGED))?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(import_all(config, files, say, complain))
+    let imported = runtime.block_on(async {
+        let Shutdown { stop, force } = Shutdown::listen()?;
+        tokio::select! {
+            biased;
+            () = force.cancelled() => Ok(false),
+            imported = import_all(config, files, &stop, say, complain) => imported,
+        }
+    });
+    // A thread may still wait for what comes through a pipe.
+    runtime.shutdown_background();
+    imported
 }
 
 async fn import_all(
     config: &Config,
     files: &[PathBuf],
+    stop: &CancellationToken,
     mut say: impl FnMut(&str),
     mut complain: impl FnMut(&str),
 ) -> Result<bool, NotImported> {
-    let stop = Shutdown::listen()?.stop;
     let images = &config.images;
     let wanted = Wanted::from_config(&images.platforms, Platform::host())?;
-    let store = connect(config, PinOwner::of_instance(OPERATOR)).await?;
-    let importer = OperatorImport::new(store, wanted, images.extra_registries.clone());
+    let connected = connect(config, PinOwner::of_instance(OPERATOR));
+    let Some(connected) = stop.run_until_cancelled(connected).await else {
+        return Ok(false);
+    };
+    let importer = OperatorImport::new(connected?, wanted, images.extra_registries.clone());
     let mut is_well = true;
     for file in files {
         let began = Instant::now();
-        let imported = import_file(&importer, file, images.unpack, &stop).await;
-        let problems = match imported {
+        let problems = match import_file(&importer, file, images.unpack, stop).await {
             Ok(imported) => {
                 say(&text(file, &imported, began.elapsed()));
                 imported.problems
-            }
-            Err(_) if stop.is_cancelled() => {
-                vec!["interrupted; nothing of it has a name".to_owned()]
             }
             Err(error) => vec![error.to_string()],
         };
@@ -92,19 +115,29 @@ async fn import_file<S: ImageStore>(
     file: &Path,
     unpack: UnpackWhen,
     stop: &CancellationToken,
-) -> Result<ImportedFile, ImportError> {
-    let input = Input::named(file)?;
-    let size = std::fs::metadata(&input.path)?.len();
+) -> Result<ImportedFile, FileError> {
+    let name = Path::new(file.file_name().unwrap_or_default()).display();
+    let named = file.to_owned();
+    let reading = Shown {
+        doing: format!("reading {name}"),
+        bytes: None,
+    };
+    let opened = reading.during(blocking(move || Input::named(&named)));
+    let opened = stop.run_until_cancelled(opened).await;
+    let input = opened.ok_or(FileError::Interrupted)??;
+    let size = std::fs::metadata(&input.path)
+        .map_err(InputError::from)?
+        .len();
     let meter = Meter::default();
     let importing = Shown {
-        doing: format!(
-            "importing {}",
-            Path::new(file.file_name().unwrap_or_default()).display()
-        ),
+        doing: format!("importing {name}"),
         bytes: Some((&meter, size)),
     };
     let work = importer.archive(&input.path, &meter, stop);
-    let mut imported = importing.during(work).await?;
+    let mut imported = match importing.during(work).await {
+        Err(_) if stop.is_cancelled() => return Err(FileError::Interrupted),
+        imported => imported?,
+    };
     if unpack == UnpackWhen::Never {
         return Ok(imported);
     }
@@ -120,9 +153,8 @@ async fn import_file<S: ImageStore>(
             .await
             .is_none()
         {
-            imported
-                .problems
-                .push("interrupted before all of it was unpacked".to_owned());
+            let problem = "interrupted before all of it was unpacked";
+            imported.problems.push(problem.to_owned());
             break;
         }
     }
@@ -141,9 +173,12 @@ fn text(file: &Path, imported: &ImportedFile, took: Duration) -> String {
     let _ = writeln!(
         text,
         "{}: {images}, {} unpacked, in {:.1} s",
-        file.display(),
+        shown(file),
         imported.unpacked,
         took.as_secs_f64()
     );
+    for note in &imported.notes {
+        let _ = writeln!(text, "  {}", one_line(note));
+    }
     text
 }

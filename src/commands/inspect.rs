@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use crate::entry::shown;
-use crate::importer::{ImportError, InspectedImage, Inspection, inspect};
+use crate::importer::{InspectedImage, Inspection, inspect};
 use crate::naming::Reference;
 use crate::one_line::one_line;
 use crate::platform::Wanted;
@@ -21,15 +21,18 @@ const JSON_VERSION: u32 = 1;
 /// What came of one file.
 pub struct InspectedFile {
     path: PathBuf,
-    result: Result<Inspection, ImportError>,
+    result: Result<Inspection, String>,
 }
 
 impl InspectedFile {
     /// Inspects a file, with the platforms and the extra registries of the configuration.
     pub fn of(path: &Path, wanted: &Wanted, extra_registries: &[String]) -> Self {
-        let result = Input::named(path)
-            .map_err(ImportError::from)
-            .and_then(|input| inspect(&input.path, wanted, extra_registries));
+        let result = match Input::named(path) {
+            Ok(input) => {
+                inspect(&input.path, wanted, extra_registries).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
         Self {
             path: path.to_owned(),
             result,
@@ -48,7 +51,7 @@ impl InspectedFile {
         let path = shown(&self.path);
         match &self.result {
             Ok(inspection) => text(&path, inspection),
-            Err(error) => format!("{path}\n  would fail: {}\n", one_line(&error.to_string())),
+            Err(error) => format!("{path}\n  would fail: {}\n", one_line(error)),
         }
     }
 
@@ -70,7 +73,7 @@ impl InspectedFile {
             Err(error) => json!({
                 "path": path,
                 "whole": false,
-                "problems": [error.to_string()],
+                "problems": [error],
             }),
         }
     }

@@ -1,6 +1,6 @@
 //! How far a command has come: a bar on a terminal, and a line now and then elsewhere.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -9,6 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::one_line::one_line;
 use crate::progress::Meter;
+
+use super::tell;
 
 /// How often the bar is drawn.
 const DRAWN: Duration = Duration::from_millis(100);
@@ -60,17 +62,16 @@ impl Shown<'_> {
     }
 
     async fn with_lines<T>(&self, work: impl Future<Output = T>) -> T {
-        let doing = one_line(&self.doing);
+        let doing = &self.doing;
         ticking(SAID, work, || {
             let iec = |bytes| ByteSize::b(bytes).display().iec();
-            // If stderr is closed, there is no other way to say so.
-            let _ = match self.bytes {
+            match self.bytes {
                 Some((meter, total)) => {
                     let (done, total) = (iec(meter.bytes().min(total)), iec(total));
-                    writeln!(io::stderr(), "stowd: {doing}: {done} of {total}")
+                    tell(&format_args!("{doing}: {done} of {total}"));
                 }
-                None => writeln!(io::stderr(), "stowd: {doing}"),
-            };
+                None => tell(doing),
+            }
         })
         .await
     }

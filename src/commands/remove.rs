@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::config::Config;
-use crate::operator::{NotConnected, connect, remove as remove_image};
+use crate::operator::{NotConnected, Removed, connect, remove as remove_image};
 use crate::pin::{OPERATOR, PinOwner};
 
 /// Why nothing was removed.
@@ -28,13 +28,12 @@ pub fn remove(
     let runtime = { runtime }.enable_all().build()?;
     runtime.block_on(async {
         let store = connect(config, PinOwner::of_instance(OPERATOR)).await?;
-        let done = if deletes { "deleted" } else { "unpinned" };
         let mut is_well = true;
         for name in names {
-            match remove_image(&store, name, deletes).await {
+            match remove_image(&store, config, name, deletes).await {
                 Ok(removed) => removed
                     .iter()
-                    .for_each(|name| say(&format!("{done} {name}\n"))),
+                    .for_each(|one| say(&line(one, &config.instance))),
                 Err(error) => {
                     is_well = false;
                     complain(&format!("{name}: {error}"));
@@ -43,4 +42,14 @@ pub fn remove(
         }
         Ok(is_well)
     })
+}
+
+fn line(removed: &Removed, instance: &str) -> String {
+    match removed {
+        Removed::Unpinned(name) => format!("unpinned {name}\n"),
+        Removed::Deleted(name) => format!("deleted {name}\n"),
+        Removed::LeftToInstance(name) => {
+            format!("left {name}, which the images directory brings, to the instance {instance}\n")
+        }
+    }
 }

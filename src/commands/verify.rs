@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytesize::ByteSize;
 
 use crate::config::Config;
+use crate::entry::shown;
 use crate::image_store::StoreError;
 use crate::operator::{Damage, NotConnected, NotVerified, Verification, connect, repair};
 use crate::pin::PinOwner;
@@ -51,6 +52,10 @@ async fn verify_all(
     let began = Instant::now();
     let store = connect(config, PinOwner::of_instance(&config.instance)).await?;
     let verification = Verification::of(store.clone(), config, names).await?;
+    for warning in &verification.warnings {
+        complain(&format!("ledger not used in full: {warning}"));
+    }
+    let is_known = verification.warnings.is_empty();
     let blobs = verification.blobs();
     let (bytes, meter) = (blobs.iter().map(|blob| blob.size).sum(), Meter::default());
     let reading = Shown {
@@ -73,7 +78,7 @@ async fn verify_all(
         },
     ));
     if !repairs || damage.is_empty() {
-        return Ok(damage.is_empty());
+        return Ok(is_known && damage.is_empty());
     }
     for one in &damage {
         let entry = one.entry.as_deref();
@@ -94,7 +99,7 @@ async fn verify_all(
     }
     damage = verification.damage().await?;
     complain_of(&damage, &mut complain);
-    Ok(damage.is_empty())
+    Ok(is_known && damage.is_empty())
 }
 
 fn complain_of(damage: &[Damage], complain: &mut impl FnMut(&str)) {
@@ -108,7 +113,5 @@ fn complain_of(damage: &[Damage], complain: &mut impl FnMut(&str)) {
 /// What has brought it.
 fn source(damage: &Damage) -> String {
     let entry = damage.entry.as_deref();
-    entry.map_or("imported by hand".to_owned(), |entry| {
-        entry.display().to_string()
-    })
+    entry.map_or("of no entry".to_owned(), shown)
 }

@@ -116,12 +116,14 @@ impl Containerd {
         }
     }
 
-    /// Removes the record, unless it is pinned. That there is none is success.
-    pub(crate) async fn remove_image(&self, name: &str) -> Result<(), StoreError> {
+    /// Removes the record, unless it is pinned. Returns whether there is none now.
+    pub(crate) async fn remove_image(&self, name: &str) -> Result<bool, StoreError> {
         let existing = self.get_image(name).await?;
         let (pin, _) = RUNTIME_PIN;
-        if existing.is_none_or(|existing| existing.labels.contains_key(pin)) {
-            return Ok(());
+        match existing {
+            None => return Ok(true),
+            Some(existing) if existing.labels.contains_key(pin) => return Ok(false),
+            Some(_) => {}
         }
         let request = DeleteImageRequest {
             name: name.to_owned(),
@@ -130,8 +132,8 @@ impl Containerd {
         let mut records = self.image_records(None);
         let deleted = records.delete(request);
         match answered("Images.Delete", self.deadlines().change, deleted).await {
-            Err(failure) if failure.kind == FailureKind::NotFound => Ok(()),
-            other => Ok(other.map(drop)?),
+            Err(failure) if failure.kind != FailureKind::NotFound => Err(failure.into()),
+            _ => Ok(true),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The containerd of the configuration, which serves already.
 
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,8 +16,14 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Why the containerd of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NotConnected {
-    #[error("no containerd at {}: start it (systemctl start stowd, or containerd), or set containerd.address to the socket that it serves", .0.display())]
+    #[error(
+        "no containerd at {}: start it (systemctl start stowd, or containerd), or set \
+         containerd.address to the socket that it serves",
+        .0.display()
+    )]
     NotThere(PathBuf),
+    #[error("{}: only root may ask containerd: sudo stowd ...", .0.display())]
+    NotAllowed(PathBuf),
     #[error("{}: {error}", address.display())]
     NotServing {
         /// The socket.
@@ -31,8 +39,12 @@ pub enum NotConnected {
 pub async fn connect(config: &Config, owner: PinOwner) -> Result<Containerd, NotConnected> {
     let containerd = &config.containerd;
     let address = containerd.address.clone();
-    if !address.exists() {
-        return Err(NotConnected::NotThere(address));
+    match UnixStream::connect(&address) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(NotConnected::NotAllowed(address));
+        }
+        Err(_) => return Err(NotConnected::NotThere(address)),
+        Ok(_) => {}
     }
     let store = Containerd::connect(&address, &containerd.namespace)?
         .with_owner(owner)

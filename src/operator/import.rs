@@ -34,6 +34,8 @@ pub struct ImportedFile {
     pub unpacked: usize,
     /// Why something of it is not as it should be, a line each.
     pub problems: Vec<String>,
+    /// What is worth knowing although nothing failed.
+    pub notes: Vec<String>,
 }
 
 impl<S: ImageStore> OperatorImport<S> {
@@ -75,34 +77,41 @@ impl<S: ImageStore> OperatorImport<S> {
         } = import(&self.store, &entry, rules, meter.clone(), stop).await?;
         let mut imported = ImportedFile {
             images,
-            unpacked: 0,
             problems,
+            ..ImportedFile::default()
         };
         self.check_names(&mut imported).await?;
         Ok(imported)
     }
 
-    /// An instance that brings another image under a name keeps it: that is a problem here.
+    /// An instance that brings another image under a name keeps it: that is a problem here, and the name is
+    /// none of the image's. Of one that brings the same image the pin is the instance's.
     async fn check_names(&self, imported: &mut ImportedFile) -> Result<(), StoreError> {
-        for image in &imported.images {
-            for name in &image.names {
-                let Some(Image { target, labels, .. }) = self.store.image(name).await? else {
-                    let problem = format!("{name}: another client has deleted it meanwhile");
-                    imported.problems.push(problem);
+        let (problems, notes) = (&mut imported.problems, &mut imported.notes);
+        for image in &mut imported.images {
+            for name in std::mem::take(&mut image.names) {
+                let Some(Image { target, labels, .. }) = self.store.image(&name).await? else {
+                    problems.push(format!("{name}: another client has deleted it meanwhile"));
                     continue;
                 };
-                if target.digest != image.digest {
-                    let other = self.store.owner().another(|label| labels.get(label));
+                let other = self.store.owner().another(|label| labels.get(label));
+                if target.digest == image.digest {
+                    notes.extend(other.filter(|_| !name.contains('@')).map(|owner| {
+                        format!(
+                            "{name} is pinned by the instance {owner}: it stays as long as there"
+                        )
+                    }));
+                    image.names.push(name);
+                } else {
                     let holder = other.map_or("another client has moved it".to_owned(), |owner| {
                         format!("the instance {owner} has pinned it")
                     });
                     let is = &target.digest;
-                    imported
-                        .problems
-                        .push(format!("{name}: left as it is ({is}): {holder}"));
+                    problems.push(format!("{name}: left as it is ({is}): {holder}"));
                 }
             }
         }
+        imported.images.retain(|image| !image.names.is_empty());
         Ok(())
     }
 

@@ -18,6 +18,6 @@ mod verify;
 
 pub use connect::{NotConnected, connect};
 pub use import::{ImportedFile, OperatorImport};
-pub use remove::{NotRemoved, remove};
+pub use remove::{NotRemoved, Removed, remove};
 pub use repair::repair;
 pub use verify::{Damage, NotVerified, Verification};

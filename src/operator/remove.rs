@@ -1,9 +1,14 @@
 //! Takes the operator's pins off images, and deletes their names where that is asked.
 
+use std::collections::HashSet;
+
+use crate::blocking::blocking;
+use crate::config::Config;
 use crate::containerd::Containerd;
 use crate::image_store::{Image, ImageStore as _, StoreError};
-use crate::naming::{Reference, ReferenceError};
-use crate::pin::{OWNER_LABEL, PinOwner};
+use crate::ledger_file::LedgerFile;
+use crate::naming::{Names, Reference, ReferenceError};
+use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 
 /// Why a name was not removed.
 #[derive(Debug, thiserror::Error)]
@@ -17,62 +22,117 @@ pub enum NotRemoved {
          directory of that instance"
     )]
     OfInstance(String),
-    #[error("'stowd import' has not pinned it")]
-    NotPinned,
+    #[error("another client has pinned it, and not 'stowd import'")]
+    OfAnother,
+    #[error("{0} was pinned again meanwhile, and is not deleted")]
+    PinnedAgain(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Unpins the image of this name, and its name by digest where no other tag of the repository needs it.
-/// With `deletes` these names are deleted from the store. Returns which names those are.
-pub async fn remove(
-    store: &Containerd,
-    name: &str,
-    deletes: bool,
-) -> Result<Vec<String>, NotRemoved> {
-    let name = Reference::parse(name)?.canonical();
-    let images = store.images().await?;
-    let names = names_to_remove(&name, &images, store.owner())?;
-    for name in &names {
-        store.unpin(name).await?;
-        if deletes {
-            store.remove_image(name).await?;
-        }
-    }
-    Ok(names)
+/// What has become of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    Unpinned(String),
+    Deleted(String),
+    /// An entry of the instance brings it: it is the instance's pin now.
+    LeftToInstance(String),
 }
 
-/// The name, and the one by digest that came with it.
-fn names_to_remove(
+/// Unpins the image of this name, under the names that the extra registries have given it, too, and its names
+/// by digest where no other tag of their repository needs them. With `deletes` these names are deleted from
+/// the store. What an entry of the instance brings becomes the instance's, and stays. A name that nobody pins
+/// is unpinned already.
+pub async fn remove(
+    store: &Containerd,
+    config: &Config,
+    name: &str,
+    deletes: bool,
+) -> Result<Vec<Removed>, NotRemoved> {
+    let name = Reference::parse(name)?.canonical();
+    let mut file = LedgerFile::new(&config.state_dir, &config.images.dir);
+    let ledger = blocking(move || file.look().ledger).await;
+    let images = store.images().await?;
+    let registries = &config.images.extra_registries;
+    let mut removed = Vec::new();
+    for image in to_remove(&name, &images, store.owner(), registries)? {
+        let name = image.name.clone();
+        store.unpin(&name).await?;
+        removed.push(if ledger.brings(&name) {
+            pin_for_instance(store, config, image).await?;
+            Removed::LeftToInstance(name)
+        } else if !deletes {
+            Removed::Unpinned(name)
+        } else if store.remove_image(&name).await? {
+            Removed::Deleted(name)
+        } else {
+            return Err(NotRemoved::PinnedAgain(name));
+        });
+    }
+    Ok(removed)
+}
+
+async fn pin_for_instance(
+    store: &Containerd,
+    config: &Config,
+    image: &Image,
+) -> Result<(), StoreError> {
+    let instance = PinOwner::of_instance(&config.instance);
+    let image = Image {
+        labels: instance.labels(),
+        ..image.clone()
+    };
+    let store = store.clone().with_owner(instance);
+    let lease = store.begin_lease("pinning for the instance").await?;
+    let pinned = store.put_image(&lease, &image).await;
+    store.release(lease).await?;
+    pinned
+}
+
+/// The name, and those that came with it.
+fn to_remove<'i>(
     name: &Reference,
-    images: &[Image],
+    images: &'i [Image],
     owner: &PinOwner,
-) -> Result<Vec<String>, NotRemoved> {
-    let is_own = |image: &&Image| owner.owns(image.labels.get(OWNER_LABEL));
+    extra_registries: &[String],
+) -> Result<Vec<&'i Image>, NotRemoved> {
     let text = name.to_string();
     let image = images.iter().find(|image| image.name == text);
     let image = image.ok_or(NotRemoved::NotThere)?;
-    if !is_own(&image) {
+    if !is_free(image, owner) {
         let label = |key: &str| image.labels.get(key);
         return Err(match owner.another(label) {
             Some(other) => NotRemoved::OfInstance(other.to_owned()),
-            None => NotRemoved::NotPinned,
+            None => NotRemoved::OfAnother,
         });
     }
-    let by_digest = name.by_digest(&image.target.digest).to_string();
-    let repository = name.repository() + ":";
-    let needs_it = |other: &Image| {
-        other.target.digest == image.target.digest
-            && other.name != text
-            && other.name.starts_with(&repository)
+    let digest = &image.target.digest;
+    let own = |wanted: &str| {
+        let is_it = |other: &&Image| other.name == wanted && other.target.digest == *digest;
+        let found = images.iter().find(is_it);
+        found.filter(|other| owner.owns(other.labels.get(OWNER_LABEL)))
     };
-    let has_other_tag = images.iter().filter(is_own).any(needs_it);
-    let by_digest = images
-        .iter()
-        .filter(is_own)
-        .find(|other| other.name == by_digest && other.name != text && !has_other_tag);
-    let names = [Some(image), by_digest].into_iter().flatten();
-    Ok(names.map(|image| image.name.clone()).collect())
+    let mut found = vec![image];
+    for repository in Names::repositories(name, extra_registries) {
+        let tagged = name.tag().map(|tag| format!("{repository}:{tag}"));
+        found.extend(tagged.as_deref().and_then(own));
+        let tags = format!("{repository}:");
+        let needs_it = |other: &Image| {
+            let is_tag = other.name.starts_with(&tags) && Some(&other.name) != tagged.as_ref();
+            is_tag && own(&other.name).is_some()
+        };
+        let by_digest = own(&format!("{repository}@{digest}"));
+        found.extend(by_digest.filter(|_| !images.iter().any(needs_it)));
+    }
+    let mut seen = HashSet::new();
+    found.retain(|image| seen.insert(&image.name));
+    Ok(found)
+}
+
+/// Whether its pin is the operator's, or it has none.
+fn is_free(image: &Image, owner: &PinOwner) -> bool {
+    let (pin, _) = RUNTIME_PIN;
+    owner.owns(image.labels.get(OWNER_LABEL)) || !image.labels.contains_key(pin)
 }
 
 #[cfg(test)]
@@ -104,13 +164,14 @@ mod tests {
         });
         let images = images.collect::<Vec<_>>();
         let name = Reference::parse(name).unwrap().canonical();
-        let names = names_to_remove(&name, &images, &PinOwner::of_instance(OPERATOR));
-        let names = names.map_err(|error| error.to_string())?;
+        let mirror = ["mirror.example".to_owned()];
+        let found = to_remove(&name, &images, &PinOwner::of_instance(OPERATOR), &mirror);
+        let names = found
+            .map_err(|error| error.to_string())?
+            .into_iter()
+            .map(|image| &image.name);
         let short = Digest::of(b"1").as_str().to_owned();
-        Ok(names
-            .iter()
-            .map(|name| name.replace(&short, "DIGEST"))
-            .collect())
+        Ok(names.map(|name| name.replace(&short, "DIGEST")).collect())
     }
 
     const APP: (&str, &str, &str) = ("docker.io/library/app:1", "1", "import");
@@ -135,11 +196,26 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_extra_registries_go_with_it() {
+        let mirrored = [
+            "mirror.example/library/app:1",
+            "mirror.example/library/app@DIGEST",
+        ];
+        let [tag, by_digest] = mirrored.map(|name| (name, "1", "import"));
+        let all = [APP.0, APP_BY_DIGEST.0, mirrored[0], mirrored[1]];
+        let all = Ok(all.map(str::to_owned).to_vec());
+        assert_eq!(removed("app:1", &[tag, by_digest, APP, APP_BY_DIGEST]), all);
+        let others = (mirrored[0], "1", "default");
+        let alone = Ok(vec![APP.0.to_owned()]);
+        assert_eq!(removed("app:1", &[APP, others]), alone);
+    }
+
+    #[test]
     fn what_others_have_pinned_is_left() {
         let refused = |images: &[_]| removed("app:1", images).unwrap_err();
         assert!(refused(&[]).contains("no image of this name"));
         let of = |owner| ("docker.io/library/app:1", "1", owner);
         assert!(refused(&[of("edge")]).contains("the instance edge has pinned it"));
-        assert!(refused(&[of("")]).contains("'stowd import' has not pinned it"));
+        assert_eq!(removed("app:1", &[of("")]), Ok(vec![APP.0.to_owned()]));
     }
 }

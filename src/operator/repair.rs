@@ -20,7 +20,7 @@ use crate::unpacker;
 use super::verify::Damage;
 
 /// Imports an archive again, or pulls a list again, where names, pins or blobs are damaged, and unpacks its
-/// images, of which `brings` tells. Of what was imported by hand the snapshots alone
+/// images, of which `brings` tells. Of what no entry brings the snapshots alone
 /// can be made again. Returns why something could not be brought back, a line each.
 pub async fn repair<S: ImageStore>(
     store: &S,
@@ -33,7 +33,11 @@ pub async fn repair<S: ImageStore>(
     if !damage.content.is_empty() {
         let again = match &damage.entry {
             Some(path) => bring_again(store, config, path, brings, meter).await,
-            None => Err("it was imported by hand: import its archive again".to_owned()),
+            None => Ok(damage
+                .content
+                .iter()
+                .map(|line| format!("{line}: no entry brings it: import its archive again"))
+                .collect()),
         };
         problems = again.unwrap_or_else(|error| vec![error]);
     }

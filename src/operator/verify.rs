@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::image_store::{ImageStore, StoreError, UnpackError};
+use crate::image_store::{Image, ImageStore, StoreError, UnpackError};
 use crate::ledger::{Audit, ImportedImage, Ledger, Record};
-use crate::ledger_file::LedgerFile;
+use crate::ledger_file::{LedgerFile, Loaded};
 use crate::naming::{Reference, ReferenceError};
 use crate::needed_blob::{BlobDamage, NeededBlob};
 use crate::pin::{OPERATOR, OWNER_LABEL};
@@ -38,15 +38,17 @@ pub enum NotVerified {
 pub struct Verification<S> {
     store: S,
     ledger: Ledger,
-    /// What was imported by hand.
-    by_hand: Vec<ImportedImage>,
+    /// Why something of the ledger is not known, a line each.
+    pub warnings: Vec<String>,
+    /// What is pinned and no entry is known to bring: by hand, or for the instance.
+    unrecorded: Vec<ImportedImage>,
     /// The targets that are verified.
     wanted: HashSet<Digest>,
     /// Whether their snapshots are to be there.
     is_unpacked: bool,
 }
 
-/// What is damaged of one entry, or of what was imported by hand.
+/// What is damaged of one entry, or of what none is known to bring.
 #[derive(Debug, Default)]
 pub struct Damage {
     /// The archive or list that has brought it.
@@ -76,12 +78,15 @@ impl<S: ImageStore> Verification<S> {
     /// with names, only for these.
     pub async fn of(store: S, config: &Config, names: &[String]) -> Result<Self, NotVerified> {
         let mut file = LedgerFile::new(&config.state_dir, &config.images.dir);
-        let ledger = blocking(move || file.look().ledger).await;
-        let by_hand = imported_by_hand(&store).await?;
+        let Loaded {
+            ledger, warnings, ..
+        } = blocking(move || file.look()).await;
+        let unrecorded = unrecorded(&store, &ledger).await?;
         let mut verification = Self {
             store,
             ledger,
-            by_hand,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+            unrecorded,
             wanted: HashSet::new(),
             is_unpacked: config.images.unpack != UnpackWhen::Never,
         };
@@ -110,7 +115,7 @@ impl<S: ImageStore> Verification<S> {
             let images = record.images();
             images.map(move |image| (Some(path), image))
         });
-        by_entry.chain(self.by_hand.iter().map(|image| (None, image)))
+        by_entry.chain(self.unrecorded.iter().map(|image| (None, image)))
     }
 
     /// Those that are verified.
@@ -164,7 +169,7 @@ impl<S: ImageStore> Verification<S> {
             let content = missing.chain(damaged).collect();
             found.entry(Some(path)).or_default().content = content;
         }
-        for image in &self.by_hand {
+        for image in &self.unrecorded {
             let damaged = image.blobs.iter().filter_map(|blob| {
                 let damage = BlobDamage {
                     image: image.names.first().cloned().unwrap_or_default(),
@@ -221,20 +226,28 @@ impl<S: ImageStore> Verification<S> {
     }
 }
 
-/// The images of the operator's pins, with the blobs that the store has of them.
-async fn imported_by_hand<S: ImageStore>(store: &S) -> Result<Vec<ImportedImage>, StoreError> {
+/// The images that are pinned for the instance or by hand, and that the ledger has not, with the blobs that
+/// the store has of them. After a ledger was lost these are all.
+async fn unrecorded<S: ImageStore>(
+    store: &S,
+    ledger: &Ledger,
+) -> Result<Vec<ImportedImage>, StoreError> {
+    let recorded = ledger.iter().flat_map(|(_, record)| record.images());
+    let recorded = recorded.map(|image| &image.digest).collect::<HashSet<_>>();
     let mut by_digest = BTreeMap::new();
-    for image in store.images().await? {
-        if image
-            .labels
-            .get(OWNER_LABEL)
-            .is_some_and(|owner| owner == OPERATOR)
-        {
-            let target = image.target.clone();
+    for Image {
+        name,
+        target,
+        labels,
+    } in store.images().await?
+    {
+        let owner = labels.get(OWNER_LABEL);
+        let is_kept = owner.is_some_and(|owner| owner == OPERATOR) || store.owner().owns(owner);
+        if is_kept && !recorded.contains(&target.digest) {
             let (_, names) = by_digest
                 .entry(target.digest.clone())
                 .or_insert((target, Vec::new()));
-            names.push(image.name);
+            names.push(name);
         }
     }
     let mut images = Vec::new();

@@ -97,6 +97,28 @@ fn an_import_by_hand_is_pinned_for_its_own_owner_until_it_is_removed(generation:
         assert_eq!(owner(&stowd.store(), name).as_deref(), Some("import"));
     }
 
+    // What an entry brings by now is the instance's from then on.
+    stowd.setup().stow(&fixture("umoci.tar").path);
+    stowd.wait_until(SOON, "it is imported", |stowd| {
+        stowd.outcomes("umoci.tar").len() == 1
+    });
+    stowd.wait_until(SOON, "it is the instance's", |stowd| {
+        let text = succeeded(&command(stowd, &["remove", UMOCI], Stdio::null()));
+        text.contains(" to the instance default\n")
+    });
+    assert_eq!(owner(&stowd.store(), UMOCI).as_deref(), Some("default"));
+    fs::remove_file(stowd.setup().images().join("umoci.tar")).unwrap();
+    let ledger = stowd.setup().dir().join("lib/ledger.json");
+    stowd.wait_until(SOON, "it is unpinned, and no record has it", |stowd| {
+        let recorded = fs::read_to_string(&ledger).unwrap();
+        owner(&stowd.store(), UMOCI).is_none() && !recorded.contains("umoci.tar")
+    });
+    succeeded(&command(
+        &stowd,
+        &["import", &path_of("umoci.tar")],
+        Stdio::null(),
+    ));
+
     let text = succeeded(&command(&stowd, &["remove", UMOCI], Stdio::null()));
     assert_eq!(text.lines().count(), 2, "its name by digest, too: {text}");
     assert!(text.starts_with(&format!("unpinned {UMOCI}\n")), "{text}");
@@ -176,7 +198,14 @@ fn each_file_that_fails_is_told_and_the_others_are_imported(generation: &Generat
     fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     let prose = dir.path().join("prose.tar");
     fs::write(&prose, "This is no archive.\n").unwrap();
+    let list = dir.path().join("list.txt");
+    fs::write(&list, "busybox:1\n").unwrap();
+    let layout = dir.path().join("layout");
+    fs::create_dir(&layout).unwrap();
+    fs::write(layout.join("oci-layout"), "{}").unwrap();
     let files = [
+        list.to_str().unwrap(),
+        layout.to_str().unwrap(),
         cut.to_str().unwrap(),
         prose.to_str().unwrap(),
         "/no/such/file.tar",
@@ -185,9 +214,15 @@ fn each_file_that_fails_is_told_and_the_others_are_imported(generation: &Generat
     ];
     let imported = command(&stowd, &[&["import"], &files[..]].concat(), Stdio::null());
     let told = failed(&imported);
-    for file in &files[..4] {
+    for file in &files[..6] {
         let lines = told.lines().filter(|line| line.contains(*file)).count();
         assert!(lines >= 1, "{file} in {told}");
+    }
+    for part in [
+        "layout: an OCI layout in a directory",
+        "list.txt: a list of images",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
     }
     assert_eq!(owner(&stowd.store(), BUILDAH).as_deref(), Some("import"));
     assert_eq!(owner(&stowd.store(), UMOCI), None);
@@ -261,6 +296,11 @@ fn what_is_damaged_is_verified_and_repaired(generation: &Generation) {
         assert!(is_right(&stowd.store(), &blobs, digest), "{digest}");
     }
     succeeded(&command(&stowd, &["verify"], Stdio::null()));
+    // Without a ledger the pins tell what is on board.
+    fs::write(stowd.setup().dir().join("lib/ledger.json"), "{").unwrap();
+    let unsure = command(&stowd, &["verify"], Stdio::null());
+    assert!(failed(&unsure).contains("ledger not used in full: "));
+    assert!(unsure.stdout.starts_with(b"4 images, "), "{unsure:?}");
     let told = failed(&command(&stowd, &["verify", "app:1"], Stdio::null()));
     assert!(
         told.contains("docker.io/library/app:1: no image of this name is kept"),
