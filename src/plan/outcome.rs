@@ -90,7 +90,7 @@ impl Plan {
             // A list that has brought images, and is none any more, may be what a proxy has answered.
             JobEnd::NoList(error) if self.has_brought_images(&path) => {
                 let failure = Failure::new(FailureClass::Content, error);
-                self.failed(running, failure, now);
+                self.failed(running, failure, Demand::Repeated, now);
             }
             JobEnd::NoList(error) => self.imported(running, Vec::new(), Some(error), now),
             JobEnd::Through(brought) if brought.problems.is_empty() => {
@@ -119,13 +119,15 @@ impl Plan {
                     not_before,
                     ..Failure::new(class, problems.join("; "))
                 };
-                self.failed(running, failure, now);
-                if self.lost.remove(&path) || has_news {
+                let is_news = self.lost.remove(&path) || has_news;
+                self.failed(running, failure, demand(is_news), now);
+                if is_news {
                     self.news.insert(path);
                 }
             }
             JobEnd::Failed(class, error) => {
-                self.failed(running, Failure::new(class, error), now);
+                let failure = Failure::new(class, error);
+                self.failed(running, failure, Demand::Repeated, now);
             }
         }
         self.audit_losses();
@@ -201,11 +203,7 @@ impl Plan {
         let outcome = Outcome::Imported(imported);
         let attempt = self.attempt(&path, identity, settings, outcome, now);
         self.ledger.record(path.clone(), attempt);
-        let demand = match is_news {
-            true => Demand::New,
-            false => Demand::Repeated,
-        };
-        self.want_unpacked(&path, demand);
+        self.want_unpacked(&path, demand(is_news));
         if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
             // Another entry is to have a name that this one has taken, or has let go; or this one is
             // to be read again, with the rules that have come meanwhile.
@@ -230,14 +228,14 @@ impl Plan {
         });
     }
 
-    fn failed(&mut self, running: Running, mut failure: Failure, now: Now) {
+    fn failed(&mut self, running: Running, mut failure: Failure, demand: Demand, now: Now) {
         failure.was_interrupted = running.was_interrupted;
         let path = running.entry.path.clone();
         let identity = running.entry.identity;
         let is_outdated = running.fingerprint != self.rules.fingerprint;
         let settings = running.fingerprint.clone();
         self.record_failure(&path, Some(identity), settings, failure, now);
-        self.want_unpacked(&path, Demand::Repeated);
+        self.want_unpacked(&path, demand);
         // What of it is whole has taken names, of which another entry may be the owner.
         if self.ledger.shares_names(&path) {
             self.query.want(Want::ArchivesEnded);
@@ -362,6 +360,14 @@ impl Plan {
             not_before: Duration::ZERO,
             was_interrupted: false,
         }
+    }
+}
+
+/// Why what a job has brought is to be unpacked. `is_news`: the store had not all of it.
+fn demand(is_news: bool) -> Demand {
+    match is_news {
+        true => Demand::New,
+        false => Demand::Repeated,
     }
 }
 

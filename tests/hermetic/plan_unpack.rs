@@ -8,7 +8,7 @@ use stowd::digest::Digest;
 use stowd::image_store::StoreState;
 use stowd::ledger::{FailureClass, ImportedImage, Ledger};
 use stowd::needed_blob::{BlobFault, NeededBlob};
-use stowd::plan::{Event, Rules, UnpackEnd};
+use stowd::plan::{EntryResult, Event, JobEnd, Rules, UnpackEnd};
 use stowd::source_event::{Listing, SourceEvent};
 use stowd::unpack::{UnpackTally, UnpackWhen};
 
@@ -107,6 +107,54 @@ fn a_failure_is_that_of_the_image_and_holds_nothing() {
     );
     stage.on(unpacked("x"));
     assert_eq!(stage.plan.unpack_tally(), tally(1, 0));
+}
+
+/// An archive with the image `x`, and with another one that is broken.
+fn half() -> JobEnd {
+    match brought(&["x"]) {
+        JobEnd::Through(brought) => JobEnd::Through(EntryResult {
+            problems: vec!["y is broken".to_owned()],
+            ..brought
+        }),
+        other => other,
+    }
+}
+
+#[test]
+fn what_a_broken_entry_brings_back_is_unpacked_again() {
+    for is_broken in [false, true] {
+        let end = || match is_broken {
+            true => broken("x", FailureClass::Content),
+            false => unpacked("x"),
+        };
+        let mut stage = stage(UnpackWhen::BeforeReady);
+        let mut words = stage.on(listed(&["a.tar"]));
+        stage.on(store(&[]));
+        words.clear();
+        words.extend(stage.ends("a.tar", half()));
+        while let Some(word) = words.pop() {
+            words.extend(match word.as_str() {
+                "import a.tar" | "verify a.tar" => stage.ends("a.tar", half()),
+                "list images" => stage.on(store(&["x"])),
+                "unpack r.example/x:1" => stage.on(end()),
+                _ => Vec::new(),
+            });
+            while words.is_empty()
+                && let Some(more) = stage.pass_to_due()
+            {
+                words = more;
+            }
+        }
+        // Nothing but a change helps it now. The store loses x, and with it the snapshots.
+        stage.pass(seconds(61));
+        stage.on(listed(&["a.tar"]));
+        assert_eq!(stage.on(store(&[])), ["import a.tar"], "{is_broken}");
+        let begun = stage.ends("a.tar", half());
+        assert!(
+            begun.contains(&"unpack r.example/x:1".to_owned()),
+            "{is_broken}: {begun:?}"
+        );
+    }
 }
 
 #[test]
