@@ -157,7 +157,8 @@ impl Plan {
                 let path = entry.path.clone();
                 self.lost.extend(is_lost.then(|| path.clone()));
                 self.tell_lack(path, lack);
-                self.queue(Queued::first(entry, true));
+                // READY waits for what of it was whole.
+                self.queue(Queued::first(entry, self.load.is_over()));
             }
         }
     }

@@ -1161,16 +1161,51 @@ fn a_file_that_changes_at_each_reading_holds_ready_for_two_minutes_and_no_longer
     assert_eq!(stage.told("imported /i/a.tar"), 1);
 }
 
-#[test]
-fn ready_waits_for_what_a_broken_archive_has_lost() {
-    let mut stage = Stage::new();
-    let half = || match brought(&["a"]) {
+/// A broken archive of which the image `a` is whole.
+fn half() -> JobEnd {
+    match brought(&["a"]) {
         JobEnd::Through(brought) => JobEnd::Through(EntryResult {
             problems: vec!["no name".to_owned()],
             ..brought
         }),
         other => other,
-    };
+    }
+}
+
+fn returned() -> Event {
+    Event::Store(StoreState {
+        returns: 1,
+        ..StoreState::default()
+    })
+}
+
+#[test]
+fn ready_waits_for_what_a_broken_archive_has_lost_while_others_are_imported() {
+    let mut stage = Stage::new();
+    stage.on(listed(&["a.tar", "b.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", half());
+    while !stage
+        .pass_to_due()
+        .unwrap()
+        .contains(&"verify a.tar".to_owned())
+    {}
+    stage.ends("a.tar", half());
+    // Another store, with nothing in it.
+    stage.on(returned());
+    let begun = stage.on(store(&[]));
+    assert!(begun.contains(&"import a.tar".to_owned()), "{begun:?}");
+    stage.ends("b.tar", brought(&["b"]));
+    stage.on(store(&["b"]));
+    assert!(!stage.plan.is_loaded());
+    stage.ends("a.tar", half());
+    stage.on(store(&["a", "b"]));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
+fn ready_waits_for_what_a_broken_archive_has_lost() {
+    let mut stage = Stage::new();
     stage.on(listed(&["a.tar"]));
     stage.on(store(&[]));
     stage.ends("a.tar", half());
