@@ -17,6 +17,8 @@ pub(super) struct Unpack {
     /// The initial load may wait for it.
     pub(super) is_of_start: bool,
     pub(super) failures: u32,
+    /// Those of them of which the image itself was the cause.
+    pub(super) found_broken: u32,
     /// Of its last change.
     pub(super) serial: u64,
 }

@@ -207,7 +207,8 @@ impl Plan {
             return;
         };
         self.unpacks.blame(target, &error);
-        let is_final = class == FailureClass::Content && attempts >= CONTENT_TRIES;
+        let is_final =
+            class == FailureClass::Content && self.unpacks.found_broken(target) >= CONTENT_TRIES;
         let delay = retry::delay(attempts, Path::new(&image), self.rules.seed);
         let next_try = (!is_final).then_some(delay);
         if !is_final {

@@ -64,7 +64,8 @@ impl Unpacks {
             _ => UnpackState::Queued,
         };
         let is_of_start = is_of_start || had.is_some_and(|image| image.is_of_start);
-        let failures = had.map_or(0, |image| image.failures);
+        let (failures, found_broken) =
+            had.map_or((0, 0), |image| (image.failures, image.found_broken));
         let mut counted = had.map_or_else(BTreeSet::new, |image| image.counted.clone());
         if demand != Demand::Kept {
             counted.insert(name.to_owned());
@@ -75,6 +76,7 @@ impl Unpacks {
             state,
             is_of_start,
             failures,
+            found_broken,
             serial: 0,
         };
         self.put(target, image);
@@ -94,7 +96,7 @@ impl Unpacks {
     /// An unpacking has ended well. Returns the name of the image, if it is wanted still.
     pub(super) fn done(&mut self, target: &Digest, has_snapshots: bool) -> Option<String> {
         let image = self.images.get_mut(target)?;
-        image.failures = 0;
+        (image.failures, image.found_broken) = (0, 0);
         self.errors.remove(target);
         let name = image.name.clone();
         let state = match image.state {
@@ -152,6 +154,14 @@ impl Unpacks {
             self.set(&target, state);
         }
         asks
+    }
+
+    /// An image itself is what is wrong with it, and has failed. Returns how often that was so.
+    pub(super) fn found_broken(&mut self, target: &Digest) -> u32 {
+        self.images.get_mut(target).map_or(0, |image| {
+            image.found_broken = image.found_broken.saturating_add(1);
+            image.found_broken
+        })
     }
 
     /// The store has so many bytes free, if that can be told: what fits is queued. Returns what does not,

@@ -109,6 +109,39 @@ fn a_failure_is_that_of_the_image_and_holds_nothing() {
     assert_eq!(stage.plan.unpack_tally(), tally(1, 0));
 }
 
+#[test]
+fn other_failures_take_no_try_from_an_image_that_turns_out_broken() {
+    let mut stage = imported(UnpackWhen::BeforeReady);
+    stage.on(unpacked("y"));
+    // The first of them lets it wait for space, of which there is none twice.
+    let mut spaces = [Some(9), Some(9), None].into_iter();
+    let classes = [
+        FailureClass::NoSpace { needs: 10 },
+        FailureClass::Environment,
+        FailureClass::Content,
+        FailureClass::Content,
+    ];
+    stage.on(broken("x", classes[0]));
+    for class in &classes[1..] {
+        let mut words = Vec::new();
+        while !words.contains(&"unpack r.example/x:1".to_owned()) {
+            words = stage.pass_to_due().expect("it is tried again");
+            for word in words.clone() {
+                match word.as_str() {
+                    "list images" => words.extend(stage.on(store(&["x", "y"]))),
+                    "ask for space" => {
+                        let free = spaces.next().unwrap();
+                        words.extend(stage.on(Event::FreeSpace(free)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        stage.on(broken("x", *class));
+    }
+    assert_eq!(stage.pass(Duration::from_secs(3600)), NOTHING);
+}
+
 /// An archive with the image `x`, and with another one that is broken.
 fn half() -> JobEnd {
     match brought(&["x"]) {
