@@ -87,11 +87,12 @@ impl Plan {
         self.retry_lacking();
         if !self.is_store_away() {
             self.begin_jobs(now);
-            self.begin_unpacks(now);
             self.audit_at_rest();
             if !self.sandbox.is_awaited() {
                 self.judge_load(now);
             }
+            // The load may have ended, for which they waited.
+            self.begin_unpacks(now);
             self.check_pins(now);
             self.read_blobs(now);
             self.ask_the_store(now);

@@ -213,9 +213,9 @@ fn after_ready_nothing_is_unpacked_before_and_never_not_at_all() {
     let mut stage = stage(UnpackWhen::AfterReady);
     stage.on(listed(&["a.tar"]));
     stage.on(store(&[]));
-    stage.ends("a.tar", brought(&["x"]));
+    let begun = stage.ends("a.tar", brought(&["x"]));
     assert!(stage.plan.is_loaded());
-    assert_eq!(stage.on(Event::Tick), ["unpack r.example/x:1"]);
+    assert_eq!(begun, ["unpack r.example/x:1"]);
 
     let mut stage = imported(UnpackWhen::Never);
     assert!(stage.plan.is_loaded());
