@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::digest::Digest;
-use crate::entry::InNameOrder;
+use crate::entry::{Entry, InNameOrder};
 use crate::needed_blob::NeededBlob;
 use crate::one_line::cut;
 use crate::source_event::DirectoryId;
@@ -110,6 +110,12 @@ impl Ledger {
     /// The record of an entry, whether it stands or not.
     pub fn get(&self, path: &Path) -> Option<&Record> {
         self.records.get(path.as_os_str()).map(AsRef::as_ref)
+    }
+
+    /// Whether the record of an entry, standing or not, is about this version of it.
+    pub fn is_of_version(&self, entry: &Entry) -> bool {
+        let record = self.get(&entry.path);
+        record.is_some_and(|record| record.identity == Some(entry.identity))
     }
 
     /// All records with their paths, whether they stand or not.

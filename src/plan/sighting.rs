@@ -202,10 +202,9 @@ impl Plan {
 
     /// Whether there is a record of this version with these settings.
     pub(super) fn is_recorded(&self, entry: &Entry) -> bool {
-        self.ledger.get(&entry.path).is_some_and(|record| {
-            record.identity.as_ref() == Some(&entry.identity)
-                && record.settings == self.rules.fingerprint
-        })
+        let record = self.ledger.get(&entry.path);
+        let is_of_rules = record.is_some_and(|record| record.settings == self.rules.fingerprint);
+        is_of_rules && self.ledger.is_of_version(entry)
     }
 
     /// Puts a whole entry in line. One that has no outcome any more does not count as having one.

@@ -51,8 +51,10 @@ impl Plan {
         }
         if self.load.begin_again() {
             let loaded = self.entries.iter().filter(|(path, life)| {
-                let is_in_sight = life.entry().is_some();
-                is_in_sight && self.ledger.has_outcome(path)
+                let has_outcome = self.ledger.has_outcome(path);
+                // What is being brought back has none.
+                let is_loaded = |entry| has_outcome || self.ledger.is_of_version(entry);
+                life.entry().is_some_and(is_loaded)
             });
             let loaded = loaded.map(|(path, _)| path.to_owned());
             self.entries.begin_load(loaded.collect());

@@ -1204,6 +1204,24 @@ fn ready_waits_for_what_a_broken_archive_has_lost_while_others_are_imported() {
 }
 
 #[test]
+fn ready_waits_again_for_what_was_being_brought_back_when_the_store_returned() {
+    let mut stage = Stage::loaded(&["a.tar"]);
+    let losses = StoreState {
+        losses: 1,
+        ..StoreState::default()
+    };
+    stage.on(Event::Store(losses));
+    stage.pass(seconds(1));
+    assert_eq!(stage.on(store(&[])), ["import a.tar"]);
+    stage.on(returned());
+    stage.on(store(&[]));
+    assert!(!stage.plan.is_loaded());
+    stage.ends("a.tar", brought(&["a"]));
+    stage.on(store(&["a"]));
+    assert!(stage.plan.is_loaded());
+}
+
+#[test]
 fn ready_waits_for_what_a_broken_archive_has_lost() {
     let mut stage = Stage::new();
     stage.on(listed(&["a.tar"]));

@@ -302,7 +302,7 @@ impl Oracle {
             kind(path) == Kind::Archive && !process.plan.ledger().has_outcome(path)
         };
         if matches!(job, Job::Pull(_))
-            && let Some(archive) = self.seen.paths().find(is_open)
+            && let Some(archive) = self.seen.entries().map(|entry| &entry.path).find(is_open)
         {
             let archive = archive.display();
             return Err(Violation::new(format!(

@@ -42,16 +42,20 @@ impl Oracle {
         self.remembered.clear();
     }
 
-    /// The store tells by itself whether it is away. Where the plan has loaded all, what had an outcome is
-    /// loaded anew when it returns.
+    /// The store tells by itself whether it is away. Where the plan has loaded all, what had an outcome, or
+    /// is being brought back, is loaded anew when it returns.
     pub(crate) fn hears(&mut self, before: &StoreState, state: &StoreState, plan: &Plan) {
         self.is_away_told = state.away.is_some();
         if state.returns > before.returns {
             self.uncompared = Some(Uncompared::New);
             if plan.is_loaded() {
-                let loaded = self.seen.paths();
-                let loaded = loaded.filter(|path| plan.ledger().has_outcome(path));
-                let loaded = loaded.cloned().collect::<BTreeSet<_>>();
+                let ledger = plan.ledger();
+                let loaded = self
+                    .seen
+                    .entries()
+                    .filter(|entry| ledger.has_outcome(&entry.path) || ledger.is_of_version(entry));
+                let loaded = loaded.map(|entry| entry.path.clone());
+                let loaded = loaded.collect::<BTreeSet<_>>();
                 self.first_listing = Some(loaded.clone());
                 self.start = Some(loaded);
             }

@@ -12,8 +12,8 @@ use crate::oracle::Oracle;
 
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// The files that are there, and whether the newest that was told of each is that it is whole.
-    files: BTreeMap<PathBuf, bool>,
+    /// The files that are there, each in the version that was told last, and whether that was called whole.
+    files: BTreeMap<PathBuf, (Entry, bool)>,
     /// The versions that the source of this process or of one before has called whole.
     whole: HashSet<(PathBuf, Identity)>,
     /// The directories that the last listing could not list.
@@ -40,8 +40,8 @@ impl Seen {
         !self.unlisted.is_empty()
     }
 
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.files.keys()
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.files.values().map(|(entry, _)| entry)
     }
 
     pub(crate) fn has(&self, path: &Path) -> bool {
@@ -50,7 +50,7 @@ impl Seen {
 
     /// Whether the newest that was told of a file is that it is whole.
     pub(crate) fn is_whole(&self, path: &Path) -> bool {
-        self.files.get(path) == Some(&true)
+        matches!(self.files.get(path), Some((_, true)))
     }
 
     pub(crate) fn was_whole(&self, entry: &Entry) -> bool {
@@ -58,7 +58,8 @@ impl Seen {
     }
 
     fn see(&mut self, entry: &Entry, whole: bool) {
-        self.files.insert(entry.path.clone(), whole);
+        self.files
+            .insert(entry.path.clone(), (entry.clone(), whole));
         if whole {
             self.whole.insert((entry.path.clone(), entry.identity));
         }
@@ -66,7 +67,7 @@ impl Seen {
 
     /// A job has found that the file is another one than the source has told.
     pub(crate) fn changed(&mut self, path: &Path) {
-        if let Some(whole) = self.files.get_mut(path) {
+        if let Some((_, whole)) = self.files.get_mut(path) {
             *whole = false;
         }
     }
@@ -99,7 +100,7 @@ impl Seen {
     /// nothing to find at one that the source has just called whole.
     pub(crate) fn looks_again(&self, path: &Path) -> Result<(), Violation> {
         match self.files.get(path) {
-            Some(true) => {
+            Some((_, true)) => {
                 let path = path.display();
                 Err(Violation::new(format!(
                     "4: {path} is looked at again, which is whole"
