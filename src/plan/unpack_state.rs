@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::ledger::ImportedImage;
+use crate::status::UnpackStage;
 
 /// An image that is, or is to be, unpacked.
 #[derive(Debug, Clone)]
@@ -67,9 +68,24 @@ pub(super) enum UnpackWait {
 }
 
 impl UnpackState {
+    pub(super) const UNPACKED: Self = Self::Done {
+        has_snapshots: true,
+    };
+
     /// Whether the initial load may wait for it.
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Unknown | Self::Queued | Self::Running { .. })
+    }
+
+    /// How far an image is, and the uptime at which it is tried again.
+    pub(super) fn stage(self) -> (UnpackStage, Option<Duration>) {
+        match self {
+            Self::Unknown | Self::Queued => (UnpackStage::Waiting, None),
+            Self::Running { .. } => (UnpackStage::Unpacking, None),
+            Self::UNPACKED => (UnpackStage::Unpacked, None),
+            Self::Done { .. } => (UnpackStage::NothingToUnpack, None),
+            Self::Waiting(wait) => (UnpackStage::Failed, wait.due()),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Unpacks {
     /// In the order in which they came; those that have failed before come last.
     queued: BTreeSet<(bool, u64, Digest)>,
     due: BTreeSet<(Duration, Digest)>,
+    /// Also those that were forgotten meanwhile.
     running: BTreeSet<Digest>,
     unknown: usize,
     /// Those of the start that have no outcome.
@@ -48,17 +49,14 @@ impl Unpacks {
         let (target, name) = (&image.digest, first_name(image));
         let had = self.images.get(target);
         let state = match (had.map(|image| image.state), demand) {
+            // It was forgotten, and what the unpacking finds may be of before that.
+            (None, _) if self.running.contains(target) => UnpackState::Running { again: true },
             (None, Demand::Standing | Demand::Kept) => UnpackState::Unknown,
             (Some(state), Demand::Standing | Demand::Kept) => state,
             (Some(UnpackState::Running { .. }), _) => UnpackState::Running { again: true },
             // It is broken, or its snapshots are there, whatever else the entry lacks.
             (
-                Some(
-                    state @ (UnpackState::Waiting(UnpackWait::Change)
-                    | UnpackState::Done {
-                        has_snapshots: true,
-                    }),
-                ),
+                Some(state @ (UnpackState::Waiting(UnpackWait::Change) | UnpackState::UNPACKED)),
                 Demand::Repeated,
             ) => state,
             _ => UnpackState::Queued,
@@ -95,29 +93,38 @@ impl Unpacks {
 
     /// An unpacking has ended well. Returns the name of the image, if it is wanted still.
     pub(super) fn done(&mut self, target: &Digest, has_snapshots: bool) -> Option<String> {
-        let image = self.images.get_mut(target)?;
+        let image = self.ended(target)?;
         (image.failures, image.found_broken) = (0, 0);
-        self.errors.remove(target);
         let name = image.name.clone();
         let state = match image.state {
             UnpackState::Running { again: true } => UnpackState::Queued,
             _ => UnpackState::Done { has_snapshots },
         };
+        self.errors.remove(target);
         self.set(target, state);
         Some(name)
     }
 
     /// An unpacking has ended with nothing done, and is to be begun again.
     pub(super) fn interrupted(&mut self, target: &Digest) {
-        if self.images.contains_key(target) {
+        if self.ended(target).is_some() {
             self.set(target, UnpackState::Queued);
         }
+    }
+
+    /// Something has come of an image, if it is wanted still.
+    fn ended(&mut self, target: &Digest) -> Option<&mut Unpack> {
+        let image = self.images.get_mut(target);
+        if image.is_none() {
+            self.running.remove(target);
+        }
+        image
     }
 
     /// An unpacking has failed. Returns the name of the image, and how often that has failed, if it is
     /// wanted still. It waits until [`wait`](Self::wait) says for how long.
     pub(super) fn failed(&mut self, target: &Digest) -> Option<(String, u32)> {
-        let image = self.images.get_mut(target)?;
+        let image = self.ended(target)?;
         image.failures = image.failures.saturating_add(1);
         let (name, failures) = (image.name.clone(), image.failures);
         let again = image.state == (UnpackState::Running { again: true });
@@ -222,17 +229,9 @@ impl Unpacks {
             return None;
         }
         match (image.state, is_there) {
-            (UnpackState::Unknown, true) => {
-                let has_snapshots = true;
-                self.set(target, UnpackState::Done { has_snapshots });
-            }
+            (UnpackState::Unknown, true) => self.set(target, UnpackState::UNPACKED),
             (UnpackState::Unknown, false) => self.set(target, UnpackState::Queued),
-            (
-                UnpackState::Done {
-                    has_snapshots: true,
-                },
-                false,
-            ) => {
+            (UnpackState::UNPACKED, false) => {
                 let name = image.name.clone();
                 self.set(target, UnpackState::Queued);
                 return Some(name);
@@ -242,7 +241,7 @@ impl Unpacks {
         None
     }
 
-    /// Forgets what is none of these.
+    /// Forgets what is none of these. What is under way has its slot until it ends.
     pub(super) fn retain<'a>(&mut self, brought: impl Iterator<Item = &'a ImportedImage>) {
         let mut names = BTreeMap::<_, BTreeSet<_>>::new();
         for image in brought {
@@ -260,25 +259,19 @@ impl Unpacks {
                 self.replace(&target, image);
             } else {
                 self.errors.remove(&target);
+                if matches!(image.state, UnpackState::Running { .. }) {
+                    self.running.insert(target);
+                }
             }
         }
     }
 
     /// The initial load is over, and waits for none of them any more.
     pub(super) fn end_load(&mut self) {
-        let of_start = self.images.iter().filter(|(_, image)| image.is_of_start);
-        for target in of_start.map(|(it, _)| it.clone()).collect::<Vec<_>>() {
-            if let Some(image) = self.take(&target) {
-                let is_of_start = false;
-                self.put(
-                    &target,
-                    Unpack {
-                        is_of_start,
-                        ..image
-                    },
-                );
-            }
+        for image in self.images.values_mut() {
+            image.is_of_start = false;
         }
+        self.loading = 0;
     }
 
     /// Whether an image of the start has no outcome.
@@ -312,17 +305,9 @@ impl Unpacks {
         self.errors.get(target).map(String::as_str)
     }
 
-    /// How far an image is, and the uptime at which it is tried again.
+    /// See [`UnpackState::stage`].
     pub(super) fn stage(&self, target: &Digest) -> Option<(UnpackStage, Option<Duration>)> {
-        Some(match self.images.get(target)?.state {
-            UnpackState::Unknown | UnpackState::Queued => (UnpackStage::Waiting, None),
-            UnpackState::Running { .. } => (UnpackStage::Unpacking, None),
-            UnpackState::Done {
-                has_snapshots: true,
-            } => (UnpackStage::Unpacked, None),
-            UnpackState::Done { .. } => (UnpackStage::NothingToUnpack, None),
-            UnpackState::Waiting(wait) => (UnpackStage::Failed, wait.due()),
-        })
+        self.images.get(target).map(|image| image.state.stage())
     }
 
     pub(super) fn tally(&self) -> UnpackTally {

@@ -497,3 +497,30 @@ fn an_image_that_no_entry_brings_is_not_asked_for_again_and_again() {
         assert_eq!(again.count(), 0, "{asked:?}");
     }
 }
+
+#[test]
+fn an_image_that_no_entry_brings_any_more_keeps_its_slot_until_its_unpacking_ends() {
+    for is_brought_again in [false, true] {
+        let mut stage = imported(UnpackWhen::BeforeReady);
+        stage.pass(seconds(61));
+        stage.on(listed(&["b.tar"]));
+        stage.on(checked(&["x", "y"]));
+        stage.on(snapshots(&[]));
+        let end = match is_brought_again {
+            true => brought(&["x"]),
+            false => brought(&["z"]),
+        };
+        stage.on(listed(&["b.tar", "c.tar"]));
+        stage.pass(seconds(1));
+        stage.on(store(&["x", "y"]));
+        let begun = stage.ends("c.tar", end);
+        let begins = |words: &[String]| words.iter().any(|word| word.starts_with("unpack "));
+        assert!(!begins(&begun), "two are under way: {begun:?}");
+        let begun = stage.on(unpacked("x"));
+        assert!(begins(&begun), "{begun:?}");
+        assert_eq!(
+            stage.told("unpacked r.example/x:1"),
+            usize::from(is_brought_again)
+        );
+    }
+}
