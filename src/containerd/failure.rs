@@ -38,6 +38,10 @@ pub(super) enum FailureKind {
     /// No part of containerd does this.
     Unsupported,
     Late(Duration),
+    /// What was asked for can never be.
+    Invalid,
+    /// containerd has passed on what another program, or the kernel, said: there is nothing but the words.
+    Untyped,
     Other,
 }
 
@@ -65,10 +69,20 @@ impl CallFailure {
     }
 
     /// Of an `Apply`: whether what failed is around the layer's bytes. containerd passes on what tar, a
-    /// decompressor and the kernel say under one code, Unknown (`core/diff/apply`): there is nothing but its
-    /// words. What it gives another code is not about the bytes.
+    /// decompressor and the kernel say without a type (`core/diff/apply`), and what it types itself is not
+    /// about the bytes. The words have names of the layer's files in them: those that count stand where no
+    /// name can be.
     pub(super) fn is_around_layer(&self) -> bool {
-        self.kind != FailureKind::Other || AROUND_LAYER.iter().any(|it| self.cause.contains(it))
+        let is_typed_by_words = matches!(
+            self.kind,
+            FailureKind::Untyped | FailureKind::WrongContent | FailureKind::Removed
+        );
+        let end = end(&self.cause);
+        !is_typed_by_words
+            || AROUND_LAYER.iter().any(|errno| end.ends_with(errno))
+            || BEFORE_LAYER
+                .iter()
+                .any(|words| self.cause.starts_with(words))
     }
 
     /// Whether containerd found new files in a directory that it was removing.
@@ -77,22 +91,39 @@ impl CallFailure {
     }
 }
 
-/// How the kernel, and what mounts a snapshot, say that the machine is what is wrong.
+/// How the kernel says that the machine is what is wrong, after the name of a file; and how a decompressor
+/// ends for which there is no memory.
 const AROUND_LAYER: [&str; 8] = [
-    "input/output error",
-    "read-only file system",
-    "cannot allocate memory",
-    "too many open files",
-    "stale file handle",
-    "failed to mount",
-    "failed to activate mounts",
-    "mount source",
+    ": input/output error",
+    ": read-only file system",
+    ": cannot allocate memory",
+    ": too many open files",
+    ": stale file handle",
+    ": permission denied",
+    ": operation not permitted",
+    "signal: killed",
 ];
+
+/// How `Apply` begins to say that it has not come to the layer.
+const BEFORE_LAYER: [&str; 3] = [
+    "failed to mount ",
+    "failed to activate mounts",
+    "failed to create temp dir",
+];
+
+/// A cause without what may stand behind its last words: the name of its code, and what a decompressor said,
+/// which was nothing.
+fn end(cause: &str) -> &str {
+    let cause = cause.trim_end_matches([':', ' ', '\n']);
+    cause.strip_suffix(": unknown").unwrap_or(cause)
+}
 
 /// `local`: the status was made on this side of the socket, so it is about the connection.
 fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
-    // containerd passes the errors of the operating system on as text, with the code Unknown.
-    if cause.contains("no space left on device") || cause.contains("disk quota exceeded") {
+    // containerd passes the errors of the operating system on as text, with the code Unknown. Before them
+    // there may be names that others have chosen.
+    let end = end(cause);
+    if end.ends_with("no space left on device") || end.ends_with("disk quota exceeded") {
         return FailureKind::NoSpace;
     }
     match code {
@@ -110,7 +141,9 @@ fn classify(code: Code, cause: &str, local: bool) -> FailureKind {
         // `content/local/writer.go`: a commit renames `…/ingest/…/data`.
         _ if cause.contains("/ingest/") && cause.contains("no such file") => FailureKind::Removed,
         // What containerd says between SIGTERM and its end.
-        _ if cause.contains("database not open") => FailureKind::Unreachable,
+        _ if end.ends_with("database not open") => FailureKind::Unreachable,
+        Code::InvalidArgument => FailureKind::Invalid,
+        Code::Unknown => FailureKind::Untyped,
         _ => FailureKind::Other,
     }
 }
@@ -161,6 +194,8 @@ impl From<CallFailure> for StoreError {
             | FailureKind::Removed
             | FailureKind::TooLong
             | FailureKind::Unsupported
+            | FailureKind::Invalid
+            | FailureKind::Untyped
             | FailureKind::Other => Self::Refused { call, cause },
         }
     }
@@ -236,8 +271,19 @@ mod tests {
             (
                 Code::InvalidArgument,
                 "namespace is required",
-                FailureKind::Other,
+                FailureKind::Invalid,
             ),
+            (
+                Code::Unknown,
+                "failed to extract layer sha256:00: write /x: no space left on device: unknown",
+                FailureKind::NoSpace,
+            ),
+            (
+                Code::Unknown,
+                "open /no space left on device: file exists",
+                FailureKind::Untyped,
+            ),
+            (Code::Internal, "panic", FailureKind::Other),
         ] {
             assert_eq!(kind(code, message), expected, "{message}");
         }
@@ -249,14 +295,54 @@ mod tests {
             (Code::Unknown, "archive/tar: invalid tar header", false),
             (Code::Unknown, "failed to extract: unexpected EOF", false),
             (Code::Unknown, "write /x: input/output error", true),
+            (Code::Unknown, "chown /x: operation not permitted", true),
+            (Code::Unknown, "open /x: permission denied: unknown", true),
+            (Code::Unknown, "signal: killed: ", true),
             (
                 Code::Unknown,
                 "failed to mount /tmp/x: no such device",
                 true,
             ),
             (Code::Unknown, "write /x: no space left on device", true),
+            (Code::Unknown, "database not open", true),
+            // What the layer calls its files.
+            (
+                Code::Unknown,
+                "open /no space left on device: is a directory",
+                false,
+            ),
+            (
+                Code::Unknown,
+                "open /failed to mount /x: is a directory",
+                false,
+            ),
+            (
+                Code::Unknown,
+                "open /input/output error: is a directory",
+                false,
+            ),
+            (
+                Code::Unknown,
+                "open /unexpected commit digest: is a directory",
+                false,
+            ),
+            (
+                Code::Unknown,
+                "link /ingest/x: no such file or directory",
+                false,
+            ),
+            (
+                Code::Unknown,
+                "open /database not open: is a directory",
+                false,
+            ),
             (Code::NotFound, "content sha256:00: not found", true),
             (Code::Unimplemented, "not implemented", true),
+            (Code::Cancelled, "context canceled", true),
+            (Code::Internal, "panic", true),
+            (Code::InvalidArgument, "no such option", true),
+            (Code::FailedPrecondition, "not yet", true),
+            (Code::PermissionDenied, "not for you", true),
         ] {
             let failure = CallFailure::of("Diff.Apply", &Status::new(code, message));
             assert_eq!(failure.is_around_layer(), is_around, "{message}");

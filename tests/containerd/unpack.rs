@@ -220,10 +220,27 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
     let mut hostile = recipe(5, "stowd.test/hostile:1");
     hostile.layer = |tar| *tar = hostile_layer();
     write("e.tar", hostile.oci().tar());
+    // containerd's words have the name in them.
+    let mut named = recipe(6, "stowd.test/named:1");
+    named.layer = |tar| {
+        let mut builder = tar::Builder::new(Vec::new());
+        let name = format!("no space left on device/{}", "x".repeat(300));
+        append(&mut builder, &name, b"");
+        *tar = builder.into_inner().unwrap();
+    };
+    write("f.tar", named.oci().tar());
 
     let mut stowd = setup.start();
     stowd.wait_ready(SOON);
-    for file in ["a.tar", "b.tar", "c.tar", "d.tar", "e.tar", "umoci.tar"] {
+    for file in [
+        "a.tar",
+        "b.tar",
+        "c.tar",
+        "d.tar",
+        "e.tar",
+        "f.tar",
+        "umoci.tar",
+    ] {
         let outcomes = stowd.outcomes(file);
         assert!(
             outcomes.len() == 1 && outcomes[0].contains(" imported /"),
@@ -237,6 +254,7 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
         ("other", "and the image's configuration says sha256:0000"),
         ("cut", "cannot be unpacked with overlayfs: "),
         ("few", "its manifest has 1 layers, its configuration 0"),
+        ("named", "cannot be unpacked with overlayfs: "),
     ] {
         let name = format!(" not unpacked stowd.test/{image}:1: ");
         let told = failed.iter().filter(|line| line.contains(&name));
@@ -247,7 +265,7 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
     assert!(stowd.lines(" unpacked registry.stowd.test/umoci").len() == 1);
     assert!(!Path::new("/stowd-evil").exists() && !Path::new("/tmp/stowd-evil").exists());
     let images = stowd.store().images();
-    for image in ["no-tar", "other", "cut", "few"] {
+    for image in ["no-tar", "other", "cut", "few", "named"] {
         let record = &images[&format!("stowd.test/{image}:1")];
         assert!(record.labels.contains_key("io.cri-containerd.pinned"));
     }
