@@ -199,7 +199,16 @@ impl Unpacking<'_> {
         let below = number.checked_sub(1);
         let below = below.map(|below| &image.layers[below].chain_id);
         let prepared = store.prepare_snapshot(lease, snapshotter, below, layer);
-        let Some(active) = prepared.await.map_err(|failure| self.failure(failure))? else {
+        let prepared = prepared.await.map_err(|failure| match failure.kind {
+            // An annotation is too long for a label.
+            FailureKind::Invalid => UnpackError::Layer {
+                snapshotter: snapshotter.name.clone(),
+                layer: layer.blob.digest.clone(),
+                cause: failure.cause,
+            },
+            _ => self.failure(failure),
+        });
+        let Some(active) = prepared? else {
             return Ok(false);
         };
         let Err(error) = self.fill(&active).await else {

@@ -229,6 +229,12 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
         *tar = builder.into_inner().unwrap();
     };
     write("f.tar", named.oci().tar());
+    let mut annotated = recipe(7, "stowd.test/annotated:1");
+    annotated.manifest = |manifest| {
+        manifest["layers"][0]["annotations"] =
+            serde_json::json!({ "containerd.io/snapshot/stowd": "x".repeat(5000) });
+    };
+    write("g.tar", annotated.oci().tar());
 
     let mut stowd = setup.start();
     stowd.wait_ready(SOON);
@@ -239,6 +245,7 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
         "d.tar",
         "e.tar",
         "f.tar",
+        "g.tar",
         "umoci.tar",
     ] {
         let outcomes = stowd.outcomes(file);
@@ -255,6 +262,10 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
         ("cut", "cannot be unpacked with overlayfs: "),
         ("few", "its manifest has 1 layers, its configuration 0"),
         ("named", "cannot be unpacked with overlayfs: "),
+        (
+            "annotated",
+            "with overlayfs: info.Labels: label key and value",
+        ),
     ] {
         let name = format!(" not unpacked stowd.test/{image}:1: ");
         let told = failed.iter().filter(|line| line.contains(&name));
@@ -265,7 +276,7 @@ fn a_layer_that_cannot_be_unpacked_fails_its_image_alone(generation: &Generation
     assert!(stowd.lines(" unpacked registry.stowd.test/umoci").len() == 1);
     assert!(!Path::new("/stowd-evil").exists() && !Path::new("/tmp/stowd-evil").exists());
     let images = stowd.store().images();
-    for image in ["no-tar", "other", "cut", "few", "named"] {
+    for image in ["no-tar", "other", "cut", "few", "named", "annotated"] {
         let record = &images[&format!("stowd.test/{image}:1")];
         assert!(record.labels.contains_key("io.cri-containerd.pinned"));
     }
