@@ -70,7 +70,7 @@ impl Containerd {
         match made {
             Err(UnpackError::Removed(_)) => made,
             Err(error) if !error.is_store_away() && !self.has_lease(lease).await? => {
-                Err(UnpackError::Removed(Box::new(error)))
+                Err(UnpackError::Removed(error.to_string()))
             }
             made => made,
         }
@@ -256,7 +256,7 @@ impl Unpacking<'_> {
         let is_gone = failure.kind == FailureKind::NotFound;
         let error = self.snapshotter.failure(failure);
         match is_gone {
-            true => UnpackError::Removed(Box::new(error)),
+            true => UnpackError::Removed(error.to_string()),
             false => error,
         }
     }

@@ -29,9 +29,9 @@ pub enum UnpackError {
     /// The store has not the bytes of a layer.
     #[error("layer {} cannot be unpacked: {cause}", layer.digest)]
     Lacks { layer: NeededBlob, cause: String },
-    /// The lease has ended, or a snapshot below was removed, meanwhile: under another lease it can succeed.
+    /// The lease has ended, or a snapshot was removed, meanwhile: under another lease it can succeed.
     #[error("what was unpacked was removed meanwhile: {0}")]
-    Removed(Box<Self>),
+    Removed(String),
     /// The store has no room for it.
     #[error("{error}")]
     NoSpace {

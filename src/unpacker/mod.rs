@@ -60,7 +60,14 @@ async fn under_lease<S: ImageStore>(
     loop {
         let leased = LeasedStore::begin(store, &format!("unpacking {name}")).await?;
         let made = store.unpack(&leased.lease, &image).await;
-        leased.release().await;
+        let is_kept = leased.release().await;
+        let made = match made {
+            Ok(_) if !is_kept && !store.unpacked().await?.contains(&image.config) => {
+                let cause = "its lease had ended before its snapshots had their label";
+                Err(UnpackError::Removed(cause.to_owned()))
+            }
+            made => made,
+        };
         match made {
             // Another client ends leases, or removes snapshots.
             Err(UnpackError::Removed(_)) if tries < TRIES => tries += 1,

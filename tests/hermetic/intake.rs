@@ -253,6 +253,32 @@ async fn the_import_of_a_file_that_is_replaced_is_given_up_for_the_next() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_that_went_with_their_lease_are_made_again() {
+    let dir = TempDir::new().unwrap();
+    let store = MemoryStore::default();
+    store.state().loses_snapshots_at_end = 2;
+    let (tell, source) = told();
+    tell.send(listed(archive(dir.path(), 0))).unwrap();
+    let (_settings, changed) = watch::channel(settings(dir.path().join("state")));
+    let (_store_state, state) = watch::channel(StoreState::default());
+    let (intake, mut progress) = Intake::new(store.clone(), source, changed, state, None);
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(intake.run(stop.clone()));
+    let is_over = progress.wait_for(|progress| progress.loaded);
+    tokio::time::timeout(Duration::from_secs(60), is_over)
+        .await
+        .unwrap()
+        .unwrap();
+    {
+        let state = store.state();
+        assert_eq!((state.unpacks, state.loses_snapshots_at_end), (3, 0));
+        assert_eq!((state.snapshots.len(), state.leases), (1, 0));
+    }
+    stop.cancel();
+    working.await.unwrap().unwrap();
+}
+
 /// The lease of an import that is dropped is ended by the daemon, or expires.
 #[test]
 fn the_threads_of_an_import_end_with_the_intake() {

@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub collects_after: Option<usize>,
     /// So many leases take a blob with them when they end.
     pub loses_at_end: usize,
+    /// So many leases take the snapshots with them.
+    pub loses_snapshots_at_end: usize,
     /// What the runtime answers whatever it is asked for.
     pub away: Option<StoreError>,
     /// The answers to pulls; who asks for anything else waits for ever.
@@ -337,6 +339,12 @@ impl ImageStore for MemoryStore {
         if is_lost {
             state.loses_at_end -= 1;
             state.blobs.pop_first();
+        }
+        let has_snapshots = !state.snapshots.is_empty();
+        if has_snapshots && state.loses_snapshots_at_end > 0 {
+            state.loses_snapshots_at_end -= 1;
+            state.snapshots.clear();
+            return Ok(false);
         }
         Ok(!is_lost)
     }
