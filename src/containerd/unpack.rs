@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   of all layers the highest that has a snapshot -> each layer above it:
-//!     Prepare -> Apply -> the digest is the one of the configuration -> on the disk -> Commit
-//!   -> labels: what the layer unpacks to; which snapshot is that of the configuration
+//!     Prepare -> Apply -> the digest is the one of the configuration -> label: what the layer unpacks to
+//!     -> on the disk -> Commit
+//!   -> label: which snapshot is that of the configuration
 //! ```
 //!
 //! A snapshot has its name when all its files are on the disk: containerd believes the name, also after a
@@ -230,15 +231,17 @@ impl Unpacking<'_> {
     async fn fill(&self, active: &ActiveSnapshot<'_>) -> Result<(), UnpackError> {
         let DiffLayer { blob, diff_id, .. } = active.layer;
         self.store.apply(active, active.layer).await?;
-        self.store.sync_snapshots(self.snapshotter).await?;
-        let committed = self.store.commit_snapshot(self.lease, active).await;
-        committed.map_err(|failure| self.failure(failure))?;
+        // Before the snapshot has its name: with that the layer is not unpacked again. A blob that was not
+        // unpacked itself is not labelled: what it unpacks to is no more than what its image says.
         let labels = Labels::from([(UNCOMPRESSED.to_owned(), diff_id.to_string())]);
         match self.store.label_content(&blob.digest, labels).await {
             // CRI throws layers away that are unpacked (`discard_unpacked_layers`).
-            Err(StoreError::Collected { .. }) => Ok(()),
-            labelled => Ok(labelled?),
+            Ok(()) | Err(StoreError::Collected { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        self.store.sync_snapshots(self.snapshotter).await?;
+        let committed = self.store.commit_snapshot(self.lease, active).await;
+        committed.map_err(|failure| self.failure(failure))
     }
 
     /// How many bytes are lacking at least: as many as the layer has filled, and some; and those above take
