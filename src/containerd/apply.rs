@@ -1,11 +1,9 @@
 //! Has the bytes of one layer unpacked into its snapshot: containerd's Diff service does it.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use containerd_client::services::v1::ApplyRequest;
 use containerd_client::types::Descriptor as RawLayer;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{Containerd, answered, to_wire};
 use super::failure::FailureKind;
@@ -16,9 +14,6 @@ use crate::unpack::DiffLayer;
 /// A layer may take this long for each of its MiB, beside what every change may take: containerd does not
 /// tell how far it has come, and a layer may unpack to a thousand times its length.
 const PER_MIB: Duration = Duration::from_secs(5);
-
-/// While a layer is unpacked, the unpacking counts as getting on this often.
-const STEP: Duration = Duration::from_secs(1);
 
 impl Containerd {
     pub(super) async fn apply(
@@ -35,6 +30,8 @@ impl Containerd {
                 annotations: layer.annotations.clone().into_iter().collect(),
             }),
             mounts: active.mounts.clone(),
+            // Where its files are not to be seen from here, only containerd can (from 1.7 on).
+            sync_fs: self.files.get().is_none(),
             ..Default::default()
         };
         let mebibytes = u32::try_from(blob.size >> 20).unwrap_or(u32::MAX);
@@ -63,20 +60,5 @@ impl Containerd {
             expected: diff_id.clone(),
             actual,
         })
-    }
-
-    /// Counts steps for as long as a call of which containerd tells no progress is waited for.
-    async fn getting_on<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = std::pin::pin!(call);
-        let mut steps = interval(STEP);
-        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                done = &mut call => return done,
-                _ = steps.tick() => {
-                    self.moved.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
     }
 }

@@ -20,6 +20,7 @@ use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -31,6 +32,7 @@ use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
 use super::found::{Found, FoundOf};
 use super::lease::Lease;
+use super::snapshot_sync::SnapshotSyncs;
 use super::snapshotter::Snapshotter;
 use super::wrong_bytes::WrongBytes;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
@@ -49,6 +51,9 @@ const HEADERS_LIMIT: u32 = 1 << 20;
 /// adaptive: hyper measures with pings, and Go's gRPC server closes a connection that pings it too
 /// often.
 const STREAM_WINDOW: u32 = 8 << 20;
+
+/// While a call is waited for of which containerd tells no progress, it counts as getting on this often.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The namespace that CRI keeps its images in, whatever the caller asks for.
 pub(super) const CRI_NAMESPACE: &str = "k8s.io";
@@ -110,6 +115,7 @@ pub struct Containerd {
     /// What images are unpacked with, if it is not what CRI makes containers with.
     pub(super) snapshotter: Option<String>,
     pub(super) snapshotters: FoundOf<Vec<Snapshotter>>,
+    pub(super) snapshot_syncs: SnapshotSyncs,
     pub(super) sandbox_images: FoundOf<String>,
 }
 
@@ -140,6 +146,7 @@ impl Containerd {
             wrong: WrongBytes::default(),
             snapshotter: None,
             snapshotters: FoundOf::default(),
+            snapshot_syncs: SnapshotSyncs::default(),
             sandbox_images: FoundOf::default(),
         })
     }
@@ -172,6 +179,21 @@ impl Containerd {
 
     pub(super) fn deadlines(&self) -> Deadlines {
         self.deadlines
+    }
+
+    /// Waits for what tells no progress, and counts steps meanwhile.
+    pub(super) async fn getting_on<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        let mut steps = interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                done = &mut call => return done,
+                _ = steps.tick() => {
+                    self.moved.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     /// Whether images of this namespace are those that CRI serves.

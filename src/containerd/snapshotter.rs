@@ -1,14 +1,10 @@
 //! A snapshotter of containerd, as its Introspection API tells of it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 
 use containerd_client::services::v1::Plugin;
-use rustix::fs::{sync, syncfs};
 
-use super::blocking::assert_may_wait;
 use super::failure::{CallFailure, FailureKind};
 use crate::image_store::UnpackError;
 
@@ -16,27 +12,14 @@ use crate::image_store::UnpackError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Snapshotter {
     pub(super) name: String,
-    /// Where it keeps its files, if that is to be seen from here.
-    root: Option<PathBuf>,
+    /// Where it keeps its files, as containerd sees it.
+    pub(super) root: Option<PathBuf>,
 }
 
 /// Where a snapshotter keeps its files if it tells nothing else, beside other plugins.
 const PLUGIN_DIR: &str = "io.containerd.snapshotter.v1.";
 
 impl Snapshotter {
-    /// Returns when what it has written is on the disk. Where its files are not to be seen, all file
-    /// systems are synced: containerd may have it mounted in a namespace of its own.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        assert_may_wait();
-        match self.root.as_ref().map(File::open) {
-            Some(Ok(root)) => Ok(syncfs(root)?),
-            _ => {
-                sync();
-                Ok(())
-            }
-        }
-    }
-
     /// Why a call of it, or of what writes into its snapshots, failed.
     pub(super) fn failure(&self, failure: CallFailure) -> UnpackError {
         match failure.kind {
@@ -48,7 +31,7 @@ impl Snapshotter {
         }
     }
 
-    pub(super) fn of(name: &str, plugins: &[Plugin], is_seen: bool) -> Result<Self, UnpackError> {
+    pub(super) fn of(name: &str, plugins: &[Plugin]) -> Result<Self, UnpackError> {
         let unusable = |cause| UnpackError::Snapshotter {
             name: name.to_owned(),
             cause,
@@ -67,7 +50,7 @@ impl Snapshotter {
         let root = plugin.exports.get("root").map(PathBuf::from);
         Ok(Self {
             name: name.to_owned(),
-            root: root.filter(|root| is_seen && root.is_absolute()),
+            root: root.filter(|root| root.is_absolute()),
         })
     }
 }
@@ -113,12 +96,10 @@ mod tests {
             plugin("native", "/n", None),
             plugin("zfs", "/z", Some("no pool")),
         ];
-        let found = Snapshotter::of("native", &plugins, true).unwrap();
+        let found = Snapshotter::of("native", &plugins).unwrap();
         assert_eq!(found.root, Some("/n".into()));
-        let unseen = Snapshotter::of("native", &plugins, false).unwrap();
-        assert_eq!(unseen.root, None);
         let why = |name| {
-            let error = Snapshotter::of(name, &plugins, true).unwrap_err();
+            let error = Snapshotter::of(name, &plugins).unwrap_err();
             error.to_string()
         };
         assert_eq!(why("zfs"), "snapshotter zfs: it does not work: no pool");
@@ -142,15 +123,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(name_by_root(root, &plugins), name, "{root}");
-        }
-    }
-
-    #[test]
-    fn what_is_seen_and_what_is_not_is_synced() {
-        let dir = tempfile::tempdir().unwrap();
-        for root in [Some(dir.path().to_owned()), None] {
-            let name = String::new();
-            Snapshotter { name, root }.sync().unwrap();
         }
     }
 }

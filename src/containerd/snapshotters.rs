@@ -35,9 +35,8 @@ impl Containerd {
         }
         let plugins = self.snapshotter_plugins().await.map_err(StoreError::from)?;
         let names = self.snapshotter_names(&plugins).await?;
-        let is_seen = self.files.get().is_some();
         let names = names.iter();
-        let found = names.map(|name| Snapshotter::of(name, &plugins, is_seen));
+        let found = names.map(|name| Snapshotter::of(name, &plugins));
         let found = found.collect::<Vec<_>>();
         if let Ok(all) = found.iter().cloned().collect::<Result<Vec<_>, _>>() {
             self.snapshotters.set_of(server, all);

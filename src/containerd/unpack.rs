@@ -23,12 +23,14 @@
 use std::collections::BTreeSet;
 
 use containerd_client::services::v1::ListContentRequest;
+use containerd_client::types::Mount;
+use tracing::debug;
 
-use super::blocking::blocking;
 use super::client::{Containerd, answered, next_message};
 use super::content::UNCOMPRESSED;
 use super::failure::{CallFailure, FailureKind};
 use super::lease::Lease;
+use super::snapshot_sync::{LONGEST, sync_dirs, written_dirs};
 use super::snapshots::ActiveSnapshot;
 use super::snapshotter::Snapshotter;
 use crate::digest::Digest;
@@ -149,7 +151,7 @@ impl Containerd {
         }
         if made == 0 {
             // What another client has unpacked may not be on the disk.
-            self.sync_snapshots(snapshotter).await?;
+            self.sync_snapshots(snapshotter, &[]).await?;
         }
         let labels = [OF_SNAPSHOT, UNPACKED].map(|label| {
             let label = format!("{label}{}", snapshotter.name);
@@ -160,13 +162,29 @@ impl Containerd {
         Ok(made)
     }
 
-    async fn sync_snapshots(&self, snapshotter: &Snapshotter) -> Result<(), StoreError> {
-        let snapshotter = snapshotter.clone();
-        let synced = blocking(move || snapshotter.sync()).await;
-        synced.map_err(|error| StoreError::Refused {
+    /// Returns when what is in a snapshotter is on the disk. `mounts` are those of the snapshot that was
+    /// written. A failure is one of the image, and not of the store.
+    async fn sync_snapshots(
+        &self,
+        snapshotter: &Snapshotter,
+        mounts: &[Mount],
+    ) -> Result<(), StoreError> {
+        let dirs = snapshotter.root.iter().cloned();
+        let dirs = dirs.chain(written_dirs(mounts)).collect::<Vec<_>>();
+        let syncs = &self.snapshot_syncs;
+        let synced = self.getting_on(syncs.wait(LONGEST, move || sync_dirs(&dirs)));
+        let is_any_synced = synced.await.map_err(|cause| StoreError::Refused {
             call: "syncfs of the snapshotter",
-            cause: error.to_string(),
-        })
+            cause,
+        })?;
+        let is_known = is_any_synced && self.files.get().is_some();
+        if !is_known && syncs.is_first_doubt() {
+            debug!(
+                snapshotter = snapshotter.name,
+                "the files of snapshots are not seen: whether they survive a loss of power is unknown"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -239,7 +257,8 @@ impl Unpacking<'_> {
             Ok(()) | Err(StoreError::Collected { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        self.store.sync_snapshots(self.snapshotter).await?;
+        let synced = self.store.sync_snapshots(self.snapshotter, &active.mounts);
+        synced.await?;
         let committed = self.store.commit_snapshot(self.lease, active).await;
         committed.map_err(|failure| self.failure(failure))
     }
