@@ -39,18 +39,24 @@ impl Containerd {
         let mut diffs = self.diffs();
         let applied = answered("Diff.Apply", deadline, diffs.apply(request));
         let applied = self.getting_on(applied).await;
+        let unusable = |cause| UnpackError::Layer {
+            snapshotter: active.snapshotter.name.clone(),
+            layer: blob.digest.clone(),
+            cause,
+        };
         let applied = applied.map_err(|failure| match failure.kind {
             FailureKind::NotFound => UnpackError::Lacks {
                 layer: blob.needed(),
                 cause: failure.cause,
             },
+            // A disk that hangs ends some time; a bomb is written for as long as it is waited for.
+            FailureKind::Late(deadline) if self.late_layers.is_again(&blob.digest) => {
+                unusable(format!("it took more than {} s, twice", deadline.as_secs()))
+            }
             _ if failure.is_around_layer() => active.snapshotter.failure(failure),
-            _ => UnpackError::Layer {
-                snapshotter: active.snapshotter.name.clone(),
-                layer: blob.digest.clone(),
-                cause: failure.cause,
-            },
+            _ => unusable(failure.cause),
         })?;
+        self.late_layers.forget(&blob.digest);
         let actual = applied.applied.unwrap_or_default().digest;
         if actual == diff_id.as_str() {
             return Ok(());

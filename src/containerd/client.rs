@@ -31,6 +31,7 @@ use super::blob_files::BlobFiles;
 use super::direct_writes::DirectWrites;
 use super::failure::CallFailure;
 use super::found::{Found, FoundOf};
+use super::late_layers::LateLayers;
 use super::lease::Lease;
 use super::snapshot_sync::SnapshotSyncs;
 use super::snapshotter::Snapshotter;
@@ -116,6 +117,7 @@ pub struct Containerd {
     pub(super) snapshotter: Option<String>,
     pub(super) snapshotters: FoundOf<Vec<Snapshotter>>,
     pub(super) snapshot_syncs: SnapshotSyncs,
+    pub(super) late_layers: LateLayers,
     pub(super) sandbox_images: FoundOf<String>,
 }
 
@@ -147,6 +149,7 @@ impl Containerd {
             snapshotter: None,
             snapshotters: FoundOf::default(),
             snapshot_syncs: SnapshotSyncs::default(),
+            late_layers: LateLayers::default(),
             sandbox_images: FoundOf::default(),
         })
     }

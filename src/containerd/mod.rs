@@ -10,8 +10,8 @@
 //! blobs, `leases` keeps them meanwhile, `cri` asks whether the runtime sees them, `sandbox_image` which one
 //! it makes pods with, and `snapshotters` what it makes containers with, as it says itself (`cri_status`) or
 //! its program does (`config_dump`, `dumped_config`), for as long as it is the same `server`; with that
-//! `unpack` makes `snapshots` of images, into which layers are unpacked by `apply`, and
-//! which `snapshot_sync` has on the disk. `pull` has the runtime pull them, `instance` keeps
+//! `unpack` makes `snapshots` of images, into which layers are unpacked by `apply`, which remembers
+//! `late_layers`, and which `snapshot_sync` has on the disk. `pull` has the runtime pull them, `instance` keeps
 //! a second stowd out, `serving` waits until all of that can be had, `events` hears of images that are deleted, `presence` whether containerd answers.
 
 mod apply;
@@ -41,6 +41,7 @@ mod images;
 mod ingest;
 mod ingests;
 mod instance;
+mod late_layers;
 mod lease;
 mod leases;
 mod name_parts;
