@@ -27,6 +27,10 @@ const INHERITED: &str = "containerd.io/snapshot/";
 const DIFF_ID: &str = "containerd.io/snapshot/diff-id";
 const PARENT: &str = "containerd.io/snapshot/parent-chain-id";
 
+/// A snapshotter may copy all files of the layers below for a snapshot, and write the whole of it anew for
+/// its name: each takes so many times what another change may.
+const SLOW: u32 = 6;
+
 /// A snapshot that a layer is unpacked into.
 pub(super) struct ActiveSnapshot<'a> {
     pub(super) snapshotter: &'a Snapshotter,
@@ -96,7 +100,12 @@ impl Containerd {
         };
         let mut snapshots = self.snapshots(Some(lease));
         let prepared = snapshots.prepare(request);
-        match answered("Snapshots.Prepare", self.deadlines().change, prepared).await {
+        let prepared = answered(
+            "Snapshots.Prepare",
+            self.deadlines().change * SLOW,
+            prepared,
+        );
+        match self.getting_on(prepared).await {
             Ok(answer) => Ok(Some(ActiveSnapshot {
                 mounts: answer.mounts,
                 snapshotter,
@@ -123,7 +132,12 @@ impl Containerd {
         };
         let mut snapshots = self.snapshots(Some(lease));
         let committed = snapshots.commit(request);
-        match answered("Snapshots.Commit", self.deadlines().change, committed).await {
+        let committed = answered(
+            "Snapshots.Commit",
+            self.deadlines().change * SLOW,
+            committed,
+        );
+        match self.getting_on(committed).await {
             Err(failure) if failure.kind == FailureKind::AlreadyExists => {
                 // Another client was first.
                 self.remove_snapshot(active).await
