@@ -1,10 +1,9 @@
 //! What an image is to be in the store.
 
-use std::collections::BTreeSet;
 use std::mem;
 
 use crate::image_store::{Descriptor, Image, ImageStore, Labels, StoreError};
-use crate::ledger::ImportedImage;
+use crate::ledger::{ImportedImage, NamesOfLater};
 use crate::naming::{Names, Reference};
 use crate::pin::PinOwner;
 use crate::source_labels;
@@ -21,20 +20,22 @@ pub(crate) struct DesiredImage {
 }
 
 impl DesiredImage {
-    /// Leaves those of its names alone that are among these, and that the store has pinned.
+    /// Leaves those of its names alone that the store has pinned for the images that are to have them.
     pub(crate) async fn leave<S: ImageStore>(
         &mut self,
         store: &S,
-        later: &BTreeSet<String>,
+        later: &NamesOfLater,
     ) -> Result<(), StoreError> {
         for names in [&mut self.names.own, &mut self.names.extra] {
             for name in mem::take(names) {
                 let text = name.to_string();
-                let there = match later.contains(&text) {
-                    true => store.image(&text).await?,
-                    false => None,
+                let is_left = match later.get(&text) {
+                    Some(targets) => store.image(&text).await?.is_some_and(|image| {
+                        image.is_pinned() && targets.contains(&image.target.digest)
+                    }),
+                    None => false,
                 };
-                match there.is_some_and(|image| image.is_pinned()) {
+                match is_left {
                     true => self.left.push(name),
                     false => names.push(name),
                 }

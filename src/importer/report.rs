@@ -1,12 +1,12 @@
 //! What an import is asked for, and what it answers.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io;
 
 use crate::entry::Identity;
 use crate::image_store::StoreError;
 use crate::layout::LayoutError;
-use crate::ledger::{FailureClass, ImportedImage};
+use crate::ledger::{FailureClass, ImportedImage, NamesOfLater};
 use crate::needed_blob::{BlobDamage, BlobFaults, NeededBlob};
 use crate::platform::Wanted;
 use crate::tar::ArchiveError;
@@ -25,8 +25,9 @@ pub struct ImportRules<'a> {
     pub wanted: &'a Wanted,
     /// Images are also named as if they came from these.
     pub extra_registries: &'a [String],
-    /// Names that are left to entries later in name order, where the store has them pinned.
-    pub later: &'a BTreeSet<String>,
+    /// Names that are left to entries later in name order, where the store has them pinned for an image of
+    /// such an entry.
+    pub later: &'a NamesOfLater,
 }
 
 /// The result of an import that read the whole archive.

@@ -25,6 +25,6 @@ pub use fingerprint::Fingerprint;
 pub use json::{Dropped, VERSION, images_dir_of};
 pub use overruled::OverruledImage;
 pub use record::{Attempt, FailureClass, Imported, ImportedImage, Keeps, Outcome, Record};
-pub use records::Ledger;
+pub use records::{Ledger, NamesOfLater};
 pub use snapshot::Snapshot;
 pub use tally::Summary;

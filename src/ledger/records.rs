@@ -16,6 +16,9 @@ use super::record::{Attempt, ERROR_MAX, ImportedImage, Outcome, Record};
 use super::snapshot::Snapshot;
 use super::tally::{Summary, Tally};
 
+/// Names, each with the images that entries bring under it.
+pub type NamesOfLater = BTreeMap<String, BTreeSet<Digest>>;
+
 /// What became of every entry.
 ///
 /// A record *stands* when it is an outcome of this run: made in it, or found to hold in it. One
@@ -218,12 +221,17 @@ impl Ledger {
     }
 
     /// The tagged names that entries later in name order than this one bring: they are to have them.
-    pub(crate) fn names_of_later(&self, path: &Path) -> BTreeSet<String> {
+    pub(crate) fn names_of_later(&self, path: &Path) -> NamesOfLater {
         let later = self.iter();
         let later = later.filter(|(other, _)| InNameOrder(*other) > InNameOrder(path));
-        let images = later.flat_map(|(_, record)| record.images());
-        let names = images.flat_map(ImportedImage::tagged_names);
-        names.map(str::to_owned).collect()
+        let mut names = NamesOfLater::new();
+        for image in later.flat_map(|(_, record)| record.images()) {
+            for name in image.tagged_names() {
+                let targets = names.entry(name.to_owned()).or_default();
+                targets.insert(image.digest.clone());
+            }
+        }
+        names
     }
 
     /// Whether an entry brings an image of this name, as it is written in the store. What a failed one

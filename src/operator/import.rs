@@ -1,6 +1,5 @@
 //! Imports archives that are in no images directory, and unpacks their images.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -9,7 +8,7 @@ use crate::blocking::blocking;
 use crate::entry::{Entry, Identity, Kind};
 use crate::image_store::{Image, ImageStore, StoreError};
 use crate::importer::{ImportError, ImportReport, ImportRules, Reservations, import};
-use crate::ledger::ImportedImage;
+use crate::ledger::{ImportedImage, NamesOfLater};
 use crate::plan::UnpackEnd;
 use crate::platform::Wanted;
 use crate::progress::Meter;
@@ -70,7 +69,7 @@ impl<S: ImageStore> OperatorImport<S> {
             told: &self.told,
             wanted: &self.wanted,
             extra_registries: &self.extra_registries,
-            later: &BTreeSet::new(),
+            later: &NamesOfLater::new(),
         };
         let ImportReport {
             images, problems, ..

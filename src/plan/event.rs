@@ -10,7 +10,7 @@ use crate::entry::{Entry, Kind};
 use crate::happened::Happened;
 use crate::image_list::Line;
 use crate::image_store::{Image, StoreState};
-use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps};
+use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, NamesOfLater};
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::one_line::first_few;
 use crate::pin::PinOwner;
@@ -111,8 +111,8 @@ pub struct Brings {
     /// Every image that it has brought and holds.
     pub known: Vec<ImportedImage>,
     /// Names that entries later in name order bring. An archive that names images like that as well does not
-    /// take them, where the store has them pinned.
-    pub later: BTreeSet<String>,
+    /// take them, where the store has them pinned for an image of such an entry.
+    pub later: NamesOfLater,
 }
 
 /// How an unpacking has ended.

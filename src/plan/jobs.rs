@@ -1,10 +1,8 @@
 //! Which entry is worked on next.
 
-use std::collections::BTreeSet;
-
 use crate::concurrency::PULLED_LISTS;
 use crate::entry::{Entry, Kind};
-use crate::ledger::Record;
+use crate::ledger::{NamesOfLater, Record};
 
 use super::event::{Brings, Effect, JobKind, Now};
 use super::life::{Life, Queued, Running};
@@ -80,7 +78,7 @@ impl Plan {
         let later = match entry.kind {
             Kind::Archive => self.ledger.names_of_later(&entry.path),
             // It names what the store has under the name.
-            Kind::List => BTreeSet::new(),
+            Kind::List => NamesOfLater::new(),
         };
         Brings {
             known: record.flat_map(Record::images).cloned().collect(),

@@ -1,11 +1,11 @@
 //! What is imported of the archives of each directory of `fixtures/archives`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use stowd::importer::{ImportRules, Reservations, import};
+use stowd::ledger::NamesOfLater;
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use stowd::told::Told;
@@ -48,7 +48,7 @@ fn differs(directory: &Path) -> Option<String> {
 pub(crate) fn imported(store: &MemoryStore, path: &Path) -> String {
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
     let rules = ImportRules {
-        later: &BTreeSet::new(),
+        later: &NamesOfLater::new(),
         wanted: &wanted,
         extra_registries: &[],
         reservations: &Reservations::default(),

@@ -1,7 +1,6 @@
 //! The importer over a store in memory: what it sends, what it names, what it leaves behind when
 //! something breaks.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use stowd::digest::Digest;
 use stowd::entry::{Entry, Identity, Kind};
 use stowd::image_store::StoreError;
 use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, import};
-use stowd::ledger::FailureClass;
+use stowd::ledger::{FailureClass, NamesOfLater};
 use stowd::pin::{DEFAULT_PIN, RUNTIME_PIN};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
@@ -171,7 +170,7 @@ pub(crate) fn run_with(
     meter: Meter,
     extra_registries: &[&str],
 ) -> Result<ImportReport, ImportError> {
-    run_before(store, entry, meter, extra_registries, &BTreeSet::new())
+    run_before(store, entry, meter, extra_registries, &NamesOfLater::new())
 }
 
 /// An import of an archive where entries later in name order bring the names `later`.
@@ -180,7 +179,7 @@ pub(crate) fn run_before(
     entry: &Entry,
     meter: Meter,
     extra_registries: &[&str],
-    later: &BTreeSet<String>,
+    later: &NamesOfLater,
 ) -> Result<ImportReport, ImportError> {
     let extra_registries = extra_registries.iter().map(|r| (*r).to_owned());
     let rules = ImportRules {
@@ -762,7 +761,7 @@ fn images_are_looked_for_on_a_thread_that_may_block() {
             .build()
             .unwrap();
         let rules = ImportRules {
-            later: &BTreeSet::new(),
+            later: &NamesOfLater::new(),
             reservations: &Reservations::default(),
             told: &Told::default(),
             wanted: &wanted,
@@ -793,7 +792,7 @@ fn an_import_that_is_dropped_does_not_wait_for_documents() {
                 let store = store.clone();
                 async move {
                     let rules = ImportRules {
-                        later: &BTreeSet::new(),
+                        later: &NamesOfLater::new(),
                         reservations: &Reservations::default(),
                         told: &Told::default(),
                         wanted: &wanted,
@@ -832,7 +831,7 @@ fn all_compressed_archives_that_are_imported_at_once_are_decompressed_at_once() 
     store.state().gather = Some(Arc::new(Barrier::new(PARALLEL.into())));
     let (wanted, given_up) = (amd64(), CancellationToken::new());
     let (reservations, told) = (Reservations::default(), Told::default());
-    let later = BTreeSet::new();
+    let later = NamesOfLater::new();
     let entries = dirs.iter().map(|(_, path)| entry(path)).collect::<Vec<_>>();
     let imports = entries.iter().map(|entry| {
         let rules = ImportRules {
@@ -1026,7 +1025,7 @@ fn an_import_that_is_given_up_ends_at_the_next_chunk_and_names_nothing() {
         store.state().at_chunk = Some((8, Box::new(move || give_up.cancel())));
         let entry = entry(&path);
         let rules = ImportRules {
-            later: &BTreeSet::new(),
+            later: &NamesOfLater::new(),
             reservations: &Reservations::default(),
             told: &Told::default(),
             wanted: &wanted,

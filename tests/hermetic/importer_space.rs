@@ -1,13 +1,12 @@
 //! The space that an import takes: asked for before it is written, and given back when it fails.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stowd::digest::Digest;
 use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, import};
-use stowd::ledger::FailureClass;
+use stowd::ledger::{FailureClass, NamesOfLater};
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use stowd::told::Told;
@@ -42,7 +41,7 @@ async fn imported_by(
 ) -> Result<ImportReport, ImportError> {
     let wanted = Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap();
     let rules = ImportRules {
-        later: &BTreeSet::new(),
+        later: &NamesOfLater::new(),
         reservations,
         told: &Told::default(),
         wanted: &wanted,

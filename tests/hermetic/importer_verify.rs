@@ -1,9 +1,9 @@
 //! The second reading of a broken archive: it finds what the first one found, and writes nothing.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use stowd::importer::{ImportError, ImportReport, ImportRules, Reservations, verify};
+use stowd::ledger::NamesOfLater;
 use stowd::platform::{Platform, Wanted};
 use stowd::progress::Meter;
 use stowd::told::Told;
@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 
 fn read(store: &MemoryStore, path: &Path) -> Result<ImportReport, ImportError> {
     let rules = ImportRules {
-        later: &BTreeSet::new(),
+        later: &NamesOfLater::new(),
         reservations: &Reservations::default(),
         told: &Told::default(),
         wanted: &Wanted::from_config(&["linux/amd64".to_owned()], Platform::host()).unwrap(),

@@ -12,7 +12,7 @@ use stowd::entry::{Entry, Identity, Kind};
 use stowd::happened::Happened;
 use stowd::image_list::Line;
 use stowd::image_store::{Descriptor, Image, Labels, StoreState};
-use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger};
+use stowd::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger, NamesOfLater};
 use stowd::naming::{Names, Reference};
 use stowd::needed_blob::{BlobFault, NeededBlob};
 use stowd::pin::{BEFORE_INSTANCES, DEFAULT_PIN, OWNER_LABEL, PinOwner, RUNTIME_PIN};
@@ -30,7 +30,7 @@ pub(crate) struct Stage {
     /// What was told.
     pub(crate) told: Vec<String>,
     /// The names that the last job was to leave to later entries.
-    later: BTreeSet<String>,
+    later: NamesOfLater,
 }
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
@@ -194,7 +194,7 @@ impl Stage {
                 wall: SystemTime::UNIX_EPOCH + seconds(1_800_000_000),
             },
             told: Vec::new(),
-            later: BTreeSet::new(),
+            later: NamesOfLater::new(),
         }
     }
 
@@ -628,7 +628,10 @@ fn the_last_in_name_order_gets_a_name_back_and_the_first_does_not() {
 fn an_archive_leaves_the_names_of_later_entries_alone() {
     let mut stage = Stage::loaded(&["a.tar", "b.tar"]);
     for (name, later) in [
-        ("a.tar", vec!["r.example/b:1".to_owned()]),
+        (
+            "a.tar",
+            vec![("r.example/b:1".to_owned(), [image("b").digest].into())],
+        ),
         ("b.tar", vec![]),
     ] {
         let begun = stage.source(SourceEvent::Settled(entry(name, 2)));

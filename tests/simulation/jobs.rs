@@ -7,7 +7,7 @@ use std::sync::Arc;
 use stowd::digest::Digest;
 use stowd::entry::Entry;
 use stowd::image_list::Line;
-use stowd::ledger::{FailureClass, ImportedImage};
+use stowd::ledger::{FailureClass, ImportedImage, NamesOfLater};
 use stowd::naming::Reference;
 use stowd::plan::{Brings, EntryResult, Job, JobEnd, Looked};
 
@@ -35,7 +35,7 @@ pub(crate) struct JobUnderWay {
     /// Names that are put next, each in a step of its own.
     puts: VecDeque<(String, Digest)>,
     /// Names that later entries bring, as the plan says, and those of them that were left to them.
-    later: BTreeSet<String>,
+    later: NamesOfLater,
     pub(crate) left: BTreeSet<String>,
     /// Names that the store had pinned for later entries when it began, with their images.
     held: BTreeMap<String, (Digest, PathBuf)>,
@@ -206,7 +206,10 @@ impl Node {
         let names = names(tagged, &digest, job.config.extra_registry());
         for name in &names {
             let there = self.store.now.images.get(name);
-            match job.later.contains(name) && there.is_some_and(|record| record.pinned) {
+            let targets = job.later.get(name).zip(there);
+            match targets
+                .is_some_and(|(targets, record)| record.pinned && targets.contains(&record.digest))
+            {
                 true => _ = job.left.insert(name.clone()),
                 false => job.puts.push_back((name.clone(), digest.clone())),
             }
