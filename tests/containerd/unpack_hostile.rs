@@ -1,6 +1,7 @@
 //! Layers that would reach out of their snapshot: nothing outside is touched, and nothing is left half done.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::made::{append, recipe};
@@ -86,7 +87,11 @@ fn mounted(stowd: &Stowd, number: usize) -> String {
     tree(stowd, UMOCI, &trees.path().join(number.to_string()))
 }
 
+/// The layers name one file of the machine.
+static KEPT: Mutex<()> = Mutex::new(());
+
 fn layers_reach_nothing_outside_of_their_snapshots(generation: &Generation) {
+    let _kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let setup = Setup::new(generation);
     setup.stow(&fixture("umoci.tar").path);
     let mut stowd = setup.start();
