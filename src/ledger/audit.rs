@@ -58,6 +58,13 @@ impl Lack {
         self.names.is_empty() && self.damage.is_empty()
     }
 
+    /// Each thing that is lacking: names, and digests of blobs.
+    pub(crate) fn items(&self) -> Vec<String> {
+        let blobs = self.damage.iter().map(|damage| &damage.blob.digest);
+        let blobs = blobs.map(ToString::to_string);
+        self.names.iter().cloned().chain(blobs).collect()
+    }
+
     /// The names that are not there, and those of images with blobs that are not.
     pub(crate) fn images(&self) -> Vec<String> {
         let damaged = self.damage.iter().map(|damage| &damage.image);

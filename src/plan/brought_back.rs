@@ -48,8 +48,8 @@ impl BroughtBack {
         }
     }
 
-    /// The store lacks these names of this version. That it lacks others than before is not that what was
-    /// brought back has gone again.
+    /// The store lacks these names and blobs of this version. That it lacks others than before is not that
+    /// what was brought back has gone again.
     pub(super) fn lacks(
         &mut self,
         identity: Identity,

@@ -230,8 +230,8 @@ impl Oracle {
                     lacking.entry(path).or_default().extend(names.clone());
                 }
                 Effect::Tell(Happened::Damaged { path, damage }) => {
-                    let images = damage.iter().map(|damage| damage.image.clone());
-                    lacking.entry(path).or_default().extend(images);
+                    let blobs = damage.iter().map(|damage| damage.blob.digest.to_string());
+                    lacking.entry(path).or_default().extend(blobs);
                 }
                 _ => {}
             }
