@@ -19,13 +19,19 @@ use super::store_query::Want;
 use super::unpack_state::Demand;
 
 impl Plan {
-    /// Wants the audit that had to wait for the end of all archives: of those that READY waits for, before it.
+    /// Wants the audit that had to wait for the end of all archives. Of those that READY waits for there is one
+    /// before it, and another one when the rest has ended, too.
     pub(super) fn audit_at_rest(&mut self) {
-        let open = match self.load.is_under_way() {
-            true => self.entries.loading(),
-            false => self.entries.open(),
+        let is_loaded = self.load.is_under_way() && self.entries.loading().archives == 0;
+        let is_wanted = if self.entries.open().archives == 0 {
+            self.query.take(Want::ArchivesEnded) | self.query.take(Want::LateArchivesEnded)
+        } else if is_loaded && self.query.take(Want::ArchivesEnded) {
+            self.query.want(Want::LateArchivesEnded);
+            true
+        } else {
+            false
         };
-        if open.archives == 0 && self.query.take(Want::ArchivesEnded) {
+        if is_wanted {
             self.query.want(Want::Doubt);
         }
     }
@@ -143,7 +149,7 @@ impl Plan {
         self.tell_left(left.collect());
         for (listed, decision, is_lost) in decided {
             let may = match &decision {
-                Decision::Missing(lack) => self.may_bring_back(&listed.entry, &lack.images(), now),
+                Decision::Missing(lack) => self.may_bring_back(&listed.entry, lack, now),
                 _ => true,
             };
             if may {
@@ -153,7 +159,7 @@ impl Plan {
             }
         }
         for (entry, lack, is_lost) in broken {
-            if self.may_bring_back(&entry, &lack.images(), now) {
+            if self.may_bring_back(&entry, &lack, now) {
                 let path = entry.path.clone();
                 self.lost.extend(is_lost.then(|| path.clone()));
                 self.tell_lack(path, lack);
@@ -184,18 +190,18 @@ impl Plan {
     }
 
     /// Whether what the store lacks of an entry is brought back once more.
-    fn may_bring_back(&mut self, entry: &Entry, names: &[String], now: Now) -> bool {
+    fn may_bring_back(&mut self, entry: &Entry, lack: &Lack, now: Now) -> bool {
         let Entry { path, identity, .. } = entry;
         if matches!(self.entries.get(path), Some(Life::Checking(_))) {
             return true;
         }
         let brought_back = self.brought_back.entry(path.clone());
         let brought_back = brought_back.or_insert(BroughtBack::new(*identity, now.uptime));
-        let again = brought_back.lacks(*identity, names, now.uptime);
+        let again = brought_back.lacks(*identity, &lack.items(), now.uptime);
         if again == Again::GiveUp {
             self.tell(Happened::GivenUp {
                 path: path.clone(),
-                names: names.to_vec(),
+                names: lack.images(),
             });
         }
         again == Again::BringBack

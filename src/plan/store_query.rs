@@ -40,6 +40,8 @@ pub(super) enum Want {
     /// Names are to go to other entries. An archive that is in work takes names, and is not their owner
     /// before it has a record: when none is.
     ArchivesEnded,
+    /// The same, after an audit that READY has waited for: of the archives that it did not wait for.
+    LateArchivesEnded,
     /// Something may be missing of an entry that is done: nothing goes on before the answer.
     Doubt,
 }

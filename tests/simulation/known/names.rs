@@ -267,3 +267,23 @@ fn of_a_name_that_two_instances_bring_and_another_client_has_pinned_nothing_is_a
         Write(112, 82),
     ]);
 }
+
+/// A later archive lets a name go while an earlier one that has left it to that one is in work.
+#[test]
+fn a_name_that_was_left_and_let_go_while_an_archive_was_in_work_is_that_archives() {
+    holds(&[
+        Listen,
+        Write(176, 236),
+        Live(4),
+        StoreDown(true),
+        Configure(165),
+        Reload,
+        Write(197, 193),
+        Write(70, 115),
+        SubAway(14),
+        ForeignPin(87),
+        Write(37, 104),
+        RemoveOwn,
+        Wait,
+    ]);
+}
