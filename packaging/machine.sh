@@ -17,9 +17,9 @@ make_directories() {
     install -d -m 755 /etc/stowd/config.d /var/lib/stowd/images
 }
 
-# update_catalog DIR: has journalctl -x know the explanations that were put there, or were removed.
+# Has journalctl -x know the explanations that were put there, or were removed.
 update_catalog() {
-    ! systemd_runs || [ ! -d "$1" ] || journalctl --update-catalog
+    ! command -v journalctl >/dev/null || journalctl --update-catalog
 }
 
 # say_how_to_start DOC: after a first installation.
