@@ -222,8 +222,11 @@ impl Ledger {
 
     /// The tagged names that entries later in name order than this one bring: they are to have them.
     pub(crate) fn names_of_later(&self, path: &Path) -> NamesOfLater {
-        let later = self.iter();
-        let later = later.filter(|(other, _)| InNameOrder(*other) > InNameOrder(path));
+        // To compare two paths in name order costs more than all else here.
+        let brings = self
+            .iter()
+            .filter(|(_, record)| record.images().next().is_some());
+        let later = brings.filter(|(other, _)| InNameOrder(*other) > InNameOrder(path));
         let mut names = NamesOfLater::new();
         for image in later.flat_map(|(_, record)| record.images()) {
             for name in image.tagged_names() {
