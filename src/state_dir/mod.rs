@@ -4,8 +4,9 @@ mod runs;
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::happened::DaemonEvent;
 use crate::reporter::report;
@@ -14,6 +15,9 @@ pub(crate) use runs::{MarkedRun, begin_run, boot_id, save_scrub};
 
 /// The longest text that is looked for a pid: longer than any.
 const PID_LENGTH: u64 = 20;
+
+/// So long the lock of a stowd that is gone is waited for.
+const OF_THE_DEAD: Duration = Duration::from_secs(2);
 
 /// Held for as long as this daemon may use the state directory.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ pub fn lock(dir: &Path) -> Result<Lock, AlreadyRunning> {
             return Ok(Lock { _file: None });
         }
     };
-    match file.try_lock() {
+    match lock_of_the_living(&file) {
         Ok(()) => {
             // The pid is for the message of a second stowd alone. Without it the lock holds as well.
             let _ = write_pid(&mut file);
@@ -68,7 +72,7 @@ pub fn lock(dir: &Path) -> Result<Lock, AlreadyRunning> {
         }
         Err(TryLockError::WouldBlock) => Err(AlreadyRunning {
             dir: dir.to_owned(),
-            pid: read_pid(file),
+            pid: read_pid(&file),
         }),
         Err(TryLockError::Error(error)) => {
             let (path, error) = (dir.to_owned(), error.to_string());
@@ -76,6 +80,25 @@ pub fn lock(dir: &Path) -> Result<Lock, AlreadyRunning> {
             Ok(Lock { _file: None })
         }
     }
+}
+
+/// Takes the lock. A child that a stowd was just starting when it was killed holds its lock for a moment more.
+fn lock_of_the_living(file: &File) -> Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < OF_THE_DEAD && is_gone(file) => {
+                std::thread::sleep(OF_THE_DEAD / 100);
+            }
+            locked => return locked,
+        }
+    }
+}
+
+/// Whether the process that has written its pid has ended.
+fn is_gone(file: &File) -> bool {
+    let process = |pid| PathBuf::from(format!("/proc/{pid}"));
+    read_pid(file).is_some_and(|pid| !process(pid).exists())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -94,8 +117,9 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     file.write_all(format!("{}\n", std::process::id()).as_bytes())
 }
 
-fn read_pid(file: File) -> Option<u32> {
+fn read_pid(mut file: &File) -> Option<u32> {
     let mut text = String::new();
+    file.rewind().ok()?;
     file.take(PID_LENGTH).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
@@ -103,6 +127,21 @@ fn read_pid(file: File) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As a child that is between fork and exec when its stowd is killed.
+    #[test]
+    fn the_lock_of_a_stowd_that_is_gone_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = open(&dir.path().join("lock")).unwrap();
+        held.write_all(b"4194303999\n").unwrap();
+        held.lock().unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(held);
+        });
+        assert!(lock(dir.path()).is_ok());
+        ends.join().unwrap();
+    }
 
     #[test]
     fn a_second_lock_is_refused_by_the_pid_of_the_first_and_the_directory() {
