@@ -183,7 +183,7 @@ fn many_layers_are_what_ctr_makes_of_them(generation: &Generation) {
     }
     let (own, ctrs) = (&found[0], &found[1]);
     assert!(own.0.contains("./a/only ") && !own.0.contains("./a/x "));
-    assert!(own.0.contains("./b d 1777 7:0 "), "{}", own.0);
+    assert!(own.0.contains("./b d 1777 7:0\n"), "{}", own.0);
     assert_eq!(own.0, ctrs.0, "files");
     assert_eq!(own.1, ctrs.1, "snapshots");
     let annotated = own.2.iter().filter(|(_, key, _)| key.ends_with("/stowd"));
