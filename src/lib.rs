@@ -29,6 +29,7 @@
 //!   L1  allocator, containerd, entry_file, supervisor, images_dir, ledger_file, notify, logging,
 //!   L1  shutdown, state_dir, status_file, tar  one outside thing each; none sees another
 //!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
+//!   L0  process_identity         tells a process from a later one of its pid, for every layer
 //!   L0  reporter                 writes what happened to the log, for every layer
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
@@ -59,6 +60,7 @@ pub(crate) mod one_line;
 pub mod pin;
 pub mod plan;
 pub mod platform;
+pub mod process_identity;
 pub mod progress;
 pub mod reporter;
 pub mod retry;

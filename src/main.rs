@@ -1,5 +1,6 @@
 //! The stowd daemon.
 
+use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -134,27 +135,29 @@ fn import(cli: &Cli, args: &ImportArgs) -> Result<ExitCode, NotDone> {
     let config = config::load(&cli.inputs())?.config;
     let level = cli.log_level();
     let imported = commands::import::import(&config, &args.files, level, say, |line| tell(&line));
-    imported
-        .map(status)
-        .map_err(|error| error.to_string().into())
+    ended(imported)
 }
 
 fn remove(cli: &Cli, args: &RemoveArgs) -> Result<ExitCode, NotDone> {
     let config = config::load(&cli.inputs())?.config;
     let removed =
         commands::remove::remove(&config, &args.names, args.delete, say, |line| tell(&line));
-    removed
-        .map(status)
-        .map_err(|error| error.to_string().into())
+    ended(removed)
 }
 
 fn verify(cli: &Cli, args: &VerifyArgs) -> Result<ExitCode, NotDone> {
     let config = config::load(&cli.inputs())?.config;
     let verified =
         commands::verify::verify(&config, &args.images, args.repair, say, |line| tell(&line));
-    verified
-        .map(status)
-        .map_err(|error| error.to_string().into())
+    ended(verified)
+}
+
+/// The exit status of a command that tells whether all is well in the end.
+fn ended(done: Result<bool, impl Error>) -> Result<ExitCode, NotDone> {
+    match done {
+        Ok(is_well) => Ok(status(is_well)),
+        Err(error) => Err(error.to_string().into()),
+    }
 }
 
 fn status(is_well: bool) -> ExitCode {

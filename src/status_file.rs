@@ -1,4 +1,4 @@
-//! `status.json` on disk: where it is, how it is written, and what tells whether its writer runs.
+//! `status.json` on disk: where it is, and how it is written.
 //!
 //! It is `/run/stowd/status.json` where the state directory is `/var/lib/stowd`, and in the state directory
 //! where that is another one: it is found by the configuration alone, and no two daemons share it, as no two
@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -78,24 +78,6 @@ pub fn read(path: &Path) -> io::Result<Option<StatusDocument>> {
     Ok(Some(serde_json::from_slice(&json)?))
 }
 
-/// When the process of this pid began, in clock ticks since the boot (proc_pid_stat(5)); `None` where there
-/// is none, or it has ended and was not waited for.
-pub fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may have any character in it.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then_some(())?;
-    // `starttime` is the 22nd field, and the state the third.
-    fields.nth(18)?.parse().ok()
-}
-
-/// The PID namespace of this process; 0 where that cannot be told.
-pub fn pid_namespace() -> u64 {
-    fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,15 +88,5 @@ mod tests {
         assert_eq!(path("/var/lib/stowd"), "/run/stowd/status.json");
         assert_eq!(path("/var/lib/stowd/"), "/run/stowd/status.json");
         assert_eq!(path("/srv/b"), "/srv/b/status.json");
-    }
-
-    #[test]
-    fn a_process_has_a_start_and_a_pid_that_is_none_has_not() {
-        let own = start_of(std::process::id());
-        assert!(own.is_some_and(|ticks| ticks > 0), "{own:?}");
-        assert_eq!(own, start_of(std::process::id()));
-        assert_ne!(own, start_of(1));
-        assert_eq!(start_of(u32::MAX), None);
-        assert_ne!(pid_namespace(), 0);
     }
 }

@@ -142,7 +142,7 @@ async fn import_file<S: ImageStore>(
         return Ok(imported);
     }
     for image in &imported.images.clone() {
-        let name = image.names_to_show().next().unwrap_or_default();
+        let name = image.name_to_show();
         let unpacking = Shown {
             doing: format!("unpacking {name}"),
             bytes: None,

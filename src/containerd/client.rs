@@ -37,6 +37,7 @@ use super::snapshot_sync::SnapshotSyncs;
 use super::snapshotter::Snapshotter;
 use super::wrong_bytes::WrongBytes;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
+use crate::config::Config;
 use crate::image_store::StoreError;
 use crate::keyed_lock::KeyedLock;
 use crate::pin::PinOwner;
@@ -122,6 +123,15 @@ pub struct Containerd {
 }
 
 impl Containerd {
+    /// Prepares the connection to the containerd of a configuration, for the pins of its instance, as
+    /// [`connect`](Self::connect) does.
+    pub(crate) fn of_config(config: &Config) -> Result<Self, StoreError> {
+        let store = Self::connect(&config.containerd.address, &config.containerd.namespace)?;
+        Ok(store
+            .with_owner(PinOwner::of_instance(&config.instance))
+            .with_snapshotter(config.images.snapshotter.clone()))
+    }
+
     /// Prepares the connection to the unix socket `address`; nothing is sent yet. Must be called
     /// within a tokio runtime. Fails where `namespace` cannot be sent as a header.
     pub fn connect(address: impl Into<PathBuf>, namespace: &str) -> Result<Self, StoreError> {

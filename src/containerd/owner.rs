@@ -1,6 +1,6 @@
 //! Which process began a lease, so that the leases of a process that still runs are not cleared.
 
-use std::fs;
+use crate::process_identity::{pid_namespace, start_of};
 
 /// This process, told apart from all others of this machine: its pid namespace, its pid and the
 /// clock tick at which it started (proc(5), `/proc/pid/stat`). Empty where `/proc` cannot be read.
@@ -42,21 +42,12 @@ fn parse(owner: &str) -> Option<(&str, u32, &str)> {
     Some((namespace, pid, parts.next()?))
 }
 
-/// The inode number of the pid namespace.
 fn namespace() -> Option<String> {
-    let link = fs::read_link("/proc/self/ns/pid").ok()?;
-    let text = link.to_str()?;
-    Some(text.strip_prefix("pid:[")?.strip_suffix(']')?.to_owned())
+    pid_namespace().map(|inode| inode.to_string())
 }
 
 fn started(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the name in parentheses, may hold anything; starttime is the 22nd.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    // A zombie has ended, and only its parent does not know.
-    let runs = !matches!(fields.next()?, "Z" | "X");
-    fields.nth(18).filter(|_| runs).map(str::to_owned)
+    start_of(pid).map(|tick| tick.to_string())
 }
 
 #[cfg(test)]

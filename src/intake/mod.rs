@@ -37,6 +37,7 @@ use recorded_load::RecordedLoad;
 use work::Jobs;
 
 pub use settings::Settings;
+pub(crate) use unrecorded::unrecorded;
 
 /// Why the intake has ended without being asked to.
 #[derive(Debug, thiserror::Error)]

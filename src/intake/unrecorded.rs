@@ -8,9 +8,10 @@ use crate::ledger::ImportedImage;
 use crate::pin::OWNER_LABEL;
 use crate::puller::stored_blobs;
 
-/// Those of the owner that are none of these, each with its blobs.
-pub(super) async fn unrecorded<S: ImageStore>(
+/// Those whose pin is to be counted, by its label, and that are none of these, each with its blobs.
+pub(crate) async fn unrecorded<S: ImageStore>(
     store: &S,
+    is_counted: impl Fn(Option<&String>) -> bool,
     known: &BTreeSet<Digest>,
 ) -> Result<Vec<ImportedImage>, StoreError> {
     let mut pinned = BTreeMap::new();
@@ -20,8 +21,7 @@ pub(super) async fn unrecorded<S: ImageStore>(
         labels,
     } in store.images().await?
     {
-        let is_own = store.owner().owns(labels.get(OWNER_LABEL));
-        if is_own && !known.contains(&target.digest) {
+        if is_counted(labels.get(OWNER_LABEL)) && !known.contains(&target.digest) {
             let (_, names) = pinned
                 .entry(target.digest.clone())
                 .or_insert((target, Vec::new()));

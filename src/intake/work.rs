@@ -199,7 +199,7 @@ impl<S: ImageStore> Jobs<S> {
     pub(super) fn find_unrecorded(&mut self, known: BTreeSet<Digest>) {
         let store = self.store.clone();
         self.tasks.spawn(async move {
-            let found = unrecorded(&store, &known).await;
+            let found = unrecorded(&store, |label| store.owner().owns(label), &known).await;
             let not_found = |error| debug!(%error, "pinned images not found");
             Event::Unrecorded(found.map_err(not_found).ok())
         });

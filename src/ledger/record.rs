@@ -62,6 +62,11 @@ impl ImportedImage {
         names.filter(|name| !name.contains('@'))
     }
 
+    /// The first of these, or its digest where it has no name.
+    pub fn name_to_show(&self) -> &str {
+        self.names_to_show().next().unwrap_or(self.digest.as_str())
+    }
+
     /// Its names for people: those with a tag, which each have one by digest beside them, or all where it
     /// has no tag.
     pub fn names_to_show(&self) -> impl Iterator<Item = &str> {

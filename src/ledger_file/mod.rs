@@ -114,13 +114,17 @@ impl LedgerFile {
         self.place.choose_own();
         remove_rest(&self.place.own());
         self.place.remove_rest_of_cache();
-        self.look()
+        self.read()
     }
 
     /// Reads the ledger and changes nothing: a daemon may be writing it. Blocks.
     pub fn look(&mut self) -> Loaded {
-        let mut warnings = Vec::new();
         self.place.choose_own();
+        self.read()
+    }
+
+    fn read(&mut self) -> Loaded {
+        let mut warnings = Vec::new();
         let own = self.place.own();
         let dir = self.place.images_dir();
         let (mut cached, mut is_copied) = (None, true);

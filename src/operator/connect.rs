@@ -37,8 +37,7 @@ pub enum NotConnected {
 /// Connects to it, for the pins of this owner. Blobs are written directly where the configuration allows it
 /// and that is safe.
 pub async fn connect(config: &Config, owner: PinOwner) -> Result<Containerd, NotConnected> {
-    let containerd = &config.containerd;
-    let address = containerd.address.clone();
+    let address = config.containerd.address.clone();
     match UnixStream::connect(&address) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Err(NotConnected::NotAllowed(address));
@@ -46,9 +45,7 @@ pub async fn connect(config: &Config, owner: PinOwner) -> Result<Containerd, Not
         Err(_) => return Err(NotConnected::NotThere(address)),
         Ok(_) => {}
     }
-    let store = Containerd::connect(&address, &containerd.namespace)?
-        .with_owner(owner)
-        .with_snapshotter(config.images.snapshotter.clone());
+    let store = Containerd::of_config(config)?.with_owner(owner);
     let serving = store.wait_serving(ANSWER, |_, _| {});
     let serving = serving.await;
     serving.map_err(|error| NotConnected::NotServing { address, error })?;

@@ -9,11 +9,11 @@ use crate::entry::{Entry, Identity, Kind};
 use crate::image_store::{Image, ImageStore, StoreError};
 use crate::importer::{ImportError, ImportReport, ImportRules, Reservations, import};
 use crate::ledger::{ImportedImage, NamesOfLater};
-use crate::plan::UnpackEnd;
 use crate::platform::Wanted;
 use crate::progress::Meter;
 use crate::told::Told;
-use crate::unpacker;
+
+use super::unpacking::unpack;
 
 /// Imports one archive after the other into a store whose owner is the operator.
 pub struct OperatorImport<S> {
@@ -116,20 +116,9 @@ impl<S: ImageStore> OperatorImport<S> {
 
     /// Unpacks an image of an archive that is imported.
     pub async fn unpack(&self, image: &ImportedImage, imported: &mut ImportedFile) {
-        let name = image
-            .names
-            .first()
-            .map_or(image.digest.as_str(), String::as_str);
-        match unpacker::unpack(&self.store, name, &image.digest).await {
-            UnpackEnd::Unpacked { .. } => imported.unpacked += 1,
-            UnpackEnd::NothingToUnpack => {}
-            UnpackEnd::StoreAway(error)
-            | UnpackEnd::Lacks(_, error)
-            | UnpackEnd::Failed(_, error) => {
-                imported
-                    .problems
-                    .push(format!("{name}: not unpacked: {error}"));
-            }
+        match unpack(&self.store, image).await {
+            Ok(is_unpacked) => imported.unpacked += usize::from(is_unpacked),
+            Err(problem) => imported.problems.push(problem),
         }
     }
 }

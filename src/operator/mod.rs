@@ -14,6 +14,7 @@ mod connect;
 mod import;
 mod remove;
 mod repair;
+mod unpacking;
 mod verify;
 
 pub use connect::{NotConnected, connect};

@@ -9,19 +9,19 @@ use crate::config::Config;
 use crate::entry::{Entry, Identity, Kind, Verdict};
 use crate::image_store::ImageStore;
 use crate::importer::{ImportRules, Reservations, import};
-use crate::plan::{Brings, UnpackEnd};
+use crate::plan::Brings;
 use crate::platform::{Platform, Wanted};
 use crate::progress::Meter;
 use crate::puller::{PullRules, Puller};
 use crate::told::Told;
 use crate::unpack::UnpackWhen;
-use crate::unpacker;
 
+use super::unpacking::unpack;
 use super::verify::Damage;
 
 /// Imports an archive again, or pulls a list again, where names, pins or blobs are damaged, and unpacks its
-/// images, of which `brings` tells. Of what no entry brings the snapshots alone
-/// can be made again. Returns why something could not be brought back, a line each.
+/// images, of which `brings` tells. Of what no entry brings the snapshots alone can be made again.
+/// Returns why something could not be brought back, a line each.
 pub async fn repair<S: ImageStore>(
     store: &S,
     config: &Config,
@@ -45,14 +45,7 @@ pub async fn repair<S: ImageStore>(
         return problems;
     }
     for image in brings.known.iter().chain(&damage.not_unpacked) {
-        let name = image.names_to_show().next().unwrap_or_default();
-        let unpacked = unpacker::unpack(store, name, &image.digest).await;
-        if let UnpackEnd::StoreAway(error)
-        | UnpackEnd::Lacks(_, error)
-        | UnpackEnd::Failed(_, error) = unpacked
-        {
-            problems.push(format!("{name}: not unpacked: {error}"));
-        }
+        problems.extend(unpack(store, image).await.err());
     }
     problems
 }

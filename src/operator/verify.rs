@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::image_store::{Image, ImageStore, StoreError, UnpackError};
+use crate::image_store::{ImageStore, StoreError, UnpackError};
+use crate::intake::unrecorded;
 use crate::ledger::{Audit, ImportedImage, Ledger, Record};
 use crate::ledger_file::{LedgerFile, Loaded};
 use crate::naming::{Reference, ReferenceError};
 use crate::needed_blob::{BlobDamage, NeededBlob};
-use crate::pin::{OPERATOR, OWNER_LABEL};
+use crate::pin::OPERATOR;
 use crate::plan::Brings;
 use crate::progress::Meter;
-use crate::puller::stored_blobs;
 use crate::unpack::UnpackWhen;
 use crate::unpacker;
 
@@ -63,13 +63,11 @@ impl Damage {
     /// All that is wrong, a line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let content = self.content.iter().cloned();
-        content.chain(self.not_unpacked.iter().map(|image| {
-            let name = image.names_to_show().next();
-            format!(
-                "{}: it is not unpacked",
-                name.unwrap_or(image.digest.as_str())
-            )
-        }))
+        content.chain(
+            self.not_unpacked
+                .iter()
+                .map(|image| format!("{}: it is not unpacked", image.name_to_show())),
+        )
     }
 }
 
@@ -81,7 +79,13 @@ impl<S: ImageStore> Verification<S> {
         let Loaded {
             ledger, warnings, ..
         } = blocking(move || file.look()).await;
-        let unrecorded = unrecorded(&store, &ledger).await?;
+        let recorded = ledger.iter().flat_map(|(_, record)| record.images());
+        let recorded = recorded.map(|image| image.digest.clone()).collect();
+        // After a ledger was lost these are all.
+        let is_kept = |label: Option<&String>| {
+            label.is_some_and(|owner| owner == OPERATOR) || store.owner().owns(label)
+        };
+        let unrecorded = unrecorded(&store, is_kept, &recorded).await?;
         let mut verification = Self {
             store,
             ledger,
@@ -224,40 +228,4 @@ impl<S: ImageStore> Verification<S> {
         }
         Ok(found)
     }
-}
-
-/// The images that are pinned for the instance or by hand, and that the ledger has not, with the blobs that
-/// the store has of them. After a ledger was lost these are all.
-async fn unrecorded<S: ImageStore>(
-    store: &S,
-    ledger: &Ledger,
-) -> Result<Vec<ImportedImage>, StoreError> {
-    let recorded = ledger.iter().flat_map(|(_, record)| record.images());
-    let recorded = recorded.map(|image| &image.digest).collect::<HashSet<_>>();
-    let mut by_digest = BTreeMap::new();
-    for Image {
-        name,
-        target,
-        labels,
-    } in store.images().await?
-    {
-        let owner = labels.get(OWNER_LABEL);
-        let is_kept = owner.is_some_and(|owner| owner == OPERATOR) || store.owner().owns(owner);
-        if is_kept && !recorded.contains(&target.digest) {
-            let (_, names) = by_digest
-                .entry(target.digest.clone())
-                .or_insert((target, Vec::new()));
-            names.push(name);
-        }
-    }
-    let mut images = Vec::new();
-    for (digest, (target, names)) in by_digest {
-        let blobs = stored_blobs(store, &target).await?;
-        images.push(ImportedImage {
-            names,
-            digest,
-            blobs,
-        });
-    }
-    Ok(images)
 }

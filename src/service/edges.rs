@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::containerd::Containerd;
 use crate::image_store::StoreError;
 use crate::images_dir::{Source, SourceOptions, Unwatchable};
-use crate::pin::PinOwner;
 use crate::source_event::EntrySource;
 
 use super::store_service::StoreService;
@@ -38,11 +37,7 @@ impl Edges for HostEdges {
     type Source = Source;
 
     fn store(&self, config: &Config) -> Result<Containerd, StoreError> {
-        let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?;
-        let owner = PinOwner::of_instance(&config.instance);
-        Ok(store
-            .with_owner(owner)
-            .with_snapshotter(config.images.snapshotter.clone()))
+        Containerd::of_config(config)
     }
 
     fn source(&self, dir: &Path, options: SourceOptions) -> Result<Source, Unwatchable> {

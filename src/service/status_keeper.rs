@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::happened::DaemonEvent;
+use crate::process_identity::{pid_namespace, start_of};
 use crate::reporter::report;
 use crate::state_dir::boot_id;
 use crate::status::{OnBoard, Phase, STATUS_VERSION, StatusDocument};
@@ -91,8 +92,8 @@ impl StatusKeeper {
             version: STATUS_VERSION,
             stowd: env!("CARGO_PKG_VERSION").to_owned(),
             pid,
-            pid_start: status_file::start_of(pid).unwrap_or_default(),
-            pid_namespace: status_file::pid_namespace(),
+            pid_start: start_of(pid).unwrap_or_default(),
+            pid_namespace: pid_namespace().unwrap_or_default(),
             boot_id: boot_id(),
             started: Some(SystemTime::now()),
             written: None,

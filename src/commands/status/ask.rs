@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::containerd::Containerd;
 use crate::image_store::{ImageStore as _, StoreError};
 use crate::needed_blob::NeededBlob;
-use crate::pin::PinOwner;
 use crate::status::{OnBoard, SandboxAnswer, StoreAnswer, Unasked};
 use crate::unpack::UnpackWhen;
 
@@ -44,9 +43,7 @@ async fn answers(
     on_board: &OnBoard,
     notes: &mut Vec<String>,
 ) -> Result<StoreAnswer, StoreError> {
-    let store = Containerd::connect(&config.containerd.address, &config.containerd.namespace)?
-        .with_owner(PinOwner::of_instance(&config.instance))
-        .with_snapshotter(config.images.snapshotter.clone());
+    let store = Containerd::of_config(config)?;
     let images = store.images().await?;
     store.see_content_store().await;
     let faults = store.faults(needed(on_board)).await?;

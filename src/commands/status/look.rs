@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::ledger_file::LedgerFile;
+use crate::process_identity::{pid_namespace, start_of};
 use crate::state_dir::boot_id;
 use crate::status::{Machine, OnBoard, Phase, Seen};
 use crate::status_file;
@@ -52,7 +53,7 @@ fn seen(config: &Config) -> Result<Seen, String> {
     let document = status_file::read(&path).map_err(|error| format!("{}: {error}", path.display()));
     let machine = Machine {
         boot_id: boot_id(),
-        pid_namespace: status_file::pid_namespace(),
+        pid_namespace: pid_namespace().unwrap_or_default(),
     };
-    Ok(Seen::of(document?, &machine, status_file::start_of))
+    Ok(Seen::of(document?, &machine, start_of))
 }

@@ -14,6 +14,7 @@ use stowd::config::Config;
 use stowd::containerd::{ClaimError, InstanceInUse, NotServing};
 use stowd::image_store::{StoreError, StoreState};
 use stowd::images_dir::{Source, SourceOptions, Unwatchable};
+use stowd::process_identity;
 use stowd::service::{Claim, Edges, StoreService};
 use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEnded, SourceEvent};
 use stowd::status::{EntryState, Phase};
@@ -131,7 +132,7 @@ impl Stage {
             assert_eq!(document.phase, Phase::Ready);
             assert_eq!(document.pid, std::process::id());
             assert_eq!(
-                status_file::start_of(document.pid),
+                process_identity::start_of(document.pid),
                 Some(document.pid_start)
             );
             let board = document.on_board;
