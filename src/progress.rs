@@ -12,7 +12,7 @@ use crate::ledger::Summary;
 use crate::unpack::UnpackTally;
 
 pub use meter::Meter;
-pub(crate) use pace::Pace;
+pub(crate) use pace::LoadPace;
 pub use pace::{Amount, Speed};
 
 /// The work as it stands. Its `Display` is the STATUS line (`sd_notify(3)`).

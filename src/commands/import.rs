@@ -21,8 +21,8 @@ use crate::progress::{Meter, counted};
 use crate::shutdown::Shutdown;
 use crate::unpack::UnpackWhen;
 
-use super::input::{Input, InputError};
-use super::progress_bar::Shown;
+use super::input::{Input, UnfitInput};
+use super::progress_bar::WorkShown;
 
 /// What is logged beside what the command itself says, where nothing else is asked for.
 const LOGGED: &str = "warn";
@@ -42,9 +42,9 @@ pub enum NotImported {
 
 /// Why nothing of a file was imported.
 #[derive(Debug, thiserror::Error)]
-enum FileError {
+enum FileNotImported {
     #[error(transparent)]
-    Input(#[from] InputError),
+    Input(#[from] UnfitInput),
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error("interrupted; nothing of it has a name")]
@@ -115,27 +115,27 @@ async fn import_file<S: ImageStore>(
     file: &Path,
     unpack: UnpackWhen,
     stop: &CancellationToken,
-) -> Result<ImportedFile, FileError> {
+) -> Result<ImportedFile, FileNotImported> {
     let name = Path::new(file.file_name().unwrap_or_default()).display();
     let named = file.to_owned();
-    let reading = Shown {
+    let reading = WorkShown {
         doing: format!("reading {name}"),
         bytes: None,
     };
     let opened = reading.during(blocking(move || Input::named(&named)));
     let opened = stop.run_until_cancelled(opened).await;
-    let input = opened.ok_or(FileError::Interrupted)??;
+    let input = opened.ok_or(FileNotImported::Interrupted)??;
     let size = std::fs::metadata(&input.path)
-        .map_err(InputError::from)?
+        .map_err(UnfitInput::from)?
         .len();
     let meter = Meter::default();
-    let importing = Shown {
+    let importing = WorkShown {
         doing: format!("importing {name}"),
         bytes: Some((&meter, size)),
     };
     let work = importer.archive(&input.path, &meter, stop);
     let mut imported = match importing.during(work).await {
-        Err(_) if stop.is_cancelled() => return Err(FileError::Interrupted),
+        Err(_) if stop.is_cancelled() => return Err(FileNotImported::Interrupted),
         imported => imported?,
     };
     if unpack == UnpackWhen::Never {
@@ -143,7 +143,7 @@ async fn import_file<S: ImageStore>(
     }
     for image in &imported.images.clone() {
         let name = image.name_to_show();
-        let unpacking = Shown {
+        let unpacking = WorkShown {
             doing: format!("unpacking {name}"),
             bytes: None,
         };

@@ -17,7 +17,7 @@ const LARGE_FILES: &str = "/var/tmp";
 
 /// Why a file cannot be taken as an archive, whatever is in it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InputError {
+pub(super) enum UnfitInput {
     #[error("cannot be looked at: {0}")]
     Look(#[from] io::Error),
     #[error(
@@ -46,7 +46,7 @@ pub(super) struct Input {
 impl Input {
     /// The file of this name. Of a pipe, a socket or a terminal there is a copy first, without a name, in
     /// `$TMPDIR` or `/var/tmp`: it blocks as long as that is written to.
-    pub(super) fn named(name: &Path) -> Result<Self, InputError> {
+    pub(super) fn named(name: &Path) -> Result<Self, UnfitInput> {
         if name == Path::new(STDIN) {
             let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
             // It may be another user's, and not be opened by its path.
@@ -59,15 +59,15 @@ impl Input {
         let looked = fs::metadata(name)?;
         if looked.is_dir() {
             return Err(match name.join("oci-layout").exists() {
-                true => InputError::Layout(name.to_owned()),
-                false => InputError::Directory,
+                true => UnfitInput::Layout(name.to_owned()),
+                false => UnfitInput::Directory,
             });
         }
         if !looked.is_file() {
             return Self::copied(File::open(name)?);
         }
         if Verdict::on(name.file_name().unwrap_or_default()) == Verdict::Entry(Kind::List) {
-            return Err(InputError::List);
+            return Err(UnfitInput::List);
         }
         Ok(Self {
             path: std::path::absolute(name)?,
@@ -82,7 +82,7 @@ impl Input {
         }
     }
 
-    fn copied(mut from: impl Read) -> Result<Self, InputError> {
+    fn copied(mut from: impl Read) -> Result<Self, UnfitInput> {
         let dir = env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
         let dir = dir.map_or_else(|| LARGE_FILES.into(), PathBuf::from);
         let copy = || {
@@ -97,7 +97,7 @@ impl Input {
         };
         match { copy }() {
             Ok(copy) => Ok(Self::open(copy)),
-            Err(cause) => Err(InputError::Copy { dir, cause }),
+            Err(cause) => Err(UnfitInput::Copy { dir, cause }),
         }
     }
 }

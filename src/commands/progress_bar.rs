@@ -26,14 +26,14 @@ const OF_BYTES: &str =
 const OF_TIME: &str = "{spinner} {elapsed} {wide_msg}";
 
 /// What is shown of a piece of work.
-pub(super) struct Shown<'a> {
+pub(super) struct WorkShown<'a> {
     /// What is done with what.
     pub(super) doing: String,
     /// What counts its bytes, and how many they are, where that is known.
     pub(super) bytes: Option<(&'a Meter, u64)>,
 }
 
-impl Shown<'_> {
+impl WorkShown<'_> {
     /// Awaits the work, and shows on stderr how far it is.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         match io::stderr().is_terminal() {

@@ -13,7 +13,7 @@ use crate::pin::PinOwner;
 use crate::plan::Brings;
 use crate::progress::{Meter, counted};
 
-use super::progress_bar::Shown;
+use super::progress_bar::WorkShown;
 
 /// Why nothing, or not all, was verified.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ async fn verify_all(
     let is_known = verification.warnings.is_empty();
     let blobs = verification.blobs();
     let (bytes, meter) = (blobs.iter().map(|blob| blob.size).sum(), Meter::default());
-    let reading = Shown {
+    let reading = WorkShown {
         doing: "verifying".to_owned(),
         bytes: Some((&meter, bytes)),
     };
@@ -84,7 +84,7 @@ async fn verify_all(
         let entry = one.entry.as_deref();
         let brings = entry.map_or_else(Brings::default, |entry| verification.brings(entry));
         let (source, meter) = (source(one), Meter::default());
-        let repairing = Shown {
+        let repairing = WorkShown {
             doing: format!("repairing {source}"),
             bytes: None,
         };

@@ -16,7 +16,7 @@ use super::blocking::blocking;
 use super::client::Containerd;
 use super::dumped_config::DumpedConfig;
 use super::failure::CallFailure;
-use super::found::Server;
+use super::found::ServerIdentity;
 use crate::image_store::StoreError;
 use crate::naming::ReferenceError;
 
@@ -56,10 +56,10 @@ impl Containerd {
 
     pub(super) async fn dumped_config(
         &self,
-        server: &Server,
+        server: &ServerIdentity,
     ) -> Result<DumpedConfig, ConfigUnknown> {
         let deadline = self.deadlines().answer;
-        let Server { pid, pidns, .. } = *server;
+        let ServerIdentity { pid, pidns, .. } = *server;
         let process = move |error| ConfigUnknown::Process { pid, error };
         let command = blocking(move || {
             if !shares_namespaces(pid, pidns).map_err(process)? {

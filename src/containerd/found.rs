@@ -33,7 +33,7 @@ impl<T> Clone for Found<T> {
 
 /// A containerd, from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct ServerIdentity {
     /// Of its root.
     pub(super) uuid: String,
     /// 0 where it does not tell.
@@ -43,18 +43,18 @@ pub(super) struct Server {
 }
 
 /// What was found of one containerd.
-pub(super) type FoundOf<T> = Found<(Server, T)>;
+pub(super) type FoundOf<T> = Found<(ServerIdentity, T)>;
 
 impl<T: Clone> FoundOf<T> {
     /// What was found, if it is of this one.
-    pub(super) fn of(&self, server: &Server) -> Option<T> {
+    pub(super) fn of(&self, server: &ServerIdentity) -> Option<T> {
         let found = self.get()?;
         // 1.6 tells no pid: it may have been started anew.
         let is_it = server.pid != 0 && found.0 == *server;
         is_it.then(|| found.1.clone())
     }
 
-    pub(super) fn set_of(&self, server: Server, found: T) {
+    pub(super) fn set_of(&self, server: ServerIdentity, found: T) {
         self.set(Some((server, found)));
     }
 }

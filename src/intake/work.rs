@@ -19,7 +19,7 @@ use crate::plan::{Brings, Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 use crate::state_dir::save_scrub;
-use crate::status::Moved;
+use crate::status::WorkDone;
 use crate::told::Told;
 use crate::unpacker;
 
@@ -323,7 +323,7 @@ impl<S: ImageStore> Jobs<S> {
     }
 
     /// How far the work on an entry has come.
-    pub(super) fn moved_of(&self, path: &Path) -> Option<Moved> {
+    pub(super) fn moved_of(&self, path: &Path) -> Option<WorkDone> {
         let UnderWay {
             kind, size, meter, ..
         } = self.under_way.get(path)?;
@@ -332,7 +332,7 @@ impl<S: ImageStore> Jobs<S> {
             Kind::List => meter.expected(),
         };
         let done = meter.bytes();
-        Some(Moved { done, total })
+        Some(WorkDone { done, total })
     }
 
     /// How far those came that have ended, and the store with what no meter counts.

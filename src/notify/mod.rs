@@ -15,7 +15,7 @@ use self::manager_socket::ManagerSocket;
 use self::outbox::{Message, Outbox};
 use crate::happened::DaemonEvent;
 use crate::one_line::shortened;
-use crate::progress::{Pace, Progress};
+use crate::progress::{LoadPace, Progress};
 use crate::reporter::report;
 
 /// Characters of a status. systemd drops a datagram of more than 4096 bytes whole, with the READY in
@@ -41,7 +41,7 @@ pub struct Notifier {
     is_ready: Cell<bool>,
     /// The configuration on disk is wrong, which every status says.
     is_wrong: Cell<bool>,
-    pace: RefCell<Pace>,
+    pace: RefCell<LoadPace>,
 }
 
 /// What a status ends with while the configuration on disk is wrong.

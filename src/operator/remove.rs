@@ -41,7 +41,7 @@ pub enum Removed {
 
 /// Unpins the image of this name, under the names that the extra registries have given it, too, and its names
 /// by digest where no other tag of their repository needs them. With `deletes` these names are deleted from
-/// the store. What an entry of the instance brings becomes the instance's, and stays. A name that nobody pins
+/// the store. What an entry of the instance brings becomes the instance's, and stays. A name without a pin
 /// is unpinned already.
 pub async fn remove(
     store: &Containerd,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::ledger::ImportedImage;
-use crate::status::{EntryState, EntryStatus, ImageUnpack, Moved, OnBoard, Overshadowed};
+use crate::status::{EntryState, EntryStatus, ImageUnpack, OnBoard, Overshadowed, WorkDone};
 use crate::unpack::UnpackWhen;
 
 use super::event::Now;
@@ -17,7 +17,7 @@ impl Plan {
         &self,
         line: String,
         now: Now,
-        moved: impl Fn(&Path) -> Option<Moved>,
+        moved: impl Fn(&Path) -> Option<WorkDone>,
     ) -> OnBoard {
         let lives = self.entries.iter();
         let mut entries = lives
@@ -55,7 +55,7 @@ impl Plan {
         path: &Path,
         life: Option<&Life>,
         now: Now,
-        moved: impl Fn(&Path) -> Option<Moved>,
+        moved: impl Fn(&Path) -> Option<WorkDone>,
     ) -> EntryStatus {
         let unpack = |image: &ImportedImage| self.image_unpack(image, now);
         let state = life.map_or(EntryState::Checking, Life::state);

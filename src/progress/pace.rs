@@ -35,13 +35,13 @@ pub struct Speed {
 
 /// Follows the work while it goes on. It has no clock: the time is told to it.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct LoadPace {
     next_line: Option<Instant>,
     /// When how many bytes were done, the oldest first.
     samples: VecDeque<(Instant, u64)>,
 }
 
-impl Pace {
+impl LoadPace {
     /// The work as it stands; `None` where there is none. Says how fast it goes.
     pub(crate) fn see(&mut self, now: Instant, work: Option<Amount>) -> Option<Speed> {
         let Some(Amount { done, total }) = work else {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     /// The lines that are due while a look is taken four times a second.
-    fn lines(pace: &mut Pace, begin: Instant, seconds: u32) -> usize {
+    fn lines(pace: &mut LoadPace, begin: Instant, seconds: u32) -> usize {
         let looks = (0..seconds * 4).map(|n| begin + n * Duration::from_millis(250));
         let due = looks.filter(|now| {
             pace.see(*now, of(0, MIB));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_line_is_due_every_ten_seconds_and_none_of_what_is_shorter() {
-        let (mut pace, begin) = (Pace::default(), Instant::now());
+        let (mut pace, begin) = (LoadPace::default(), Instant::now());
         assert_eq!(lines(&mut pace, begin, 10), 0);
         pace.see(begin, None);
         assert!(!pace.is_line_due(begin + WINDOW), "there is no work");
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_speed_is_that_of_the_last_half_minute() {
-        let (mut pace, begin) = (Pace::default(), Instant::now());
+        let (mut pace, begin) = (LoadPace::default(), Instant::now());
         let at = |seconds| begin + Duration::from_secs(seconds);
         let speed = |mib_per_second, left: Option<u64>| {
             Some(Speed {

@@ -18,11 +18,11 @@ use crate::notify::Notifier;
 use crate::progress::Progress;
 use crate::reporter::report;
 use crate::source_event::EntrySource;
-use crate::status::Phase;
+use crate::status::DaemonPhase;
 
 use super::end::{Ending, FatalError, Mode};
 use super::intake_task::{IntakeTask, is_loaded};
-use super::status_keeper::Told;
+use super::status_keeper::StatusTeller;
 use super::store_follower::StoreFollower;
 use super::store_service::{Claim, StoreService};
 use super::store_steps::{in_time, report_wait, stale_leases};
@@ -76,7 +76,7 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
         ending = interrupt => ending,
         loaded = load.run(start, settings, &mut claim) => loaded.map(|()| Ending::Loaded),
     };
-    status.phase(Phase::Stopping);
+    status.phase(DaemonPhase::Stopping);
     match &ended {
         Ok(_) => notifier.stopping(&"stopping"),
         Err(error) => notifier.stopping(&format_args!("failed: {error}")),
@@ -108,7 +108,7 @@ fn is_complete(progress: &Progress) -> Result<(), FatalError> {
 struct Load<'a, S> {
     store: &'a S,
     notifier: &'a Notifier,
-    status: &'a Told,
+    status: &'a StatusTeller,
     options: LoadOptions<'a>,
     /// What the store says.
     store_said: watch::Sender<StoreState>,
@@ -144,7 +144,7 @@ impl<S: StoreService> Load<'_, S> {
         let stale = stale_leases(self.store).await;
         let source = start()?;
         let state = self.store_state.subscribe();
-        self.status.phase(Phase::Loading);
+        self.status.phase(DaemonPhase::Loading);
         let (begun, on_board) = IntakeTask::begin(self.store.clone(), source, settings, state);
         let status = self.status;
         let follower = StoreFollower {
@@ -179,7 +179,7 @@ impl<S: StoreService> Load<'_, S> {
                 if is_loaded(&intake.progress.borrow(), &said.borrow()) {
                     break;
                 }
-                self.status.phase(Phase::Loading);
+                self.status.phase(DaemonPhase::Loading);
             }
             let intake = self.intake()?;
             // Another one may have taken its place.

@@ -16,7 +16,7 @@ use crate::happened::DaemonEvent;
 use crate::process_identity::{pid_namespace, start_of};
 use crate::reporter::report;
 use crate::state_dir::boot_id;
-use crate::status::{OnBoard, Phase, STATUS_VERSION, StatusDocument};
+use crate::status::{DaemonPhase, OnBoard, STATUS_VERSION, StatusDocument};
 use crate::status_file;
 
 /// Between two writes that tell of the same phase.
@@ -26,21 +26,21 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is to be written. Clones are one.
 #[derive(Debug, Clone)]
-pub(super) struct Told {
+pub(super) struct StatusTeller {
     said: watch::Sender<Said>,
     /// The phase that the file has.
-    written: watch::Sender<Option<Phase>>,
+    written: watch::Sender<Option<DaemonPhase>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Said {
-    phase: Phase,
+    phase: DaemonPhase,
     ready_since: Option<SystemTime>,
     on_board: Arc<OnBoard>,
 }
 
-impl Told {
-    pub(super) fn phase(&self, phase: Phase) {
+impl StatusTeller {
+    pub(super) fn phase(&self, phase: DaemonPhase) {
         self.said.send_if_modified(|said| {
             let was = std::mem::replace(&mut said.phase, phase);
             was != phase
@@ -50,11 +50,11 @@ impl Told {
     /// READY is about to be told. Returns when the file says so, if the disk takes it soon.
     pub(super) async fn ready(&self) {
         self.said.send_modify(|said| {
-            said.phase = Phase::Ready;
+            said.phase = DaemonPhase::Ready;
             said.ready_since = Some(SystemTime::now());
         });
         let mut written = self.written.subscribe();
-        let is_written = written.wait_for(|phase| *phase == Some(Phase::Ready));
+        let is_written = written.wait_for(|phase| *phase == Some(DaemonPhase::Ready));
         // The keeper ends with the service.
         let _ = timeout(PATIENCE, is_written).await;
     }
@@ -75,7 +75,7 @@ pub(super) struct StatusKeeper {
     /// Of this process; with nothing on board.
     document: StatusDocument,
     said: watch::Receiver<Said>,
-    written: watch::Sender<Option<Phase>>,
+    written: watch::Sender<Option<DaemonPhase>>,
     /// Whatever ends the wait for it, it goes on.
     write: Option<JoinHandle<std::io::Result<()>>>,
     /// That it cannot be written was told.
@@ -84,7 +84,7 @@ pub(super) struct StatusKeeper {
 
 impl StatusKeeper {
     /// Of this process, which has the state directory.
-    pub(super) fn new(config: &Config) -> (Told, Self) {
+    pub(super) fn new(config: &Config) -> (StatusTeller, Self) {
         let (said, told) = watch::channel(Said::default());
         let written = watch::Sender::default();
         let pid = std::process::id();
@@ -101,7 +101,7 @@ impl StatusKeeper {
             images_dir: config.images.dir.to_string_lossy().into_owned(),
             containerd_address: config.containerd.address.to_string_lossy().into_owned(),
             supervises: config.containerd.supervise,
-            phase: Phase::Starting,
+            phase: DaemonPhase::Starting,
             ready_since: None,
             error: None,
             on_board: OnBoard::default(),
@@ -114,7 +114,7 @@ impl StatusKeeper {
             write: None,
             is_failing: false,
         };
-        (Told { said, written }, keeper)
+        (StatusTeller { said, written }, keeper)
     }
 
     pub(super) async fn run(&mut self) -> Infallible {
@@ -144,7 +144,7 @@ impl StatusKeeper {
                 }
                 Some(error) => {
                     let mut said = self.said.borrow().clone();
-                    said.phase = Phase::Failed;
+                    said.phase = DaemonPhase::Failed;
                     self.put(said, Some(error)).await;
                 }
             }

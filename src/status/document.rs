@@ -35,7 +35,7 @@ pub struct StatusDocument {
     pub containerd_address: String,
     /// Whether containerd is its child.
     pub supervises: bool,
-    pub phase: Phase,
+    pub phase: DaemonPhase,
     #[serde(default, with = "rfc3339")]
     pub ready_since: Option<SystemTime>,
     /// Why it has ended.
@@ -47,7 +47,7 @@ pub struct StatusDocument {
 /// How far a daemon is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub enum DaemonPhase {
     /// It starts containerd, or waits for it.
     #[default]
     Starting,

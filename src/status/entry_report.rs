@@ -6,7 +6,7 @@ use crate::entry::{Kind, Verdict, shown};
 use crate::progress::counted;
 
 use super::image_report::ImageReport;
-use super::on_board::{EntryState, EntryStatus, Moved, UnpackStage};
+use super::on_board::{EntryState, EntryStatus, UnpackStage, WorkDone};
 use super::style::Tone;
 
 /// An entry with its images.
@@ -94,7 +94,7 @@ impl EntryReport {
 }
 
 /// An entry that is read a second time has been counted twice.
-fn percent(moved: Moved) -> String {
+fn percent(moved: WorkDone) -> String {
     let done = moved.done.min(moved.total);
     format!("{} %", u128::from(done) * 100 / u128::from(moved.total))
 }

@@ -9,10 +9,10 @@ use crate::progress::counted;
 
 use super::answer::Unasked;
 use super::columns::cut_middle;
-use super::document::Phase;
+use super::document::DaemonPhase;
 use super::entry_report::EntryReport;
 use super::on_board::EntryState;
-use super::reader::{Leftover, Seen};
+use super::reader::{Leftover, SeenDaemon};
 use super::report::Report;
 use super::rfc3339;
 use super::style::{Style, Tone};
@@ -44,7 +44,7 @@ pub(super) fn header(report: &Report, style: Style) -> String {
 /// How good it is, the word for it, and what follows.
 fn daemon(report: &Report) -> (Tone, String, String) {
     let (document, is_elsewhere) = match &report.seen {
-        Seen::NotRunning(left) => {
+        SeenDaemon::NotRunning(left) => {
             let store = containerd(report);
             return (
                 Tone::Bad,
@@ -52,7 +52,7 @@ fn daemon(report: &Report) -> (Tone, String, String) {
                 format!("{}; {store}", why(left)),
             );
         }
-        Seen::Runs {
+        SeenDaemon::Runs {
             document,
             is_elsewhere,
         } => (document, is_elsewhere),
@@ -63,7 +63,7 @@ fn daemon(report: &Report) -> (Tone, String, String) {
     };
     let store = containerd(report);
     let (tone, word, since) = match document.phase {
-        Phase::Ready => {
+        DaemonPhase::Ready => {
             let since = document.ready_since.map(rfc3339::text).unwrap_or_default();
             let tone = match report.condition().exit_status() {
                 0 => Tone::Good,
@@ -72,14 +72,14 @@ fn daemon(report: &Report) -> (Tone, String, String) {
             };
             (tone, "ready", format!(" since {since}"))
         }
-        Phase::Starting => {
+        DaemonPhase::Starting => {
             return (
                 Tone::Doubtful,
                 "starting".to_owned(),
                 format!(", {pid}; {store}"),
             );
         }
-        Phase::Loading => {
+        DaemonPhase::Loading => {
             let line = match report.on_board.line.as_str() {
                 "" => "looking for images",
                 line => line,
@@ -90,7 +90,7 @@ fn daemon(report: &Report) -> (Tone, String, String) {
                 format!(", {pid}; {line}"),
             );
         }
-        Phase::Stopping | Phase::Failed => (Tone::Bad, "stopping", String::new()),
+        DaemonPhase::Stopping | DaemonPhase::Failed => (Tone::Bad, "stopping", String::new()),
     };
     (tone, word.to_owned(), format!("{since}, {pid}; {store}"))
 }

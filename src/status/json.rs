@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::answer::Unasked;
 use super::entry_report::EntryReport;
 use super::image_report::ImageReport;
-use super::on_board::Moved;
-use super::reader::{Leftover, Seen};
+use super::on_board::WorkDone;
+use super::reader::{Leftover, SeenDaemon};
 use super::report::Report;
 use super::rfc3339;
 
@@ -29,11 +29,11 @@ impl Report {
             })
         });
         let not_running = match &self.seen {
-            Seen::Runs { .. } => None,
-            Seen::NotRunning(Leftover::Nothing) => Some("stopped"),
-            Seen::NotRunning(Leftover::OfAnotherBoot) => Some("another-boot"),
-            Seen::NotRunning(Leftover::OfAKilled(_)) => Some("killed"),
-            Seen::NotRunning(Leftover::Ended(_)) => Some("failed"),
+            SeenDaemon::Runs { .. } => None,
+            SeenDaemon::NotRunning(Leftover::Nothing) => Some("stopped"),
+            SeenDaemon::NotRunning(Leftover::OfAnotherBoot) => Some("another-boot"),
+            SeenDaemon::NotRunning(Leftover::OfAKilled(_)) => Some("killed"),
+            SeenDaemon::NotRunning(Leftover::Ended(_)) => Some("failed"),
         };
         let board = &self.on_board;
         let document = json!({
@@ -75,7 +75,7 @@ fn entry(report: &EntryReport) -> Value {
     json!({
         "path": entry.path,
         "state": entry.state,
-        "progress": entry.progress.map(|Moved { done, total }| json!({ "done": done, "total": total })),
+        "progress": entry.progress.map(|WorkDone { done, total }| json!({ "done": done, "total": total })),
         "bytes": entry.bytes,
         "finished": entry.finished.map(rfc3339::text),
         "seconds": entry.seconds,

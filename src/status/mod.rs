@@ -30,12 +30,12 @@ mod text;
 
 pub use answer::{SandboxAnswer, StoreAnswer, Unasked};
 pub use condition::Condition;
-pub use document::{Phase, STATUS_VERSION, StatusDocument};
+pub use document::{DaemonPhase, STATUS_VERSION, StatusDocument};
 pub use json::REPORT_VERSION;
 pub use on_board::{
-    EntryState, EntryStatus, ImageStatus, ImageUnpack, Moved, OnBoard, Overshadowed, UnpackStage,
+    EntryState, EntryStatus, ImageStatus, ImageUnpack, OnBoard, Overshadowed, UnpackStage, WorkDone,
 };
-pub use reader::{Leftover, Machine, Seen};
+pub use reader::{Leftover, Machine, SeenDaemon};
 pub use report::Report;
 pub use style::Style;
 pub use text::{detail, overview};

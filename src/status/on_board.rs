@@ -39,7 +39,7 @@ pub struct EntryStatus {
     pub state: EntryState,
     /// Of one that is worked on.
     #[serde(default)]
-    pub progress: Option<Moved>,
+    pub progress: Option<WorkDone>,
     /// The length of its file at the last attempt.
     #[serde(default)]
     pub bytes: Option<u64>,
@@ -84,7 +84,7 @@ pub enum EntryState {
 
 /// How far the work on an entry has come: in bytes of an archive, or in lines of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moved {
+pub struct WorkDone {
     pub done: u64,
     pub total: u64,
 }

@@ -5,11 +5,11 @@ use crate::progress::counted;
 
 use super::answer::Unasked;
 use super::columns::wrapped;
-use super::document::Phase;
+use super::document::DaemonPhase;
 use super::entry_report::EntryReport;
 use super::image_report::ImageReport;
 use super::on_board::{EntryState, UnpackStage};
-use super::reader::{Leftover, Seen};
+use super::reader::{Leftover, SeenDaemon};
 use super::report::Report;
 use super::style::{Style, Tone};
 
@@ -40,12 +40,12 @@ pub(super) fn problems(report: &Report, style: Style) -> String {
 
 fn of_daemon(report: &Report) -> Vec<Problem> {
     let mut found = Vec::new();
-    if let Seen::NotRunning(Leftover::Ended(error)) = &report.seen {
+    if let SeenDaemon::NotRunning(Leftover::Ended(error)) = &report.seen {
         found.push((Tone::Bad, "ended", error.clone()));
     }
     let kind = match report.seen.document().map(|said| said.phase) {
         None => Some("not running"),
-        Some(Phase::Starting) => Some("starting"),
+        Some(DaemonPhase::Starting) => Some("starting"),
         Some(_) => None,
     };
     if let Some(kind) = kind {
@@ -67,7 +67,7 @@ fn of_daemon(report: &Report) -> Vec<Problem> {
     if report
         .seen
         .document()
-        .is_some_and(|said| said.phase == Phase::Ready)
+        .is_some_and(|said| said.phase == DaemonPhase::Ready)
         && !board.loaded
         && board.containerd_away.is_none()
     {

@@ -1,6 +1,6 @@
 //! Whether the daemon that wrote a `status.json` runs.
 
-use super::document::{Phase, StatusDocument};
+use super::document::{DaemonPhase, StatusDocument};
 
 /// The machine of the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Machine {
 
 /// What a reader has found.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
+pub enum SeenDaemon {
     /// It runs. In another PID namespace that cannot be told, and the file is believed.
     Runs {
         document: Box<StatusDocument>,
@@ -33,7 +33,7 @@ pub enum Leftover {
     Ended(String),
 }
 
-impl Seen {
+impl SeenDaemon {
     /// `start_of` tells when the process of a pid began, in clock ticks since the boot.
     pub fn of(
         document: Option<StatusDocument>,
@@ -44,7 +44,7 @@ impl Seen {
             return Self::NotRunning(Leftover::Nothing);
         };
         let is_elsewhere = document.pid_namespace != machine.pid_namespace;
-        if let (Phase::Failed, Some(error)) = (document.phase, &document.error) {
+        if let (DaemonPhase::Failed, Some(error)) = (document.phase, &document.error) {
             Self::NotRunning(Leftover::Ended(error.clone()))
         } else if document.boot_id != machine.boot_id {
             Self::NotRunning(Leftover::OfAnotherBoot)

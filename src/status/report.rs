@@ -9,16 +9,16 @@ use crate::naming::Reference;
 
 use super::answer::{SandboxAnswer, StoreAnswer, Unasked};
 use super::condition::Condition;
-use super::document::Phase;
+use super::document::DaemonPhase;
 use super::entry_report::EntryReport;
 use super::image_report::{ImageReport, Lookup};
 use super::on_board::OnBoard;
-use super::reader::Seen;
+use super::reader::SeenDaemon;
 
 /// All that `stowd status` shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    pub(super) seen: Seen,
+    pub(super) seen: SeenDaemon,
     pub(super) images_dir: String,
     pub(super) on_board: OnBoard,
     /// In name order.
@@ -45,7 +45,7 @@ impl Report {
     /// Of what a daemon, or else its ledger, says. `answer` is that of containerd; `instance` and
     /// `images_dir` are those of the configuration.
     pub fn new(
-        seen: Seen,
+        seen: SeenDaemon,
         on_board: OnBoard,
         answer: Result<StoreAnswer, Unasked>,
         instance: &str,
@@ -85,9 +85,9 @@ impl Report {
             return Condition::NotRunning;
         };
         match daemon.phase {
-            Phase::Stopping | Phase::Failed => return Condition::NotRunning,
-            Phase::Starting | Phase::Loading => return Condition::Starting,
-            Phase::Ready => {}
+            DaemonPhase::Stopping | DaemonPhase::Failed => return Condition::NotRunning,
+            DaemonPhase::Starting | DaemonPhase::Loading => return Condition::Starting,
+            DaemonPhase::Ready => {}
         }
         let is_degraded = !self.on_board.loaded
             || self.silence().is_some()
@@ -143,7 +143,7 @@ impl Report {
     /// The name of the sandbox image, where it is not there. Before READY an entry may still bring it.
     pub(super) fn missing_sandbox(&self) -> Option<&str> {
         let phase = self.seen.document().map(|said| said.phase);
-        if matches!(phase, Some(Phase::Starting | Phase::Loading)) {
+        if matches!(phase, Some(DaemonPhase::Starting | DaemonPhase::Loading)) {
             return None;
         }
         match &self.sandbox {

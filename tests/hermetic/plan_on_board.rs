@@ -7,14 +7,14 @@ use stowd::digest::Digest;
 use stowd::ledger::{FailureClass, Ledger};
 use stowd::plan::{Event, Rules, UnpackEnd};
 use stowd::source_event::{Listing, SourceEvent};
-use stowd::status::{EntryState, EntryStatus, Moved, OnBoard, UnpackStage};
+use stowd::status::{EntryState, EntryStatus, OnBoard, UnpackStage, WorkDone};
 use stowd::unpack::UnpackWhen;
 
 use crate::plan::{Stage, brought, entry, failed, listed, rules, seconds, store};
 
 /// What it says, of archives that are half read.
 fn board(stage: &Stage) -> OnBoard {
-    let half = |_: &Path| Some(Moved { done: 1, total: 2 });
+    let half = |_: &Path| Some(WorkDone { done: 1, total: 2 });
     stage.plan.on_board("the line".to_owned(), stage.now, half)
 }
 
@@ -57,7 +57,7 @@ fn each_entry_is_told_as_it_goes() {
     );
     assert_eq!(
         of(&begun, "a.tar").progress,
-        Some(Moved { done: 1, total: 2 })
+        Some(WorkDone { done: 1, total: 2 })
     );
     assert_eq!(of(&begun, "c.tar").progress, None);
 

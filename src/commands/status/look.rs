@@ -4,19 +4,19 @@ use crate::config::Config;
 use crate::ledger_file::LedgerFile;
 use crate::process_identity::{pid_namespace, start_of};
 use crate::state_dir::boot_id;
-use crate::status::{Machine, OnBoard, Phase, Seen};
+use crate::status::{DaemonPhase, Machine, OnBoard, SeenDaemon};
 use crate::status_file;
 
 /// What stowd says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Looked {
-    pub(super) seen: Seen,
+pub(super) struct StatusLook {
+    pub(super) seen: SeenDaemon,
     pub(super) on_board: OnBoard,
     /// What could not be read.
     pub(super) notes: Vec<String>,
 }
 
-impl Looked {
+impl StatusLook {
     pub(super) fn now(config: &Config) -> Result<Self, String> {
         let seen = seen(config)?;
         // One that starts has not read its ledger yet.
@@ -44,16 +44,16 @@ impl Looked {
     pub(super) fn is_ready(config: &Config) -> Result<bool, String> {
         let seen = seen(config)?;
         let phase = seen.document().map(|document| document.phase);
-        Ok(phase == Some(Phase::Ready))
+        Ok(phase == Some(DaemonPhase::Ready))
     }
 }
 
-fn seen(config: &Config) -> Result<Seen, String> {
+fn seen(config: &Config) -> Result<SeenDaemon, String> {
     let path = status_file::path_for(&config.state_dir);
     let document = status_file::read(&path).map_err(|error| format!("{}: {error}", path.display()));
     let machine = Machine {
         boot_id: boot_id(),
         pid_namespace: pid_namespace().unwrap_or_default(),
     };
-    Ok(Seen::of(document?, &machine, start_of))
+    Ok(SeenDaemon::of(document?, &machine, start_of))
 }

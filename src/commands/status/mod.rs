@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::status::{Report, detail, overview};
 
-use look::Looked;
+use look::StatusLook;
 use terminal::{CLEAR, is_terminal, style};
 
 /// Between two looks at the file while a READY is waited for.
@@ -40,7 +40,7 @@ pub struct Shown {
 /// # Errors
 /// The status file cannot be read, the system refuses threads, or there is nothing of the name.
 pub fn show(config: &Config, request: &Request) -> Result<Shown, String> {
-    let report = report(config, Looked::now(config)?)?;
+    let report = report(config, StatusLook::now(config)?)?;
     shown(&report, request)
 }
 
@@ -51,7 +51,7 @@ pub fn show(config: &Config, request: &Request) -> Result<Shown, String> {
 pub fn wait(config: &Config, limit: Option<Duration>) -> Result<(), String> {
     let begun = Instant::now();
     let is_over = |limit: Duration| begun.elapsed() >= limit;
-    while !Looked::is_ready(config)? && !limit.is_some_and(is_over) {
+    while !StatusLook::is_ready(config)? && !limit.is_some_and(is_over) {
         sleep(WAITING);
     }
     Ok(())
@@ -70,7 +70,7 @@ pub fn watch(
     let mut last = None;
     let mut asked = Instant::now();
     loop {
-        let looked = Looked::now(config)?;
+        let looked = StatusLook::now(config)?;
         if last.as_ref() != Some(&looked) || asked.elapsed() >= ASKED {
             asked = Instant::now();
             last = Some(looked.clone());
@@ -85,8 +85,8 @@ pub fn watch(
 }
 
 /// What was looked at, against what containerd says.
-fn report(config: &Config, looked: Looked) -> Result<Report, String> {
-    let Looked {
+fn report(config: &Config, looked: StatusLook) -> Result<Report, String> {
+    let StatusLook {
         seen,
         on_board,
         mut notes,

@@ -17,7 +17,7 @@ use stowd::images_dir::{Source, SourceOptions, Unwatchable};
 use stowd::process_identity;
 use stowd::service::{Claim, Edges, StoreService};
 use stowd::source_event::{DirectoryId, EntrySource, Listed, Listing, SourceEnded, SourceEvent};
-use stowd::status::{EntryState, Phase};
+use stowd::status::{DaemonPhase, EntryState};
 use stowd::status_file;
 use tokio::sync::watch;
 
@@ -129,7 +129,7 @@ impl Stage {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o644);
             let document = status_file::read(&path).unwrap().unwrap();
-            assert_eq!(document.phase, Phase::Ready);
+            assert_eq!(document.phase, DaemonPhase::Ready);
             assert_eq!(document.pid, std::process::id());
             assert_eq!(
                 process_identity::start_of(document.pid),

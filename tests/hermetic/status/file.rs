@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use stowd::status::{Leftover, Machine, Phase, Seen, StatusDocument};
+use stowd::status::{DaemonPhase, Leftover, Machine, SeenDaemon, StatusDocument};
 use stowd::status_file;
 
 use super::scene::document;
@@ -15,19 +15,19 @@ fn a_daemon_runs_if_its_process_is_that_of_this_boot() {
         pid_namespace: 4_026_531_836,
     };
     let seen = |machine: &Machine, start| {
-        let document = Some(document(Phase::Ready));
-        Seen::of(document, machine, |pid| {
+        let document = Some(document(DaemonPhase::Ready));
+        SeenDaemon::of(document, machine, |pid| {
             (pid == 1234).then_some(start).flatten()
         })
     };
     assert!(matches!(
         seen(&machine, Some(77)),
-        Seen::Runs {
+        SeenDaemon::Runs {
             is_elsewhere: false,
             ..
         }
     ));
-    let killed = Seen::NotRunning(Leftover::OfAKilled(1234));
+    let killed = SeenDaemon::NotRunning(Leftover::OfAKilled(1234));
     assert_eq!(seen(&machine, None), killed, "its process is gone");
     assert_eq!(
         seen(&machine, Some(78)),
@@ -38,7 +38,7 @@ fn a_daemon_runs_if_its_process_is_that_of_this_boot() {
         boot_id: "c".to_owned(),
         ..machine.clone()
     };
-    let another = Seen::NotRunning(Leftover::OfAnotherBoot);
+    let another = SeenDaemon::NotRunning(Leftover::OfAnotherBoot);
     assert_eq!(seen(&rebooted, Some(77)), another);
     let elsewhere = Machine {
         pid_namespace: 1,
@@ -46,14 +46,14 @@ fn a_daemon_runs_if_its_process_is_that_of_this_boot() {
     };
     assert!(matches!(
         seen(&elsewhere, None),
-        Seen::Runs {
+        SeenDaemon::Runs {
             is_elsewhere: true,
             ..
         }
     ));
     assert_eq!(
-        Seen::of(None, &machine, |_| None),
-        Seen::NotRunning(Leftover::Nothing)
+        SeenDaemon::of(None, &machine, |_| None),
+        SeenDaemon::NotRunning(Leftover::Nothing)
     );
 }
 

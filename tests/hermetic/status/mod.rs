@@ -13,8 +13,8 @@ use stowd::digest::Digest;
 use stowd::needed_blob::BlobFault;
 use stowd::pin::{OWNER_LABEL, RUNTIME_PIN};
 use stowd::status::{
-    EntryState, Leftover, Moved, Overshadowed, Phase, StatusDocument, Style, Unasked, UnpackStage,
-    detail, overview,
+    DaemonPhase, EntryState, Leftover, Overshadowed, StatusDocument, Style, Unasked, UnpackStage,
+    WorkDone, detail, overview,
 };
 
 use scene::{DIR, PAUSE, Scene, at, document, entry, unpack};
@@ -84,14 +84,14 @@ const CASES: &[Case] = &[
             .insert(OWNER_LABEL.to_owned(), "edge".to_owned());
     }),
     ("loading", |scene| {
-        scene.phase = Phase::Loading;
+        scene.phase = DaemonPhase::Loading;
         scene.board.loaded = false;
         scene.store().sandbox.as_mut().unwrap().is_there = false;
         scene.board.line = "importing 3/5: web.tar, 31.0 MiB of 68.7 MiB".to_owned();
         let working = scene.entry("apps/web.tar");
         working.images.clear();
         working.state = EntryState::Working;
-        working.progress = Some(Moved {
+        working.progress = Some(WorkDone {
             done: 32_505_856,
             total: 72_000_000,
         });
@@ -110,7 +110,7 @@ const CASES: &[Case] = &[
             .push(entry("more.txt", EntryState::Queued));
     }),
     ("starting", |scene| {
-        scene.phase = Phase::Starting;
+        scene.phase = DaemonPhase::Starting;
         scene.answer = Err(Unasked::Silent(
             "/run/stowd/containerd.sock: Connection refused".to_owned(),
         ));

@@ -7,8 +7,8 @@ use stowd::image_store::{Descriptor, Image};
 use stowd::needed_blob::NeededBlob;
 use stowd::pin::PinOwner;
 use stowd::status::{
-    EntryState, EntryStatus, ImageStatus, ImageUnpack, Leftover, OnBoard, Phase, Report,
-    STATUS_VERSION, SandboxAnswer, Seen, StatusDocument, StoreAnswer, Unasked, UnpackStage,
+    DaemonPhase, EntryState, EntryStatus, ImageStatus, ImageUnpack, Leftover, OnBoard, Report,
+    STATUS_VERSION, SandboxAnswer, SeenDaemon, StatusDocument, StoreAnswer, Unasked, UnpackStage,
 };
 
 pub(super) const DIR: &str = "/var/lib/stowd/images";
@@ -22,7 +22,7 @@ pub(super) fn at(seconds: u64) -> SystemTime {
 pub(super) struct Scene {
     /// What the daemon says; of one that does not run, what its ledger says.
     pub(super) board: OnBoard,
-    pub(super) phase: Phase,
+    pub(super) phase: DaemonPhase,
     /// What one that does not run has left.
     pub(super) left: Option<Leftover>,
     pub(super) answer: Result<StoreAnswer, Unasked>,
@@ -38,7 +38,7 @@ impl Scene {
                 line: format!("ready: 4 images from 3 entries; watching {DIR}"),
                 ..OnBoard::default()
             },
-            phase: Phase::Ready,
+            phase: DaemonPhase::Ready,
             left: None,
             answer: Ok(StoreAnswer {
                 unpacked: Some([].into()),
@@ -136,8 +136,8 @@ impl Scene {
 
     pub(super) fn report(self) -> Report {
         let seen = match self.left {
-            Some(left) => Seen::NotRunning(left),
-            None => Seen::Runs {
+            Some(left) => SeenDaemon::NotRunning(left),
+            None => SeenDaemon::Runs {
                 document: Box::new(document(self.phase)),
                 is_elsewhere: false,
             },
@@ -146,7 +146,7 @@ impl Scene {
     }
 }
 
-pub(super) fn document(phase: Phase) -> StatusDocument {
+pub(super) fn document(phase: DaemonPhase) -> StatusDocument {
     StatusDocument {
         version: STATUS_VERSION,
         stowd: "0.1.0".to_owned(),
@@ -161,7 +161,7 @@ pub(super) fn document(phase: Phase) -> StatusDocument {
         containerd_address: "/run/stowd/containerd.sock".to_owned(),
         supervises: true,
         phase,
-        ready_since: (phase == Phase::Ready).then(|| at(5)),
+        ready_since: (phase == DaemonPhase::Ready).then(|| at(5)),
         error: None,
         on_board: OnBoard::default(),
     }
