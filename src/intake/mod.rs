@@ -67,6 +67,8 @@ pub struct Intake<S: ImageStore, D> {
     store_state: watch::Receiver<StoreState>,
     seed: u64,
     started: Instant,
+    /// When the plan was told something last.
+    told: Now,
     heartbeat: Option<Duration>,
     turns: u64,
     load: RecordedLoad,
@@ -90,6 +92,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         heartbeat: Option<Duration>,
     ) -> (Self, watch::Receiver<Progress>) {
         let settings = Arc::new(changes.borrow().clone());
+        let started = Instant::now();
         let (progress, told) = watch::channel(Progress::default());
         let intake = Self {
             source,
@@ -98,7 +101,8 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             settings,
             store_state,
             seed: settings::seed(),
-            started: Instant::now(),
+            started,
+            told: now(started),
             heartbeat,
             turns: 0,
             load: RecordedLoad::default(),
@@ -162,7 +166,8 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             self.turns += 1;
             self.publish(plan);
             let looked = self.lookout.due();
-            let due = plan.next_due(self.now()).map(|due| self.started + due);
+            // As of then: what has become due since is due at once, and not passed over.
+            let due = plan.next_due(self.told).map(|due| self.started + due);
             let turn = self
                 .heartbeat
                 .map(|heartbeat| Instant::now() + heartbeat / 2);
@@ -189,9 +194,9 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
     }
 
     fn tell(&mut self, plan: &mut Plan, event: Event, run: &MarkedRun) {
-        let now = self.now();
-        run.reach(now.wall);
-        for effect in plan.on(event, now) {
+        self.told = now(self.started);
+        run.reach(self.told.wall);
+        for effect in plan.on(event, self.told) {
             self.carry_out(effect);
         }
     }
@@ -226,13 +231,6 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
             Effect::Tell(happened) => reporter::report(happened),
-        }
-    }
-
-    fn now(&self) -> Now {
-        Now {
-            uptime: self.started.elapsed(),
-            wall: SystemTime::now(),
         }
     }
 
@@ -273,12 +271,20 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             ended: self.jobs.moved() + plan.unmetered_steps(),
             turns: self.turns,
         };
-        let (jobs, now) = (&self.jobs, self.now());
+        let (jobs, now) = (&self.jobs, now(self.started));
         self.lookout.look(&progress, || {
             plan.on_board(progress.to_string(), now, |path| jobs.moved_of(path))
         });
         // In this order: what is told of a load that is over is not what was on board before.
         self.progress.send_replace(progress);
+    }
+}
+
+/// The time now, for a plan of that start.
+fn now(started: Instant) -> Now {
+    Now {
+        uptime: started.elapsed(),
+        wall: SystemTime::now(),
     }
 }
 
