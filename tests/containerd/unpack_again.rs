@@ -244,7 +244,9 @@ fn what_fills_the_disk_is_unpacked_when_there_is_room(generation: &Generation) {
         crate::made::append(&mut builder, "zeros", &vec![0; 60 << 20]);
         *tar = builder.into_inner().unwrap();
     };
-    let setup = Setup::new(generation);
+    let mut setup = Setup::new(generation);
+    // One at a time: while the disk is full the other image has no room either.
+    setup.images.push_str("parallel = 1\n");
     let disk = SmallDisk::at(setup.dir().join("root"), 40);
     std::fs::write(setup.images().join("bomb.tar"), bomb.oci().tar()).unwrap();
     setup.stow(&fixture("umoci.tar").path);
