@@ -245,10 +245,10 @@ fn what_fills_the_disk_is_unpacked_when_there_is_room(generation: &Generation) {
         *tar = builder.into_inner().unwrap();
     };
     let mut setup = Setup::new(generation);
-    // One at a time: while the disk is full the other image has no room either.
+    // One after the other: when the disk is full, the other image would have no room either.
     setup.images.push_str("parallel = 1\n");
     let disk = SmallDisk::at(setup.dir().join("root"), 40);
-    std::fs::write(setup.images().join("bomb.tar"), bomb.oci().tar()).unwrap();
+    std::fs::write(setup.images().join("z-bomb.tar"), bomb.oci().tar()).unwrap();
     setup.stow(&fixture("umoci.tar").path);
     let mut stowd = setup.start();
     stowd.wait_ready(SOON);

@@ -37,6 +37,15 @@ pub(crate) struct Holds {
 }
 
 impl Holds {
+    /// What a record says of an entry of which nothing else is known.
+    pub(crate) fn on_record_again(names: BTreeSet<String>) -> Self {
+        Self {
+            may: names,
+            is_obscure: true,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
         self.current.iter().chain(&self.pending).chain(&self.kept)
     }

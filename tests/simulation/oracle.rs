@@ -162,6 +162,12 @@ impl Oracle {
             let is_visible = directory.seen(path).is_some_and(|file| file.can_be_read());
             is_visible || ledger.get(path).is_some()
         });
+        // What was forgotten may be on record again: the disk has lost that it was.
+        for (path, record) in ledger.iter() {
+            let names = record.images().flat_map(|image| &image.names);
+            let holds = || Holds::on_record_again(names.cloned().collect());
+            self.holds.entry(path.to_owned()).or_insert_with(holds);
+        }
     }
 
     /// An operator has it take a configuration, which may be the same.

@@ -240,3 +240,21 @@ fn a_pin_that_could_not_be_taken_off_is_taken_off_a_while_later() {
         Wait,
     ]);
 }
+
+/// A loss of power brings back the record of a file that was removed, and another one has its place.
+#[test]
+fn what_a_record_that_is_back_holds_stays_while_its_file_is_out_of_sight() {
+    holds(&[
+        Write(238, 64),
+        Restart,
+        Deliver,
+        Steps(100),
+        Save,
+        Rename(77, 3),
+        Write(133, 233),
+        RootAway(90),
+        Deliver,
+        Restart,
+        KillAndLose(58),
+    ]);
+}
