@@ -102,7 +102,7 @@ fn show_status(cli: &Cli, args: &StatusArgs) -> Result<ExitCode, NotDone> {
         json: args.json,
     };
     if let Some(limit) = args.wait {
-        commands::status::wait(&config, limit)?;
+        commands::status::wait(&config, limit, |waits| eprintln!("waiting: {waits}"));
     }
     if args.watch {
         commands::status::watch(&config, &request, write_out)?;

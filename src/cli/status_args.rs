@@ -19,7 +19,7 @@ pub(super) const STATUS_AFTER: &str = "\
 Exit status:
   0   ready, and all is well
   1   ready, and something has failed or the sandbox image is missing; or NAME is
-      not on board, or the status cannot be read
+      not on board, or what the daemon says of itself cannot be read
   2   the command line is wrong
   3   stowd does not run
   4   it is starting
@@ -56,7 +56,8 @@ pub struct StatusArgs {
     #[arg(long, conflicts_with = "wait")]
     pub watch: bool,
 
-    /// Wait until stowd is ready, or for TIMEOUT ("90s", "10m"), first
+    /// Wait until stowd is ready, or for TIMEOUT ("90s", "10m"), first, and tell
+    /// what for
     #[arg(long, value_name = "TIMEOUT", require_equals = true, num_args = 0..=1)]
     #[arg(value_parser = humantime::parse_duration)]
     pub wait: Option<Option<Duration>>,

@@ -3,6 +3,8 @@
 /// How it is; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
+    /// What the daemon says of itself cannot be read.
+    Unknown,
     NotRunning,
     Starting,
     /// containerd is away, something is out of sight, damaged or lacking.
@@ -17,7 +19,7 @@ impl Condition {
     pub fn exit_status(self) -> u8 {
         match self {
             Self::Well => 0,
-            Self::Failures => 1,
+            Self::Unknown | Self::Failures => 1,
             Self::NotRunning => 3,
             Self::Starting => 4,
             Self::Degraded => 5,
@@ -28,6 +30,7 @@ impl Condition {
         match self {
             Self::Well => "ready",
             Self::Failures => "failures",
+            Self::Unknown => "unknown",
             Self::NotRunning => "not-running",
             Self::Starting => "starting",
             Self::Degraded => "degraded",

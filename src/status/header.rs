@@ -44,6 +44,10 @@ pub(super) fn header(report: &Report, style: Style) -> String {
 /// How good it is, the word for it, and what follows.
 fn daemon(report: &Report) -> (Tone, String, String) {
     let (document, is_elsewhere) = match &report.seen {
+        SeenDaemon::Unknown(_) => {
+            let store = containerd(report);
+            return (Tone::Bad, "not known".to_owned(), format!("; {store}"));
+        }
         SeenDaemon::NotRunning(left) => {
             let store = containerd(report);
             return (

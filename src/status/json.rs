@@ -29,7 +29,7 @@ impl Report {
             })
         });
         let not_running = match &self.seen {
-            SeenDaemon::Runs { .. } => None,
+            SeenDaemon::Runs { .. } | SeenDaemon::Unknown(_) => None,
             SeenDaemon::NotRunning(Leftover::Nothing) => Some("stopped"),
             SeenDaemon::NotRunning(Leftover::OfAnotherBoot) => Some("another-boot"),
             SeenDaemon::NotRunning(Leftover::OfAKilled(_)) => Some("killed"),

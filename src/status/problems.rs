@@ -43,10 +43,15 @@ fn of_daemon(report: &Report) -> Vec<Problem> {
     if let SeenDaemon::NotRunning(Leftover::Ended(error)) = &report.seen {
         found.push((Tone::Bad, "ended", error.clone()));
     }
-    let kind = match report.seen.document().map(|said| said.phase) {
-        None => Some("not running"),
-        Some(DaemonPhase::Starting) => Some("starting"),
-        Some(_) => None,
+    if let SeenDaemon::Unknown(error) = &report.seen {
+        found.push((Tone::Bad, "not known", error.clone()));
+    }
+    let kind = match &report.seen {
+        SeenDaemon::NotRunning(_) => Some("not running"),
+        SeenDaemon::Unknown(_) => Some("not known"),
+        SeenDaemon::Runs { document, .. } => {
+            (document.phase == DaemonPhase::Starting).then_some("starting")
+        }
     };
     if let Some(kind) = kind {
         let text = "what is shown is what the ledger of the last run says";

@@ -18,6 +18,8 @@ pub enum SeenDaemon {
         is_elsewhere: bool,
     },
     NotRunning(Leftover),
+    /// The file cannot be read: which, and why.
+    Unknown(String),
 }
 
 /// What a daemon that does not run has left.
@@ -62,7 +64,7 @@ impl SeenDaemon {
     pub fn document(&self) -> Option<&StatusDocument> {
         match self {
             Self::Runs { document, .. } => Some(document),
-            Self::NotRunning(_) => None,
+            Self::NotRunning(_) | Self::Unknown(_) => None,
         }
     }
 }

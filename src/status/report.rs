@@ -81,8 +81,10 @@ impl Report {
     }
 
     pub fn condition(&self) -> Condition {
-        let Some(daemon) = self.seen.document() else {
-            return Condition::NotRunning;
+        let daemon = match &self.seen {
+            SeenDaemon::Runs { document, .. } => document,
+            SeenDaemon::NotRunning(_) => return Condition::NotRunning,
+            SeenDaemon::Unknown(_) => return Condition::Unknown,
         };
         match daemon.phase {
             DaemonPhase::Stopping | DaemonPhase::Failed => return Condition::NotRunning,

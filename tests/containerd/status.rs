@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -35,7 +35,10 @@ fn status(stowd: &Stowd, arguments: &[&str]) -> (Option<i32>, String) {
         .envs(setup.environment.iter().map(|(name, value)| (name, value)))
         .output()
         .unwrap();
-    assert_eq!(output.stderr, b"", "{output:?}");
+    let waits = String::from_utf8(output.stderr.clone()).unwrap();
+    let is_waiting = arguments.iter().any(|word| word.starts_with("--wait"));
+    let is_told = |line: &str| is_waiting && line.starts_with("waiting: stowd");
+    assert!(waits.lines().all(is_told), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let widest = text.lines().map(|line| line.chars().count()).max();
     let is_json = arguments.contains(&"--json");
@@ -133,6 +136,11 @@ fn a_node_is_shown_from_its_start_to_its_end(generation: &Generation) {
     assert!(!file.exists());
     let text = wait_for(&stowd, 3, &[" stowd: not running; "]);
     assert_eq!(state(&text, UMOCI), "recorded", "{text}");
+    fs::write(&file, "{\"version\": 1, ").unwrap();
+    let named = format!("not known: cannot read {}", file.display());
+    let text = wait_for(&stowd, 1, &[" stowd: not known; "]);
+    assert!(text.replace("\n  ", "").contains(&named), "{text}");
+    assert_eq!(state(&text, UMOCI), "recorded", "{text}");
 }
 
 fn a_start_that_waits_for_containerd_is_one(generation: &Generation) {
@@ -146,8 +154,10 @@ fn a_start_that_waits_for_containerd_is_one(generation: &Generation) {
         4,
         &[" stowd: starting, pid ", "containerd does not answer"],
     );
+    let begun = Instant::now();
     let (code, _) = status(&stowd, &["--wait=500ms"]);
     assert_eq!(code, Some(4));
+    assert!(begun.elapsed() >= Duration::from_millis(500));
     assert_eq!(stowd.stop(), Some(0));
 }
 

@@ -9,13 +9,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::status::{Report, detail, overview};
+use crate::status::{DaemonPhase, Report, SeenDaemon, detail, overview};
 
-use look::StatusLook;
+use look::{StatusLook, seen};
 use terminal::{CLEAR, is_terminal, style};
 
 /// Between two looks at the file while a READY is waited for.
 const WAITING: Duration = Duration::from_millis(250);
+/// While a READY is waited for, what is missing is told so often at most.
+const TOLD: Duration = Duration::from_secs(10);
 /// Between two looks while it is watched.
 const WATCHING: Duration = Duration::from_secs(1);
 /// While nothing of stowd changes, containerd is asked so often.
@@ -38,23 +40,42 @@ pub struct Shown {
 /// How it is now.
 ///
 /// # Errors
-/// The status file cannot be read, the system refuses threads, or there is nothing of the name.
+/// The system refuses threads, or there is nothing of the name.
 pub fn show(config: &Config, request: &Request) -> Result<Shown, String> {
-    let report = report(config, StatusLook::now(config)?)?;
+    let report = report(config, StatusLook::now(config))?;
     shown(&report, request)
 }
 
-/// Returns when a daemon has told READY, or `limit` is over.
-///
-/// # Errors
-/// The status file cannot be read.
-pub fn wait(config: &Config, limit: Option<Duration>) -> Result<(), String> {
+/// Returns when a daemon has told READY, or `limit` is over. Until then `tell` gets what it waits for, when
+/// that changes.
+pub fn wait(config: &Config, limit: Option<Duration>, tell: impl Fn(&str)) {
     let begun = Instant::now();
     let is_over = |limit: Duration| begun.elapsed() >= limit;
-    while !StatusLook::is_ready(config)? && !limit.is_some_and(is_over) {
+    let mut last = None::<(String, Instant)>;
+    while let Some(waits) = waits_for(&seen(config))
+        && !limit.is_some_and(is_over)
+    {
+        let is_news = |(told, when): &(String, Instant)| *told != waits && when.elapsed() >= TOLD;
+        if last.as_ref().is_none_or(is_news) {
+            tell(&waits);
+            last = Some((waits, Instant::now()));
+        }
         sleep(WAITING);
     }
-    Ok(())
+}
+
+/// What a daemon that has not told READY is at.
+fn waits_for(seen: &SeenDaemon) -> Option<String> {
+    let document = match seen {
+        SeenDaemon::Runs { document, .. } => document,
+        SeenDaemon::NotRunning(_) => return Some("stowd does not run".to_owned()),
+        SeenDaemon::Unknown(error) => return Some(error.clone()),
+    };
+    match (document.phase, document.on_board.line.as_str()) {
+        (DaemonPhase::Ready, _) => None,
+        (DaemonPhase::Starting, _) | (_, "") => Some("stowd starts".to_owned()),
+        (_, line) => Some(format!("stowd: {line}")),
+    }
 }
 
 /// Shows it again each time that it changes, by `print`, until the reader has left.
@@ -70,7 +91,7 @@ pub fn watch(
     let mut last = None;
     let mut asked = Instant::now();
     loop {
-        let looked = StatusLook::now(config)?;
+        let looked = StatusLook::now(config);
         if last.as_ref() != Some(&looked) || asked.elapsed() >= ASKED {
             asked = Instant::now();
             last = Some(looked.clone());
