@@ -1,4 +1,4 @@
-//! What is written about the keys: the sample file, the manual page and the README's table name
+//! What is written about the keys: the sample file, the manual page and the table of docs/configuration.md name
 //! every key, with the default that the code has.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ fn of_manual(text: &str) -> Defaults {
 }
 
 /// The rows under `| key | default | meaning |`: `` | `key` | `default` | meaning | ``, or `unset`.
-fn of_readme(text: &str) -> Defaults {
+fn of_the_table(text: &str) -> Defaults {
     let rows = text
         .lines()
         .skip_while(|line| !line.starts_with("| key | default |"))
@@ -95,8 +95,11 @@ fn the_manual_has_every_key_and_its_default() {
 }
 
 #[test]
-fn the_readme_has_every_key_and_its_default() {
-    assert_eq!(of_readme(&document("README.md")), of_the_code());
+fn the_reference_has_every_key_and_its_default() {
+    assert_eq!(
+        of_the_table(&document("docs/configuration.md")),
+        of_the_code()
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod bench_figures;
 mod config;
 mod config_documents;
 mod credentials;
+mod documents;
 mod events;
 mod fixture_directories;
 mod image_list;
@@ -30,6 +31,9 @@ mod ledger_audit;
 mod ledger_file;
 mod ledger_json;
 mod logging;
+#[allow(unreachable_pub)]
+#[path = "../support/markdown.rs"]
+mod markdown;
 mod memory_store;
 mod messages;
 mod naming;

@@ -14,6 +14,7 @@ mod fake_registry;
 mod fixtures;
 mod generations;
 mod hosts;
+mod markdown;
 mod notify_socket;
 mod pause;
 mod pod;
@@ -37,6 +38,7 @@ pub(crate) use generations::{
     tests_of,
 };
 pub use hosts::{plain_http, write_hosts};
+pub use markdown::blocks;
 pub use notify_socket::{Datagram, NotifySocket};
 pub use pause::{PAUSE_IMAGE, import_pause, write_static_image, write_static_image_in};
 pub use pod::{Ran, run_in_pod};

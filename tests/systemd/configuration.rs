@@ -78,13 +78,7 @@ fn attaching() -> Node {
         "/usr/share/doc/stowd/drop-ins/system-containerd.conf",
         "/etc/systemd/system/stowd.service.d/system-containerd.conf",
     ]);
-    node.ok(&["rm", "-f", "/etc/systemd/system/containerd.service"]);
-    node.write(
-        "/etc/systemd/system/containerd.service",
-        "[Service]\nType=notify\nExecStart=/usr/local/bin/containerd \
-         --config=/etc/stowd/containerd.toml --root=/var/lib/stowd/other\nRestart=always\nRestartSec=1\n",
-    );
-    node.ok(&["systemctl", "daemon-reload"]);
+    node.have_containerd_service();
     node.stow(&["pause.tar"]);
     node
 }

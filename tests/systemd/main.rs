@@ -16,6 +16,7 @@ mod journal_fields;
 mod machine;
 mod node;
 mod packages;
+mod readme;
 mod slow_disk;
 mod start;
 mod unit;

@@ -85,6 +85,20 @@ impl Node {
         self.write(&format!("/etc/stowd/config.d/{name}.toml"), text);
     }
 
+    /// The machine has a `containerd.service`, as a distribution's package brings one.
+    pub(crate) fn have_containerd_service(&self) {
+        let unit = "/etc/systemd/system/containerd.service";
+        // It may be a link to nothing.
+        self.ok(&["rm", "-f", unit]);
+        self.write(
+            unit,
+            "[Service]\nType=notify\nExecStart=/usr/local/bin/containerd \
+             --config=/etc/stowd/containerd.toml --root=/var/lib/stowd/other\nRestart=always\nRestartSec=1\n\
+             [Install]\nWantedBy=multi-user.target\n",
+        );
+        self.ok(&["systemctl", "daemon-reload"]);
+    }
+
     /// Writes a drop-in of the unit: lines of `[Service]`.
     pub(crate) fn drop_in(&self, lines: &str) {
         self.write(

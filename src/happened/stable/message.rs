@@ -10,9 +10,9 @@ pub struct StableMessage {
     /// No other message begins like this.
     pub begins: &'static str,
     pub level: Level,
-    /// As the README has them: `entry` is `STOWD_ENTRY` in the journal.
+    /// As docs/messages.md has them: `entry` is `STOWD_ENTRY` in the journal.
     pub fields: &'static [&'static str],
-    /// When it is told, or what it means, for the README.
+    /// When it is told, or what it means, for docs/messages.md.
     pub when: &'static str,
     /// For `journalctl -x`, where something is wrong: what it is, and what to do about it.
     pub explanation: Option<&'static str>,

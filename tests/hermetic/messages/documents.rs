@@ -1,4 +1,4 @@
-//! What is written about the messages, made of the one list of them: the README's table, and the catalog of
+//! What is written about the messages, made of the one list of them: the table of docs/messages.md, and the catalog of
 //! the journal. `STOWD_WRITE_DOCUMENTS=1` writes both anew.
 
 use std::env;
@@ -12,7 +12,7 @@ const HEAD: &str = "| begins with | level | fields | when |\n|---|---|---|---|\n
 /// `journalctl -x` puts three columns before each line.
 const COLUMNS: usize = 76;
 
-/// What the README has below the head of the table.
+/// What the document has below the head of the table.
 fn table() -> String {
     let row = |message: &StableMessage| {
         let fields = message.fields.iter().map(|field| format!("`{field}`"));
@@ -91,8 +91,8 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// The README with the table as it should be.
-fn readme(written: &str) -> String {
+/// The document with the table as it should be.
+fn with_the_table(written: &str) -> String {
     let (before, rest) = written.split_once(HEAD).expect("the table");
     let rows = rest.lines().take_while(|line| line.starts_with('|'));
     let length = rows.map(|row| row.len() + 1).sum::<usize>();
@@ -115,8 +115,8 @@ fn assert_written(name: &str, made: impl FnOnce(&str) -> String) {
 }
 
 #[test]
-fn the_readme_has_the_table_of_the_list() {
-    assert_written("README.md", readme);
+fn the_document_has_the_table_of_the_list() {
+    assert_written("docs/messages.md", with_the_table);
 }
 
 #[test]
