@@ -72,16 +72,16 @@ impl Archives {
         }
     }
 
-    /// Those of a group: `one`, `set`, `small` or `layered`.
+    /// Those of a group, in the order of `archives.tsv`.
     pub(crate) fn group(&self, group: &str) -> Vec<Archive> {
         let of_it = self.all.iter().filter(|archive| archive.group == group);
         of_it.cloned().collect()
     }
 
-    /// The one of group `one` that is called so.
+    /// The one that is called so.
     pub(crate) fn one(&self, file: &str) -> Archive {
         let mut all = self.all.iter();
-        let found = all.find(|archive| archive.group == "one" && archive.path.ends_with(file));
+        let found = all.find(|archive| archive.path.ends_with(file));
         found
             .unwrap_or_else(|| panic!("{file} is not in archives.tsv"))
             .clone()

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use stowd::unpack::UnpackWhen;
 
 use crate::archives::Archive;
 use crate::support::{Daemon, NotifySocket};
@@ -22,12 +23,15 @@ pub(crate) struct Stowd {
     pub(crate) binary: PathBuf,
     /// The value of `images.direct`; unset: its default, or this stowd has no such key.
     pub(crate) direct: Option<bool>,
+    /// The value of `images.unpack`.
+    pub(crate) unpack: UnpackWhen,
 }
 
 /// A running one, in the directory of its containerd. Dropped, it is killed.
 pub(crate) struct Attached {
     dir: PathBuf,
     child: Child,
+    began: Instant,
     /// From just before it was started to READY=1.
     pub(crate) to_ready: Duration,
 }
@@ -84,6 +88,7 @@ impl Stowd {
         Attached {
             dir: dir.to_owned(),
             child,
+            began,
             to_ready: ready - began,
         }
     }
@@ -109,10 +114,11 @@ impl Stowd {
         let dir = daemon.dir();
         let config = format!(
             "state-dir = \"{dir}/lib\"\n[containerd]\nsupervise = false\naddress = \"{address}\"\n\
-             [images]\ndir = \"{images}\"\nunpack = \"never\"\n",
+             [images]\ndir = \"{images}\"\nunpack = \"{unpack}\"\n",
             dir = dir.display(),
             address = daemon.address().display(),
             images = images.display(),
+            unpack = self.unpack,
         );
         std::fs::write(dir.join("stowd.toml"), config).expect("stowd.toml");
         let log = File::create(dir.join("stowd.log")).expect("a log file");
@@ -144,6 +150,20 @@ impl Attached {
     /// Its pid.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it has unpacked so many images; answers how long that took from its start.
+    pub(crate) fn unpacked(&self, images: usize) -> Duration {
+        loop {
+            let log = log(&self.dir);
+            let unpacked = log.lines().filter(|line| line.contains(" new snapshot"));
+            let took = self.began.elapsed();
+            if unpacked.count() >= images {
+                return took;
+            }
+            assert!(took < DEADLINE, "stowd does not unpack {images}:\n{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Asks it to end, and waits until it has.

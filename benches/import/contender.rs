@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use stowd::unpack::UnpackWhen;
+
 use crate::archives::Archive;
 use crate::attached::Stowd;
 use crate::cpu_time;
-use crate::ctr::{self, Mode};
+use crate::ctr::{self, Mode, Then};
 use crate::options::{Direct, Options};
 use crate::support::{Daemon, Generation};
 
@@ -40,6 +42,7 @@ pub(crate) fn contenders(generation: &Generation, options: &Options) -> Vec<Cont
     let stowds = values.iter().map(|direct| Stowd {
         binary: binary.clone(),
         direct: *direct,
+        unpack: UnpackWhen::Never,
     });
     let modes = ctr::modes(generation).iter().copied();
     let modes = modes.filter(|mode| *mode != Mode::Transfer || !options.no_transfer);
@@ -101,7 +104,7 @@ impl Contender {
             }
             Self::Ctr(mode) => {
                 let ended = cpu_time::of_ended_children();
-                let wall = ctr::import(daemon, *mode, archives);
+                let wall = ctr::import(daemon, *mode, Then::Leave, archives);
                 (wall, cpu_time::of_ended_children() - ended)
             }
         };

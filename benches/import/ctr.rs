@@ -20,7 +20,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// What it adds to `ctr images import --no-unpack`.
+    /// What it adds to `ctr images import`.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Only => &["--all-platforms"],
@@ -28,6 +28,14 @@ impl Mode {
             Self::Transfer => &[],
         }
     }
+}
+
+/// What is done with an image that is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// CRI unpacks it for its first container.
+    Leave,
+    Unpack,
 }
 
 /// What this generation's ctr can do.
@@ -45,21 +53,23 @@ pub(crate) fn modes(generation: &Generation) -> &'static [Mode] {
 
 /// Imports one archive after another; answers how long that took. A compressed one comes through the
 /// decompressor of its format.
-pub(crate) fn import(daemon: &Daemon, mode: Mode, archives: &[Archive]) -> Duration {
+pub(crate) fn import(daemon: &Daemon, mode: Mode, then: Then, archives: &[Archive]) -> Duration {
     let began = Instant::now();
     for archive in archives {
-        import_one(daemon, mode, archive);
+        import_one(daemon, mode, then, archive);
     }
     began.elapsed()
 }
 
-fn import_one(daemon: &Daemon, mode: Mode, archive: &Archive) {
+fn import_one(daemon: &Daemon, mode: Mode, then: Then, archive: &Archive) {
     let mut ctr = Command::new(daemon.generation().ctr());
     let log = daemon.dir().join("ctr.log");
     ctr.arg("--address")
         .arg(daemon.address())
-        .args(["--namespace", "k8s.io", "images", "import", "--no-unpack"])
+        .args(["--namespace", "k8s.io", "images", "import"])
+        .args((then == Then::Leave).then_some("--no-unpack"))
         .args(mode.arguments())
+        .env_remove("CONTAINERD_SNAPSHOTTER")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&log).expect("a log file"));

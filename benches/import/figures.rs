@@ -20,6 +20,11 @@ pub(crate) fn median_time(times: &[Duration]) -> Duration {
     median(&seconds).map_or(Duration::ZERO, Duration::from_secs_f64)
 }
 
+/// The shortest. Zero of nothing.
+pub(crate) fn shortest(times: &[Duration]) -> Duration {
+    times.iter().min().copied().unwrap_or_default()
+}
+
 /// Three digits that count: `12.3 s`, `1.23 s`, `123 ms`, `12.3 ms`.
 pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();

@@ -44,6 +44,7 @@ pub(crate) fn cases(archives: &Archives, options: &Options) -> Vec<Case> {
         (options::Case::Docker, vec![archives.one("docker.tar")]),
         (options::Case::Set, archives.group("set")),
         (options::Case::Small, some(archives.group("small"))),
+        (options::Case::Blobs, archives.group("blobs")),
     ];
     let cases = all.map(|(case, archives)| Case {
         case,

@@ -27,6 +27,7 @@ mod report;
 mod restart;
 mod tar_bodies;
 mod targets;
+mod unpack;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,6 +68,10 @@ fn measure(name: &'static str, archives: &Archives, options: &Options) -> Measur
         .into_iter()
         .map(|case| import::measure(&generation, &contenders, case, options));
     let imports = imports.collect();
+    let unpacks = unpack::cases(archives, options)
+        .into_iter()
+        .map(|case| unpack::measure(&generation, case, options));
+    let unpacks = unpacks.collect();
     let restarts = options
         .wants(Case::Restart)
         .then(|| restart::measure(&generation, &contenders, archives, options));
@@ -77,6 +82,7 @@ fn measure(name: &'static str, archives: &Archives, options: &Options) -> Measur
         containerd: machine::version_of(&generation.containerd()),
         generation: name,
         imports,
+        unpacks,
         restarts: restarts.unwrap_or_default(),
         footprints: footprints.unwrap_or_default(),
     }

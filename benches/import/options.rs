@@ -13,13 +13,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 
-    /// A generation of containerd: 1.6, 1.7 or 2.1; more than once for several. Default: 2.1 and 1.6.
+    /// A generation of containerd: 1.6, 1.7, 2.1, 2.3 or 2.4; more than once for several. Default: 2.3 and 1.7.
     #[arg(long = "generation", value_name = "NAME", value_parser = generation)]
     generations: Vec<&'static str>,
 
     /// A case; more than once for several. Default: all.
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<Case>,
+
+    /// The layers of what is unpacked; more than once for several. Default: all.
+    #[arg(long = "layers", value_name = "KIND")]
+    layers: Vec<Layers>,
 
     /// Whether the archives come from the disk or from the page cache.
     #[arg(long, value_name = "HOW", default_value = "cold")]
@@ -77,6 +81,18 @@ pub(crate) enum Case {
     /// Many archives of a few KiB, each of three blobs.
     #[value(name = "small")]
     Small,
+    /// One archive of many blobs from 64 KiB to 1 MiB.
+    #[value(name = "blobs")]
+    Blobs,
+    /// One image of four layers, unpacked and run.
+    #[value(name = "large")]
+    Large,
+    /// The six images, unpacked and run.
+    #[value(name = "shared")]
+    Shared,
+    /// Forty images of a few MB, unpacked and run.
+    #[value(name = "forty")]
+    Forty,
     /// The plain archive a second time, with the ledger deleted. Brings the case tar with it.
     #[value(name = "again")]
     Again,
@@ -93,6 +109,27 @@ impl Case {
     pub(crate) fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or(String::new(), |value| value.get_name().to_owned())
+    }
+}
+
+/// How the layers in an archive are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Layers {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Layers {
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Gzip, Self::Zstd];
+
+    /// As `--layers` has it, and the names of the archives.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
     }
 }
 
@@ -118,14 +155,12 @@ pub(crate) enum Direct {
     Both,
 }
 
-/// 2.1 is what Debian has of the second major version.
+const GENERATIONS: [&str; 5] = ["1.6", "1.7", "2.1", "2.3", "2.4"];
+
 fn generation(name: &str) -> Result<&'static str, String> {
-    match name {
-        "1.6" => Ok("1.6"),
-        "1.7" => Ok("1.7"),
-        name if name == "2" || name.starts_with("2.") => Ok("2.1"),
-        _ => Err("there are 1.6, 1.7 and 2.1".to_owned()),
-    }
+    let mut all = GENERATIONS.into_iter();
+    let found = all.find(|generation| *generation == name);
+    found.ok_or_else(|| format!("there are {}", GENERATIONS.join(", ")))
 }
 
 impl Options {
@@ -147,8 +182,8 @@ impl Options {
     pub(crate) fn generations(&self) -> Vec<&'static str> {
         match (self.generations.is_empty(), self.quick) {
             (false, _) => self.generations.clone(),
-            (true, true) => vec!["2.1"],
-            (true, false) => vec!["2.1", "1.6"],
+            (true, true) => vec!["2.3"],
+            (true, false) => vec!["2.3", "1.7"],
         }
     }
 
@@ -157,6 +192,14 @@ impl Options {
         self.cases.is_empty()
             || self.cases.contains(&case)
             || (case == Case::Tar && self.cases.contains(&Case::Again))
+    }
+
+    /// Whether images of this case are unpacked whose layers are of this kind. A trial has one of each where
+    /// it is not told which.
+    pub(crate) fn wants_layers(&self, case: Case, layers: Layers) -> bool {
+        let is_tried = !self.quick || !self.cases.is_empty();
+        let is_tried = is_tried || (case == Case::Shared && layers == Layers::Zstd);
+        self.wants(case) && is_tried && (self.layers.is_empty() || self.layers.contains(&layers))
     }
 
     /// How many rounds.

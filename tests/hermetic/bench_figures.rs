@@ -5,7 +5,7 @@ use std::time::Duration;
 #[path = "../../benches/import/figures.rs"]
 mod figures;
 
-use figures::{head, median, median_time, ratio, row, size, spread, time};
+use figures::{head, median, median_time, ratio, row, shortest, size, spread, time};
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -19,6 +19,12 @@ fn the_median_is_the_middle_one_in_any_order() {
     assert_eq!(median(&[4.0, 100.0, 1.0, 2.0]), Some(3.0));
     assert_eq!(median_time(&[]), Duration::ZERO);
     assert_eq!(median_time(&[ms(300), ms(100), ms(200)]), ms(200));
+}
+
+#[test]
+fn the_shortest_is_the_first_in_no_order() {
+    assert_eq!(shortest(&[]), Duration::ZERO);
+    assert_eq!(shortest(&[ms(300), ms(100), ms(200)]), ms(100));
 }
 
 #[test]

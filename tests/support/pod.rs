@@ -1,7 +1,7 @@
 //! A pod that runs one container, through CRI and with no registry in reach.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
@@ -22,6 +22,8 @@ pub struct Ran {
     pub exit_code: i32,
     /// What it wrote, in CRI's log format.
     pub log: String,
+    /// From the question for the pod to its exit, as CRI tells that.
+    pub took: Duration,
 }
 
 /// Runs `command` in a container of `image`, in a pod with the host's network, waits for its end
@@ -57,6 +59,7 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         }),
         ..Default::default()
     };
+    let began = SystemTime::now();
     let sandbox = runtime
         .run_pod_sandbox(RunPodSandboxRequest {
             config: Some(pod.clone()),
@@ -93,7 +96,7 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         .await
         .expect("StartContainer");
 
-    let exit_code = eventually(Duration::from_secs(60), "the container ends", || {
+    let (exit_code, finished) = eventually(Duration::from_secs(60), "the container ends", || {
         let mut runtime = runtime.clone();
         let container_id = container.clone();
         async move {
@@ -109,7 +112,7 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
                 .status
                 .expect("a status");
             if status.state == ContainerState::ContainerExited as i32 {
-                Ok(status.exit_code)
+                Ok((status.exit_code, status.finished_at))
             } else {
                 Err(format!("{status:?}"))
             }
@@ -130,5 +133,11 @@ pub async fn run_in_pod(address: &Path, dir: &Path, image: &str, command: &[&str
         .expect("RemovePodSandbox");
     // CRI may write the last of it after the exit: when the pod is gone all of it is there.
     let log = std::fs::read_to_string(logs.join("one.log")).expect("the container's log");
-    Ran { exit_code, log }
+    let finished = u64::try_from(finished).expect("a time after 1970");
+    let finished = SystemTime::UNIX_EPOCH + Duration::from_nanos(finished);
+    Ran {
+        exit_code,
+        log,
+        took: finished.duration_since(began).unwrap_or_default(),
+    }
 }

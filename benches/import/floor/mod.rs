@@ -3,7 +3,7 @@
 //! followed by an fsync, on all processors at once. The longer of the two is the floor.
 
 mod decode;
-mod processors;
+pub(crate) mod processors;
 mod store;
 
 use std::time::Duration;

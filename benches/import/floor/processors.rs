@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Hands out the items in their order, to a thread a processor.
-pub(super) fn on_all<T: Sync>(items: &[T], take: impl Fn(usize, &T) + Sync) {
+pub(crate) fn on_all<T: Sync>(items: &[T], take: impl Fn(usize, &T) + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let work = || {
