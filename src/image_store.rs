@@ -3,6 +3,7 @@
 //! `containerd` implements it over gRPC. Tests implement it in memory, where each step can be made to
 //! fail.
 
+mod blob_tally;
 mod store_error;
 mod unpack_error;
 
@@ -16,6 +17,7 @@ use crate::pin::{PinOwner, RUNTIME_PIN};
 use crate::unpack::RootFileSystem;
 
 pub use crate::oci::Descriptor;
+pub use blob_tally::{BlobCount, BlobTally, BlobWay};
 pub use store_error::{PullError, StoreError};
 pub use unpack_error::UnpackError;
 
@@ -77,6 +79,15 @@ pub enum NewBlob {
         /// Its length in bytes.
         size: u64,
     },
+}
+
+impl NewBlob {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Known { size, .. } | Self::Unnamed { size, .. } => *size,
+        }
+    }
 }
 
 /// The answer to [`ImageStore::open_blob`].
@@ -147,6 +158,10 @@ pub trait ImageStore: Clone + Send + Sync + 'static {
     fn moved(&self) -> u64 {
         0
     }
+
+    /// What is counted of its blobs: it counts those that it is given when they are committed, and imports
+    /// those that they find there.
+    fn tally(&self) -> BlobTally;
 
     /// Begins a lease; `purpose` is for people who list leases. It expires by itself some time after
     /// its owner died.

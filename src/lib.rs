@@ -12,7 +12,7 @@
 //!          -> plan (pure: events in, effects out) <-> intake (the shell that carries effects out)
 //!          -> importer (tar: bytes to a catalogue -> layout: catalogue to images) | puller
 //!          -> admit (names, labels, pins) -> image_store / containerd <- unpacker
-//!          -> happened (values: what happened) -> reporter, ledger, progress, status, notify
+//!          -> happened (values: what happened) -> reporter, ledger, progress, status, metrics, notify
 //! ```
 //!
 //! and modules look one way only, in no circle, which a test holds against their `use` lines:
@@ -26,15 +26,15 @@
 //!   L2  importer, puller,        see archives and the store as a trait, never containerd
 //!   L2  unpacker
 //!   L2  admit                    the one way in for an image, for importer and puller
-//!   L1  allocator, containerd, entry_file, supervisor, images_dir, ledger_file, notify, logging,
-//!   L1  shutdown, state_dir, status_file, tar  one outside thing each; none sees another
+//!   L1  allocator, containerd, entry_file, http, supervisor, images_dir, ledger_file, notify,
+//!   L1  logging, shutdown, state_dir, status_file, tar  one outside thing each; none sees another
 //!   L0  blocking, keyed_lock     join tasks and keep them apart, for every layer
 //!   L0  process_identity         tells a process from a later one of its pid, for every layer
 //!   L0  reporter                 writes what happened to the log, for every layer
 //!   L0  concurrency              the budget: what is done at once
 //!   L0  compression, config, credentials, digest, entry, happened, image_list, image_store,
-//!   L0  journal_stream, layout, ledger, naming, needed_blob, oci, one_line, pin, plan, platform,
-//!   L0  progress, retry, scrub, source_event, source_labels, status, told,
+//!   L0  journal_stream, layout, ledger, metrics, naming, needed_blob, oci, one_line, pin, plan,
+//!   L0  platform, progress, retry, scrub, source_event, source_labels, status, told,
 //!   L0  unpack                   pure: values and decisions
 //! ```
 
@@ -53,6 +53,7 @@ pub(crate) mod journal_stream;
 pub(crate) mod keyed_lock;
 pub mod layout;
 pub mod ledger;
+pub mod metrics;
 pub mod naming;
 pub mod needed_blob;
 pub mod oci;
@@ -74,6 +75,7 @@ pub mod unpack;
 pub mod allocator;
 pub mod containerd;
 pub(crate) mod entry_file;
+pub mod http;
 pub mod images_dir;
 pub mod ledger_file;
 pub mod logging;

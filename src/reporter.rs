@@ -92,19 +92,26 @@ pub fn report(happened: impl Into<Happened>) {
         Happened::Failed {
             path,
             images,
+            class,
             error,
             attempts,
             next_try,
         } => {
             let (entry, names) = (shown(path), first_names(images));
             let (images, next_try) = (images.len(), time(*next_try));
+            let class = class.word();
             error!(
                 message_id,
-                entry, images, names, error, attempts, next_try, "{happened}"
+                entry, images, names, class, error, attempts, next_try, "{happened}"
             );
         }
-        Happened::Unpacked { image, snapshots } => {
-            info!(message_id, image, snapshots, "{happened}")
+        Happened::Unpacked {
+            image,
+            snapshots,
+            duration,
+        } => {
+            let seconds = seconds(*duration);
+            info!(message_id, image, snapshots, seconds, "{happened}");
         }
         Happened::SnapshotsMissing(image) => info!(message_id, image, "{happened}"),
         Happened::NotUnpacked {
@@ -193,7 +200,9 @@ fn of_daemon(event: &DaemonEvent, message_id: &str) {
         | DaemonEvent::StateDirNotLocked { path, error } => {
             warn!(message_id, path = shown(path), error, "{event}");
         }
-        DaemonEvent::LedgerNotUsed(error)
+        DaemonEvent::MetricsServed(address) => info!(message_id, address, "{event}"),
+        DaemonEvent::MetricsNotServed(error)
+        | DaemonEvent::LedgerNotUsed(error)
         | DaemonEvent::LedgerNotWritten(error)
         | DaemonEvent::ManagerNotTold(error) => warn!(message_id, error, "{event}"),
         DaemonEvent::UncleanStop(since) => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::digest::Digest;
 use crate::happened::StoreEvent;
-use crate::image_store::{BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
+use crate::image_store::{BlobWay, BlobWriter, ImageStore, Labels, NewBlob, Opened, StoreError};
 use crate::reporter::report;
 
 /// Clones share the lease, and whether anything was written.
@@ -45,9 +45,11 @@ impl<S: ImageStore> LeasedStore<S> {
 
     /// Asks for a blob that is written where the store lacks it.
     pub(crate) async fn open(&self, blob: NewBlob) -> Result<Opened<S::Writer>, StoreError> {
+        let size = blob.size();
         let opened = self.store.open_blob(&self.lease, blob).await?;
-        if matches!(opened, Opened::Writer(_)) {
-            self.mark_written();
+        match opened {
+            Opened::Writer(_) => self.mark_written(),
+            Opened::Exists(_) => self.store.tally().count(BlobWay::Present, size),
         }
         Ok(opened)
     }
@@ -60,8 +62,16 @@ impl<S: ImageStore> LeasedStore<S> {
         size: u64,
         labels: Labels,
     ) -> Result<bool, StoreError> {
+        let counted = |is_there: bool| {
+            if is_there {
+                self.store.tally().count(BlobWay::Present, size);
+            }
+            is_there
+        };
         if self.store.has_blob(&self.lease, digest).await? {
-            return self.store.has_labelled(digest, size, &Labels::new()).await;
+            let none = Labels::new();
+            let is_there = self.store.has_labelled(digest, size, &none);
+            return is_there.await.map(counted);
         }
         let blob = NewBlob::Known {
             digest: digest.clone(),
@@ -69,7 +79,7 @@ impl<S: ImageStore> LeasedStore<S> {
         };
         match self.store.open_blob(&self.lease, blob).await? {
             // Another import has written it since it was asked for.
-            Opened::Exists(length) => self.is_of(digest, size, length).await,
+            Opened::Exists(length) => self.is_of(digest, size, length).await.map(counted),
             // Another namespace has it. Only opening a writer shows that: it has all bytes already.
             Opened::Writer(writer) if writer.offset() == size && size > 0 => {
                 self.mark_written();

@@ -9,14 +9,12 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::Config;
 use super::key::{Field, KEYS, Key};
+use super::listen::{ListenAddress, SOCKET_PATH};
 use super::registry;
 use crate::concurrency::PARALLEL_MAX;
 use crate::pin::{BEFORE_INSTANCES, OPERATOR};
 use crate::platform::{Platform, Wanted};
 use crate::unpack::UnpackWhen;
-
-/// Longest path of a Unix socket: `sun_path` in unix(7) has 108 bytes, one of them the closing NUL.
-const SOCKET_PATH: usize = 107;
 
 /// Longest identifier, in bytes (containerd, `pkg/identifiers`).
 const IDENTIFIER: usize = 76;
@@ -62,6 +60,9 @@ pub fn check(config: &Config) -> CheckReport {
     instance(&config.instance, &mut found);
     containerd(config, &mut found);
     images_and_lists(config, &mut found);
+    if let Some(Err(what)) = config.metrics.listen.as_deref().map(ListenAddress::parse) {
+        found.error("metrics.listen", what);
+    }
     if let Err(what) = log_level(&config.log_level) {
         found.error("log-level", what);
     }

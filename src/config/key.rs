@@ -140,6 +140,10 @@ pub const KEYS: &[Key] = &[
         "lists.auth-file",
         Field::OptionalPath(|c| &mut c.lists.auth_file),
     ),
+    key(
+        "metrics.listen",
+        Field::OptionalText(|c| &mut c.metrics.listen),
+    ),
 ];
 
 const fn key(name: &'static str, place: Field) -> Key {
@@ -205,7 +209,7 @@ mod tests {
     fn tables_are_named_once() {
         assert_eq!(
             tables().collect::<Vec<_>>(),
-            ["containerd", "containerd.log", "images", "lists"]
+            ["containerd", "containerd.log", "images", "lists", "metrics"]
         );
     }
 

@@ -4,7 +4,7 @@ use super::Config;
 use super::key::KEYS;
 
 /// The keys that take effect without a restart.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "images.platforms",
     "images.extra-registries",
     "images.settle",
@@ -16,6 +16,7 @@ const LIVE: [&str; 11] = [
     "lists.parallel",
     "lists.pull-timeout",
     "lists.auth-file",
+    "metrics.listen",
 ];
 
 /// What became of a configuration that was read again: the dotted keys that differ.
@@ -53,6 +54,7 @@ impl Config {
         self.lists.parallel = newer.lists.parallel;
         self.lists.pull_timeout = newer.lists.pull_timeout;
         self.lists.auth_file = newer.lists.auth_file;
+        self.metrics.listen = newer.metrics.listen;
         changes
     }
 }
@@ -102,6 +104,7 @@ mod tests {
             |c| c.lists.parallel = 7,
             |c| c.lists.pull_timeout = Duration::from_secs(1),
             |c| c.lists.auth_file = Some("/etc/stowd/auth.json".into()),
+            |c| c.metrics.listen = Some("127.0.0.1:9477".to_owned()),
         ];
         for (change, key) in changes.into_iter().zip(LIVE) {
             let newer = newer(change);

@@ -14,6 +14,7 @@ mod file;
 mod key;
 mod layer;
 mod line_level;
+mod listen;
 mod live;
 mod load;
 mod nearest;
@@ -25,6 +26,7 @@ mod value;
 pub use check::{CheckReport, Finding, check};
 pub use key::{KEYS, Key};
 pub use line_level::LineLevel;
+pub use listen::ListenAddress;
 pub use live::Changes;
 pub use load::{ConfigFile, DEFAULT_FILE, Flag, Inputs, LoadError, LoadedConfig, load};
 pub use origin::Origin;
@@ -49,6 +51,8 @@ pub struct Config {
     pub images: Images,
     /// How image lists are pulled.
     pub lists: Lists,
+    /// What is served to a monitoring system.
+    pub metrics: MetricsConfig,
     /// Where stowd keeps what it knows.
     pub state_dir: PathBuf,
     /// Which log lines are written, in the words of `RUST_LOG`.
@@ -137,6 +141,12 @@ pub struct Lists {
     pub auth_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricsConfig {
+    /// An address, as [`ListenAddress`] reads it; unset: nothing is served.
+    pub listen: Option<String>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -144,6 +154,7 @@ impl Default for Config {
             containerd: ContainerdConfig::default(),
             images: Images::default(),
             lists: Lists::default(),
+            metrics: MetricsConfig::default(),
             state_dir: "/var/lib/stowd".into(),
             log_level: "info".to_owned(),
         }

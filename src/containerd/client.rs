@@ -38,7 +38,7 @@ use super::snapshotter::Snapshotter;
 use super::wrong_bytes::WrongBytes;
 use crate::concurrency::{SENT_BLOBS, STREAM_CONNECTIONS};
 use crate::config::Config;
-use crate::image_store::StoreError;
+use crate::image_store::{BlobTally, StoreError};
 use crate::keyed_lock::KeyedLock;
 use crate::pin::PinOwner;
 
@@ -113,6 +113,7 @@ pub struct Containerd {
     pub(super) files: Found<BlobFiles>,
     /// Grows while bytes are hashed that are not sent.
     pub(super) moved: Arc<AtomicU64>,
+    pub(super) tally: BlobTally,
     pub(super) wrong: WrongBytes,
     /// What images are unpacked with, if it is not what CRI makes containers with.
     pub(super) snapshotter: Option<String>,
@@ -155,6 +156,7 @@ impl Containerd {
             unreleased: Arc::default(),
             files: Found::default(),
             moved: Arc::default(),
+            tally: BlobTally::default(),
             wrong: WrongBytes::default(),
             snapshotter: None,
             snapshotters: FoundOf::default(),

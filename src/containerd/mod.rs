@@ -74,7 +74,8 @@ use self::ingest::Ingest;
 use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::image_store::{
-    Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer, UnpackError,
+    BlobTally, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
+    UnpackError,
 };
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
@@ -90,6 +91,10 @@ impl ImageStore for Containerd {
 
     fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
+    }
+
+    fn tally(&self) -> BlobTally {
+        self.tally.clone()
     }
 
     async fn begin_lease(&self, purpose: &str) -> Result<Lease, StoreError> {

@@ -12,7 +12,7 @@ use super::ingest::Ingest;
 use super::lease::Lease;
 use super::stream_writer::{OpenedStream, StreamWriter};
 use crate::digest::Digest;
-use crate::image_store::{BlobWriter, Labels, NewBlob, Opened, StoreError};
+use crate::image_store::{BlobTally, BlobWay, BlobWriter, Labels, NewBlob, Opened, StoreError};
 use crate::source_labels;
 
 /// Writes one blob. While it lives, no other writer of this process writes the same blob: opening it a
@@ -21,6 +21,9 @@ pub struct ContentWriter {
     medium: Medium,
     /// Labels of the damaged blob that this one replaces.
     had: Labels,
+    /// What it counts as when it is committed: the way, and how many bytes go that way.
+    counts: (BlobWay, u64),
+    tally: BlobTally,
 }
 
 enum Medium {
@@ -56,7 +59,12 @@ impl Containerd {
         {
             let medium = DirectWriter::new(self, lease, &ingest, blobs, file, guard);
             let medium = Medium::Direct(Box::new(medium));
-            return Ok(Opened::Writer(ContentWriter { medium, had }));
+            return Ok(Opened::Writer(ContentWriter {
+                medium,
+                had,
+                counts: (BlobWay::Direct, ingest.size),
+                tally: self.tally.clone(),
+            }));
         }
         if ingest.expected.is_none() {
             // Whatever lies under this name, from an earlier try, is the beginning of other bytes.
@@ -76,8 +84,17 @@ impl Containerd {
             })),
             OpenedStream::Writer(mut writer) => {
                 writer.guard = Some(guard);
-                let medium = Medium::Stream(writer);
-                Ok(Opened::Writer(ContentWriter { medium, had }))
+                let counts = match ingest.size.saturating_sub(writer.offset()) {
+                    // Another namespace has it.
+                    0 if ingest.size > 0 => (BlobWay::Present, ingest.size),
+                    bytes => (BlobWay::Sent, bytes),
+                };
+                Ok(Opened::Writer(ContentWriter {
+                    medium: Medium::Stream(writer),
+                    had,
+                    counts,
+                    tally: self.tally.clone(),
+                }))
             }
         }
     }
@@ -149,12 +166,19 @@ impl BlobWriter for ContentWriter {
     }
 
     async fn commit(self, digest: &Digest, labels: Labels) -> Result<(), StoreError> {
-        let Self { medium, had } = self;
+        let Self {
+            medium,
+            had,
+            counts: (way, bytes),
+            tally,
+        } = self;
         let labels = source_labels::together(had, &labels);
         match medium {
             Medium::Stream(writer) => writer.commit(digest, labels).await,
             Medium::Direct(writer) => writer.commit(digest, labels).await,
-        }
+        }?;
+        tally.count(way, bytes);
+        Ok(())
     }
 
     async fn abort(self) -> Result<(), StoreError> {

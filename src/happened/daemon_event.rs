@@ -37,6 +37,10 @@ pub enum DaemonEvent {
     LedgerWrittenAgain(PathBuf),
     /// `status.json` is not what it should be until a write succeeds.
     StatusNotWritten { path: PathBuf, error: String },
+    /// Metrics are served here.
+    MetricsServed(String),
+    /// They are not, until the address can be listened on; the text says why.
+    MetricsNotServed(String),
     /// stowd ends, and the disk has not taken the ledger in time.
     LedgerNotSaved,
     /// The service manager did not take a message.
@@ -115,6 +119,10 @@ impl fmt::Display for DaemonEvent {
             Self::LedgerWrittenAgain(path) => write!(f, "ledger written again: {}", shown(path)),
             Self::StatusNotWritten { path, error } => {
                 write!(f, "status not written: {}: {error}", shown(path))
+            }
+            Self::MetricsServed(address) => write!(f, "metrics served: {address}"),
+            Self::MetricsNotServed(error) => {
+                write!(f, "metrics not served; trying again: {error}")
             }
             Self::LedgerNotSaved => f.write_str("ledger not saved in time"),
             Self::ManagerNotTold(error) => write!(f, "service manager not told: {error}"),

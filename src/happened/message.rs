@@ -102,9 +102,14 @@ impl fmt::Display for Happened {
                     _ => write!(f, " (attempt {attempts})"),
                 }
             }
-            Self::Unpacked { image, snapshots } => {
+            Self::Unpacked {
+                image,
+                snapshots,
+                duration,
+            } => {
                 let snapshots = counted(*snapshots, "new snapshot", "new snapshots");
-                write!(f, "unpacked {image}: {snapshots}")
+                let seconds = seconds(*duration);
+                write!(f, "unpacked {image}: {snapshots} ({seconds} s)")
             }
             Self::SnapshotsMissing(image) => {
                 write!(f, "unpacking again, snapshots are missing: {image}")

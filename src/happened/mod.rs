@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::entry::Kind;
 use crate::layout::Note;
-use crate::ledger::{Change, ImportedImage, OverruledImage};
+use crate::ledger::{Change, FailureClass, ImportedImage, OverruledImage};
 use crate::needed_blob::BlobDamage;
 use crate::source_event::Ignored;
 
@@ -94,6 +94,7 @@ pub enum Happened {
         image: String,
         /// So many snapshots are new.
         snapshots: usize,
+        duration: Duration,
     },
     /// The store has lost snapshots of the image, which is unpacked again.
     SnapshotsMissing(String),
@@ -117,6 +118,7 @@ pub enum Happened {
         path: PathBuf,
         /// What of it is in the store.
         images: Vec<ImportedImage>,
+        class: FailureClass,
         error: String,
         /// How often this version of it was tried; 0 where its file cannot be.
         attempts: u32,

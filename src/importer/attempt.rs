@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::entry::Identity;
 use crate::entry_file::is_version;
 use crate::happened::Happened;
-use crate::image_store::{ImageStore, StoreError};
+use crate::image_store::{BlobWay, ImageStore, StoreError};
 use crate::layout::{
     ArchiveImage, BlobSource, Catalogue, Fault, ImageProblem, Note, Resolution, ResolveError,
     resolve,
@@ -233,7 +233,7 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         Ok((catalogue, resolution))
     }
 
-    /// Counts the bodies that need not be read.
+    /// Counts the bodies that need not be read, and the blobs that are there.
     fn count_unread(&self, catalogue: &Catalogue, images: &[ArchiveImage]) {
         let blobs = images.iter().flat_map(|image| &image.blobs);
         let paths = blobs.filter_map(|blob| match &blob.source {
@@ -245,6 +245,12 @@ impl<S: ImageStore> ArchiveImport<'_, S> {
         let bodies = bodies.map(|(path, file)| (path, file.size));
         for size in bodies.collect::<BTreeMap<_, _>>().into_values() {
             self.meter.add(size);
+        }
+        let blobs = images.iter().flat_map(|image| &image.blobs);
+        let blobs = blobs.map(|blob| (&blob.descriptor.digest, blob.descriptor.size));
+        let tally = self.leased.store.tally();
+        for size in blobs.collect::<BTreeMap<_, _>>().into_values() {
+            tally.count(BlobWay::Present, size);
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::credentials::Login;
 use crate::digest::{Digest, Hasher};
 use crate::entry::Entry;
 use crate::image_store::{
-    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoredLayer,
-    UnpackError,
+    BlobTally, BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError,
+    StoredLayer, UnpackError,
 };
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
@@ -32,6 +32,7 @@ pub async fn verify<S: ImageStore>(
     let store = UnwrittenStore {
         store: store.clone(),
         verified: Arc::default(),
+        tally: BlobTally::default(),
     };
     let mut report = super::import(&store, entry, rules, meter, given_up).await?;
     report.images.clear();
@@ -44,6 +45,8 @@ struct UnwrittenStore<S> {
     store: S,
     /// Blobs that would be there.
     verified: Arc<Mutex<HashSet<Digest>>>,
+    /// Never read: nothing comes into the store.
+    tally: BlobTally,
 }
 
 impl<S> UnwrittenStore<S> {
@@ -95,6 +98,10 @@ impl<S: ImageStore> ImageStore for UnwrittenStore<S> {
 
     fn owner(&self) -> &PinOwner {
         self.store.owner()
+    }
+
+    fn tally(&self) -> BlobTally {
+        self.tally.clone()
     }
 
     async fn begin_lease(&self, _purpose: &str) -> Result<(), StoreError> {

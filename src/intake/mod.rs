@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::entry::{Kind, file_name, shown};
 use crate::image_store::{ImageStore, StoreState};
+use crate::metrics::Counters;
 use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
 use crate::reporter;
@@ -78,6 +79,7 @@ pub struct Intake<S: ImageStore, D> {
     bytes_before: u64,
     progress: watch::Sender<Progress>,
     lookout: Lookout,
+    counters: Counters,
 }
 
 impl<S: ImageStore, D: EntrySource> Intake<S, D> {
@@ -110,6 +112,7 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             bytes_before: 0,
             progress,
             lookout: Lookout::default(),
+            counters: Counters::default(),
         };
         (intake, told)
     }
@@ -117,6 +120,11 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
     /// What is on board, told at most once a second.
     pub fn on_board(&self) -> watch::Receiver<Arc<OnBoard>> {
         self.lookout.subscribe()
+    }
+
+    /// Has these count what happens to entries and images.
+    pub fn counted_by(self, counters: Counters) -> Self {
+        Self { counters, ..self }
     }
 
     /// Works until `stop`. Jobs under way are abandoned then, which their leases make safe, and the
@@ -230,7 +238,10 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::Unpack(target, name) => self.jobs.unpack(target, name),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
-            Effect::Tell(happened) => reporter::report(happened),
+            Effect::Tell(happened) => {
+                self.counters.count(&happened);
+                reporter::report(happened);
+            }
         }
     }
 
@@ -273,7 +284,11 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
         };
         let (jobs, now) = (&self.jobs, now(self.started));
         self.lookout.look(&progress, || {
-            plan.on_board(progress.to_string(), now, |path| jobs.moved_of(path))
+            let line = progress.to_string();
+            OnBoard {
+                traffic: jobs.traffic(),
+                ..plan.on_board(line, now, |path| jobs.moved_of(path))
+            }
         });
         // In this order: what is told of a load that is over is not what was on board before.
         self.progress.send_replace(progress);

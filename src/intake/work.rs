@@ -11,7 +11,7 @@ use tracing::debug;
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::{Entry, Kind, file_name};
-use crate::image_store::ImageStore;
+use crate::image_store::{BlobWay, ImageStore};
 use crate::importer::{self, ImportRules, Reservations};
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
@@ -19,7 +19,7 @@ use crate::plan::{Brings, Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
 use crate::progress::{Meter, Work};
 use crate::puller::Puller;
 use crate::state_dir::save_scrub;
-use crate::status::WorkDone;
+use crate::status::{Traffic, WorkDone};
 use crate::told::Told;
 use crate::unpacker;
 
@@ -41,6 +41,8 @@ pub(super) struct Jobs<S: ImageStore> {
     moved: u64,
     /// The bytes of the archives among them.
     ended_bytes: u64,
+    /// The bytes that they have read.
+    read_bytes: u64,
 }
 
 /// A job that is under way.
@@ -112,6 +114,7 @@ impl<S: ImageStore> Jobs<S> {
             under_way: BTreeMap::new(),
             moved: 0,
             ended_bytes: 0,
+            read_bytes: 0,
         }
     }
 
@@ -290,6 +293,7 @@ impl<S: ImageStore> Jobs<S> {
             && let Some(under_way) = self.under_way.remove(path)
         {
             self.moved += under_way.meter.moved();
+            self.read_bytes += under_way.meter.read();
             if under_way.kind == Kind::Archive {
                 self.ended_bytes += under_way.meter.bytes().min(under_way.size);
             }
@@ -333,6 +337,19 @@ impl<S: ImageStore> Jobs<S> {
         };
         let done = meter.bytes();
         Some(WorkDone { done, total })
+    }
+
+    /// What was moved so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let tally = self.store.tally();
+        let reading = self.under_way.values();
+        let reading = reading.map(|under_way| under_way.meter.read());
+        Traffic {
+            read_bytes: self.read_bytes + reading.sum::<u64>(),
+            direct: tally.of(BlobWay::Direct),
+            sent: tally.of(BlobWay::Sent),
+            present: tally.of(BlobWay::Present),
+        }
     }
 
     /// How far those came that have ended, and the store with what no meter counts.

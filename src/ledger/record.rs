@@ -99,6 +99,16 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// The word for it in the log, in the status and in the metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::MissingBlob => "missing-blob",
+            Self::NoSpace { .. } => "no-space",
+            Self::Environment => "environment",
+        }
+    }
+
     /// Whether the file itself is not what is wrong, nor what it lacks.
     pub(crate) fn is_of_surroundings(self) -> bool {
         matches!(self, Self::NoSpace { .. } | Self::Environment)

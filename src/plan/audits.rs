@@ -77,6 +77,7 @@ impl Plan {
         match listed {
             Ok((images, faults)) => {
                 self.take_over_pins(&images);
+                self.count_pinned(&images);
                 if let Some(faults) = &faults {
                     self.query.blobs_told(now.uptime);
                     self.scrub.answered(faults);

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::ledger::ImportedImage;
-use crate::status::{EntryState, EntryStatus, ImageUnpack, OnBoard, Overshadowed, WorkDone};
+use crate::status::{
+    EntryState, EntryStatus, ImageUnpack, OnBoard, Overshadowed, Traffic, WorkDone,
+};
 use crate::unpack::UnpackWhen;
 
 use super::event::Now;
@@ -12,7 +14,7 @@ use super::state::Plan;
 
 impl Plan {
     /// All that is on board, or is to be. `line` is that of the service manager; `moved` tells how far the
-    /// work on an entry has come.
+    /// work on an entry has come. What was moved it does not know.
     pub fn on_board(
         &self,
         line: String,
@@ -36,6 +38,8 @@ impl Plan {
             containerd_away: self.why_store_is_away().map(str::to_owned),
             images_dir_missing: self.load.is_begun() && self.is_dir_missing(),
             missing_sandbox_image: self.missing_sandbox_image().map(str::to_owned),
+            pinned_images: self.pinned,
+            traffic: Traffic::default(),
             entries,
             ignored: ignored
                 .map(|path| path.to_string_lossy().into_owned())

@@ -334,6 +334,7 @@ impl Plan {
         self.tell(Happened::Failed {
             path: path.to_owned(),
             images,
+            class,
             error,
             attempts,
             next_try,

@@ -93,6 +93,21 @@ impl Plan {
         }
     }
 
+    /// Counts the images of entries that the store keeps from collection. CRI keeps one that has a pin
+    /// under any of its names.
+    pub(super) fn count_pinned(&mut self, images: &[Image]) {
+        let pinned = images.iter().filter(|image| image.is_pinned());
+        let pinned = pinned.map(|image| (image.name.as_str(), &image.target.digest));
+        let pinned = pinned.collect::<HashSet<_>>();
+        let brought = self.ledger.iter().flat_map(|(_, record)| record.images());
+        let kept = brought.filter(|image| {
+            let mut names = image.names.iter().map(String::as_str);
+            names.any(|name| pinned.contains(&(name, &image.digest)))
+        });
+        let kept = kept.map(|image| (image.names.first(), &image.digest));
+        self.pinned = Some(kept.collect::<HashSet<_>>().len());
+    }
+
     /// Pins from before there were instances get their owner's name.
     pub(super) fn take_over_pins(&mut self, images: &[Image]) {
         let owner = &self.rules.owner;

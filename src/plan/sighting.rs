@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::entry::Entry;
 use crate::happened::{FoundBecause, Happened};
+use crate::ledger::FailureClass;
 use crate::source_event::{self, DirectoryId, Ignored, Listed, Listing, SourceEvent, Unreadable};
 
 use super::event::{Effect, Now};
@@ -257,6 +258,7 @@ impl Plan {
             self.tell(Happened::Failed {
                 path: path.to_owned(),
                 images: Vec::new(),
+                class: FailureClass::Environment,
                 error,
                 attempts: 0,
                 next_try: None,

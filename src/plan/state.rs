@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::happened::Happened;
 use crate::image_store::StoreState;
 use crate::ledger::{Ledger, OverruledImage, Record};
@@ -51,6 +52,8 @@ pub struct Plan {
     pub(super) news: BTreeSet<PathBuf>,
     pub(super) query: StoreQuery,
     pub(super) pins: PinCheck,
+    /// How many images that entries bring were pinned at the last listing of the store.
+    pub(super) pinned: Option<usize>,
     pub(super) scrub: Scrub,
     /// A run before has left a ledger, or an entry was seen.
     pub(super) has_memory: bool,
@@ -65,6 +68,8 @@ pub struct Plan {
     /// A job found the store away: nothing is begun before this uptime.
     pub(super) away_until: Option<Duration>,
     pub(super) unpacks: Unpacks,
+    /// The uptimes at which those under way were begun.
+    pub(super) unpacks_begun: BTreeMap<Digest, Duration>,
     pub(super) snapshots: SnapshotQuery,
     /// What was told to be wrong with the store, when images were unpacked.
     pub(super) told_unpacks: BTreeSet<String>,
@@ -93,6 +98,7 @@ impl Plan {
             news: BTreeSet::new(),
             query: StoreQuery::default(),
             pins: PinCheck::default(),
+            pinned: None,
             scrub: Scrub::default(),
             has_memory,
             load: InitialLoad::default(),
@@ -102,6 +108,7 @@ impl Plan {
             store: StoreState::default(),
             away_until: None,
             unpacks: Unpacks::default(),
+            unpacks_begun: BTreeMap::new(),
             snapshots: SnapshotQuery::default(),
             told_unpacks: BTreeSet::new(),
             effects: Vec::new(),

@@ -121,6 +121,7 @@ impl Plan {
             self.ask_space();
         }
         while let Some((target, name)) = self.unpacks.begin(self.rules.parallel) {
+            self.unpacks_begun.insert(target.clone(), now.uptime);
             self.effects.push(Effect::Unpack(target, name));
         }
     }
@@ -156,6 +157,7 @@ impl Plan {
     }
 
     pub(super) fn unpack_ended(&mut self, target: &Digest, end: UnpackEnd, now: Now) {
+        let begun = self.unpacks_begun.remove(target).unwrap_or(now.uptime);
         match end {
             UnpackEnd::Unpacked { made } => {
                 let name = self.unpacks.done(target, true);
@@ -164,6 +166,7 @@ impl Plan {
                     self.tell(Happened::Unpacked {
                         image,
                         snapshots: made,
+                        duration: now.uptime.saturating_sub(begun),
                     });
                 }
             }

@@ -12,6 +12,8 @@ pub struct Meter(Arc<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     bytes: AtomicU64,
+    /// Bytes that came from the file, each time that they did.
+    read: AtomicU64,
     steps: AtomicU64,
     lines: AtomicU64,
     calls: Mutex<Calls>,
@@ -49,6 +51,16 @@ impl Meter {
     /// Counts the bytes from 0 again: the entry is read once more.
     pub fn rewind(&self) {
         self.0.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that have come from the file. Those that are read twice count twice.
+    pub(crate) fn has_read(&self, bytes: u64) {
+        self.0.read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes have come from the file.
+    pub(crate) fn read(&self) -> u64 {
+        self.0.read.load(Ordering::Relaxed)
     }
 
     /// Counts a step that reads no byte of the file: a blob committed, a document or a name written, an

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::image_store::{ImageStore, StoreState};
 use crate::intake::{Intake, IntakeError, Settings};
+use crate::metrics::Counters;
 use crate::notify::{self, Notifier};
 use crate::progress::Progress;
 use crate::source_event::EntrySource;
@@ -32,9 +33,11 @@ impl IntakeTask {
         source: D,
         settings: watch::Receiver<Settings>,
         state: watch::Receiver<StoreState>,
+        counters: &Counters,
     ) -> (Self, watch::Receiver<Arc<OnBoard>>) {
         let heartbeat = notify::watchdog_period();
         let (intake, progress) = Intake::new(store, source, settings, state, heartbeat);
+        let intake = intake.counted_by(counters.clone());
         let on_board = intake.on_board();
         let stop = CancellationToken::new();
         let task = Some(tokio::spawn(intake.run(stop.clone())));

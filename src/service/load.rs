@@ -60,7 +60,9 @@ pub(super) async fn load<S: StoreService, D: EntrySource>(
     interrupt: impl Future<Output = Result<Ending, FatalError>>,
     force: &CancellationToken,
 ) -> Result<(Ending, Summary), FatalError> {
-    let Tellers { notifier, status } = options.tellers;
+    let Tellers {
+        notifier, status, ..
+    } = options.tellers;
     let mut load = Load {
         store,
         notifier,
@@ -145,7 +147,9 @@ impl<S: StoreService> Load<'_, S> {
         let source = start()?;
         let state = self.store_state.subscribe();
         self.status.phase(DaemonPhase::Loading);
-        let (begun, on_board) = IntakeTask::begin(self.store.clone(), source, settings, state);
+        let counters = self.options.tellers.counters;
+        let (begun, on_board) =
+            IntakeTask::begin(self.store.clone(), source, settings, state, counters);
         let status = self.status;
         let follower = StoreFollower {
             store: self.store,

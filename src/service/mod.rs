@@ -12,6 +12,7 @@ mod edges;
 mod end;
 mod intake_task;
 mod load;
+mod metrics_server;
 mod reload;
 mod status_keeper;
 mod store_follower;
@@ -19,6 +20,8 @@ mod store_service;
 mod store_steps;
 mod tellers;
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -29,6 +32,7 @@ use crate::containerd::ClaimError;
 use crate::happened::ProcessEvent;
 use crate::images_dir::SourceOptions;
 use crate::ledger::Summary;
+use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::reporter::report;
 use crate::shutdown::{ReloadSignal, Shutdown};
@@ -39,6 +43,7 @@ use crate::unpack::UnpackWhen;
 
 use end::Ending;
 use load::{LoadOptions, load};
+use metrics_server::MetricsServer;
 use reload::{Reload, settings};
 use status_keeper::StatusKeeper;
 use tellers::Tellers;
@@ -78,14 +83,25 @@ async fn start_and_load(
     // The status of another daemon is left alone.
     let _lock = state_dir::lock(&config.state_dir)?;
     let (told, mut keeper) = StatusKeeper::new(&config);
+    let counters = Counters::default();
+    let (listen, server) = MetricsServer::new(&config, &told, &counters);
     let tellers = Tellers {
         notifier,
         status: &told,
+        counters: &counters,
+    };
+    let serve = async {
+        match mode {
+            Mode::Daemon => server.run().await,
+            // It ends by itself, and may run where images are baked.
+            Mode::Once => pending::<Infallible>().await,
+        }
     };
     let ended = tokio::select! {
         biased;
-        ended = load_locked(config, inputs, mode, tellers, shutdown, edges) => ended,
+        ended = load_locked(config, inputs, mode, tellers, listen, shutdown, edges) => ended,
         never = keeper.run() => match never {},
+        never = serve => match never {},
     };
     let error = ended.as_ref().err().filter(|_| mode == Mode::Daemon);
     keeper.end(error.map(ToString::to_string)).await;
@@ -97,6 +113,7 @@ async fn load_locked(
     inputs: Inputs,
     mode: Mode,
     tellers: Tellers<'_>,
+    listen: watch::Sender<Option<String>>,
     shutdown: &Shutdown,
     edges: &impl Edges,
 ) -> Result<Summary, FatalError> {
@@ -132,6 +149,7 @@ async fn load_locked(
         config,
         inputs,
         changes,
+        listen,
         notifier,
     };
     let interrupt = async {

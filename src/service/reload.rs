@@ -35,6 +35,8 @@ pub(super) struct Reload<'a> {
     pub(super) config: Config,
     pub(super) inputs: Inputs,
     pub(super) changes: watch::Sender<Settings>,
+    /// `metrics.listen`.
+    pub(super) listen: watch::Sender<Option<String>>,
     pub(super) notifier: &'a Notifier,
 }
 
@@ -48,6 +50,12 @@ impl Reload<'_> {
         match loaded {
             Ok(loaded) => {
                 let Changes { taken, left } = self.config.take(loaded.config);
+                let listen = &self.config.metrics.listen;
+                self.listen.send_if_modified(|told| {
+                    let is_other = told != listen;
+                    told.clone_from(listen);
+                    is_other
+                });
                 report(DaemonEvent::Reloaded(taken));
                 if !left.is_empty() {
                     report(DaemonEvent::NotTakenBeforeRestart(left));
@@ -102,6 +110,7 @@ mod tests {
                 flags: Vec::new(),
             },
             changes,
+            listen: watch::Sender::default(),
             notifier: &Notifier::default(),
         };
         let (answer, asked) = mpsc::channel::<()>();

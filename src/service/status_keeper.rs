@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,13 +30,19 @@ pub(super) struct StatusTeller {
     said: watch::Sender<Said>,
     /// The phase that the file has.
     written: watch::Sender<Option<DaemonPhase>>,
+    started: Instant,
 }
 
+/// What is told so far.
 #[derive(Debug, Clone, Default)]
-struct Said {
-    phase: DaemonPhase,
+pub(super) struct Said {
+    pub(super) phase: DaemonPhase,
     ready_since: Option<SystemTime>,
-    on_board: Arc<OnBoard>,
+    /// From the start to READY.
+    pub(super) load: Option<Duration>,
+    pub(super) on_board: Arc<OnBoard>,
+    /// Why metrics are not served.
+    metrics_error: Option<String>,
 }
 
 impl StatusTeller {
@@ -52,11 +58,25 @@ impl StatusTeller {
         self.said.send_modify(|said| {
             said.phase = DaemonPhase::Ready;
             said.ready_since = Some(SystemTime::now());
+            said.load = Some(self.started.elapsed());
         });
         let mut written = self.written.subscribe();
         let is_written = written.wait_for(|phase| *phase == Some(DaemonPhase::Ready));
         // The keeper ends with the service.
         let _ = timeout(PATIENCE, is_written).await;
+    }
+
+    /// Why metrics are not served; `None` where they are, or are not to be.
+    pub(super) fn metrics_error(&self, error: Option<String>) {
+        self.said.send_if_modified(|said| {
+            let is_news = said.metrics_error != error;
+            said.metrics_error = error;
+            is_news
+        });
+    }
+
+    pub(super) fn said(&self) -> Said {
+        self.said.borrow().clone()
     }
 
     /// Passes on what is on board, until that is told no more.
@@ -104,6 +124,7 @@ impl StatusKeeper {
             phase: DaemonPhase::Starting,
             ready_since: None,
             error: None,
+            metrics_error: None,
             on_board: OnBoard::default(),
         };
         let keeper = Self {
@@ -114,7 +135,13 @@ impl StatusKeeper {
             write: None,
             is_failing: false,
         };
-        (StatusTeller { said, written }, keeper)
+        let started = Instant::now();
+        let teller = StatusTeller {
+            said,
+            written,
+            started,
+        };
+        (teller, keeper)
     }
 
     pub(super) async fn run(&mut self) -> Infallible {
@@ -160,6 +187,7 @@ impl StatusKeeper {
             phase: said.phase,
             ready_since: said.ready_since,
             error,
+            metrics_error: said.metrics_error,
             ..self.document.clone()
         };
         let write = move || {

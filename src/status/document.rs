@@ -41,6 +41,9 @@ pub struct StatusDocument {
     /// Why it has ended.
     #[serde(default)]
     pub error: Option<String>,
+    /// Why what `metrics.listen` asks for is not served.
+    #[serde(default)]
+    pub metrics_error: Option<String>,
     pub on_board: OnBoard,
 }
 

@@ -33,7 +33,8 @@ pub use condition::Condition;
 pub use document::{DaemonPhase, STATUS_VERSION, StatusDocument};
 pub use json::REPORT_VERSION;
 pub use on_board::{
-    EntryState, EntryStatus, ImageStatus, ImageUnpack, OnBoard, Overshadowed, UnpackStage, WorkDone,
+    EntryState, EntryStatus, ImageStatus, ImageUnpack, OnBoard, Overshadowed, Traffic, UnpackStage,
+    WorkDone,
 };
 pub use reader::{Leftover, Machine, SeenDaemon};
 pub use report::Report;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::ledger::{FailureClass, ImportedImage, Ledger, OverruledImage, Record};
+use crate::ledger::{ImportedImage, Ledger, OverruledImage, Record};
 
 use super::on_board::{EntryState, EntryStatus, ImageStatus, ImageUnpack, OnBoard, Overshadowed};
 
@@ -52,7 +52,9 @@ impl EntryStatus {
             seconds: imported.map(|imported| imported.duration.as_secs_f64()),
             attempts: record.map_or(0, |record| record.attempts),
             error: record.and_then(|record| record.outcome.error().map(str::to_owned)),
-            class: record.and_then(|record| record.class.map(class)),
+            class: record
+                .and_then(|record| record.class)
+                .map(|class| class.word().to_owned()),
             next_try: record.and_then(|record| record.next_try),
             images: images
                 .chain(kept.map(|one| image(one, true)))
@@ -71,14 +73,4 @@ impl From<&OverruledImage> for Overshadowed {
             other: image.other.clone(),
         }
     }
-}
-
-fn class(class: FailureClass) -> String {
-    let word = match class {
-        FailureClass::Content => "content",
-        FailureClass::MissingBlob => "missing-blob",
-        FailureClass::NoSpace { .. } => "no-space",
-        FailureClass::Environment => "environment",
-    };
-    word.to_owned()
 }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::image_store::BlobCount;
 use crate::needed_blob::NeededBlob;
 
 use super::rfc3339;
@@ -22,6 +23,9 @@ pub struct OnBoard {
     pub images_dir_missing: bool,
     /// The image without which no pod starts, where neither the store nor an entry has it.
     pub missing_sandbox_image: Option<String>,
+    /// How many of the images that entries bring are pinned, as the store has listed them last.
+    pub pinned_images: Option<usize>,
+    pub traffic: Traffic,
     /// By their paths.
     pub entries: Vec<EntryStatus>,
     /// Files of the images directory that are no entries.
@@ -29,6 +33,20 @@ pub struct OnBoard {
     pub shadowed: Vec<Overshadowed>,
     /// Damage that the scrub has found and about which nothing is done, a line for each blob.
     pub damaged: Vec<String>,
+}
+
+/// What imports of archives have moved since the daemon was started, and what they have not had to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Traffic {
+    /// Bytes that were read from archives.
+    pub read_bytes: u64,
+    /// Blobs that were written where containerd keeps them.
+    pub direct: BlobCount,
+    /// Blobs that were sent to containerd.
+    pub sent: BlobCount,
+    /// Blobs that containerd had, each time that an import wanted one.
+    pub present: BlobCount,
 }
 
 /// One entry. Its texts come from files, containerd and registries.

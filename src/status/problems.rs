@@ -79,6 +79,9 @@ fn of_daemon(report: &Report) -> Vec<Problem> {
         let text = "it was away; what it has is checked again";
         found.push((Tone::Doubtful, "containerd", text.to_owned()));
     }
+    let document = report.seen.document();
+    let unserved = document.and_then(|said| said.metrics_error.clone());
+    found.extend(unserved.map(|error| (Tone::Doubtful, "metrics", error)));
     let notes = report.notes.iter();
     found.extend(notes.map(|note| (Tone::Doubtful, "note", note.clone())));
     found

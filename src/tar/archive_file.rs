@@ -59,7 +59,10 @@ impl ArchiveFile {
             match self.meter.calling(|| self.file.read_at(buf, offset)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(cause) => return Err(InputError::Failed { offset, cause }),
-                Ok(read) => return Ok(read),
+                Ok(read) => {
+                    self.meter.has_read(read as u64);
+                    return Ok(read);
+                }
             }
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use stowd::credentials::Login;
 use stowd::digest::{Digest, Hasher};
 use stowd::image_store::{
-    BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError, StoreError, StoreState,
-    StoredLayer, UnpackError,
+    BlobTally, BlobWay, BlobWriter, Image, ImageStore, Labels, NewBlob, Opened, PullError,
+    StoreError, StoreState, StoredLayer, UnpackError,
 };
 use stowd::needed_blob::{BlobFault, BlobFaults, NeededBlob};
 use stowd::pin::{DEFAULT_PIN, OWNER_LABEL, PinOwner};
@@ -28,6 +28,8 @@ pub(crate) struct MemoryStore(Arc<Mutex<State>>);
 pub(crate) struct State {
     /// The blobs that were committed, with their labels.
     pub blobs: BTreeMap<Digest, (Vec<u8>, Labels)>,
+    /// Those that it was given were sent.
+    pub tally: BlobTally,
     /// Those that a cut of the power may take.
     pub unsynced: BTreeSet<Digest>,
     /// The snapshots of layers, by their chain IDs.
@@ -293,6 +295,8 @@ impl BlobWriter for Writer {
                 cause: actual.to_string(),
             });
         }
+        let bytes = self.bytes.len() as u64;
+        state.tally.count(BlobWay::Sent, bytes);
         match state.blobs.get(digest) {
             Some(_) => state.label(digest, &labels),
             None => {
@@ -324,6 +328,10 @@ impl ImageStore for MemoryStore {
 
     fn moved(&self) -> u64 {
         self.state().moved
+    }
+
+    fn tally(&self) -> BlobTally {
+        self.state().tally.clone()
     }
 
     async fn begin_lease(&self, _purpose: &str) -> Result<(), StoreError> {

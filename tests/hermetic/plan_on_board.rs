@@ -176,3 +176,18 @@ fn each_image_is_told_as_it_is_unpacked() {
         (UnpackStage::Unpacked, &None)
     );
 }
+
+#[test]
+fn of_what_is_kept_it_is_told_how_much_the_store_keeps_pinned() {
+    let mut stage = Stage::new();
+    assert_eq!(board(&stage).pinned_images, None);
+    stage.on(listed(&["a.tar"]));
+    stage.on(store(&[]));
+    stage.ends("a.tar", brought(&["x", "y"]));
+    // Pins are looked after when nothing has changed for a while.
+    stage.pass(seconds(60));
+    stage.on(store(&["x", "z"]));
+    // No entry brings z.
+    assert_eq!(board(&stage).pinned_images, Some(1));
+    assert_eq!(of(&board(&stage), "a.tar").images.len(), 2);
+}

@@ -65,6 +65,17 @@ messages! {
         "stowd cannot write the file that \"stowd status\" reads: it shows what was written before, or what the \
          ledger says. Images are not touched by that. Look at the directory of the file: is it there, can it \
          be written, is its file system full?";
+    METRICS_SERVED = INFO "metrics served: ", ["address"],
+        "a1666a25f3844f4585d5dd4c561119d9",
+        "`metrics.listen` is listened on";
+    METRICS_NOT_SERVED = WARN "metrics not served; trying again: ", ["error"],
+        "efd5b5eb448d4e188b944870538b4392",
+        "`metrics.listen` cannot be listened on, which holds nothing else; tried again every 10 s, and told \
+         again where the cause is another one",
+        "stowd cannot listen on the address of metrics.listen, so that nothing reads its metrics and /readyz. \
+         Images and READY are not touched by that. It is tried again every 10 s. Where the address is in \
+         use, see by which process, and choose another one for one of the two; where it is not one of this \
+         machine, name one that is:\n    ss -lntxp\n    ip address\nThen: systemctl reload stowd";
     MANAGER_NOT_TOLD = WARN "service manager not told: ", ["error"],
         "39a75536b08f40feb1dc2264ff44bbd2",
         "systemd did not take a message; told once, until it takes one again",

@@ -27,7 +27,7 @@ messages! {
     FOUND = INFO "found ", ["entry", "bytes", "reason"],
         "c05e73fa840a49618d4e8a0a3c9f0d21",
         "an entry was seen that is to be imported";
-    UNPACKED = INFO "unpacked ", ["image", "snapshots"],
+    UNPACKED = INFO "unpacked ", ["image", "snapshots", "seconds"],
         "631150a8cbda40c1b30532e1b1fcbe91",
         "an image is unpacked, and so many of its snapshots are new";
     SNAPSHOTS_MISSING = INFO "unpacking again, snapshots are missing: ", ["image"],
@@ -138,10 +138,12 @@ messages! {
         "Pulls have held READY for as long as lists.ready-timeout allows. READY comes without them, and \
          they go on in the background: @STOWD_LISTS@. Look whether the registry answers. Archives need \
          none; lists.ready-timeout = \"0s\" never waits.";
-    FAILED = ERROR "failed ", ["entry", "images", "names", "error", "attempts", "next_try"],
+    FAILED = ERROR "failed ",
+        ["entry", "images", "names", "class", "error", "attempts", "next_try"],
         "c34e42b26c9543f5b04d1935942f4c0f",
-        "some of it is not; `images` counts what is. Told once, and again when the failure is another one, \
-         or after a change of the file or SIGHUP",
+        "some of it is not; `images` counts what is, and `class` is `content`, `missing-blob`, `no-space` or \
+         `environment`. Told once, and again when the failure is another one, or after a change of the file \
+         or SIGHUP",
         "Images of @STOWD_ENTRY@ are not in containerd; the message says why. A broken file is not read \
          again before it changes: \"stowd inspect FILE\" tells what is in it, copy it anew. One that lacks \
          a blob waits for another entry. For want of space, a registry or containerd it is tried again by \

@@ -79,6 +79,8 @@ impl DaemonEvent {
             Self::LedgerWrittenAgain(_) => &begin::LEDGER_WRITTEN_AGAIN,
             Self::LedgerNotSaved => &begin::LEDGER_NOT_SAVED,
             Self::StatusNotWritten { .. } => &begin::STATUS_NOT_WRITTEN,
+            Self::MetricsServed(_) => &begin::METRICS_SERVED,
+            Self::MetricsNotServed(_) => &begin::METRICS_NOT_SERVED,
             Self::ManagerNotTold(_) => &begin::MANAGER_NOT_TOLD,
             Self::Loading { .. } => &end::LOADING,
             Self::Loaded { .. } => &end::LOADED,

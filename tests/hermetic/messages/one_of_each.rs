@@ -11,7 +11,7 @@ use stowd::happened::{
     DaemonEvent, FoundBecause, Happened, OutputEvent, ProcessEvent, Run, ScrubReason, StoreEvent,
 };
 use stowd::layout::{Fault, ImageProblem, MislabelledLayer, Note};
-use stowd::ledger::{Change, OverruledImage, Summary};
+use stowd::ledger::{Change, FailureClass, OverruledImage, Summary};
 use stowd::naming::{Reference, Shadowed};
 use stowd::needed_blob::{BlobDamage, BlobFault, NeededBlob};
 use stowd::progress::Amount;
@@ -87,6 +87,7 @@ fn of_entries() -> Vec<Happened> {
         Happened::Imported { .. } => Some(Happened::Failed {
             path: path(),
             images: Vec::new(),
+            class: FailureClass::Content,
             error: error(),
             attempts: 1,
             next_try: Some(SystemTime::UNIX_EPOCH),
@@ -181,6 +182,7 @@ fn of_entries() -> Vec<Happened> {
         Happened::Scrubbed { .. } => Some(Happened::Unpacked {
             image: image(),
             snapshots: 2,
+            duration: Duration::from_millis(1500),
         }),
         Happened::Unpacked { .. } => Some(Happened::SnapshotsMissing(image())),
         Happened::SnapshotsMissing(_) => Some(Happened::NotUnpacked {
@@ -259,7 +261,11 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
             path: path(),
             error: error(),
         }),
-        DaemonEvent::StatusNotWritten { .. } => Some(DaemonEvent::ManagerNotTold(error())),
+        DaemonEvent::StatusNotWritten { .. } => {
+            Some(DaemonEvent::MetricsServed("127.0.0.1:9477".to_owned()))
+        }
+        DaemonEvent::MetricsServed(_) => Some(DaemonEvent::MetricsNotServed(error())),
+        DaemonEvent::MetricsNotServed(_) => Some(DaemonEvent::ManagerNotTold(error())),
         DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loading {
             status: "importing 1/2: a.tar, 0 B of 1.0 MiB".to_owned(),
             entries: 0,

@@ -163,6 +163,7 @@ pub(super) fn document(phase: DaemonPhase) -> StatusDocument {
         phase,
         ready_since: (phase == DaemonPhase::Ready).then(|| at(5)),
         error: None,
+        metrics_error: None,
         on_board: OnBoard::default(),
     }
 }
