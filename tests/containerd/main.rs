@@ -32,6 +32,7 @@ mod lists;
 mod lost_blobs;
 mod made;
 mod makers;
+mod metrics;
 mod names;
 mod owners;
 mod placement;
