@@ -88,6 +88,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub once: bool,
 
+    /// Keep for good what is loaded, also where the archives are deleted afterwards
+    #[arg(long, requires = "once")]
+    pub keep: bool,
+
     #[command(flatten)]
     images: ImagesArgs,
 }

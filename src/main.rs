@@ -5,7 +5,9 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use stowd::cli::{self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, StatusArgs, VerifyArgs};
+use stowd::cli::{
+    self, Cli, Command, ImportArgs, InspectArgs, RemoveArgs, RunArgs, StatusArgs, VerifyArgs,
+};
 use stowd::commands::inspect::{InspectedFile, json_document};
 use stowd::commands::status::Request;
 use stowd::commands::tell;
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     allocator::set_up();
     let cli = Cli::parse();
     let done = match &cli.command {
-        Command::Run(args) => run(&cli, if args.once { Mode::Once } else { Mode::Daemon }),
+        Command::Run(args) => run(&cli, args),
         Command::Check(args) => check(&cli, args.quiet),
         Command::Doctor => doctor(&cli),
         Command::Status(args) => show_status(&cli, args),
@@ -63,12 +65,16 @@ impl From<String> for NotDone {
     }
 }
 
-fn run(cli: &Cli, mode: Mode) -> Result<ExitCode, NotDone> {
+fn run(cli: &Cli, args: &RunArgs) -> Result<ExitCode, NotDone> {
+    let mode = match args.once {
+        true => Mode::Once,
+        false => Mode::Daemon,
+    };
     let inputs = cli.inputs();
     let loaded = config::load(&inputs).inspect_err(|error| {
         commands::run::tell_failure(&format_args!("configuration: {error}"));
     })?;
-    let ran = commands::run::run(loaded, inputs, mode, &HostEdges);
+    let ran = commands::run::run(loaded, inputs, mode, args.keep, &HostEdges);
     ran.map_err(|error| {
         commands::run::tell_failure(&error);
         NotDone::Other(error.to_string())

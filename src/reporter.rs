@@ -149,6 +149,9 @@ pub fn report(happened: impl Into<Happened>) {
         Happened::OutOfSight { first, entries } => {
             warn!(message_id, entry = shown(first), entries, "{happened}");
         }
+        Happened::Baked { entries, images } => {
+            info!(message_id, entries, images, "{happened}");
+        }
         Happened::InSightAgain | Happened::Restored | Happened::StoreReturned => {
             info!(message_id, "{happened}")
         }
@@ -201,7 +204,13 @@ fn of_daemon(event: &DaemonEvent, message_id: &str) {
             warn!(message_id, path = shown(path), error, "{event}");
         }
         DaemonEvent::MetricsServed(address) => info!(message_id, address, "{event}"),
+        DaemonEvent::BakedSetWritten {
+            path,
+            entries,
+            images,
+        } => info!(message_id, path = shown(path), entries, images, "{event}"),
         DaemonEvent::MetricsNotServed(error)
+        | DaemonEvent::BakedSetNotChanged(error)
         | DaemonEvent::LedgerNotUsed(error)
         | DaemonEvent::LedgerNotWritten(error)
         | DaemonEvent::ManagerNotTold(error) => warn!(message_id, error, "{event}"),

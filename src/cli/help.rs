@@ -130,7 +130,8 @@ Takes the pins of 'stowd import' off images, so that the kubelet may collect the
 With --delete their names are deleted; containerd collects what only they kept.
 
 What an instance of stowd has pinned is not touched: its archive, or its line of a
-list, is to be removed from the images directory.";
+list, is to be removed from the images directory. But what 'stowd run --once --keep'
+has baked, and has no archive any more, is released and unpinned.";
 
 pub(super) const REMOVE_AFTER: &str = concat!(
     "\
@@ -187,6 +188,12 @@ imported, READY goes to systemd, and stowd follows the directory until SIGTERM o
 SIGINT. SIGHUP makes it look again, reopen logs and take what can change; on a
 terminal that is closed it ends stowd.
 
+With --once it stops when everything is imported and unpacked: for baking machine
+images, in a chroot or a container, without systemd. With --keep, too, what was
+loaded is kept for good, also where the archives are deleted afterwards, until
+'stowd remove' gives it up or another archive comes in the place of its own;
+baking again adds to it.
+
 An archive that cannot be imported is reported and does not hold READY back.
 When containerd ends without being asked, stowd ends too, so that systemd
 restarts both.";
@@ -202,6 +209,7 @@ Exit status:
 Examples:
   stowd run
   stowd run --once --images-dir ./images
+  chroot TREE stowd run --once --keep
   STOWD_CONTAINERD__SUPERVISE=false \\
     STOWD_CONTAINERD__ADDRESS=/run/containerd/containerd.sock stowd run
 

@@ -48,6 +48,7 @@ fn line(removed: &Removed, instance: &str) -> String {
     match removed {
         Removed::Unpinned(name) => format!("unpinned {name}\n"),
         Removed::Deleted(name) => format!("deleted {name}\n"),
+        Removed::Released(name) => format!("released {name} from the baked set\n"),
         Removed::LeftToInstance(name) => {
             format!("left {name}, which the images directory brings, to the instance {instance}\n")
         }

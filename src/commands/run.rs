@@ -2,11 +2,14 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::config::{Config, Inputs, LoadedConfig};
 use crate::happened::DaemonEvent;
+use crate::ledger::Summary;
+use crate::ledger_file::{BakedFile, BakedTally, LedgerFile};
 use crate::logging::{self, InitError};
 use crate::notify::Notifier;
 use crate::reporter::report;
@@ -31,11 +34,12 @@ pub fn tell_failure(error: &impl Display) {
 }
 
 /// Runs the service to its end. The exit status is 0 when it was asked to end; with `Mode::Once`,
-/// when every entry was imported.
+/// when every entry was imported. With `keeps` they are the baked set then, or are added to it.
 pub fn run(
     loaded: LoadedConfig,
     inputs: Inputs,
     mode: Mode,
+    keeps: bool,
     edges: &impl Edges,
 ) -> Result<ExitCode, RunError> {
     logging::init(&loaded.config.log_level)?;
@@ -43,12 +47,51 @@ pub fn run(
         report(DaemonEvent::ConfigDoubtful(warning.clone()));
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    let status = runtime.block_on(serve(loaded.config, inputs, mode, edges));
+    let bakery = keeps.then(|| Bakery {
+        state_dir: loaded.config.state_dir.clone(),
+        images_dir: loaded.config.images.dir.clone(),
+    });
+    let ended = runtime.block_on(serve(loaded.config, inputs, mode, edges));
     runtime.shutdown_timeout(LAST_THREADS);
-    Ok(status)
+    Ok(match (ended, bakery) {
+        (None, _) => ExitCode::FAILURE,
+        (Some(_), None) => ExitCode::SUCCESS,
+        (Some(summary), Some(bakery)) => bakery.bake(summary),
+    })
 }
 
-async fn serve(config: Config, inputs: Inputs, mode: Mode, edges: &impl Edges) -> ExitCode {
+/// Where what was loaded is written down to be kept.
+struct Bakery {
+    state_dir: PathBuf,
+    images_dir: PathBuf,
+}
+
+impl Bakery {
+    fn bake(&self, loaded: Summary) -> ExitCode {
+        let file = BakedFile::new(&self.state_dir);
+        let read = LedgerFile::new(&self.state_dir, &self.images_dir).look();
+        let error = match file.bake(read.ledger) {
+            Ok(BakedTally { images, .. }) if images < loaded.images => {
+                "the ledger on disk lacks some of it".to_owned()
+            }
+            Ok(BakedTally { entries, images }) => {
+                report(DaemonEvent::BakedSetWritten {
+                    path: file.path().to_owned(),
+                    entries,
+                    images,
+                });
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => error.to_string(),
+        };
+        let error = format!("what was loaded is not kept (--keep): {error}");
+        report(DaemonEvent::Stopped(error));
+        ExitCode::FAILURE
+    }
+}
+
+/// What has come of the entries; `None` where it failed, which was told.
+async fn serve(config: Config, inputs: Inputs, mode: Mode, edges: &impl Edges) -> Option<Summary> {
     let notifier = Notifier::default();
     let ended = match Shutdown::listen() {
         Ok(shutdown) => service::run(config, inputs, mode, notifier, shutdown, edges).await,
@@ -59,11 +102,10 @@ async fn serve(config: Config, inputs: Inputs, mode: Mode, edges: &impl Edges) -
         }
     };
     match ended {
-        Ok(summary) if mode == Mode::Once && summary.failed > 0 => ExitCode::FAILURE,
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(summary) => (mode != Mode::Once || summary.failed == 0).then_some(summary),
         Err(error) => {
             report(DaemonEvent::Stopped(error.to_string()));
-            ExitCode::FAILURE
+            None
         }
     }
 }

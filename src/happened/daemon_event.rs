@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::entry::shown;
 use crate::ledger::Summary;
-use crate::progress::{Amount, Speed};
+use crate::progress::{Amount, Speed, counted};
 use crate::unpack::UnpackTally;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +63,15 @@ pub enum DaemonEvent {
         /// Of images, where stowd unpacks them.
         unpacked: Option<UnpackTally>,
     },
+    /// A run with `--keep` has written the baked set.
+    BakedSetWritten {
+        path: PathBuf,
+        /// How many entries it has, in all.
+        entries: usize,
+        images: usize,
+    },
+    /// The baked set on disk could not be changed: what was released is of it again with the next start.
+    BakedSetNotChanged(String),
     /// The configuration was read again; the keys whose values were taken.
     Reloaded(Vec<&'static str>),
     /// Keys that differ, and are not taken before a restart.
@@ -141,6 +150,18 @@ impl fmt::Display for DaemonEvent {
                     ignored => write!(f, ", {ignored} ignored"),
                 }
             }
+            Self::BakedSetWritten {
+                path,
+                entries,
+                images,
+            } => write!(
+                f,
+                "kept for good: {} of {}, whatever becomes of the files: {}",
+                counted(*images, "image", "images"),
+                counted(*entries, "entry", "entries"),
+                shown(path)
+            ),
+            Self::BakedSetNotChanged(error) => write!(f, "baked set not changed: {error}"),
             Self::Reloaded(taken) if taken.is_empty() => f.write_str("reloaded; changed: nothing"),
             Self::Reloaded(taken) => write!(f, "reloaded; changed: {}", taken.join(" ")),
             Self::NotTakenBeforeRestart(left) => write!(

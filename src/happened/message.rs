@@ -188,6 +188,12 @@ impl fmt::Display for Happened {
                 counted(*entries, "entry", "entries"),
                 shown(first)
             ),
+            Self::Baked { entries, images } => write!(
+                f,
+                "baked: {} of {} kept for good, without the files",
+                counted(*images, "image", "images"),
+                counted(*entries, "entry", "entries"),
+            ),
             Self::InSightAgain => f.write_str("in sight again: all entries"),
             Self::Degraded(cause) => write!(f, "polling the images directory: {cause}"),
             Self::Restored => f.write_str("following the images directory again"),

@@ -182,6 +182,13 @@ pub enum Happened {
         /// How many are out of sight now, in all.
         entries: usize,
     },
+    /// What entries of the baked set have brought is kept, and their files are gone.
+    Baked {
+        /// How many entries, in all.
+        entries: usize,
+        /// How many different images they bring.
+        images: usize,
+    },
     /// No entry is out of sight any more.
     InSightAgain,
     /// Some of the images directory is polled; the text says why.

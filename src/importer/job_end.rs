@@ -15,6 +15,7 @@ impl From<ImportReport> for JobEnd {
             class: report.class,
             keeps: Keeps::All,
             not_before: Duration::ZERO,
+            sample: None,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! is due; a reload; the
 //! timer of the watchdog period; stop.
 
+mod baked_set;
 mod hung_files;
 mod ledger_writer;
 mod lookout;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::blocking;
 use crate::entry::{Kind, file_name, shown};
 use crate::image_store::{ImageStore, StoreState};
+use crate::ledger_file::BakedFile;
 use crate::metrics::Counters;
 use crate::plan::{Effect, Event, Now, Plan, Rules};
 use crate::progress::{Progress, Trouble};
@@ -238,6 +240,12 @@ impl<S: ImageStore, D: EntrySource> Intake<S, D> {
             Effect::Unpack(target, name) => self.jobs.unpack(target, name),
             Effect::Unpin(names) => self.jobs.unpin(names),
             Effect::TakeOver(names) => self.jobs.take_over(names),
+            Effect::PutNames(images) => self.jobs.put_names(images),
+            Effect::ReadBaked => self.jobs.read_baked(&self.settings),
+            Effect::Unbake(path) => {
+                let change = move |file: &BakedFile| file.unbake(&path);
+                self.jobs.change_baked(&self.settings, change);
+            }
             Effect::Tell(happened) => {
                 self.counters.count(&happened);
                 reporter::report(happened);

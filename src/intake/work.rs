@@ -11,8 +11,10 @@ use tracing::debug;
 use crate::blocking::blocking;
 use crate::digest::Digest;
 use crate::entry::{Entry, Kind, file_name};
+use crate::entry_file::sample;
 use crate::image_store::{BlobWay, ImageStore};
 use crate::importer::{self, ImportRules, Reservations};
+use crate::ledger::FailureClass;
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::pin::PinOwner;
 use crate::plan::{Brings, Event, Job, JobEnd, Looked, SandboxImage, ScrubStep};
@@ -80,9 +82,24 @@ impl<S: ImageStore> JobTask<S> {
         };
         match job {
             Job::Import => {
-                let report = importer::import(store, entry, rules, meter, stop).await;
-                report.map_or_else(JobEnd::from, JobEnd::from)
+                let report = importer::import(store, entry, rules, meter.clone(), stop).await;
+                let mut end = report.map_or_else(JobEnd::from, JobEnd::from);
+                if let JobEnd::Through(brought) = &mut end
+                    && brought.problems.is_empty()
+                {
+                    // Without one a copy of the file is imported once more.
+                    brought.sample = sample(entry, &meter).await.unwrap_or_default();
+                }
+                end
             }
+            Job::Compare(expected) => match sample(entry, &meter).await {
+                Ok(Some(found)) => JobEnd::Compared(found == expected),
+                Ok(None) => JobEnd::Changed,
+                Err(error) => {
+                    let error = format!("cannot be read: {error}");
+                    JobEnd::Failed(FailureClass::Environment, error)
+                }
+            },
             Job::Verify => {
                 let report = importer::verify(store, entry, rules, meter, stop).await;
                 report.map_or_else(JobEnd::from, JobEnd::from)
@@ -278,6 +295,15 @@ impl<S: ImageStore> Jobs<S> {
             }
             Event::Tick
         });
+    }
+
+    /// Begins a task whose end is an event.
+    pub(super) fn spawn(&mut self, task: impl Future<Output = Event> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    pub(super) fn store(&self) -> &S {
+        &self.store
     }
 
     /// Whose pins the store sets.

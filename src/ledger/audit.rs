@@ -22,8 +22,9 @@ pub struct Audit<'a> {
     owner: &'a PinOwner,
     by_name: HashMap<&'a str, &'a Image>,
     faults: Option<&'a BlobFaults>,
-    /// Which entry is to have each name: of several that bring it, the last in name order.
-    owners: Owners<&'a str, (), InNameOrder<&'a Path>>,
+    /// Which entry is to have each name: of several that bring it, the last in name order; one of the baked set
+    /// whose file is gone only where no other brings it.
+    owners: Owners<&'a str, bool, InNameOrder<&'a Path>>,
     #[cfg(test)]
     lookups: std::cell::Cell<usize>,
 }
@@ -107,7 +108,8 @@ impl<'a> Audit<'a> {
         // An entry that fails goes on having what it is to keep.
         let claims = ledger.iter().flat_map(|(path, record)| {
             let names = record.images().flat_map(|image| &image.names);
-            names.map(move |name| (name.as_str(), (), InNameOrder(path)))
+            let has_file = ledger.has_file(path);
+            names.map(move |name| (name.as_str(), has_file, InNameOrder(path)))
         });
         Self {
             ledger,

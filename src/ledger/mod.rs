@@ -10,6 +10,8 @@
 //! ```
 
 mod audit;
+mod baked;
+mod copies;
 mod fingerprint;
 mod json;
 mod overruled;

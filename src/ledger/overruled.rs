@@ -26,7 +26,9 @@ pub struct OverruledImage {
 impl Ledger {
     /// All images that are overruled, by what the ledger knows.
     pub(crate) fn overruled(&self) -> BTreeSet<OverruledImage> {
-        let claims = self.iter().flat_map(|(path, record)| {
+        // One of the baked set whose file is gone gives way.
+        let with_file = self.iter().filter(|(path, _)| self.has_file(path));
+        let claims = with_file.flat_map(|(path, record)| {
             let names = images_by_name(record).into_iter();
             names.map(move |(name, digest)| (name, (InNameOrder(path), digest)))
         });

@@ -188,6 +188,8 @@ pub struct Record {
     /// Of a failed entry: when it is due again, by the wall clock; `None` where only a change can
     /// help.
     pub next_try: Option<SystemTime>,
+    /// The sample of the file, where all of an archive was imported and it was taken.
+    pub sample: Option<Digest>,
     /// Grows from record to record, and tells which are newer than a question to the store. A clock
     /// may be set back; this is not.
     pub serial: u64,
@@ -295,6 +297,7 @@ impl Record {
             finished,
             attempts,
             next_try,
+            sample: None,
             serial,
         }
     }
@@ -306,6 +309,18 @@ impl Record {
         self.next_try = next_try.or(self.next_try);
         self.is_unknown &= self.attempts <= UNKNOWN_ATTEMPTS;
         self.is_unknown
+    }
+
+    /// Whether a file with this identity may be a copy of the one that was imported, as when a baked tree is
+    /// copied: its length and its mtime are those of the file, and it has an inode of its own. Where the inode
+    /// is the same and its times differ, the file was written to. Then the sample tells whether it is one.
+    pub(crate) fn is_of_copy(&self, other: &Identity) -> bool {
+        let of_copy = |known: &Identity| {
+            let inode = |one: &Identity| (one.device, one.inode);
+            let version = |one: &Identity| (one.size, one.mtime);
+            version(known) == version(other) && inode(known) != inode(other) && known != other
+        };
+        self.outcome.error().is_none() && self.identity.as_ref().is_some_and(of_copy)
     }
 
     /// Whether this failure and another one are the same: of the same version, for the same reason. How

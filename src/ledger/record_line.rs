@@ -9,6 +9,7 @@
 //!   of each.
 //! - `seen_in` are the directories above the file, the images directory first: the file system's
 //!   identifier in hexadecimal and the inode of each.
+//! - `sample` tells a copy of the file from another one; see [`Record::is_of_copy`].
 //! - `checksum` is the SHA-256 of the record's values: of the line as stowd writes it, without the
 //!   checksum, behind [`SALT`]. Whatever byte of a record is changed, the record is what it was or
 //!   it is dropped. Without it a flipped digit of an inode would only cost an import, but one of a
@@ -58,6 +59,8 @@ pub(super) struct RecordLine {
     attempts: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_try: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sample: Option<Digest>,
     serial: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<Digest>,
@@ -140,6 +143,7 @@ impl RecordLine {
             finished: write_time(record.finished),
             attempts: record.attempts,
             next_try: record.next_try.map(write_time),
+            sample: record.sample.clone(),
             serial: record.serial,
             checksum: None,
         }
@@ -205,6 +209,7 @@ impl RecordLine {
             finished: read_time(&self.finished).ok_or_else(|| wrong("finished"))?,
             attempts: self.attempts,
             next_try,
+            sample: self.sample,
             serial: self.serial,
         };
         let path = path_text::read(&self.path).ok_or_else(|| wrong("path"))?;

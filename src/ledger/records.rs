@@ -32,7 +32,10 @@ pub type NamesOfLater = BTreeMap<String, BTreeSet<Digest>>;
 pub struct Ledger {
     // Shared with the snapshots that are being written. By the bytes of the paths, which are compared
     // faster than their components.
-    records: BTreeMap<OsString, Arc<Record>>,
+    pub(super) records: BTreeMap<OsString, Arc<Record>>,
+    /// The baked set, and those entries of it whose files are gone.
+    pub(super) baked: BTreeMap<OsString, Arc<Record>>,
+    pub(super) without_file: BTreeSet<OsString>,
     standing: BTreeSet<OsString>,
     troubles: BTreeMap<PathBuf, String>,
     /// Those that are in trouble, or stand and are failures.
@@ -46,8 +49,8 @@ pub struct Ledger {
     elsewhere: HashSet<String>,
     /// A ledger of another images directory that could not be read, or not all of it.
     lacking_elsewhere: Option<PathBuf>,
-    serial: u64,
-    revision: u64,
+    pub(super) serial: u64,
+    pub(super) revision: u64,
     is_remembered: bool,
 }
 
@@ -226,6 +229,7 @@ impl Ledger {
         let brings = self
             .iter()
             .filter(|(_, record)| record.images().next().is_some());
+        let brings = brings.filter(|(other, _)| self.has_file(other));
         let later = brings.filter(|(other, _)| InNameOrder(*other) > InNameOrder(path));
         let mut names = NamesOfLater::new();
         for image in later.flat_map(|(_, record)| record.images()) {
@@ -296,10 +300,20 @@ impl Ledger {
         }
     }
 
+    /// Takes a record from elsewhere. It does not stand.
+    pub(super) fn adopt(&mut self, path: &Path, record: Arc<Record>) {
+        self.count_names(&record);
+        self.serial = self.serial.max(record.serial);
+        self.is_remembered = true;
+        self.revision += 1;
+        self.records.insert(path.as_os_str().to_owned(), record);
+    }
+
     /// Removes what is known of an entry that is gone; says whether it had an outcome or was in trouble.
     pub fn remove(&mut self, path: &Path) -> bool {
         let was_in_trouble = self.troubles.contains_key(path);
         self.reopen(path);
+        self.without_file.remove(path.as_os_str());
         let Some(record) = self.records.remove(path.as_os_str()) else {
             return was_in_trouble;
         };

@@ -8,8 +8,11 @@
 //! A ledger says of which images directory it is. Where `ledger.json` is of another one, or may be, because
 //! it cannot be read, it is left as it is, and the ledger is `ledger-HASH.json`, after the path of the
 //! images directory. What the ledgers of other images directories have brought stays pinned.
+//!
+//! Beside them is the baked set, in `ledger-baked.json`.
 
 mod answers;
+mod baked;
 mod place;
 mod read;
 mod replace;
@@ -24,6 +27,7 @@ use place::Place;
 use read::{bytes, read, understood};
 use replace::{remove_rest, replace};
 
+pub use baked::{BakedFile, BakedTally, NotBaked};
 pub use place::OtherLedger;
 pub use read::{LoadWarning, Unused};
 pub use replace::WriteError;
@@ -144,8 +148,10 @@ impl LedgerFile {
             ledger
         });
         let is_on_disk = is_copied && warnings.is_empty();
+        let on_disk = ledger.revision();
         // What could not be used is replaced by something that can.
-        self.on_disk = is_on_disk.then(|| ledger.revision());
+        self.on_disk = is_on_disk.then_some(on_disk);
+        warnings.extend(self.place.read_baked(&mut ledger));
         let others = self.place.read_others(&mut ledger, &mut warnings);
         Loaded {
             ledger,

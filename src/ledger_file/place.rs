@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::answers::Answers;
+use super::baked::{BAKED, BakedFile};
 use super::read::{CACHE, LoadWarning, Unused, bytes, understood};
 use super::replace::{WriteError, remove_rest, replace};
 use crate::digest::Digest;
@@ -160,6 +161,17 @@ impl Place {
         others
     }
 
+    /// Reads the baked set. Where it cannot be read nothing is unpinned.
+    pub(super) fn read_baked(&self, ledger: &mut Ledger) -> Option<LoadWarning> {
+        let file = BakedFile::new(&self.state_dir);
+        let (baked, warning) = file.read();
+        if warning.is_some() {
+            ledger.lack_elsewhere(file.path().to_owned());
+        }
+        ledger.bake(baked);
+        warning
+    }
+
     /// The ledgers of the state directory but for the own one, in name order.
     fn ledgers(&self) -> BTreeSet<PathBuf> {
         let items = fs::read_dir(&self.state_dir).into_iter().flatten();
@@ -171,7 +183,7 @@ impl Place {
         names.retain(|name| {
             let text = name.to_string_lossy();
             let is_ledger = text == OWN || (text.starts_with(begin) && text.ends_with(end));
-            is_ledger && *name != self.own
+            is_ledger && *name != self.own && text != BAKED
         });
         names.iter().map(|name| self.state_dir.join(name)).collect()
     }

@@ -1,12 +1,14 @@
 //! Takes the operator's pins off images, and deletes their names where that is asked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::containerd::Containerd;
 use crate::image_store::{Image, ImageStore as _, StoreError};
-use crate::ledger_file::LedgerFile;
+use crate::ledger::Ledger;
+use crate::ledger_file::{BakedFile, LedgerFile, NotBaked};
 use crate::naming::{Names, Reference, ReferenceError};
 use crate::pin::{OWNER_LABEL, PinOwner, RUNTIME_PIN};
 
@@ -27,6 +29,8 @@ pub enum NotRemoved {
     #[error("{0} was pinned again meanwhile, and is not deleted")]
     PinnedAgain(String),
     #[error(transparent)]
+    Baked(#[from] NotBaked),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -35,12 +39,15 @@ pub enum NotRemoved {
 pub enum Removed {
     Unpinned(String),
     Deleted(String),
+    /// It was of the baked set, and is not any more.
+    Released(String),
     /// An entry of the instance brings it: it is the instance's pin now.
     LeftToInstance(String),
 }
 
 /// Unpins the image of this name, under the names that the extra registries have given it, too, and its names
-/// by digest where no other tag of their repository needs them. With `deletes` these names are deleted from
+/// by digest where no other tag of their repository needs them. What is of the baked set, and has no file, is
+/// taken out of the set. With `deletes` these names are deleted from
 /// the store. What an entry of the instance brings becomes the instance's, and stays. A name without a pin
 /// is unpinned already.
 pub async fn remove(
@@ -50,16 +57,35 @@ pub async fn remove(
     deletes: bool,
 ) -> Result<Vec<Removed>, NotRemoved> {
     let name = Reference::parse(name)?.canonical();
-    let mut file = LedgerFile::new(&config.state_dir, &config.images.dir);
-    let ledger = blocking(move || file.look().ledger).await;
-    let images = store.images().await?;
-    let registries = &config.images.extra_registries;
+    let brought = Brought::now(config).await;
+    let text = name.to_string();
+    let (images, registries) = (store.images().await?, &config.images.extra_registries);
+    let instance = PinOwner::of_instance(&config.instance);
+    let owner = match brought.is_baked(&text) {
+        true => &instance,
+        false => store.owner(),
+    };
+    let images = match to_remove(&name, &images, owner, registries) {
+        // What is gone from containerd is of the baked set all the same.
+        Err(NotRemoved::NotThere) if brought.is_baked(&text) => Vec::new(),
+        found => found?,
+    };
     let mut removed = Vec::new();
-    for image in to_remove(&name, &images, store.owner(), registries)? {
+    if brought.is_baked(&text) {
+        // Before the pins go: a daemon puts back what is of the set.
+        let names = images.iter().map(|image| image.name.clone());
+        let names = names.chain([text]).collect::<BTreeSet<_>>();
+        let file = BakedFile::new(&config.state_dir);
+        let told = names.clone();
+        blocking(move || file.release(&told)).await?;
+        removed.push(Removed::Released(name.to_string()));
+    }
+    let store = store.clone().with_owner(owner.clone());
+    for image in images {
         let name = image.name.clone();
         store.unpin(&name).await?;
-        removed.push(if ledger.brings(&name) {
-            pin_for_instance(store, config, image).await?;
+        removed.push(if brought.by_file(&name) {
+            pin_for_instance(&store, config, image).await?;
             Removed::LeftToInstance(name)
         } else if !deletes {
             Removed::Unpinned(name)
@@ -70,6 +96,48 @@ pub async fn remove(
         });
     }
     Ok(removed)
+}
+
+/// What the instance has brought.
+struct Brought {
+    ledger: Ledger,
+    /// Entries of the baked set whose files are gone.
+    without_file: HashSet<PathBuf>,
+}
+
+impl Brought {
+    async fn now(config: &Config) -> Self {
+        let mut file = LedgerFile::new(&config.state_dir, &config.images.dir);
+        blocking(move || {
+            let ledger = file.look().ledger;
+            let baked = ledger.iter().map(|(path, _)| path.to_owned());
+            let baked = baked.filter(|path| ledger.is_baked(path) && !path.exists());
+            Self {
+                without_file: baked.collect(),
+                ledger,
+            }
+        })
+        .await
+    }
+
+    /// Whether an entry that may have a file brings this name.
+    fn by_file(&self, name: &str) -> bool {
+        self.entries_with(name)
+            .any(|path| !self.without_file.contains(path))
+    }
+
+    /// Whether the name is of the baked set, and no entry that may have a file brings it.
+    fn is_baked(&self, name: &str) -> bool {
+        self.ledger.has_baked_name(name) && !self.by_file(name)
+    }
+
+    fn entries_with(&self, name: &str) -> impl Iterator<Item = &Path> {
+        let with = self.ledger.iter().filter(move |(_, record)| {
+            let mut images = record.outcome.imported().images.iter();
+            images.any(|image| image.names.iter().any(|own| own == name))
+        });
+        with.map(|(path, _)| path)
+    }
 }
 
 async fn pin_for_instance(

@@ -1,5 +1,6 @@
 //! Brings back what is damaged from where it came, as the daemon does.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -95,7 +96,12 @@ async fn entry_at(path: &Path) -> Result<Entry, String> {
     };
     let looked = path.to_owned();
     let metadata = blocking(move || std::fs::metadata(looked)).await;
-    let metadata = metadata.map_err(|error| format!("cannot be looked at: {error}"))?;
+    let metadata = metadata.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            "its file is gone: put it back, or import it (stowd import FILE)".to_owned()
+        }
+        _ => format!("cannot be looked at: {error}"),
+    })?;
     Ok(Entry {
         path: path.to_owned(),
         kind,

@@ -57,6 +57,10 @@ impl Plan {
     }
 
     fn lose_sight(&mut self, path: &Path, seen_in: Vec<DirectoryId>) {
+        let is_running = matches!(self.entries.get(path), Some(Life::Running(_)));
+        if !is_running && self.keep_baked(path) {
+            return;
+        }
         match self.entries.remove(path) {
             Some(Life::Running(mut running)) => {
                 // What was removed is not out of sight.
@@ -122,6 +126,13 @@ impl Plan {
 
     /// The entry was removed: nothing is kept for it.
     pub(super) fn forget(&mut self, path: &Path, now: Now) {
+        let is_running = matches!(self.entries.get(path), Some(Life::Running(_)));
+        if self.ledger.is_baked(path) && is_running {
+            return self.lose_sight(path, Vec::new());
+        }
+        if self.keep_baked(path) {
+            return;
+        }
         let is_open = self
             .entries
             .get(path)

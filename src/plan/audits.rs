@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::entry::Entry;
-use crate::happened::{FoundBecause, Happened};
+use crate::happened::Happened;
 use crate::image_store::Image;
 use crate::ledger::{Audit, Decision, FailureClass, Lack};
 use crate::needed_blob::BlobFaults;
 use crate::retry;
 use crate::source_event::Listed;
 
+use super::baked_read::BakedRead;
 use super::brought_back::{Again, BroughtBack};
 use super::event::{Effect, Job, Now};
 use super::life::{Life, Queued, Until};
@@ -42,9 +43,12 @@ impl Plan {
             return;
         }
         let serial = self.ledger.serial();
-        if !self.query.ask(now.uptime, self.pins.is_asking(), serial) {
+        let is_urgent = self.pins.is_asking();
+        if !self.query.is_to_be_asked(now.uptime, is_urgent) || !self.is_baked_read() {
             return;
         }
+        self.query.ask(now.uptime, serial);
+        self.baked_read = BakedRead::Stale;
         let blobs = match self.is_blob_check_due(now) {
             true => self.ledger.needed_blobs(),
             false => Vec::new(),
@@ -100,7 +104,7 @@ impl Plan {
     /// have lost what it brought. Records that are newer than the question are right by themselves.
     fn audit(&mut self, images: &[Image], faults: &BlobFaults, asked_at: u64, now: Now) {
         let audit = Audit::new(&self.ledger, images, &self.rules.owner).with_faults(faults);
-        let (mut decided, mut broken) = (Vec::new(), Vec::new());
+        let (mut decided, mut broken, mut baked) = (Vec::new(), Vec::new(), Vec::new());
         for (path, life) in self.entries.iter() {
             if self
                 .ledger
@@ -117,6 +121,10 @@ impl Plan {
                         let is_lost = audit.has_lost(&lack);
                         broken.push((entry.clone(), lack, is_lost));
                     }
+                    continue;
+                }
+                Life::Baked => {
+                    baked.push((path.to_owned(), audit.lack_of(path)));
                     continue;
                 }
                 Life::Checking(listed) => listed.clone(),
@@ -158,6 +166,9 @@ impl Plan {
                 self.lost.extend(is_lost.then(|| path.clone()));
                 self.act(listed, decision, now);
             }
+        }
+        for (path, lack) in baked {
+            self.baked_audited(path, lack, images, now);
         }
         for (entry, lack, is_lost) in broken {
             if self.may_bring_back(&entry, &lack, now) {
@@ -217,6 +228,8 @@ impl Plan {
                 if !self.ledger.stands(&path) {
                     self.tell(Happened::Skipped(path.clone()));
                     self.ledger.confirm(&path);
+                    // A run that was killed may not have come to it.
+                    self.unbake_other(&path);
                     self.want_unpacked(&path, Demand::Standing);
                 }
                 return self.entries.set(path, Life::Done(entry));
@@ -233,11 +246,10 @@ impl Plan {
                 job = self.job_of_retry(&entry);
             }
             Decision::Missing(lack) => self.tell_lack(path, lack),
-            Decision::Changed(change) => self.tell(Happened::Found {
-                path,
-                bytes: entry.identity.size,
-                reason: FoundBecause::Listed(change),
-            }),
+            Decision::Changed(change) => match self.sample_to_compare(&entry) {
+                Some(sample) => job = Job::Compare(sample),
+                None => self.tell_changed(&entry, change),
+            },
         }
         if whole {
             self.queue(Queued {

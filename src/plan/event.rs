@@ -10,7 +10,7 @@ use crate::entry::{Entry, Kind};
 use crate::happened::Happened;
 use crate::image_list::Line;
 use crate::image_store::{Image, StoreState};
-use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, NamesOfLater};
+use crate::ledger::{FailureClass, Fingerprint, ImportedImage, Keeps, Ledger, NamesOfLater};
 use crate::needed_blob::{BlobFaults, NeededBlob};
 use crate::one_line::first_few;
 use crate::pin::PinOwner;
@@ -27,7 +27,7 @@ pub struct Now {
     pub wall: SystemTime,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Event {
     /// Work begins.
     Started,
@@ -55,6 +55,8 @@ pub enum Event {
     UnpackedListed(Result<BTreeSet<Digest>, String>),
     /// The answer to [`Effect::Unpack`], with the target of the image.
     UnpackEnded(Digest, UnpackEnd),
+    /// The answer to [`Effect::ReadBaked`]: the baked set; `None` where it could not be read.
+    Baked(Option<Box<Ledger>>),
     /// An operator asked for a reload; the rules may be the same.
     Reloaded(Rules),
     /// Time has passed.
@@ -98,6 +100,13 @@ pub enum Effect {
     /// Put the owner's name on the pins of these images. What fails is found at the next listing of the
     /// store.
     TakeOver(Vec<String>),
+    /// Put these names, of images that the store has; of the baked set, whose files are gone. What fails is found
+    /// at the next listing of the store.
+    PutNames(Vec<Image>),
+    /// Read the baked set; [`Event::Baked`] follows.
+    ReadBaked,
+    /// An entry is not of the baked set any more.
+    Unbake(PathBuf),
     /// Ask which images have their snapshots; [`Event::UnpackedListed`] follows.
     ListUnpacked,
     /// Unpack the image of this target, which people know by this name; [`Event::UnpackEnded`] follows.
@@ -164,6 +173,9 @@ pub enum Job {
     Import,
     /// An archive that was found broken is read once more, and nothing is written.
     Verify,
+    /// The file has the length and the mtime of the archive that was imported, and another inode: it is asked
+    /// whether it has this sample, too. Then it is a copy.
+    Compare(Digest),
     /// The images of a list that the store has are named and pinned.
     Look,
     /// The images that the store lacked at the look are pulled, named and pinned.
@@ -173,7 +185,7 @@ pub enum Job {
 impl Job {
     pub(super) fn kind(&self) -> JobKind {
         match self {
-            Self::Import | Self::Verify => JobKind::Import,
+            Self::Import | Self::Verify | Self::Compare(_) => JobKind::Import,
             Self::Look => JobKind::Look,
             Self::Pull(_) => JobKind::Pull,
         }
@@ -220,6 +232,8 @@ pub enum JobEnd {
     /// Nothing is wrong with the file of an archive that was found broken before. The plan says so of what
     /// was gone through.
     Whole,
+    /// Whether the file has the sample that was asked for.
+    Compared(bool),
     /// The file is not, or no longer, the version that the job was for.
     Changed,
     /// The store is away, which says nothing about the entry.
@@ -241,6 +255,8 @@ pub struct EntryResult {
     pub keeps: Keeps,
     /// Of problems: how long a registry asked to be left alone.
     pub not_before: Duration,
+    /// Of an archive without problems: the sample of its file.
+    pub sample: Option<Digest>,
 }
 
 /// What is known of the lines of a list; they go by their numbers.
@@ -274,6 +290,7 @@ impl From<Looked> for EntryResult {
                 false => Keeps::All,
             },
             not_before: looked.not_before,
+            sample: None,
         }
     }
 }

@@ -28,7 +28,9 @@
 //!               it cannot be looked at                            Unreadable
 //!               its directory cannot be seen                      OutOfSight
 //!               it is removed                                     (nothing)
+//!               it is removed or cannot be seen, and is baked     Baked
 //!   Unreadable  seen, as its record says                          Checking
+//!   Baked       the same
 //!   OutOfSight  seen, in another version                          Settling, Queued
 //!
 //!   Running     what is seen, or removed, counts when the job has ended
@@ -69,6 +71,8 @@ pub(super) enum Life {
     },
     /// All of it is in the store.
     Done(Entry),
+    /// Its file is gone, and it is of the baked set: all of it is kept.
+    Baked,
     /// Its directory cannot be seen.
     OutOfSight {
         /// Whether its record tells all that was pinned for it.
@@ -160,7 +164,7 @@ impl Life {
                 Some(Overtaken::Next(listed)) => Some(&listed.entry),
                 _ => Some(&running.entry),
             },
-            Self::Unreadable { .. } | Self::OutOfSight { .. } => None,
+            Self::Unreadable { .. } | Self::OutOfSight { .. } | Self::Baked => None,
         }
     }
 

@@ -20,8 +20,11 @@
 
 mod absence;
 mod audits;
+mod baked;
+mod baked_read;
 mod brought_back;
 mod changed;
+mod copied;
 mod entries;
 mod event;
 mod failure;
@@ -81,6 +84,7 @@ impl Plan {
             Event::Scrubbed(result) => self.scrubbed(result, now),
             Event::UnpackedListed(listed) => self.snapshots_listed(listed),
             Event::UnpackEnded(target, end) => self.unpack_ended(&target, end, now),
+            Event::Baked(baked) => self.baked_told(baked, now),
             Event::Reloaded(rules) => self.reloaded(rules),
             Event::Tick => {}
         }
@@ -99,6 +103,7 @@ impl Plan {
             self.judge_sandbox_image();
         }
         self.tell_sight();
+        self.tell_baked();
         std::mem::take(&mut self.effects)
     }
 

@@ -106,6 +106,7 @@ impl Life {
             Self::Done(_) => EntryState::Imported,
             Self::Unfinished(_) | Self::Waiting(..) | Self::Unreadable { .. } => EntryState::Failed,
             Self::OutOfSight { .. } => EntryState::OutOfSight,
+            Self::Baked => EntryState::Baked,
         }
     }
 }

@@ -38,9 +38,11 @@ impl Plan {
             JobEnd::Through(_) | JobEnd::Absent(_) => true,
             JobEnd::StoreAway(_) => false,
             // It may not have needed the store.
-            JobEnd::NoList(_) | JobEnd::Changed | JobEnd::Whole | JobEnd::Failed(..) => {
-                self.away_until.is_some_and(|until| until <= now.uptime)
-            }
+            JobEnd::NoList(_)
+            | JobEnd::Changed
+            | JobEnd::Whole
+            | JobEnd::Compared(_)
+            | JobEnd::Failed(..) => self.away_until.is_some_and(|until| until <= now.uptime),
         };
         if is_there && !self.is_store_away() {
             self.away_until = None;
@@ -55,7 +57,7 @@ impl Plan {
         }
         let has_no_record = match &end {
             JobEnd::Changed => true,
-            JobEnd::Whole => false,
+            JobEnd::Whole | JobEnd::Compared(_) => false,
             // What was not overtaken is queued again, and has a record then.
             JobEnd::Absent(_) | JobEnd::StoreAway(_) => running.overtaken.is_some(),
             JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..) => {
@@ -83,7 +85,10 @@ impl Plan {
                 begun: Some(running.begun),
             }),
             JobEnd::Changed => self.changed(running, now),
-            JobEnd::Whole if running.overtaken.is_some() => self.follow_source(running, true),
+            JobEnd::Whole | JobEnd::Compared(_) if running.overtaken.is_some() => {
+                self.follow_source(running, true);
+            }
+            JobEnd::Compared(is_copy) => self.compared(running, is_copy),
             JobEnd::Whole => self.queue(Queued::first(running.entry, running.again)),
             JobEnd::Through(_) | JobEnd::NoList(_) | JobEnd::Failed(..)
                 if matches!(running.overtaken, Some(Overtaken::Forget)) => {}
@@ -95,6 +100,7 @@ impl Plan {
             JobEnd::NoList(error) => self.imported(running, Vec::new(), Some(error), now),
             JobEnd::Through(brought) if brought.problems.is_empty() => {
                 self.imported(running, brought.images, None, now);
+                self.ledger.sampled(&path, brought.sample);
             }
             JobEnd::Through(brought) => {
                 let EntryResult {
@@ -103,6 +109,7 @@ impl Plan {
                     class,
                     keeps,
                     not_before,
+                    sample: _,
                 } = brought;
                 let record = self.ledger.get(&path);
                 let known = record.into_iter().flat_map(|record| record.images());
@@ -203,6 +210,7 @@ impl Plan {
         let outcome = Outcome::Imported(imported);
         let attempt = self.attempt(&path, identity, settings, outcome, now);
         self.ledger.record(path.clone(), attempt);
+        self.unbake_other(&path);
         self.want_unpacked(&path, demand(is_news));
         if (is_new && before.is_some()) || is_outdated || self.ledger.shares_names(&path) {
             // Another entry is to have a name that this one has taken, or has let go; or this one is
@@ -256,15 +264,17 @@ impl Plan {
     pub(super) fn follow_source(&mut self, running: Running, is_recorded: bool) {
         let path = running.entry.path.clone();
         match running.overtaken {
-            Some(Overtaken::Next(Listed { entry, whole: true })) => {
-                self.queue(Queued::first(entry, false));
-            }
+            Some(Overtaken::Next(Listed { entry, whole: true })) => self.queue(Queued {
+                job: self.job_of_retry(&entry),
+                ..Queued::first(entry, false)
+            }),
             Some(Overtaken::Next(Listed { entry, .. })) => {
                 self.ledger.reopen(&path);
                 // The source may have said meanwhile that it is still written, or cannot be read.
                 self.effects.push(Effect::LookAgain(path.clone()));
                 self.entries.set(path, Life::Settling(entry));
             }
+            Some(Overtaken::OutOfSight(_)) if self.keep_baked(&path) => {}
             Some(Overtaken::OutOfSight(seen_in)) => {
                 let is_recorded = is_recorded || self.is_all_recorded(&running.entry);
                 self.ledger.seen_in(&path, seen_in.clone());

@@ -92,8 +92,11 @@ impl Plan {
         }
     }
 
-    /// What is done with an entry that has failed.
+    /// What is done with an entry that was worked on before, in this version or in another.
     pub(super) fn job_of_retry(&self, entry: &Entry) -> Job {
+        if let Some(sample) = self.sample_to_compare(entry) {
+            return Job::Compare(sample);
+        }
         let record = self.ledger.get(&entry.path);
         let is_broken = record.is_some_and(|record| record.is_broken);
         match entry.kind {

@@ -115,8 +115,9 @@ impl Plan {
     /// Takes the life of an entry that was seen: its file can be looked at again.
     fn take_seen(&mut self, path: &Path) -> Option<Life> {
         let life = self.entries.remove(path)?;
-        if let Life::Unreadable { .. } = life {
+        if let Life::Unreadable { .. } | Life::Baked = life {
             self.ledger.end_trouble(path);
+            self.ledger.has_file_again(path);
         }
         if let Life::Unreadable { is_recorded } | Life::OutOfSight { is_recorded, .. } = &life
             && !is_recorded
@@ -154,7 +155,7 @@ impl Plan {
                 known => known,
             },
             Some(Life::Unfinished(entry)) if !listed.whole => Life::Unfinished(entry),
-            Some(Life::OutOfSight { .. } | Life::Unreadable { .. })
+            Some(Life::OutOfSight { .. } | Life::Unreadable { .. } | Life::Baked)
                 if self.is_recorded(&listed.entry) =>
             {
                 self.query.want(Want::Doubt);
@@ -243,6 +244,7 @@ impl Plan {
             }
             return;
         }
+        self.ledger.has_file_again(&path);
         self.trouble(&path, error);
         let life = self.entries.remove(&path);
         // Of what was never read it is not known what it brings. A directory has no record: what is in
@@ -253,7 +255,7 @@ impl Plan {
     }
 
     /// The source tells what is the matter with a file. The same at every look would be no news.
-    fn trouble(&mut self, path: &Path, error: String) {
+    pub(super) fn trouble(&mut self, path: &Path, error: String) {
         if self.ledger.trouble(path, &error) {
             self.tell(Happened::Failed {
                 path: path.to_owned(),

@@ -10,6 +10,7 @@ use crate::image_store::StoreState;
 use crate::ledger::{Ledger, OverruledImage, Record};
 use crate::source_event::DirectoryId;
 
+use super::baked_read::BakedRead;
 use super::brought_back::BroughtBack;
 use super::entries::Entries;
 use super::event::{Effect, Rules};
@@ -36,6 +37,9 @@ pub struct Plan {
     /// run before has tried it, or an operator has asked since.
     pub(super) due_at_once: u64,
     pub(super) brought_back: BTreeMap<PathBuf, BroughtBack>,
+    pub(super) baked_read: BakedRead,
+    /// So many entries of the baked set were told to be without their files.
+    pub(super) baked_told_of: usize,
     /// Entries whose images the store has lost: when they are back that is news.
     pub(super) lost: BTreeSet<PathBuf>,
     /// Entries that were out of sight, or could not be read, when a job for them was interrupted.
@@ -89,6 +93,8 @@ impl Plan {
             restless: BTreeMap::new(),
             due_at_once,
             brought_back: BTreeMap::new(),
+            baked_read: BakedRead::default(),
+            baked_told_of: 0,
             lost: BTreeSet::new(),
             interrupted: BTreeSet::new(),
             left: BTreeSet::new(),

@@ -116,18 +116,18 @@ impl StoreQuery {
         self.asked.is_none().then(|| rested.max(self.rests_until))
     }
 
-    /// Whether the question is to be asked now: an audit is due, or `is_urgent`. Then it is taken for
-    /// asked; the ledger's last serial number is `serial`.
-    pub(super) fn ask(&mut self, uptime: Duration, is_urgent: bool, serial: u64) -> bool {
+    /// Whether the question is to be asked now: an audit is due, or `is_urgent`.
+    pub(super) fn is_to_be_asked(&self, uptime: Duration, is_urgent: bool) -> bool {
         let is_due = self.due().is_some_and(|due| due <= uptime);
-        let asks = self.asked.is_none() && (is_due || is_urgent);
-        if asks {
-            self.take(Want::Soon);
-            let is_doubt = self.take(Want::Doubt);
-            self.asked = Some(Asked { serial, is_doubt });
-            self.last = Some(uptime);
-        }
-        asks
+        self.asked.is_none() && (is_due || is_urgent)
+    }
+
+    /// It is asked; the ledger's last serial number is `serial`.
+    pub(super) fn ask(&mut self, uptime: Duration, serial: u64) {
+        self.take(Want::Soon);
+        let is_doubt = self.take(Want::Doubt);
+        self.asked = Some(Asked { serial, is_doubt });
+        self.last = Some(uptime);
     }
 
     /// It was answered. The serial number is that of the question, if one was asked.

@@ -43,7 +43,9 @@ impl Plan {
         if self.rules.unpack == UnpackWhen::Never {
             return;
         }
-        let is_of_start = self.entries.is_of_start(path);
+        // What is kept without its file is looked at before READY, too.
+        let is_baked = matches!(self.entries.get(path), Some(Life::Baked));
+        let is_of_start = self.entries.is_of_start(path) || (is_baked && self.load.is_under_way());
         let record = self.ledger.get(path).into_iter();
         for image in record.flat_map(|record| &record.outcome.imported().images) {
             self.unpacks.want(image, is_of_start, demand);

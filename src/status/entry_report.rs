@@ -53,6 +53,10 @@ impl EntryReport {
                 Some((Tone::Good, "no images".to_owned()))
             }
             (EntryState::Imported, _) => None,
+            (EntryState::Baked, _) if self.failure().is_some() => {
+                Some((Tone::Bad, "failed".to_owned()))
+            }
+            (EntryState::Baked, _) => None,
             (EntryState::OutOfSight, _) => doubtful("out of sight"),
             (EntryState::Checking, _) => doubtful("checking"),
             (EntryState::Settling, _) => doubtful("being written"),
@@ -86,6 +90,9 @@ impl EntryReport {
             ),
             None if self.entry.class.as_deref() == Some("missing-blob") => {
                 format!("{attempts}tried again when another entry brings something")
+            }
+            None if self.entry.state == EntryState::Baked => {
+                "not tried again before its file is back".to_owned()
             }
             None if self.entry.attempts == 0 => "looked at again by itself".to_owned(),
             None => format!("{attempts}not tried again before it changes"),

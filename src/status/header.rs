@@ -123,10 +123,12 @@ fn images(report: &Report, style: Style) -> String {
     let mut text = format!("{} from {count}", report.images());
     let failed = entries.iter().filter(|entry| entry.failure().is_some());
     let unseen = |entry: &&EntryReport| entry.entry.state == EntryState::OutOfSight;
+    let baked = |entry: &&EntryReport| entry.entry.state == EntryState::Baked;
     for (count, what) in [
         (failed.count(), "failed"),
         (board.ignored.len(), "ignored"),
         (entries.iter().filter(unseen).count(), "out of sight"),
+        (entries.iter().filter(baked).count(), "baked"),
     ] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");

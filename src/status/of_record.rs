@@ -11,6 +11,7 @@ impl OnBoard {
     pub fn of_ledger(ledger: &Ledger) -> Self {
         let entries = ledger.iter().map(|(path, record)| {
             let state = match record.outcome.error() {
+                None if !ledger.has_file(path) => EntryState::Baked,
                 None => EntryState::Imported,
                 Some(_) => EntryState::Failed,
             };

@@ -98,6 +98,8 @@ pub enum EntryState {
     Failed,
     /// Its directory cannot be seen.
     OutOfSight,
+    /// Its file is gone, and what it brought is kept: it is of the baked set.
+    Baked,
 }
 
 /// How far the work on an entry has come: in bytes of an archive, or in lines of a list.

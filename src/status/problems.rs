@@ -158,6 +158,17 @@ fn of_directory(report: &Report) -> Vec<Problem> {
         );
         found.push((Tone::Bad, "out of sight", text));
     }
+    let is_baked = |entry: &&EntryReport| entry.entry.state == EntryState::Baked;
+    let baked = report.entries.iter().filter(is_baked).collect::<Vec<_>>();
+    if !baked.is_empty() {
+        let images = baked.iter().map(|entry| entry.images.len()).sum();
+        let images = counted(images, "image", "images");
+        let entries = counted(baked.len(), "entry", "entries");
+        let text = format!(
+            "{images} of {entries} kept for good, without the files: no file is there to repair them from"
+        );
+        found.push((Tone::Plain, "baked", text));
+    }
     let damaged = board
         .damaged
         .iter()

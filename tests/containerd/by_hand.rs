@@ -25,7 +25,7 @@ on_the_reference_in_turn!(
 );
 
 /// Runs a command beside the daemon, with its configuration.
-fn command(stowd: &Stowd, arguments: &[&str], input: Stdio) -> Output {
+pub(crate) fn command(stowd: &Stowd, arguments: &[&str], input: Stdio) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stowd"));
     let config = stowd.setup().dir().join("stowd.toml");
     let environment = stowd.setup().environment.iter();
@@ -41,14 +41,14 @@ fn command(stowd: &Stowd, arguments: &[&str], input: Stdio) -> Output {
         .unwrap()
 }
 
-fn succeeded(output: &Output) -> String {
+pub(crate) fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// The exit status 1, with these lines on stderr.
-fn failed(output: &Output) -> String {
+pub(crate) fn failed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
@@ -58,7 +58,7 @@ fn path_of(file: &str) -> String {
 }
 
 /// The owner of the pin of an image, if it is there and pinned.
-fn owner(store: &Store, name: &str) -> Option<String> {
+pub(crate) fn owner(store: &Store, name: &str) -> Option<String> {
     let labels = store.images().remove(name)?.labels;
     let owner = labels.get("io.stowd.pinned").cloned();
     let is_pinned = labels.contains_key("io.cri-containerd.pinned");

@@ -9,6 +9,7 @@ mod support;
 mod archives;
 mod attached;
 mod bad;
+mod baked;
 mod by_hand;
 mod cases;
 mod child;

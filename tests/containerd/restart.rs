@@ -17,7 +17,7 @@ const UMOCI: &str = "registry.stowd.test/umoci:1.35";
 const SKOPEO: &str = "registry.stowd.test/skopeo:1.35";
 
 /// The lines that stowd wrote since it was started the last time.
-fn since_start(stowd: &Stowd, part: &str) -> Vec<String> {
+pub(crate) fn since_start(stowd: &Stowd, part: &str) -> Vec<String> {
     let log = stowd.log();
     let start = log.rfind(" containerd started: ").unwrap_or_default();
     let lines = log[start..]
@@ -29,7 +29,7 @@ fn since_start(stowd: &Stowd, part: &str) -> Vec<String> {
         .collect()
 }
 
-fn bytes_read(stowd: &Stowd) -> u64 {
+pub(crate) fn bytes_read(stowd: &Stowd) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", stowd.pid())).unwrap();
     let read = io
         .lines()

@@ -10,6 +10,7 @@ mod archive_read_limits;
 mod archive_read_page_cache;
 mod archive_read_support;
 mod archive_read_tar;
+mod baked_file;
 mod bench_figures;
 mod config;
 mod config_documents;

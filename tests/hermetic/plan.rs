@@ -1,5 +1,7 @@
 //! The plan's rules, one by one: an event goes in, effects come out.
 
+mod baked;
+mod copied;
 mod retries;
 
 use std::collections::BTreeSet;
@@ -132,6 +134,7 @@ pub(crate) fn through(images: Vec<ImportedImage>) -> JobEnd {
         class: FailureClass::Content,
         keeps: Keeps::All,
         not_before: Duration::ZERO,
+        sample: None,
     })
 }
 
@@ -222,6 +225,7 @@ impl Stage {
                     let job = match job {
                         Job::Import => "import",
                         Job::Verify => "verify",
+                        Job::Compare(_) => "compare",
                         Job::Look => "look at",
                         Job::Pull(_) => "pull",
                     };
@@ -238,6 +242,12 @@ impl Stage {
                 Effect::Scrub(step) => words.push(format!("read {} blobs", step.blobs.len())),
                 Effect::Unpin(names) => words.push(format!("unpin {}", names[0])),
                 Effect::TakeOver(names) => words.push(format!("take over {}", names.join(", "))),
+                Effect::PutNames(images) => {
+                    let names = images.iter().map(|image| image.name.as_str());
+                    words.push(format!("put {}", names.collect::<Vec<_>>().join(", ")));
+                }
+                Effect::ReadBaked => words.push("read the baked set".to_owned()),
+                Effect::Unbake(path) => words.push(format!("unbake {}", name(&path))),
                 Effect::ListUnpacked => words.push("list snapshots".to_owned()),
                 Effect::Unpack(_, name) => words.push(format!("unpack {name}")),
                 Effect::Tell(happened) => self.told.push(happened.to_string()),
@@ -1395,6 +1405,7 @@ fn brought_x(is_other: bool, problem: Option<FailureClass>) -> JobEnd {
         class: problem.unwrap_or_default(),
         keeps: Keeps::All,
         not_before: Duration::ZERO,
+        sample: None,
     })
 }
 

@@ -48,6 +48,7 @@ fn through(images: Vec<ImportedImage>) -> JobEnd {
         class: FailureClass::Content,
         keeps: Keeps::All,
         not_before: Duration::ZERO,
+        sample: None,
     })
 }
 

@@ -143,6 +143,22 @@ impl Directory {
         }
     }
 
+    /// Each file is a copy.
+    pub(crate) fn copy(&mut self) {
+        let stamp = self.stamp();
+        for file in self.files.values_mut() {
+            file.identity.inode += stamp << 32;
+            file.identity.ctime = i128::from(stamp);
+        }
+    }
+
+    /// The file has other content, and is told by nothing else.
+    pub(crate) fn disguise(&mut self, path: &Path, content: Content) {
+        if let Some(file) = self.files.get_mut(path) {
+            file.content = content;
+        }
+    }
+
     /// The mode of a file is changed, and with it its ctime. Says whether there is one.
     pub(crate) fn toggle_readable(&mut self, path: &Path) -> bool {
         let stamp = self.stamp();

@@ -129,6 +129,17 @@ fn happen(node: &mut Node, op: Op) -> Result<(), Violation> {
                 })?;
             }
         }
+        Op::Bake => node.bake(),
+        Op::Copy(a, b) => {
+            node.directory.copy();
+            let path = path(a);
+            if b.is_multiple_of(3) && path.extension().is_some_and(|suffix| suffix == "tar") {
+                node.directory.disguise(&path, Content::pick(&path, b));
+            }
+            for path in node.directory.files.keys().cloned().collect::<Vec<_>>() {
+                touched(node, &path);
+            }
+        }
         Op::RemoveOwn => {
             if node.directory.root_away.is_none() {
                 node.directory.remove_own();

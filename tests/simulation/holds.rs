@@ -230,5 +230,6 @@ pub(crate) fn nothing() -> EntryResult {
         class: FailureClass::Content,
         keeps: Keeps::All,
         not_before: Duration::ZERO,
+        sample: None,
     }
 }

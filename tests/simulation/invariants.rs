@@ -30,6 +30,7 @@ use stowd::entry::Kind;
 use stowd::ledger::FailureClass;
 use stowd::pin::BEFORE_INSTANCES;
 
+use crate::baked;
 use crate::content::{Content, SimImage, kind};
 use crate::node::Node;
 use crate::store::Record;
@@ -67,6 +68,7 @@ fn removed_are_forgotten(node: &Node) -> Result<(), Violation> {
         // What was removed while stowd did not run is out of sight where its directory is away, or
         // another one.
         !node.directory.files.contains_key(*path)
+            && !node.process.plan.ledger().is_baked(path)
             && node.directory.is_visible(path)
             && !node.directory.is_in_another(path)
     });
@@ -114,7 +116,9 @@ pub(crate) fn without_a_listing(node: &Node) -> Result<(), Violation> {
     deleted_are_back(node)?;
     // What each name is to be, by the last entry that brings it.
     let mut owners = BTreeMap::new();
-    for (path, record) in ledger.iter() {
+    // What is kept without its file gives way.
+    let with_file = |(path, _): &(&Path, _)| ledger.has_file(path);
+    for (path, record) in ledger.iter().filter(with_file) {
         for image in record.images() {
             let names = image.names.iter();
             owners.extend(names.map(|name| (name, (path, &image.digest))));
@@ -313,6 +317,7 @@ pub(crate) fn at_rest(node: &Node) -> Result<(), Violation> {
         }
     }
     removed_are_forgotten(node)?;
+    baked::at_rest(node)?;
     pins_are_accounted_for(node)?;
     if !node.process.plan.is_loaded() {
         return Err(Violation::new("4: the initial load does not end"));

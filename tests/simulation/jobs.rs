@@ -86,6 +86,7 @@ impl Node {
         job.step += 1;
         match job.job {
             Job::Import | Job::Verify => self.import(job),
+            Job::Compare(_) => self.compare(job),
             Job::Look => self.look(job),
             Job::Pull(_) => self.pull(job),
         }
@@ -178,6 +179,8 @@ impl Node {
             return end(self, JobEnd::Through(nothing()));
         }
         let Some(image) = all.nth(job.step - 2) else {
+            let is_whole = job.brought.problems.is_empty() && self.is_still(&job.entry);
+            job.brought.sample = job.content.filter(|_| is_whole).map(sample);
             return end(self, JobEnd::Through(job.brought.clone()));
         };
         if !job.config.wants(*image) {
@@ -199,6 +202,25 @@ impl Node {
         job.brought.problems.push(problem.to_owned());
         job.brought.class = job.brought.class.max(class);
         None
+    }
+
+    /// Pieces of the file are read. What is read wrongly is found to be another one.
+    fn compare(&mut self, job: &mut JobUnderWay) -> Option<JobEnd> {
+        if job.step == 1 {
+            return self.open(job);
+        }
+        if !self.is_still(&job.entry) {
+            return Some(JobEnd::Changed);
+        }
+        let Job::Compare(expected) = &job.job else {
+            return Some(JobEnd::Changed);
+        };
+        let found = job.content.filter(|_| !job.is_misread).map(sample);
+        let is_copy = found.as_ref() == Some(expected);
+        if !is_copy {
+            self.oracle.is_no_copy(&job.entry);
+        }
+        Some(JobEnd::Compared(is_copy))
     }
 
     /// Names and pins an image.
@@ -325,7 +347,8 @@ impl Node {
 fn held_by_later(path: &Path, node: &Node) -> BTreeMap<String, (Digest, PathBuf)> {
     let records = node.process.plan.ledger().iter();
     let mut held = BTreeMap::new();
-    for (path, record) in records.filter(|(other, _)| *other > path) {
+    let ledger = node.process.plan.ledger();
+    for (path, record) in records.filter(|(other, _)| *other > path && ledger.has_file(other)) {
         for image in record.images() {
             let names = image.names.iter().filter(|name| {
                 let there = node.store.now.images.get(*name);
@@ -336,6 +359,10 @@ fn held_by_later(path: &Path, node: &Node) -> BTreeMap<String, (Digest, PathBuf)
         }
     }
     held
+}
+
+fn sample(content: Content) -> Digest {
+    Digest::of(format!("{content:?}").as_bytes())
 }
 
 fn line(number: usize, name: &str) -> Line {

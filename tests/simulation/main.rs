@@ -6,6 +6,7 @@
 // Here a panic is how a helper reports.
 #![allow(clippy::unwrap_used)]
 
+mod baked;
 mod clock;
 mod compared;
 mod config;

@@ -8,6 +8,7 @@ use stowd::pin::DEFAULT_INSTANCE;
 use stowd::plan::{Effect, Event, Now, Plan, SandboxImage};
 use stowd::scrub::ScrubMemory;
 
+use crate::baked;
 use crate::compared;
 use crate::config::Config;
 use crate::directory::{Directory, ROOT};
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     /// The ledger's file, and what it was before it was written last.
     pub(crate) disk: Vec<u8>,
     pub(crate) disk_before: Vec<u8>,
+    /// The file of the baked set.
+    pub(crate) baked: Vec<u8>,
     /// What is kept about the scrub.
     pub(crate) scrub: ScrubMemory,
     pub(crate) disk_fails: bool,
@@ -75,6 +78,7 @@ impl Node {
             config,
             disk: Vec::new(),
             disk_before: Vec::new(),
+            baked: Vec::new(),
             scrub: ScrubMemory::default(),
             disk_fails: false,
             time: Duration::ZERO,
@@ -125,7 +129,8 @@ impl Node {
 
     /// A process starts with what the disk has.
     pub(crate) fn start(&mut self) {
-        let (ledger, dropped) = Ledger::from_json(&self.disk, Path::new(ROOT));
+        let (mut ledger, dropped) = Ledger::from_json(&self.disk, Path::new(ROOT));
+        ledger.bake(self.baked_set());
         self.trace(|| format!("-- starts, of the ledger is dropped: {dropped:?}"));
         self.oracle.restarted(&ledger, &self.directory, self.config);
         let is_whole = dropped.is_none() && !self.disk.is_empty();
@@ -142,6 +147,29 @@ impl Node {
         self.process = Process::new(plan, self.time, &self.store);
         self.kill_after = None;
         self.process.source.list(&self.directory, Duration::ZERO);
+    }
+
+    /// What the file of the baked set has.
+    pub(crate) fn baked_set(&self) -> Ledger {
+        Ledger::from_json(&self.baked, Path::new("/")).0
+    }
+
+    /// A run with `--keep` has loaded what is there, and has ended; a daemon starts.
+    pub(crate) fn bake(&mut self) {
+        if !self.process.plan.is_loaded() || self.disk_fails {
+            return;
+        }
+        self.save();
+        let (set, ..) = self.process.plan.ledger().to_bake();
+        self.baked = set.to_json(Path::new("/"));
+        self.kill();
+    }
+
+    pub(crate) fn change_baked(&mut self, change: impl FnOnce(&mut Ledger)) {
+        let mut set = Ledger::default();
+        set.bake(self.baked_set());
+        change(&mut set);
+        self.baked = set.baked().to_json(Path::new("/"));
     }
 
     /// What the runtime answers, at once.
@@ -258,6 +286,7 @@ impl Node {
                 let ledger = self.process.plan.ledger();
                 self.oracle
                     .brings_none_of(&names, &self.directory, ledger)?;
+                baked::unpins(self, &names)?;
                 let unpin = UnderWay::Unpin(names.into(), Vec::new(), Ok(()));
                 self.process.under_way.push(unpin);
             }
@@ -265,6 +294,11 @@ impl Node {
                 self.oracle.takes_over(&names)?;
                 self.process.under_way.push(UnderWay::TakeOver(names));
             }
+            Effect::PutNames(images) => {
+                self.process.under_way.push(UnderWay::PutNames(images));
+            }
+            Effect::ReadBaked => self.process.under_way.push(UnderWay::ReadBaked),
+            Effect::Unbake(path) => self.change_baked(|set| set.unbake(&path)),
             Effect::AskSpace => self.process.under_way.push(UnderWay::AskSpace),
             effect @ (Effect::ListUnpacked | Effect::Unpack(..)) => {
                 let work = UnderWay::Snapshots(SnapshotWork::of(effect));

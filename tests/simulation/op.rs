@@ -27,6 +27,11 @@ pub(crate) enum Op {
     Misread(u8),
     /// A file that was not there at the start is written anew all the time, until READY.
     WrittenUntilReady(u8, u8),
+    /// The tree was copied: its files have other inodes and ctimes. Of every third copy the file at the path
+    /// has other content, and the same length and mtime.
+    Copy(u8, u8),
+    /// What is loaded is baked, and a daemon starts.
+    Bake,
     RemoveOwn,
     RootAway(u8),
     SubAway(u8),
@@ -136,6 +141,12 @@ pub(crate) fn random(seed: u64) -> Vec<Op> {
             history.insert(place + 1, op);
         }
     }
+    // In every sixth what is loaded is baked once, and files are deleted afterwards.
+    if random.below(6) == 0 {
+        let place = usize::from(byte(&mut random)) % history.len();
+        let deleted = Op::Delete(byte(&mut random));
+        history.splice(place + 1..place + 1, [Op::Wait, Op::Bake, deleted]);
+    }
     if random.below(8) == 0 {
         let place = usize::from(byte(&mut random)) % history.len();
         history.insert(place + 1, Op::KeepPin(byte(&mut random)));
@@ -187,7 +198,8 @@ fn op(random: &mut Random) -> Op {
 
 /// What happens to few nodes.
 fn rare(a: u8, b: u8, random: &mut Random) -> Op {
-    match random.below(34) {
+    match random.below(37) {
+        34..37 => Op::Copy(a, b),
         30 | 31 => Op::WrongBytes(a),
         32 => Op::PowerCut(a),
         33 => Op::NextDay,

@@ -41,6 +41,8 @@ pub(crate) struct Oracle {
     /// Reads of each version of a broken archive by this process.
     pub(crate) reads: HashMap<(PathBuf, Identity), usize>,
     pub(crate) lists_overtime: bool,
+    /// Files that were compared with those that were imported, and are no copies of them.
+    no_copies: BTreeSet<(PathBuf, i128)>,
     /// An invariant that did not hold while a job went on.
     broken: Option<String>,
     reads_allowed: usize,
@@ -95,6 +97,7 @@ impl Oracle {
             first_listing: None,
             reads: HashMap::new(),
             lists_overtime: false,
+            no_copies: BTreeSet::new(),
             broken: None,
             reads_allowed: 2,
             removed_takers: BTreeSet::new(),
@@ -275,6 +278,11 @@ impl Oracle {
                 "4: a job for {path}, of which the store has all"
             )));
         }
+        if *job == Job::Import && self.is_to_be_compared(entry, process.plan.ledger()) {
+            return Err(Violation::new(format!(
+                "4: {path} may be a copy of what was imported, and is read whole"
+            )));
+        }
         let (mut of_its_kind, mut is_unpinning) = (0, false);
         for under_way in &process.under_way {
             match under_way {
@@ -316,6 +324,27 @@ impl Oracle {
             )));
         }
         Ok(())
+    }
+
+    /// A file was compared with the one that was imported, and is no copy of it.
+    pub(crate) fn is_no_copy(&mut self, entry: &Entry) {
+        let copy = (entry.path.clone(), entry.identity.ctime);
+        self.no_copies.insert(copy);
+    }
+
+    fn is_to_be_compared(&self, entry: &Entry, ledger: &Ledger) -> bool {
+        let Some(record) = ledger.get(&entry.path) else {
+            return false;
+        };
+        let now = &entry.identity;
+        let may_be_copy = record.identity.is_some_and(|known| {
+            (known.size, known.mtime) == (now.size, now.mtime) && known.inode != now.inode
+        });
+        may_be_copy
+            && record.sample.is_some()
+            && record.outcome.error().is_none()
+            && record.settings == self.config.rules().fingerprint
+            && !self.no_copies.contains(&(entry.path.clone(), now.ctime))
     }
 
     /// A job ends.
@@ -386,9 +415,11 @@ impl Oracle {
     }
 }
 
-/// Whether no entry later than the one at `path` brings one of these names any more.
+/// Whether no entry later than the one at `path` brings one of these names any more, or only one that gives way.
 fn is_any_let_go(left: &BTreeSet<String>, path: &Path, ledger: &Ledger) -> bool {
-    let later = ledger.iter().filter(|(other, _)| *other > path);
+    let later = ledger
+        .iter()
+        .filter(|(other, _)| *other > path && ledger.has_file(other));
     let names = later.flat_map(|(_, record)| record.images().flat_map(|image| &image.names));
     let held = names.collect::<BTreeSet<_>>();
     left.iter().any(|name| !held.contains(name))
@@ -397,7 +428,7 @@ fn is_any_let_go(left: &BTreeSet<String>, path: &Path, ledger: &Ledger) -> bool 
 /// Whether two jobs share their slots.
 fn is_alike(one: &Job, other: &Job) -> bool {
     let slots = |job: &Job| match job {
-        Job::Import | Job::Verify => 0,
+        Job::Import | Job::Verify | Job::Compare(_) => 0,
         Job::Look => 1,
         Job::Pull(_) => 2,
     };

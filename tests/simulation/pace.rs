@@ -88,7 +88,7 @@ impl Pace {
     ) -> Result<(), Violation> {
         let path = entry.path.display();
         let slots = match job {
-            Job::Import | Job::Verify | Job::Look => parallel,
+            Job::Import | Job::Verify | Job::Compare(_) | Job::Look => parallel,
             Job::Pull(_) => PULLED_LISTS,
         };
         if running >= slots {
@@ -146,7 +146,7 @@ impl Pace {
                 return;
             }
             JobEnd::Whole => return self.may_be_whole(|path| *path == entry.path),
-            JobEnd::Absent(_) | JobEnd::StoreAway(_) => return,
+            JobEnd::Absent(_) | JobEnd::Compared(_) | JobEnd::StoreAway(_) => return,
         };
         let before = self.failed.get(&entry.path);
         let before = before.filter(|before| before.identity == entry.identity);
@@ -183,7 +183,7 @@ impl Pace {
                     changing.until = Some(uptime + shortest(changing.failures));
                 }
             }
-            JobEnd::Absent(_) | JobEnd::Whole | JobEnd::StoreAway(_) => {}
+            JobEnd::Absent(_) | JobEnd::Whole | JobEnd::Compared(_) | JobEnd::StoreAway(_) => {}
             _ => drop(self.changing.remove(path)),
         }
     }

@@ -24,6 +24,8 @@ pub(crate) enum UnderWay {
     /// Names that are to lose their pin, those that have, and what went wrong.
     Unpin(VecDeque<String>, Vec<String>, Result<(), String>),
     TakeOver(Vec<String>),
+    PutNames(Vec<Image>),
+    ReadBaked,
     AskSpace,
     FindUnrecorded(BTreeSet<Digest>),
     Scrub(ScrubStep),

@@ -99,6 +99,14 @@ impl Node {
                 }
                 Event::Scrubbed(Some(faults))
             }
+            UnderWay::ReadBaked => Event::Baked(Some(Box::new(self.baked_set()))),
+            UnderWay::PutNames(images) => {
+                let (is_down, instance) = (self.store.is_down, self.config.instance);
+                for image in images.drain(..).filter(|_| !is_down) {
+                    self.store.put(image.name, image.target.digest, instance);
+                }
+                Event::Tick
+            }
             UnderWay::TakeOver(names) => {
                 if !self.store.is_down {
                     self.store.take_over(names);

@@ -217,6 +217,11 @@ impl Stowd {
         &self.setup
     }
 
+    /// The same, to be changed for the next start.
+    pub fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
+    }
+
     /// The socket of its containerd.
     pub fn address(&self) -> PathBuf {
         self.setup.dir().join("c.sock")

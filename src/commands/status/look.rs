@@ -1,6 +1,7 @@
 //! Looks for what a daemon says, or else for what its ledger says.
 
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::ledger_file::LedgerFile;
 use crate::process_identity::{pid_namespace, start_of};
 use crate::state_dir::boot_id;
@@ -31,12 +32,23 @@ impl StatusLook {
             };
         }
         let mut ledger = LedgerFile::new(&config.state_dir, &config.images.dir);
-        let loaded = ledger.look();
+        let mut loaded = ledger.look();
+        keep_baked(&mut loaded.ledger);
         let warnings = loaded.warnings.iter();
         Self {
             seen,
             on_board: OnBoard::of_ledger(&loaded.ledger),
             notes: warnings.map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Of the baked set, what has no file is kept without it.
+fn keep_baked(ledger: &mut Ledger) {
+    let entries = ledger.iter().map(|(path, _)| path.to_owned());
+    for path in entries.collect::<Vec<_>>() {
+        if !path.exists() {
+            ledger.keep_baked(&path);
         }
     }
 }

@@ -36,6 +36,15 @@ messages! {
         "nothing is decided before it does",
         "containerd answers, and does not list its images. Nothing is imported or unpinned before it does; \
          stowd asks again by itself. See what containerd says:\n    journalctl -u stowd -t containerd";
+    BAKED_SET_WRITTEN = INFO "kept for good: ", ["path", "entries", "images"],
+        "77741ee464f24c72880c35ed79139b85",
+        "`stowd run --once --keep`: the files may be deleted now";
+    BAKED_SET_NOT_CHANGED = WARN "baked set not changed: ", ["error"],
+        "e32881f3bce84f868b8a43a971dc3c37",
+        "an entry of which another version is there by now is of it again with the next start",
+        "A path of the baked set brings other images by now, and the file of the set, in state-dir, could \
+         not be changed. When that archive goes, the images that were baked count as missing. Look at the \
+         space and the health of the disk: df, dmesg.";
     LOADING = INFO "loading: ",
         ["entries", "open", "bytes", "size", "bytes_per_second", "seconds_left"],
         "da23fea8676141ea88e4a2b1cc6e2808",

@@ -171,6 +171,10 @@ messages! {
          lies there. What they brought stays pinned, and they are compared when it is back. Mount it \
          again, or see to its mode. Where the files are gone for good, remove them, and their directories, \
          from the file system that had them.";
+    BAKED = INFO "baked: ", ["entries", "images"],
+        "04b446a6e7aa4df880754a899ebdbd39",
+        "what `stowd run --once --keep` has loaded stays pinned, although its files are gone; told when it \
+         becomes more";
     IN_SIGHT_AGAIN = INFO "in sight again: ", [],
         "a262eb77e08e4566a9ea1aee6c030c29",
         "no entry is out of sight any more";

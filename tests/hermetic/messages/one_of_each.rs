@@ -132,7 +132,11 @@ fn of_entries() -> Vec<Happened> {
             first: path(),
             entries: 1,
         }),
-        Happened::OutOfSight { .. } => Some(Happened::InSightAgain),
+        Happened::OutOfSight { .. } => Some(Happened::Baked {
+            entries: 2,
+            images: 3,
+        }),
+        Happened::Baked { .. } => Some(Happened::InSightAgain),
         Happened::InSightAgain => Some(Happened::Degraded(error())),
         Happened::Degraded(_) => Some(Happened::Restored),
         Happened::Restored => Some(Happened::Unpinned(image())),
@@ -265,7 +269,13 @@ fn of_daemon() -> impl Iterator<Item = DaemonEvent> {
             Some(DaemonEvent::MetricsServed("127.0.0.1:9477".to_owned()))
         }
         DaemonEvent::MetricsServed(_) => Some(DaemonEvent::MetricsNotServed(error())),
-        DaemonEvent::MetricsNotServed(_) => Some(DaemonEvent::ManagerNotTold(error())),
+        DaemonEvent::MetricsNotServed(_) => Some(DaemonEvent::BakedSetWritten {
+            path: path(),
+            entries: 2,
+            images: 3,
+        }),
+        DaemonEvent::BakedSetWritten { .. } => Some(DaemonEvent::BakedSetNotChanged(error())),
+        DaemonEvent::BakedSetNotChanged(_) => Some(DaemonEvent::ManagerNotTold(error())),
         DaemonEvent::ManagerNotTold(_) => Some(DaemonEvent::Loading {
             status: "importing 1/2: a.tar, 0 B of 1.0 MiB".to_owned(),
             entries: 0,

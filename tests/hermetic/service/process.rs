@@ -46,7 +46,7 @@ fn daemon() {
     if let Ok(most) = std::env::var(DESCRIPTORS) {
         allow_descriptors(most.parse().unwrap());
     }
-    let ended = commands::run::run(loaded, inputs, mode, &edges);
+    let ended = commands::run::run(loaded, inputs, mode, false, &edges);
     let ended = ended.unwrap_or_else(|error| {
         eprintln!("stowd: {error}");
         ExitCode::FAILURE

@@ -124,6 +124,14 @@ const CASES: &[Case] = &[
             .entries
             .push(entry("usb/never-read.tar", EntryState::OutOfSight));
     }),
+    ("baked", |scene| {
+        for file in ["apps/db.tar", "apps/web.tar"] {
+            scene.entry(file).state = EntryState::Baked;
+        }
+        let error =
+            "of the baked set, and its file is gone: containerd lacks it; put the file back";
+        scene.entry("apps/web.tar").error = Some(error.to_owned());
+    }),
     ("away", |scene| {
         let error = "containerd is away: Version.Version: transport error: Connection refused";
         scene.board.containerd_away = Some(error.to_owned());
