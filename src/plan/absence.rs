@@ -64,7 +64,11 @@ impl Plan {
         match self.entries.remove(path) {
             Some(Life::Running(mut running)) => {
                 // What was removed is not out of sight.
-                if !matches!(running.overtaken, Some(Overtaken::Forget)) {
+                let is_gone = matches!(
+                    running.overtaken,
+                    Some(Overtaken::Forget | Overtaken::FileGone)
+                );
+                if !is_gone {
                     running.overtaken = Some(Overtaken::OutOfSight(seen_in));
                 }
                 self.entries.set(path.to_owned(), Life::Running(running));
@@ -126,9 +130,11 @@ impl Plan {
 
     /// The entry was removed: nothing is kept for it.
     pub(super) fn forget(&mut self, path: &Path, now: Now) {
-        let is_running = matches!(self.entries.get(path), Some(Life::Running(_)));
-        if self.ledger.is_baked(path) && is_running {
-            return self.lose_sight(path, Vec::new());
+        if self.ledger.is_baked(path)
+            && let Some(Life::Running(mut running)) = self.entries.get(path).cloned()
+        {
+            running.overtaken = Some(Overtaken::FileGone);
+            return self.entries.set(path.to_owned(), Life::Running(running));
         }
         if self.keep_baked(path) {
             return;

@@ -25,9 +25,9 @@ impl Plan {
         let next = match &running.overtaken {
             None => running.entry.clone(),
             Some(Overtaken::Next(listed)) => listed.entry.clone(),
-            Some(Overtaken::Forget | Overtaken::OutOfSight(_)) => {
+            Some(Overtaken::Forget | Overtaken::FileGone | Overtaken::OutOfSight(_)) => {
                 self.restless.remove(&path);
-                return self.follow_source(running, false);
+                return self.follow_source(running, false, now);
             }
         };
         if is_restless {
@@ -42,7 +42,7 @@ impl Plan {
             self.effects.push(Effect::LookAgain(path.clone()));
             self.entries.set(path, Life::Unfinished(next));
         } else if running.overtaken.is_some() {
-            self.follow_source(running, false);
+            self.follow_source(running, false, now);
         } else {
             self.tell(Happened::Changed(path.clone()));
             self.load.step();

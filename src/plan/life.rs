@@ -144,6 +144,9 @@ pub(super) enum Overtaken {
     Next(Listed),
     /// The file was removed.
     Forget,
+    /// The file was removed, of an entry of the baked set. Its outcome is the entry's, which is kept where that
+    /// is what was baked, else forgotten.
+    FileGone,
     /// The file cannot be seen, which was in these directories. Its outcome is the entry's, and it is
     /// out of sight.
     OutOfSight(Vec<DirectoryId>),

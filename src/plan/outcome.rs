@@ -73,7 +73,9 @@ impl Plan {
         }
         match end {
             JobEnd::StoreAway(error) => self.store_away(running, error, now),
-            JobEnd::Absent(_) if running.overtaken.is_some() => self.follow_source(running, false),
+            JobEnd::Absent(_) if running.overtaken.is_some() => {
+                self.follow_source(running, false, now)
+            }
             // It has given names by the rules of then.
             JobEnd::Absent(_) if running.fingerprint != self.rules.fingerprint => {
                 self.queue(Queued::first(running.entry, running.again));
@@ -86,7 +88,7 @@ impl Plan {
             }),
             JobEnd::Changed => self.changed(running, now),
             JobEnd::Whole | JobEnd::Compared(_) if running.overtaken.is_some() => {
-                self.follow_source(running, true);
+                self.follow_source(running, true, now);
             }
             JobEnd::Compared(is_copy) => self.compared(running, is_copy),
             JobEnd::Whole => self.queue(Queued::first(running.entry, running.again)),
@@ -175,7 +177,7 @@ impl Plan {
                 begun: Some(running.begun),
                 ..Queued::first(running.entry, running.again)
             }),
-            Some(_) => self.follow_source(running, false),
+            Some(_) => self.follow_source(running, false, now),
         }
     }
 
@@ -222,7 +224,7 @@ impl Plan {
         }
         match running.overtaken {
             None => self.entries.set(path, Life::Done(running.entry)),
-            Some(_) => self.follow_source(running, true),
+            Some(_) => self.follow_source(running, true, now),
         }
     }
 
@@ -249,7 +251,7 @@ impl Plan {
             self.query.want(Want::ArchivesEnded);
         }
         match running.overtaken {
-            Some(_) => self.follow_source(running, true),
+            Some(_) => self.follow_source(running, true, now),
             // It was made with other rules: it says nothing about these.
             None if is_outdated => self.queue(Queued::first(running.entry, true)),
             None => {
@@ -261,7 +263,7 @@ impl Plan {
 
     /// What follows a job that the source has overtaken. `is_recorded`: whether the record tells all
     /// that the job has pinned.
-    pub(super) fn follow_source(&mut self, running: Running, is_recorded: bool) {
+    pub(super) fn follow_source(&mut self, running: Running, is_recorded: bool, now: Now) {
         let path = running.entry.path.clone();
         match running.overtaken {
             Some(Overtaken::Next(Listed { entry, whole: true })) => self.queue(Queued {
@@ -275,6 +277,7 @@ impl Plan {
                 self.entries.set(path, Life::Settling(entry));
             }
             Some(Overtaken::OutOfSight(_)) if self.keep_baked(&path) => {}
+            Some(Overtaken::FileGone) => self.forget(&path, now),
             Some(Overtaken::OutOfSight(seen_in)) => {
                 let is_recorded = is_recorded || self.is_all_recorded(&running.entry);
                 self.ledger.seen_in(&path, seen_in.clone());

@@ -235,7 +235,10 @@ impl Plan {
         if let Some(Life::Running(mut running)) = self.entries.get(&path).cloned() {
             // Its job meets the same error, or has the file open and does not. But the outcome of one
             // for a file that was removed is not told: this one is looked at again.
-            if matches!(running.overtaken, Some(Overtaken::Forget)) {
+            if matches!(
+                running.overtaken,
+                Some(Overtaken::Forget | Overtaken::FileGone)
+            ) {
                 running.overtaken = Some(Overtaken::Next(Listed {
                     entry: running.entry.clone(),
                     whole: false,

@@ -258,3 +258,22 @@ fn what_a_record_that_is_back_holds_stays_while_its_file_is_out_of_sight() {
         KillAndLose(58),
     ]);
 }
+
+/// An archive in the place of a baked one is removed while it is imported: it was seen to go.
+#[test]
+fn what_is_removed_while_another_archive_replaces_what_was_baked_is_forgotten() {
+    holds(&[
+        Write(199, 226),
+        Fine,
+        Wait,
+        Bake,
+        Write(3, 45),
+        Deliver,
+        List,
+        Pass(40),
+        DeliverAll,
+        Steps(49),
+        RemoveOwn,
+        Wait,
+    ]);
+}
