@@ -20,12 +20,12 @@ pub(super) struct Things {
 /// Which things are lost. What is told again before it is back is lost once.
 #[derive(Debug, Default)]
 pub(super) struct LostThings {
-    of_entries: HashMap<PathBuf, OfEntry>,
+    of_entries: HashMap<PathBuf, LostOfEntry>,
     images: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
-struct OfEntry {
+struct LostOfEntry {
     names: HashSet<String>,
     blobs: HashSet<Digest>,
 }

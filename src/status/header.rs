@@ -43,13 +43,12 @@ pub(super) fn header(report: &Report, style: Style) -> String {
 
 /// How good it is, the word for it, and what follows.
 fn daemon(report: &Report) -> (Tone, String, String) {
+    let store = containerd(report);
     let (document, is_elsewhere) = match &report.seen {
         SeenDaemon::Unknown(_) => {
-            let store = containerd(report);
             return (Tone::Bad, "not known".to_owned(), format!("; {store}"));
         }
         SeenDaemon::NotRunning(left) => {
-            let store = containerd(report);
             return (
                 Tone::Bad,
                 "not running".to_owned(),
@@ -65,7 +64,6 @@ fn daemon(report: &Report) -> (Tone, String, String) {
         true => format!("pid {} of another PID namespace", document.pid),
         false => format!("pid {}", document.pid),
     };
-    let store = containerd(report);
     let (tone, word, since) = match document.phase {
         DaemonPhase::Ready => {
             let since = document.ready_since.map(rfc3339::text).unwrap_or_default();

@@ -43,11 +43,7 @@ fn unpacked(cases: &[UnpackedCase]) -> String {
             let of_floor = ratio(shortest(&unpacked), shortest(floor));
             let peak = rounds.iter().filter_map(|took| took.peak).max();
             text += &row(&[
-                if number == 0 {
-                    title(&case.case)
-                } else {
-                    String::new()
-                },
+                title(number, &case.case),
                 way.name(),
                 both(&all(rounds, |took| Some(took.imported))),
                 both(&unpacked),
@@ -102,11 +98,7 @@ fn first_containers(cases: &[UnpackedCase]) -> String {
                 false => String::new(),
             };
             text += &row(&[
-                if number == 0 {
-                    title(&case.case)
-                } else {
-                    String::new()
-                },
+                title(number, &case.case),
                 way.name(),
                 both(&at),
                 others(way, ratio(shortest(&at), stowd)),
@@ -145,7 +137,11 @@ fn others(way: &Way, ratio: String) -> String {
     if way.is_stowd() { String::new() } else { ratio }
 }
 
-fn title(case: &UnpackCase) -> String {
+/// What the lines of a case are about, in the first of them.
+fn title(number: usize, case: &UnpackCase) -> String {
+    if number > 0 {
+        return String::new();
+    }
     let images = case.archive.names.len();
     let what = match case.case {
         Case::Large => "one image".to_owned(),
